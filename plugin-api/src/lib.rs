@@ -1,1 +1,90 @@
+//! The contract between studio-gateway and a database driver.
 //!
+//! A driver is one type that implements [`Driver`]: a description, one route table of typed handlers, and how to
+//! open a session. Everything else (the manifest, JSON Schemas, the calling convention) follows from it.
+//!
+//! ```
+//! use studio_plugin_api::prelude::*;
+//!
+//! struct Clock;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! #[schemars(crate = "studio_plugin_api::schemars")]
+//! struct NoOptions {}
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! #[schemars(crate = "studio_plugin_api::schemars")]
+//! struct Add { minutes: u32 }
+//!
+//! impl Driver for Clock {
+//!     type Options = NoOptions;
+//!
+//!     fn describe() -> Description {
+//!         Description::new("clock", "Clock", env!("CARGO_PKG_VERSION")).default_port(37)
+//!     }
+//!     fn operations() -> Operations<Self> {
+//!         Operations::new().get("/later", later).read().summary("Tell a later time")
+//!     }
+//!     async fn connect(_: ConnectionSettings<NoOptions>, _: Network) -> Result<Self, DriverError> {
+//!         Ok(Clock)
+//!     }
+//!     async fn ping(&self) -> Result<ServerFacts, DriverError> {
+//!         Ok(ServerFacts::new("1.0"))
+//!     }
+//! }
+//!
+//! async fn later(_: Context<Clock>, add: Query<Add>) -> Result<Json<u32>, DriverError> {
+//!     Ok(Json(add.minutes))
+//! }
+//!
+//! let manifest = studio_plugin_api::manifest::derive::<Clock>();
+//! assert_eq!(manifest.operations[0].path, "/later");
+//! ```
+//!
+//! A crate of type `cdylib` ends with [`export_driver!`], which makes the entry points that the host looks for.
+//! Nothing in this face is native: no tokio type, and `Send` is asked for only where threads exist
+//! ([`MaybeSend`]), so that the same driver can be exported as a WebAssembly component.
+
+pub mod call;
+pub mod driver;
+pub mod error;
+pub mod handler;
+pub mod manifest;
+pub mod operations;
+mod parameters;
+pub mod reply;
+pub mod settings;
+
+#[cfg(not(target_family = "wasm"))]
+pub mod abi;
+
+pub use call::{Access, Call};
+pub use driver::{Description, Driver, MaybeSend, MaybeSync, ServerFacts};
+pub use error::{DriverError, ErrorCode};
+pub use handler::{Body, Context, Path, PathBytes, Query};
+pub use operations::Operations;
+pub use reply::{Created, Json, NoContent, Outcome, RawJson, Reply};
+pub use settings::{ConnectionSettings, Endpoint, Network, Secret};
+
+#[doc(hidden)]
+pub use schemars;
+#[doc(hidden)]
+pub use serde;
+#[doc(hidden)]
+pub use serde_json;
+
+/// Everything a driver's source usually names.
+pub mod prelude {
+    pub use crate::{
+        Access, Body, ConnectionSettings, Context, Created, Description, Driver, DriverError, Endpoint,
+        ErrorCode, Json, Network, NoContent, Operations, Path, PathBytes, Query, RawJson, Secret,
+        ServerFacts,
+    };
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+}
+
+/// The version of this contract, `MAJOR.MINOR.PATCH`. A host loads drivers built against the same `MAJOR.MINOR`.
+pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,1 +1,188 @@
-//!
+//! A driver that behaves and misbehaves on request, for the gateway's tests and benchmarks. It talks to no database.
+
+use std::time::Duration;
+use studio_plugin_api::{Outcome, Reply, prelude::*, reply::Payload};
+
+/// A session with nothing behind it.
+pub struct Probe {
+    options: ProbeOptions,
+}
+
+/// What opening a session should do.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeOptions {
+    /// How `connect` behaves.
+    #[serde(default)]
+    connect: Connect,
+    /// A secret that the driver can show it was given, by its length alone.
+    token: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Connect {
+    #[default]
+    Succeed,
+    Refuse,
+    Panic,
+    Hang,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Wait {
+    /// Milliseconds.
+    milliseconds: u64,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Name {
+    name: PathBytes,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Facts {
+    granted: Access,
+    request_id: String,
+    name_length: usize,
+    token_length: Option<usize>,
+}
+
+impl Driver for Probe {
+    type Options = ProbeOptions;
+
+    fn describe() -> Description {
+        Description::new("probe", "Probe", env!("CARGO_PKG_VERSION")).default_port(7)
+    }
+
+    fn operations() -> Operations<Self> {
+        Operations::new()
+            .get("/nothing", nothing)
+            .read()
+            .summary("Answer at once")
+            .get("/facts/{name}", facts)
+            .per_call()
+            .summary("Say what the call carried")
+            .post("/write", write)
+            .write()
+            .post("/admin", write)
+            .admin()
+            .get("/panic", panic)
+            .read()
+            .summary("Panic")
+            .get("/block", block)
+            .read()
+            .summary("Block the thread that polls, as no driver may")
+            .get("/wait", wait)
+            .read()
+            .summary("Wait without blocking, and log when dropped before the end")
+            .get("/garbage/payload", empty_payload)
+            .read()
+            .summary("Answer with no payload where one is due")
+            .get("/garbage/code", host_code)
+            .read()
+            .summary("Fail with a code that is not a driver's to give")
+            .get("/large", large)
+            .read()
+            .summary("Answer with as many megabytes as asked")
+            .get("/log", log)
+            .read()
+            .summary("Log a line at every level")
+    }
+
+    async fn connect(settings: ConnectionSettings<ProbeOptions>, _: Network) -> Result<Self, DriverError> {
+        match settings.options.connect {
+            Connect::Succeed => Ok(Probe { options: settings.options }),
+            Connect::Refuse => Err(DriverError::connection("refused", "the probe refuses")),
+            #[allow(clippy::panic)]
+            Connect::Panic => panic!("the probe panics in connect"),
+            Connect::Hang => std::future::pending().await,
+        }
+    }
+
+    async fn ping(&self) -> Result<ServerFacts, DriverError> {
+        Ok(ServerFacts::new("1.2.3").with("mood", "calm"))
+    }
+}
+
+async fn nothing(_: Context<Probe>) -> Result<RawJson, DriverError> {
+    Ok(RawJson::new(b"null".to_vec()))
+}
+
+async fn facts(probe: Context<Probe>, path: Path<Name>) -> Result<Json<Facts>, DriverError> {
+    Ok(Json(Facts {
+        granted: probe.granted(),
+        request_id: probe.request_id().to_owned(),
+        name_length: path.name.0.len(),
+        token_length: probe.options.token.as_ref().map(|token| token.expose().len()),
+    }))
+}
+
+async fn write(_: Context<Probe>) -> Result<NoContent, DriverError> {
+    Ok(NoContent)
+}
+
+#[allow(clippy::panic)]
+async fn panic(_: Context<Probe>) -> Result<NoContent, DriverError> {
+    panic!("the probe panics")
+}
+
+async fn block(_: Context<Probe>, query: Query<Wait>) -> Result<NoContent, DriverError> {
+    std::thread::sleep(Duration::from_millis(query.milliseconds));
+    Ok(NoContent)
+}
+
+async fn wait(_: Context<Probe>, query: Query<Wait>) -> Result<NoContent, DriverError> {
+    struct Cancelled;
+    impl Drop for Cancelled {
+        fn drop(&mut self) {
+            tracing::info!("the wait was cancelled");
+        }
+    }
+    let cancelled = Cancelled;
+    tokio::time::sleep(Duration::from_millis(query.milliseconds)).await;
+    std::mem::forget(cancelled);
+    Ok(NoContent)
+}
+
+struct Nothing;
+
+impl Reply for Nothing {
+    fn schema(_: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
+        None
+    }
+    fn into_payload(self) -> Result<Payload, DriverError> {
+        Ok(Payload { outcome: Outcome::Ok, json: Vec::new() })
+    }
+}
+
+async fn empty_payload(_: Context<Probe>) -> Result<Nothing, DriverError> {
+    Ok(Nothing)
+}
+
+async fn host_code(_: Context<Probe>) -> Result<NoContent, DriverError> {
+    Err(DriverError::new(ErrorCode::Unauthenticated, "the probe pretends to be the host"))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Size {
+    megabytes: usize,
+}
+
+async fn large(_: Context<Probe>, query: Query<Size>) -> Result<Json<String>, DriverError> {
+    Ok(Json("x".repeat(query.megabytes << 20)))
+}
+
+async fn log(_: Context<Probe>) -> Result<NoContent, DriverError> {
+    tracing::error!(count = 1, "probe at error");
+    tracing::warn!("probe at warn");
+    tracing::info!("probe at info");
+    tracing::debug!("probe at debug");
+    tracing::trace!("probe at trace");
+    Ok(NoContent)
+}
+
+studio_plugin_api::export_driver!(Probe);

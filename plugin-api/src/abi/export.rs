@@ -1,0 +1,240 @@
+//! The driver's side of the border: its runtime, its guarded futures, its entry points.
+
+use super::{
+    AbiCall, AbiError, AbiPayload, DriverModule, DriverModuleRef, HostObject, Session, Session_TO,
+    SessionObject, TD_Opaque,
+    log::{Bridge, RequestScope, level_filter},
+};
+use crate::{
+    Call, ConnectionSettings, Driver, DriverError, Endpoint, ErrorCode, Network, Outcome, manifest,
+    operations::Operation, parameters, reply::Payload,
+};
+use abi_stable::{
+    library::RootModuleResult,
+    prefix_type::PrefixTypeTrait,
+    std_types::{RResult, RString},
+};
+use async_ffi::{FfiFuture, FutureExt};
+use secrecy::zeroize::Zeroize;
+use serde::Deserialize;
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
+use tokio::runtime::Runtime;
+
+/// Each library links its own copy of this crate, so these belong to one driver.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+static HOST: OnceLock<Arc<HostObject>> = OnceLock::new();
+
+/// The entry points of a driver, for [`export_driver!`](crate::export_driver).
+pub fn root_module<D: Driver>() -> DriverModuleRef {
+    DriverModule { manifest: describe::<D>, start: start::<D>, check: check::<D>, connect: connect::<D> }
+        .leak_into_prefix()
+}
+
+/// What the exported header's constructor calls; a panic in it becomes an error.
+#[doc(hidden)]
+pub fn load_root_module<D: Driver>() -> RootModuleResult {
+    abi_stable::library::__call_root_module_loader(root_module::<D>)
+}
+
+extern "C" fn describe<D: Driver>() -> RResult<RString, AbiError> {
+    guard(|| {
+        let manifest = serde_json::to_string(&manifest::derive::<D>());
+        manifest.map(RString::from).map_err(|error| broken(format!("the manifest has no JSON form: {error}")))
+    })
+}
+
+extern "C" fn start<D: Driver>(host: HostObject, log_level: u8) -> RResult<(), AbiError> {
+    guard(|| {
+        if RUNTIME.get().is_some() {
+            return Err(broken("started twice"));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(format!("driver-{}", D::describe().database_type))
+            .enable_all()
+            .build()
+            .map_err(|error| broken(format!("no thread for the driver: {error}")))?;
+        let host = Arc::new(host);
+        let bridge = Bridge { host: host.clone(), level: level_filter(log_level) };
+        // A second subscriber can't be set in this copy of tracing; the first stays.
+        let _ = tracing::subscriber::set_global_default(bridge);
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        let _ = HOST.set(host);
+        let _ = RUNTIME.set(runtime);
+        Ok(())
+    })
+}
+
+extern "C" fn check<D: Driver>(settings: RString) -> RResult<(), AbiError> {
+    guard(|| D::check(&read_settings::<D>(settings)?))
+}
+
+extern "C" fn connect<D: Driver>(settings: RString) -> FfiFuture<RResult<SessionObject, AbiError>> {
+    let settings = match guard(|| read_settings::<D>(settings)) {
+        RResult::ROk(settings) => settings,
+        RResult::RErr(error) => return std::future::ready(RResult::RErr(error)).into_ffi(),
+    };
+    let opening = async move {
+        let session = Arc::new(D::connect(settings, network()).await?);
+        let operations = D::operations().into_rows().into();
+        let shell = Shell { session: Some(session), operations };
+        Ok(Session_TO::from_value(shell, TD_Opaque))
+    };
+    Guarded::new(String::new(), opening).into_ffi()
+}
+
+/// The host's JSON: an endpoint, and options still unread.
+#[derive(Deserialize)]
+struct RawSettings {
+    endpoint: Endpoint,
+    options: serde_json::Value,
+}
+
+fn read_settings<D: Driver>(text: RString) -> Result<ConnectionSettings<D::Options>, DriverError> {
+    let mut text = String::from(text);
+    let raw = serde_json::from_str::<RawSettings>(&text);
+    text.zeroize();
+    let raw = raw.map_err(|_| broken("the host sent settings that do not read"))?;
+    let options = parameters::from_json(raw.options, "options").map_err(|mut error| {
+        if let Some(serde_json::Value::String(field)) = error.details.get_mut("field")
+            && field != "options"
+        {
+            *field = format!("options.{field}");
+        }
+        error
+    })?;
+    Ok(ConnectionSettings { endpoint: raw.endpoint, options })
+}
+
+fn network() -> Network {
+    Network::new(|name, port| async move {
+        let host = HOST.get().ok_or_else(|| broken("not started"))?;
+        let addresses = host.resolve(name.into(), port).await.into_result().map_err(DriverError::from)?;
+        addresses
+            .iter()
+            .map(|address| address.parse().map_err(|_| broken("the host sent an address that does not read")))
+            .collect()
+    })
+}
+
+/// A session with its route table, as the host holds it.
+struct Shell<D> {
+    /// Taken only when dropped.
+    session: Option<Arc<D>>,
+    operations: Arc<[Operation<D>]>,
+}
+
+impl<D: Driver> Session for Shell<D> {
+    fn call(&self, call: AbiCall) -> FfiFuture<RResult<AbiPayload, AbiError>> {
+        let mut call = Call::from(call);
+        let request_id = std::mem::take(&mut call.request_id);
+        call.request_id.clone_from(&request_id);
+        let session = self.session.clone();
+        let operations = self.operations.clone();
+        let running = async move {
+            let session = session.ok_or_else(|| broken("the session is closed"))?;
+            let operation = operations
+                .get(call.operation as usize)
+                .ok_or_else(|| broken("the host called an operation that is not in the manifest"))?;
+            let Payload { outcome, json } = (operation.handler)(session, call).await?;
+            let outcome = match outcome {
+                Outcome::Ok => 0,
+                Outcome::Created => 1,
+                Outcome::NoContent => 2,
+            };
+            Ok(AbiPayload { outcome, json: json.into() })
+        };
+        Guarded::new(request_id, running).into_ffi()
+    }
+
+    fn ping(&self) -> FfiFuture<RResult<RString, AbiError>> {
+        let session = self.session.clone();
+        let asking = async move {
+            let session = session.ok_or_else(|| broken("the session is closed"))?;
+            let facts = session.ping().await?;
+            serde_json::to_string(&facts)
+                .map(RString::from)
+                .map_err(|error| broken(format!("the server's facts have no JSON form: {error}")))
+        };
+        Guarded::new(String::new(), asking).into_ffi()
+    }
+
+    fn is_open(&self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| self.session.as_ref().is_some_and(|session| session.is_open())))
+            .unwrap_or(false)
+    }
+}
+
+impl<D> Drop for Shell<D> {
+    fn drop(&mut self) {
+        let _runtime = RUNTIME.get().map(Runtime::enter);
+        let session = self.session.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(session)));
+    }
+}
+
+/// A driver's future as the host polls it: each poll, and its drop, inside the driver's runtime and request scope,
+/// with panics caught.
+struct Guarded<F> {
+    /// `None` after it ended, panicked or was dropped.
+    future: Option<Pin<Box<F>>>,
+    request_id: String,
+}
+
+impl<F> Guarded<F> {
+    fn new(request_id: String, future: F) -> Self {
+        Self { future: Some(Box::pin(future)), request_id }
+    }
+}
+
+impl<T, F: Future<Output = Result<T, DriverError>>> Future for Guarded<F> {
+    type Output = RResult<T, AbiError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Some(future) = &mut this.future else {
+            return Poll::Ready(RResult::RErr(broken("polled after its end").into()));
+        };
+        let _runtime = RUNTIME.get().map(Runtime::enter);
+        let scope = RequestScope::enter(&mut this.request_id);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        scope.leave(&mut this.request_id);
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(AbiError::from).into()),
+            Err(panic) => Poll::Ready(RResult::RErr(panicked(&*panic).into())),
+        }
+    }
+}
+
+impl<F> Drop for Guarded<F> {
+    fn drop(&mut self) {
+        let _runtime = RUNTIME.get().map(Runtime::enter);
+        let future = self.future.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+    }
+}
+
+fn guard<T>(run: impl FnOnce() -> Result<T, DriverError>) -> RResult<T, AbiError> {
+    let _runtime = RUNTIME.get().map(Runtime::enter);
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(AbiError::from).into(),
+        Err(panic) => RResult::RErr(panicked(&*panic).into()),
+    }
+}
+
+fn broken(message: impl Into<String>) -> DriverError {
+    DriverError::new(ErrorCode::DriverError, message)
+}
+
+/// A panic's message may hold anything, a password too, so it goes to the log (by the hook) and not to the caller.
+fn panicked(_: &(dyn Any + Send)) -> DriverError {
+    broken("the driver panicked; the gateway's log says where")
+}

@@ -1,0 +1,131 @@
+//! The trait that a driver implements.
+
+use crate::{ConnectionSettings, DriverError, Network, Operations};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use std::future::Future;
+
+/// `Send` where there are threads; nothing on WebAssembly, where a guest has one.
+#[cfg(not(target_family = "wasm"))]
+pub trait MaybeSend: Send {}
+#[cfg(not(target_family = "wasm"))]
+impl<T: Send> MaybeSend for T {}
+/// `Send` where there are threads; nothing on WebAssembly, where a guest has one.
+#[cfg(target_family = "wasm")]
+pub trait MaybeSend {}
+#[cfg(target_family = "wasm")]
+impl<T> MaybeSend for T {}
+
+/// `Sync` where there are threads; nothing on WebAssembly.
+#[cfg(not(target_family = "wasm"))]
+pub trait MaybeSync: Sync {}
+#[cfg(not(target_family = "wasm"))]
+impl<T: Sync> MaybeSync for T {}
+/// `Sync` where there are threads; nothing on WebAssembly.
+#[cfg(target_family = "wasm")]
+pub trait MaybeSync {}
+#[cfg(target_family = "wasm")]
+impl<T> MaybeSync for T {}
+
+/// One open session with one database. Dropping it closes the session.
+///
+/// A session serves many calls at once; a driver multiplexes or pools inside, with at most ten database connections.
+pub trait Driver: MaybeSend + MaybeSync + Sized + 'static {
+    /// What a connection's `options` object may hold. Derive its schema; give it `#[serde(deny_unknown_fields)]`
+    /// so that a misspelt option is refused; make every field optional or defaulted. Secret ones are of type
+    /// [`Secret`](crate::Secret).
+    type Options: DeserializeOwned + JsonSchema + MaybeSend;
+
+    /// The driver's type, names and version.
+    fn describe() -> Description;
+
+    /// The route table.
+    fn operations() -> Operations<Self>;
+
+    /// Checks settings without connecting, when a connection is created or changed: combinations that make no
+    /// sense, a connection string that does not parse.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the field.
+    fn check(_settings: &ConnectionSettings<Self::Options>) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// Opens a session and proves that it works (authenticates, selects the database).
+    ///
+    /// Every network address must come from [`Network::resolve`], at every connect and reconnect, so that the
+    /// gateway's address rules hold.
+    ///
+    /// # Errors
+    /// `CONNECTION_ERROR` with a `reason` (see [`DriverError::connection`]), `FORBIDDEN` as `resolve` gives it.
+    fn connect(
+        settings: ConnectionSettings<Self::Options>,
+        network: Network,
+    ) -> impl Future<Output = Result<Self, DriverError>> + MaybeSend;
+
+    /// Asks the server who it is; used by the connection test and to check a doubtful session.
+    ///
+    /// # Errors
+    /// `CONNECTION_ERROR` when the server does not answer.
+    fn ping(&self) -> impl Future<Output = Result<ServerFacts, DriverError>> + MaybeSend;
+
+    /// Whether the session can still be used, from what is known without asking. When false, the host opens a new
+    /// session before its next call, so a driver need not reconnect by itself.
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+/// Who a driver is.
+#[derive(Debug, Clone)]
+pub struct Description {
+    pub(crate) database_type: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) default_port: Option<u16>,
+    pub(crate) connection_string_schemes: Vec<&'static str>,
+}
+
+impl Description {
+    /// `database_type` is the path segment in `/api/platform/<type>/`, matching `^[a-z][a-z0-9-]{0,31}$`; `name` is
+    /// for people; `version` is the driver's own.
+    pub fn new(database_type: &'static str, name: &'static str, version: &'static str) -> Self {
+        Self { database_type, name, version, default_port: None, connection_string_schemes: Vec::new() }
+    }
+
+    /// The TCP port used when a connection names none.
+    pub fn default_port(mut self, port: u16) -> Self {
+        self.default_port = Some(port);
+        self
+    }
+
+    /// The URL schemes of the connection strings the driver understands, without `://`. None: it takes only parts.
+    pub fn connection_string_schemes(mut self, schemes: &[&'static str]) -> Self {
+        self.connection_string_schemes = schemes.to_vec();
+        self
+    }
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerFacts {
+    /// The server's version, as it writes it.
+    pub version: String,
+    /// More facts, shown as they are in the answer to a connection test.
+    #[serde(flatten)]
+    pub facts: Map<String, Value>,
+}
+
+impl ServerFacts {
+    /// Facts with only a version.
+    pub fn new(version: impl Into<String>) -> Self {
+        Self { version: version.into(), facts: Map::new() }
+    }
+
+    /// Adds one fact.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+}

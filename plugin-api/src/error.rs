@@ -1,0 +1,140 @@
+//! The one error that crosses from a driver to the host.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// The codes of the HTTP contract. The host maps each to a status in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ErrorCode {
+    /// A parameter or body does not fit; `details.field` names it.
+    ValidationError,
+    /// The database refused the query.
+    QueryError,
+    /// No token, or one that does not verify. The host's own.
+    Unauthenticated,
+    /// Known caller, not allowed.
+    Forbidden,
+    /// The thing asked for is not there.
+    NotFound,
+    /// It exists already, or its state forbids the change.
+    Conflict,
+    /// The request body is over the limit.
+    PayloadTooLarge,
+    /// Too many requests. The host's own.
+    RateLimited,
+    /// The result passed the configured bound.
+    ResultTooLarge,
+    /// The database can't be reached or refuses the stored credentials.
+    ConnectionError,
+    /// The operation passed its deadline.
+    Timeout,
+    /// The plugin broke the contract.
+    DriverError,
+    /// The gateway's own fault. The host's own.
+    InternalError,
+}
+
+impl ErrorCode {
+    /// The code as clients see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ValidationError => "VALIDATION_ERROR",
+            Self::QueryError => "QUERY_ERROR",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::Conflict => "CONFLICT",
+            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::ResultTooLarge => "RESULT_TOO_LARGE",
+            Self::ConnectionError => "CONNECTION_ERROR",
+            Self::Timeout => "TIMEOUT",
+            Self::DriverError => "DRIVER_ERROR",
+            Self::InternalError => "INTERNAL_ERROR",
+        }
+    }
+
+    /// Reads a code that a driver sent; `None` for an unknown one or one that is the host's own to give.
+    pub fn from_driver(code: &str) -> Option<Self> {
+        [
+            Self::ValidationError,
+            Self::QueryError,
+            Self::Forbidden,
+            Self::NotFound,
+            Self::Conflict,
+            Self::PayloadTooLarge,
+            Self::ResultTooLarge,
+            Self::ConnectionError,
+            Self::Timeout,
+            Self::DriverError,
+        ]
+        .into_iter()
+        .find(|known| known.as_str() == code)
+    }
+}
+
+/// Why a driver could not do what was asked. Its message goes to the caller: it never holds a secret.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}: {message}", code.as_str())]
+pub struct DriverError {
+    /// What kind of failure it is.
+    pub code: ErrorCode,
+    /// One sentence for a person.
+    pub message: String,
+    /// More for a program: `field`, `reason`, the database's own code.
+    pub details: Map<String, Value>,
+    /// When it may be worth trying again.
+    pub retry_after: Option<Duration>,
+}
+
+impl DriverError {
+    /// An error with a code and a message.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: Map::new(), retry_after: None }
+    }
+
+    /// Adds one detail.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// `VALIDATION_ERROR` that names the field and says what would be right.
+    pub fn validation(field: &str, message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::ValidationError, message).with("field", field)
+    }
+
+    /// `QUERY_ERROR`; `database_code` is the database's own (SQLSTATE, an error prefix).
+    pub fn query(database_code: &str, message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::QueryError, message).with("code", database_code)
+    }
+
+    /// `FORBIDDEN`.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Forbidden, message)
+    }
+
+    /// `NOT_FOUND`.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::NotFound, message)
+    }
+
+    /// `CONFLICT`.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Conflict, message)
+    }
+
+    /// `CONNECTION_ERROR`; `reason` is one word for programs: `refused`, `timeout`, `authentication_failed`, `tls`,
+    /// `closed`, `not_resolved`, `unsupported`.
+    pub fn connection(reason: &str, message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::ConnectionError, message).with("reason", reason)
+    }
+
+    /// `RESULT_TOO_LARGE`; says the bound, in bytes.
+    pub fn result_too_large(limit: u64) -> Self {
+        Self::new(ErrorCode::ResultTooLarge, format!("the result is larger than the limit of {limit} bytes"))
+            .with("limit_bytes", limit)
+    }
+}

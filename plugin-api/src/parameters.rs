@@ -1,0 +1,281 @@
+//! From path, query and body to a handler's structs, with errors that name the field.
+
+use crate::DriverError;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, IntoDeserializer, Visitor, value},
+    forward_to_deserialize_any,
+};
+use std::borrow::Cow;
+
+pub(crate) fn from_path<T: DeserializeOwned>(
+    names: &[&'static str],
+    values: &[Vec<u8>],
+) -> Result<T, DriverError> {
+    let pairs = names.iter().zip(values).map(|(name, bytes)| (*name, Parameter(bytes)));
+    read_fields(value::MapDeserializer::new(pairs), "path")
+}
+
+pub(crate) fn from_query<T: DeserializeOwned>(query: &[(String, String)]) -> Result<T, DriverError> {
+    let pairs = query.iter().map(|(name, text)| (name.as_str(), Parameter(text.as_bytes())));
+    read_fields(value::MapDeserializer::new(pairs), "query")
+}
+
+pub(crate) fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
+    // An absent body reads as null, so that `Body<Option<T>>` takes it.
+    let body = if body.is_empty() { b"null" } else { body };
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        if body == b"null" {
+            DriverError::validation("body", "a JSON body is required")
+        } else if error.inner().is_data() {
+            refuse(&path, &message, "body")
+        } else {
+            DriverError::validation("body", format!("the body is not JSON: {message}"))
+        }
+    })?;
+    reader.end().map_err(|error| {
+        DriverError::validation("body", format!("the body is more than one JSON text: {error}"))
+    })?;
+    Ok(value)
+}
+
+/// Reads a JSON object that is not a request body (a connection's options) with the same manners.
+pub(crate) fn from_json<T: DeserializeOwned>(json: serde_json::Value, whole: &str) -> Result<T, DriverError> {
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        refuse(&path, &message, whole)
+    })
+}
+
+fn read_fields<'de, T: Deserialize<'de>>(
+    fields: impl Deserializer<'de, Error = value::Error>,
+    whole: &str,
+) -> Result<T, DriverError> {
+    serde_path_to_error::deserialize(fields).map_err(|error| {
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        refuse(&path, &message, whole)
+    })
+}
+
+/// Names the field: the path that serde was at, and for a missing, unknown or repeated field the name that serde's
+/// message quotes, since the path then ends at its parent.
+fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
+    let parent = if path == "." { "" } else { path };
+    let quoted = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.split('`').next());
+    let field = match quoted {
+        Some(name) if parent.is_empty() || parent == name => name.to_owned(),
+        Some(name) if parent.ends_with(&format!(".{name}")) => parent.to_owned(),
+        Some(name) => format!("{parent}.{name}"),
+        None if parent.is_empty() => whole.to_owned(),
+        None => parent.to_owned(),
+    };
+    let message = match message.rfind(" at line ") {
+        Some(end) => message.get(..end).unwrap_or(message),
+        None => message,
+    };
+    DriverError::validation(&field, format!("`{field}`: {message}"))
+}
+
+/// One parameter's bytes, read as whatever the field's type asks for.
+#[derive(Clone, Copy)]
+struct Parameter<'a>(&'a [u8]);
+
+impl<'a> Parameter<'a> {
+    fn text(self) -> Result<&'a str, value::Error> {
+        std::str::from_utf8(self.0).map_err(|_| value::Error::custom("must be UTF-8 text"))
+    }
+
+    fn parse<T: std::str::FromStr>(self, wanted: &str) -> Result<T, value::Error> {
+        let text = self.text()?;
+        text.parse().map_err(|_| value::Error::custom(format!("must be {wanted}, not `{}`", shorten(text))))
+    }
+}
+
+fn shorten(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
+    }
+}
+
+macro_rules! deserialize_number {
+    ($($method:ident $visit:ident $type:ty, $wanted:expr;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+            visitor.$visit(self.parse::<$type>($wanted)?)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Parameter<'_> {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_str(self.text()?)
+    }
+
+    deserialize_number! {
+        deserialize_u8 visit_u8 u8, "a whole number from 0 to 255";
+        deserialize_u16 visit_u16 u16, "a whole number from 0 to 65535";
+        deserialize_u32 visit_u32 u32, "a whole number from 0 to 4294967295";
+        deserialize_u64 visit_u64 u64, "a whole number, 0 or more";
+        deserialize_i8 visit_i8 i8, "a whole number from -128 to 127";
+        deserialize_i16 visit_i16 i16, "a whole number from -32768 to 32767";
+        deserialize_i32 visit_i32 i32, "a whole number from -2147483648 to 2147483647";
+        deserialize_i64 visit_i64 i64, "a whole number";
+        deserialize_f32 visit_f32 f32, "a number";
+        deserialize_f64 visit_f64 f64, "a number";
+        deserialize_char visit_char char, "one character";
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        match self.text()? {
+            // A bare `?flag` means yes, as in most web interfaces.
+            "true" | "1" | "" => visitor.visit_bool(true),
+            "false" | "0" => visitor.visit_bool(false),
+            other => Err(value::Error::custom(format!("must be true or false, not `{}`", shorten(other)))),
+        }
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_bytes(self.0)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_bytes(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, value::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, value::Error> {
+        visitor.visit_enum(self.text()?.into_deserializer())
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
+        let items = self.0.split(|byte| *byte == b',').filter(|item| !item.is_empty()).map(Parameter);
+        visitor.visit_seq(value::SeqDeserializer::new(items))
+    }
+
+    forward_to_deserialize_any! { str string identifier unit unit_struct tuple tuple_struct map struct ignored_any i128 u128 }
+}
+
+impl<'de> IntoDeserializer<'de, value::Error> for Parameter<'_> {
+    type Deserializer = Self;
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PathBytes;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Page {
+        #[serde(default)]
+        count: Option<u32>,
+        #[serde(default)]
+        names: Vec<String>,
+        #[serde(default)]
+        all: bool,
+        #[serde(default)]
+        order: Option<Order>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "lowercase")]
+    enum Order {
+        Up,
+        Down,
+    }
+
+    fn query(pairs: &[(&str, &str)]) -> Result<Page, DriverError> {
+        let pairs: Vec<_> = pairs.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+        from_query(&pairs)
+    }
+
+    fn field(error: &DriverError) -> &str {
+        error.details["field"].as_str().unwrap()
+    }
+
+    #[test]
+    fn query_text_is_read_as_the_type_of_its_field() {
+        let page = query(&[("count", "10"), ("names", "a,b"), ("all", "true"), ("order", "up")]).unwrap();
+        let expected =
+            Page { count: Some(10), names: vec!["a".into(), "b".into()], all: true, order: Some(Order::Up) };
+        assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn query_errors_name_the_parameter_and_what_would_be_right() {
+        let error = query(&[("count", "ten")]).unwrap_err();
+        assert_eq!(field(&error), "count");
+        assert_eq!(error.message, "`count`: must be a whole number from 0 to 4294967295, not `ten`");
+        let error = query(&[("cuont", "1")]).unwrap_err();
+        assert_eq!(field(&error), "cuont");
+        assert!(error.message.contains("`count`"), "{}", error.message);
+        assert_eq!(field(&query(&[("order", "sideways")]).unwrap_err()), "order");
+        assert_eq!(field(&query(&[("count", "1"), ("count", "2")]).unwrap_err()), "count");
+    }
+
+    #[test]
+    fn path_bytes_keep_what_is_not_text_and_strings_refuse_it() {
+        #[derive(Debug, Deserialize)]
+        struct Key {
+            key: PathBytes,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Name {
+            #[allow(dead_code)]
+            key: String,
+        }
+        let values = vec![vec![0xFF, b'a']];
+        assert_eq!(from_path::<Key>(&["key"], &values).unwrap().key.0, values[0]);
+        assert_eq!(field(&from_path::<Name>(&["key"], &values).unwrap_err()), "key");
+    }
+
+    #[test]
+    fn body_errors_name_the_nested_field() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Outer {
+            #[allow(dead_code)]
+            items: Vec<Inner>,
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Inner {
+            #[allow(dead_code)]
+            ttl: u32,
+        }
+        let name = |body: &str| field(&from_body::<Outer>(body.as_bytes()).unwrap_err()).to_owned();
+        assert_eq!(name(r#"{"items":[{"ttl":1},{"ttl":"x"}]}"#), "items[1].ttl");
+        assert_eq!(name(r#"{"items":[{}]}"#), "items[0].ttl");
+        assert_eq!(name(r#"{"items":[{"ttl":1,"tlt":1}]}"#), "items[0].tlt");
+        assert_eq!(name(r#"{}"#), "items");
+        assert_eq!(name(r#"{"items":"#), "body");
+        assert_eq!(name(r#""#), "body");
+        assert_eq!(name(r#"{"items":[]} x"#), "body");
+        assert!(from_body::<Option<Outer>>(b"").unwrap().is_none());
+    }
+}

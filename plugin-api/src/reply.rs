@@ -1,0 +1,111 @@
+//! What a handler answers with.
+
+use crate::{DriverError, ErrorCode};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+/// The success statuses of the HTTP contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// 200 with a payload.
+    Ok,
+    /// 201 with a payload: something was created.
+    Created,
+    /// 204 without a body.
+    NoContent,
+}
+
+/// A reply as plain values. The payload is one JSON text; the host puts it into the envelope unread.
+#[derive(Debug)]
+pub struct Payload {
+    /// Which success status.
+    pub outcome: Outcome,
+    /// One JSON text in UTF-8; empty exactly when the outcome is `NoContent`.
+    pub json: Vec<u8>,
+}
+
+/// A type that a handler can return.
+pub trait Reply: Sized {
+    /// The JSON Schema of the payload; `None` where there is none to tell.
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
+
+    /// Serializes it, once, into the buffer that is sent.
+    ///
+    /// # Errors
+    /// `DRIVER_ERROR` when the value has no JSON form (a map with keys that are not strings).
+    fn into_payload(self) -> Result<Payload, DriverError>;
+}
+
+fn serialize<T: Serialize>(outcome: Outcome, value: &T) -> Result<Payload, DriverError> {
+    let mut json = Vec::with_capacity(256);
+    serde_json::to_writer(&mut json, value).map_err(|error| {
+        DriverError::new(ErrorCode::DriverError, format!("the reply has no JSON form: {error}"))
+    })?;
+    Ok(Payload { outcome, json })
+}
+
+/// 200 with a value.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize + JsonSchema> Reply for Json<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+    fn into_payload(self) -> Result<Payload, DriverError> {
+        serialize(Outcome::Ok, &self.0)
+    }
+}
+
+/// A value that was created (201), or changed where it was there before (200).
+#[derive(Debug)]
+pub struct Created<T> {
+    /// The payload.
+    pub value: T,
+    /// Whether it is new.
+    pub created: bool,
+}
+
+impl<T: Serialize + JsonSchema> Reply for Created<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+    fn into_payload(self) -> Result<Payload, DriverError> {
+        serialize(if self.created { Outcome::Created } else { Outcome::Ok }, &self.value)
+    }
+}
+
+/// 204.
+#[derive(Debug)]
+pub struct NoContent;
+
+impl Reply for NoContent {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+    fn into_payload(self) -> Result<Payload, DriverError> {
+        Ok(Payload { outcome: Outcome::NoContent, json: Vec::new() })
+    }
+}
+
+/// 200 with JSON that the driver wrote itself, straight from its database's wire format.
+#[derive(Debug)]
+pub struct RawJson(Vec<u8>);
+
+impl RawJson {
+    /// `json` must be exactly one JSON text in UTF-8: the host does not look into it. Checked in debug builds.
+    pub fn new(json: Vec<u8>) -> Self {
+        debug_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&json).is_ok(), "not one JSON text");
+        Self(json)
+    }
+}
+
+impl Reply for RawJson {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+    fn into_payload(self) -> Result<Payload, DriverError> {
+        Ok(Payload { outcome: Outcome::Ok, json: self.0 })
+    }
+}
