@@ -1,1 +1,22 @@
+//! studio-gateway: one HTTP service in front of many databases, each behind a driver plugin.
 //!
+//! The host knows who is calling, what they may do, and which connection they mean; it knows nothing of any
+//! database. [`flow`] is the path of a request and the place to start reading; [`app`] wires everything together.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod addresses;
+pub mod app;
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod connections;
+pub mod directory;
+pub mod flow;
+pub mod http;
+pub mod identity;
+pub mod plugins;
+pub mod registry;
+pub mod secrets;
+pub mod sessions;
+pub mod telemetry;

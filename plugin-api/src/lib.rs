@@ -53,7 +53,7 @@ pub mod error;
 pub mod handler;
 pub mod manifest;
 pub mod operations;
-mod parameters;
+pub mod parameters;
 pub mod reply;
 pub mod settings;
 
@@ -65,7 +65,7 @@ pub use driver::{Description, Driver, MaybeSend, MaybeSync, ServerFacts};
 pub use error::{DriverError, ErrorCode};
 pub use handler::{Body, Context, Path, PathBytes, Query};
 pub use operations::Operations;
-pub use reply::{Created, Json, NoContent, Outcome, RawJson, Reply};
+pub use reply::{Created, Either, Json, NoContent, OnlyRead, Outcome, RawJson, Reply};
 pub use settings::{ConnectionSettings, Endpoint, Network, Secret};
 
 #[doc(hidden)]
@@ -78,9 +78,9 @@ pub use serde_json;
 /// Everything a driver's source usually names.
 pub mod prelude {
     pub use crate::{
-        Access, Body, ConnectionSettings, Context, Created, Description, Driver, DriverError, Endpoint,
-        ErrorCode, Json, Network, NoContent, Operations, Path, PathBytes, Query, RawJson, Secret,
-        ServerFacts,
+        Access, Body, ConnectionSettings, Context, Created, Description, Driver, DriverError, Either,
+        Endpoint, ErrorCode, Json, Network, NoContent, OnlyRead, Operations, Path, PathBytes, Query, RawJson,
+        Secret, ServerFacts,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

@@ -16,12 +16,20 @@ pub(crate) fn from_path<T: DeserializeOwned>(
     read_fields(value::MapDeserializer::new(pairs), "path")
 }
 
-pub(crate) fn from_query<T: DeserializeOwned>(query: &[(String, String)]) -> Result<T, DriverError> {
+/// Reads query parameters into a struct; see [`Query`](crate::Query).
+///
+/// # Errors
+/// `VALIDATION_ERROR` that names the parameter.
+pub fn from_query<T: DeserializeOwned>(query: &[(String, String)]) -> Result<T, DriverError> {
     let pairs = query.iter().map(|(name, text)| (name.as_str(), Parameter(text.as_bytes())));
     read_fields(value::MapDeserializer::new(pairs), "query")
 }
 
-pub(crate) fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
+/// Reads a JSON body into a struct; see [`Body`](crate::Body).
+///
+/// # Errors
+/// `VALIDATION_ERROR` that names the field.
+pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
     // An absent body reads as null, so that `Body<Option<T>>` takes it.
     let body = if body.is_empty() { b"null" } else { body };
     let mut reader = serde_json::Deserializer::from_slice(body);

@@ -23,6 +23,8 @@ pub struct Payload {
     pub outcome: Outcome,
     /// One JSON text in UTF-8; empty exactly when the outcome is `NoContent`.
     pub json: Vec<u8>,
+    /// The call left the database as it was, although its operation may write.
+    pub only_read: bool,
 }
 
 /// A type that a handler can return.
@@ -42,7 +44,7 @@ fn serialize<T: Serialize>(outcome: Outcome, value: &T) -> Result<Payload, Drive
     serde_json::to_writer(&mut json, value).map_err(|error| {
         DriverError::new(ErrorCode::DriverError, format!("the reply has no JSON form: {error}"))
     })?;
-    Ok(Payload { outcome, json })
+    Ok(Payload { outcome, json, only_read: false })
 }
 
 /// 200 with a value.
@@ -85,7 +87,7 @@ impl Reply for NoContent {
         None
     }
     fn into_payload(self) -> Result<Payload, DriverError> {
-        Ok(Payload { outcome: Outcome::NoContent, json: Vec::new() })
+        Ok(Payload { outcome: Outcome::NoContent, json: Vec::new(), only_read: false })
     }
 }
 
@@ -106,6 +108,41 @@ impl Reply for RawJson {
         None
     }
     fn into_payload(self) -> Result<Payload, DriverError> {
-        Ok(Payload { outcome: Outcome::Ok, json: self.0 })
+        Ok(Payload { outcome: Outcome::Ok, json: self.0, only_read: false })
+    }
+}
+
+/// A reply of an operation declared `per_call` whose call turned out to only read: it is not audited as a write, and
+/// makes no cached reply stale.
+#[derive(Debug)]
+pub struct OnlyRead<R>(pub R);
+
+impl<R: Reply> Reply for OnlyRead<R> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        R::schema(generator)
+    }
+    fn into_payload(self) -> Result<Payload, DriverError> {
+        self.0.into_payload().map(|payload| Payload { only_read: true, ..payload })
+    }
+}
+
+/// One of two forms of reply, where only the call decides which.
+#[derive(Debug)]
+pub enum Either<A, B> {
+    /// The first form, whose schema stands for both.
+    First(A),
+    /// The second.
+    Second(B),
+}
+
+impl<A: Reply, B: Reply> Reply for Either<A, B> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        A::schema(generator)
+    }
+    fn into_payload(self) -> Result<Payload, DriverError> {
+        match self {
+            Self::First(reply) => reply.into_payload(),
+            Self::Second(reply) => reply.into_payload(),
+        }
     }
 }

@@ -143,13 +143,13 @@ impl<D: Driver> Session for Shell<D> {
             let operation = operations
                 .get(call.operation as usize)
                 .ok_or_else(|| broken("the host called an operation that is not in the manifest"))?;
-            let Payload { outcome, json } = (operation.handler)(session, call).await?;
+            let Payload { outcome, json, only_read } = (operation.handler)(session, call).await?;
             let outcome = match outcome {
                 Outcome::Ok => 0,
                 Outcome::Created => 1,
                 Outcome::NoContent => 2,
             };
-            Ok(AbiPayload { outcome, json: json.into() })
+            Ok(AbiPayload { outcome, json: json.into(), only_read })
         };
         Guarded::new(request_id, running).into_ffi()
     }

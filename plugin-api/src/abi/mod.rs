@@ -104,6 +104,7 @@ pub struct AbiPayload {
     /// 0 OK, 1 created, 2 no content. Anything else breaks the contract.
     pub outcome: u8,
     pub json: RVec<u8>,
+    pub only_read: bool,
 }
 
 /// [`DriverError`] with a fixed layout.

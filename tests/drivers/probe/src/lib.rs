@@ -154,7 +154,7 @@ impl Reply for Nothing {
         None
     }
     fn into_payload(self) -> Result<Payload, DriverError> {
-        Ok(Payload { outcome: Outcome::Ok, json: Vec::new() })
+        Ok(Payload { outcome: Outcome::Ok, json: Vec::new(), only_read: false })
     }
 }
 

@@ -1,0 +1,246 @@
+//! The only place that wires everything together: from settings to a gateway that serves, and back to nothing.
+
+use crate::{
+    addresses::AddressPolicy,
+    audit::AuditTrail,
+    config::{ConfigError, Settings},
+    connections::service::ConnectionService,
+    directory::Directory,
+    flow::Flow,
+    http::{metrics_router, router, server::serve},
+    identity::{Gate, JwksError, TokenVerifier},
+    plugins::{
+        Loader,
+        catalog::{Catalog, CatalogError},
+    },
+    registry::{self, Registry, RegistryError},
+    secrets::{KeyError, Keyring},
+    sessions::Sessions,
+    telemetry::Metrics,
+};
+use futures_util::FutureExt;
+use secrecy::{ExposeSecret, SecretString};
+use std::{
+    future::Future,
+    io::Write,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use studio_plugin_api::DriverError;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// The encryption key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No encryption key at all.
+    #[error(
+        "DATABASE_ENCRYPTION_KEY is not set: give 32 random bytes as 64 hex digits or base64 (`openssl rand -hex 32`)"
+    )]
+    NoKey,
+    /// The key is another than the one that stored secrets were sealed under.
+    #[error(
+        "the registry holds secrets sealed under the key {0}, which is neither DATABASE_ENCRYPTION_KEY nor one of \
+         DATABASE_ENCRYPTION_KEYS_RETIRED"
+    )]
+    UnknownKey(String),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The keys that tokens are verified with.
+    #[error(transparent)]
+    Jwks(#[from] JwksError),
+    /// The plugins.
+    #[error(transparent)]
+    Plugins(#[from] CatalogError),
+    /// The address is taken, or not ours.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// As set.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A gateway, wired.
+pub struct Gateway {
+    /// The path of driver requests.
+    pub flow: Flow,
+    /// The drivers.
+    pub catalog: Arc<Catalog>,
+    /// Who may what.
+    pub gate: Arc<Gate>,
+    /// The registry's recent answers, and the registry.
+    pub directory: Arc<Directory>,
+    /// Seals and opens secrets.
+    pub keyring: Arc<Keyring>,
+    /// Open driver sessions.
+    pub sessions: Sessions,
+    /// Managing connections.
+    pub connections: ConnectionService,
+    /// Where connections may lead.
+    pub addresses: AddressPolicy,
+    /// Who changed what.
+    pub audit: AuditTrail,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Set when the gateway was told to stop.
+    pub draining: AtomicBool,
+}
+
+/// The keys by which stored secrets are sealed and opened.
+///
+/// # Errors
+/// [`StartError::NoKey`], [`StartError::Key`].
+pub fn open_keyring(settings: &Settings) -> Result<Keyring, StartError> {
+    let current = settings.registry.encryption_key.as_ref().ok_or(StartError::NoKey)?;
+    let retired: Vec<&str> =
+        settings.registry.encryption_keys_retired.iter().map(|key| key.expose_secret()).collect();
+    Ok(Keyring::parse(current, &SecretString::from(retired.join(",")))?)
+}
+
+/// The registry, migrated, whose secrets the keyring opens.
+///
+/// # Errors
+/// [`StartError::Registry`], [`StartError::UnknownKey`].
+pub async fn open_registry(settings: &Settings, keyring: &Keyring) -> Result<Arc<dyn Registry>, StartError> {
+    let registry = registry::open(&settings.registry.url).await?;
+    registry.migrate().await?;
+    check_keys(&*registry, keyring).await?;
+    Ok(registry)
+}
+
+/// Refuses a keyring without the keys that stored secrets need.
+///
+/// # Errors
+/// [`StartError::Registry`], [`StartError::UnknownKey`].
+pub async fn check_keys(registry: &dyn Registry, keyring: &Keyring) -> Result<(), StartError> {
+    let unknown = registry.list_key_ids().await?.into_iter().find(|id| !keyring.knows(id));
+    unknown.map_or(Ok(()), |id| Err(StartError::UnknownKey(id)))
+}
+
+/// A loader of drivers whose name look-ups follow the address rules. `program` tries a driver before it is loaded.
+pub fn driver_loader(addresses: AddressPolicy, program: Option<PathBuf>) -> Loader {
+    let resolve = move |host: String, port: u16| {
+        async move { addresses.resolve(&host, port).await.map_err(DriverError::from) }.boxed()
+    };
+    Loader::new(program, Arc::new(resolve))
+}
+
+impl Gateway {
+    /// Wires a gateway. The returned task ends when the gateway is gone and the audit trail is written.
+    ///
+    /// # Errors
+    /// [`StartError`], all but `Listen`.
+    pub async fn wire(
+        settings: &Settings,
+        program: Option<PathBuf>,
+    ) -> Result<(Arc<Self>, JoinHandle<()>), StartError> {
+        settings.check()?;
+        let keyring = Arc::new(open_keyring(settings)?);
+        let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
+        let loader = driver_loader(addresses, program);
+        let (registry, catalog) = tokio::join!(
+            open_registry(settings, &keyring),
+            Catalog::load(&settings.plugins.file, settings.plugins.on_error, loader)
+        );
+        let (registry, catalog) = (registry?, Arc::new(catalog?));
+        let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));
+        let verifier = TokenVerifier::open(&settings.identity, directory.clone()).await?;
+        let gate = Arc::new(Gate::new(verifier, directory.clone()));
+        let sessions = Sessions::new(settings.sessions.clone(), registry.clone(), keyring.clone());
+        let connections =
+            ConnectionService::new(directory.clone(), keyring.clone(), sessions.clone(), addresses);
+        let (audit, audit_writer) = AuditTrail::start(registry);
+        let metrics = Arc::new(Metrics::default());
+        let flow = Flow {
+            catalog: catalog.clone(),
+            gate: gate.clone(),
+            directory: directory.clone(),
+            sessions: sessions.clone(),
+            limits: settings.limits.clone(),
+            audit: audit.clone(),
+            metrics: metrics.clone(),
+        };
+        let draining = AtomicBool::new(false);
+        let gateway = Self {
+            flow,
+            catalog,
+            gate,
+            directory,
+            keyring,
+            sessions,
+            connections,
+            addresses,
+            audit,
+            metrics,
+            draining,
+        };
+        Ok((Arc::new(gateway), audit_writer))
+    }
+}
+
+/// Serves until `stop`, then drains.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn run(
+    settings: Settings,
+    program: Option<PathBuf>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    let listener = listen(settings.http.listen).await?;
+    let metrics_listener = match settings.http.metrics_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let (gateway, audit_writer) = Gateway::wire(&settings, program).await?;
+    for name in &settings.unknown_variables {
+        tracing::warn!(variable = %name, "an environment variable means nothing to the gateway");
+    }
+    let (stopping, stopped) = watch::channel(false);
+    let told = async move |mut stopped: watch::Receiver<bool>| {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let draining = gateway.clone();
+    tokio::spawn(async move {
+        stop.await;
+        draining.draining.store(true, Ordering::Relaxed);
+        let _ = stopping.send(true);
+    });
+    let drain_time = *settings.http.drain_timeout;
+    let metrics_server = metrics_listener.map(|listener| {
+        tokio::spawn(serve(listener, metrics_router(gateway.clone()), told(stopped.clone()), drain_time))
+    });
+    announce(&listener);
+    serve(listener, router(gateway.clone(), &settings.http), told(stopped), drain_time).await;
+    if let Some(server) = metrics_server {
+        let _ = server.await;
+    }
+    drop(gateway);
+    // Requests that were cut off may still hold the gateway; they are not waited for.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), audit_writer).await;
+    Ok(())
+}
+
+async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+/// The one line on standard output that says the gateway is ready, and where.
+fn announce(listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        let mut output = std::io::stdout();
+        // Nobody may be listening to standard output; the gateway serves all the same.
+        let _ = writeln!(output, "listening on http://{address}").and_then(|()| output.flush());
+    }
+}

@@ -1,0 +1,58 @@
+//! The audit trail: who changed what, when, from where, and how it ended. Never a value.
+//!
+//! Records go through a bounded queue to one task that writes them in batches. A full queue makes callers wait:
+//! nothing is dropped. What is in the queue is written before the gateway ends, but is lost by a kill.
+
+use crate::registry::{AuditRecord, Registry};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Records that may wait to be written.
+const QUEUE: usize = 10_000;
+/// Records written at once.
+const BATCH: usize = 500;
+/// How often a batch that failed is tried, and how long between.
+const RETRIES: (u32, Duration) = (5, Duration::from_secs(1));
+
+/// The way into the audit trail.
+#[derive(Clone)]
+pub struct AuditTrail {
+    queue: mpsc::Sender<AuditRecord>,
+}
+
+impl AuditTrail {
+    /// Starts the writing task, which ends when the last `AuditTrail` is gone and everything is written.
+    pub fn start(registry: Arc<dyn Registry>) -> (Self, JoinHandle<()>) {
+        let (queue, mut records) = mpsc::channel(QUEUE);
+        let writer = tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while records.recv_many(&mut batch, BATCH).await > 0 {
+                write(&*registry, &batch).await;
+                batch.clear();
+            }
+        });
+        (Self { queue }, writer)
+    }
+
+    /// Adds a record; waits while the queue is full.
+    pub async fn record(&self, record: AuditRecord) {
+        // The other end lives as long as any sender.
+        let _ = self.queue.send(record).await;
+    }
+}
+
+async fn write(registry: &dyn Registry, batch: &[AuditRecord]) {
+    let (tries, pause) = RETRIES;
+    for attempt in 1..=tries {
+        match registry.append_audit(batch).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(%error, attempt, records = batch.len(), "audit records not written")
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+    for record in batch {
+        tracing::error!(?record, "audit record given up");
+    }
+}

@@ -1,0 +1,170 @@
+//! `token`, `project …`, `connection …`: management right in the registry, without a running gateway.
+
+use super::{
+    CommandError,
+    arguments::{ConnectionCommand, ProjectCommand, TokenArguments},
+};
+use crate::{
+    addresses::AddressPolicy,
+    app::{driver_loader, open_keyring, open_registry},
+    config::{OnPluginError, Settings},
+    connections::{input::check_identifier, service::ConnectionService, settings::visible_options},
+    directory::Directory,
+    identity::{MINIMUM_SECRET_BYTES, NewToken, issue_token},
+    plugins::catalog::{Catalog, Driver},
+    registry::{
+        Connection, ConnectionId, ConnectionSelector, NewOrganization, NewProject, Registry, Visibility,
+        jwt_secret_place,
+    },
+    secrets::Keyring,
+    sessions::Sessions,
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use std::{io::Read, sync::Arc};
+use studio_plugin_api::parameters;
+
+pub(super) fn token(settings: &Settings, arguments: TokenArguments) -> Result<(), CommandError> {
+    let secret = settings
+        .identity
+        .jwt_secret
+        .as_ref()
+        .ok_or("GATEWAY_JWT_SECRET is not set: it is what tokens are signed with")?;
+    let token = NewToken {
+        subject: arguments.sub,
+        projects: arguments.projects.into_iter().map(|grant| (grant.reference, grant.role)).collect(),
+        platform_admin: arguments.platform_admin,
+        audience: settings.identity.audience.clone(),
+        issuer: settings.identity.issuer.clone(),
+        time_to_live: *arguments.ttl,
+    };
+    println!("{}", issue_token(secret, &token)?.expose_secret());
+    Ok(())
+}
+
+async fn open(settings: &Settings) -> Result<(Arc<dyn Registry>, Arc<Keyring>), CommandError> {
+    let keyring = Arc::new(open_keyring(settings)?);
+    Ok((open_registry(settings, &keyring).await?, keyring))
+}
+
+pub(super) async fn project(settings: &Settings, command: ProjectCommand) -> Result<(), CommandError> {
+    let (registry, keyring) = open(settings).await?;
+    match command {
+        ProjectCommand::Create { reference, organization, name, owner } => {
+            check_identifier("ref", &reference)?;
+            let organization = match registry.find_organization(&organization).await? {
+                Some(organization) => organization,
+                None => {
+                    check_identifier("organization", &organization)?;
+                    let new = NewOrganization {
+                        name: organization.clone(),
+                        slug: organization,
+                        billing_email: None,
+                        owner,
+                    };
+                    registry.create_organization(new).await?
+                }
+            };
+            let new = NewProject {
+                organization_id: organization.id,
+                name: name.unwrap_or_else(|| reference.clone()),
+                reference,
+                database: None,
+                database_password: None,
+            };
+            println!("{}", serde_json::to_string_pretty(&registry.create_project(new).await?)?);
+        }
+        ProjectCommand::List => {
+            let projects = registry.list_projects(&Visibility::All).await?;
+            println!("{}", serde_json::to_string_pretty(&projects)?);
+        }
+        ProjectCommand::Delete { reference } => {
+            if !registry.delete_project(&reference).await? {
+                return Err(format!("there is no project `{reference}`").into());
+            }
+        }
+        ProjectCommand::SetJwtSecret { reference } => {
+            let secret = read_input()?;
+            let secret = secret.trim_end_matches(['\r', '\n']);
+            if secret.len() < MINIMUM_SECRET_BYTES {
+                return Err(format!("the secret must have at least {MINIMUM_SECRET_BYTES} bytes").into());
+            }
+            let sealed = keyring.seal(&jwt_secret_place(&reference), secret);
+            registry.set_project_jwt_secret(&reference, &sealed).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) -> Result<(), CommandError> {
+    let (registry, keyring) = open(settings).await?;
+    let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
+    let loader = driver_loader(addresses, std::env::current_exe().ok());
+    let catalog = Catalog::load(&settings.plugins.file, OnPluginError::Skip, loader).await?;
+    let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));
+    let sessions = Sessions::new(settings.sessions.clone(), registry.clone(), keyring.clone());
+    let service = ConnectionService::new(directory, keyring, sessions, addresses);
+    let driver = |database_type: &str| {
+        catalog
+            .driver(database_type)
+            .ok_or_else(|| format!("there is no driver for `{database_type}` in plugins.toml"))
+    };
+    match command {
+        ConnectionCommand::Create { reference, database_type } => {
+            let driver = driver(&database_type)?;
+            let body = parameters::from_body(read_input()?.as_bytes())?;
+            print(&service.create(&reference, &driver, body).await?, Some(&driver))?;
+        }
+        ConnectionCommand::List { reference } => {
+            for connection in registry.list_connections(&reference, None, u32::MAX, 0).await?.items {
+                print(&connection, catalog.driver(&connection.database_type).as_deref())?;
+            }
+        }
+        ConnectionCommand::Test { reference, database_type, identifier } => {
+            let driver = driver(&database_type)?;
+            let id = find(&*registry, &reference, &database_type, identifier).await?;
+            let tested = service.test(&reference, &driver, id).await?;
+            let facts = tested.outcome?;
+            println!("{}", serde_json::to_string_pretty(&facts)?);
+        }
+        ConnectionCommand::Delete { reference, database_type, identifier } => {
+            let id = find(&*registry, &reference, &database_type, identifier).await?;
+            service.delete(&reference, &database_type, id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn find(
+    registry: &dyn Registry,
+    reference: &str,
+    database_type: &str,
+    identifier: String,
+) -> Result<ConnectionId, CommandError> {
+    let missing =
+        format!("there is no `{database_type}` connection `{identifier}` in the project `{reference}`");
+    let selector = ConnectionSelector::Identifier(identifier);
+    let found = registry.find_connection(reference, database_type, &selector).await?;
+    Ok(found.ok_or(missing)?.id)
+}
+
+fn print(connection: &Connection, driver: Option<&Driver>) -> Result<(), CommandError> {
+    let shown = json!({
+        "id": connection.id,
+        "database_type": connection.database_type,
+        "identifier": connection.identifier,
+        "host": connection.host,
+        "port": connection.port,
+        "options": visible_options(driver, connection),
+        "is_primary": connection.is_primary,
+        "status": connection.status,
+    });
+    println!("{}", serde_json::to_string_pretty(&shown)?);
+    Ok(())
+}
+
+fn read_input() -> Result<String, CommandError> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}

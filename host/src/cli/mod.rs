@@ -1,0 +1,64 @@
+//! The command line.
+
+mod arguments;
+mod manage;
+mod plugin;
+mod serve;
+
+use crate::{config::Settings, telemetry::start_logging};
+use arguments::{Arguments, Command, PluginCommand};
+use clap::Parser;
+use std::{error::Error, process::ExitCode};
+use tokio::runtime::Runtime;
+
+/// Any failure of a command: its text, and those of its sources, are for the person at the terminal.
+type CommandError = Box<dyn Error + Send + Sync>;
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("studio-gateway: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  because {cause}");
+                source = cause.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
+    // A trial runs a stranger's code in a bare process: no settings are read for it.
+    if let Command::Plugin(PluginCommand::Trial { file }) = &arguments.command {
+        return Ok(plugin::try_out(file));
+    }
+    // Variables that are no text can't be the gateway's.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = Settings::load(arguments.config.as_deref(), environment)?;
+    start_logging(&settings.log);
+    runtime()?.block_on(async {
+        match arguments.command {
+            Command::Serve => serve::serve(settings).await,
+            Command::Check => serve::check(&settings).await,
+            Command::Migrate => serve::migrate(&settings).await,
+            Command::Rekey => serve::rekey(&settings).await,
+            Command::Token(token) => manage::token(&settings, token),
+            Command::Project(command) => manage::project(&settings, command).await,
+            Command::Connection(command) => manage::connection(&settings, command).await,
+            Command::Plugin(command) => plugin::run(&settings, command).await,
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One worker more than there are cores, and never less than three, so that native drivers can be polled in place
+/// and there is still a free one; see `plugins::containment`.
+fn runtime() -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+    tokio::runtime::Builder::new_multi_thread().worker_threads((cores + 1).max(3)).enable_all().build()
+}

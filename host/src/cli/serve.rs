@@ -1,0 +1,101 @@
+//! `serve`, `check`, `migrate`, `rekey`.
+
+use super::CommandError;
+use crate::{
+    addresses::AddressPolicy,
+    app::{StartError, check_keys, driver_loader, open_keyring, run},
+    config::{OnPluginError, Settings},
+    plugins::catalog::Catalog,
+    registry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Rows that `rekey` reads at a time.
+const REKEY_BATCH: u32 = 200;
+
+pub(super) async fn serve(settings: Settings) -> Result<(), CommandError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop: finishing what runs");
+    };
+    Ok(run(settings, std::env::current_exe().ok(), stop).await?)
+}
+
+pub(super) async fn check(settings: &Settings) -> Result<(), CommandError> {
+    let mut problems = Vec::new();
+    if let Err(error) = settings.check() {
+        problems.push(error.to_string());
+    }
+    let keyring = open_keyring(settings).map_err(|error| problems.push(error.to_string())).ok();
+    if let Err(error) = check_registry(settings, keyring.as_ref()).await {
+        problems.push(error.to_string());
+    }
+    let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
+    let loader = driver_loader(addresses, std::env::current_exe().ok());
+    match Catalog::load(&settings.plugins.file, OnPluginError::Skip, loader).await {
+        Ok(catalog) => {
+            for plugin in catalog.status() {
+                match plugin.error {
+                    Some(error) => problems.push(format!("plugin `{}`: {error}", plugin.database_type)),
+                    None if plugin.loaded => {
+                        println!("plugin {}: {} operations", plugin.database_type, plugin.operations.len());
+                    }
+                    None => println!("plugin {}: disabled", plugin.database_type),
+                }
+            }
+        }
+        Err(error) => problems.push(error.to_string()),
+    }
+    if problems.is_empty() {
+        println!("all is well");
+        return Ok(());
+    }
+    Err(problems.join("\n  ").into())
+}
+
+async fn check_registry(
+    settings: &Settings,
+    keyring: Option<&crate::secrets::Keyring>,
+) -> Result<(), StartError> {
+    let registry = registry::open(&settings.registry.url).await?;
+    match registry.pending_migrations().await? {
+        0 => {
+            if let Some(keyring) = keyring {
+                check_keys(&*registry, keyring).await?;
+            }
+            println!("registry: up to date");
+        }
+        pending => println!("registry: {pending} migrations to apply; `migrate` or `serve` does it"),
+    }
+    Ok(())
+}
+
+pub(super) async fn migrate(settings: &Settings) -> Result<(), CommandError> {
+    let registry = registry::open(&settings.registry.url).await?;
+    let pending = registry.pending_migrations().await?;
+    registry.migrate().await?;
+    println!("{pending} migrations applied");
+    Ok(())
+}
+
+pub(super) async fn rekey(settings: &Settings) -> Result<(), CommandError> {
+    let keyring = open_keyring(settings)?;
+    let registry = registry::open(&settings.registry.url).await?;
+    let mut total = 0;
+    loop {
+        let done = registry.reseal(&keyring, REKEY_BATCH).await?;
+        total += done.resealed;
+        if done.resealed == 0 {
+            println!("{total} values sealed anew under the key {}", keyring.current_key_id());
+            return match done.unreadable.as_slice() {
+                [] => Ok(()),
+                unreadable => Err(format!("these values do not open:\n  {}", unreadable.join("\n  ")).into()),
+            };
+        }
+    }
+}

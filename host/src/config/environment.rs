@@ -1,0 +1,164 @@
+//! Settings from environment variables: one table, applied in order over what `gateway.toml` says.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use super::Settings;
+
+/// One variable, the setting it sets, and how.
+#[derive(Debug)]
+pub struct Variable {
+    /// The variable's name.
+    pub name: &'static str,
+    /// The setting's dotted key, as in `gateway.toml`.
+    pub key: &'static str,
+    /// Sets it from the variable's text, or says what would be right.
+    apply: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Variable {
+    /// Sets this variable's setting.
+    ///
+    /// # Errors
+    /// What is wrong with `text` and what would be right; a secret's text is not quoted.
+    pub(super) fn apply(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        (self.apply)(settings, text)
+    }
+}
+
+/// A row of the table: the way of reading (`word`, `optional`, `number`, `list`) follows from the field's type.
+macro_rules! variable {
+    ($name:literal, $read:ident, $section:ident . $field:ident) => {
+        Variable {
+            name: $name,
+            key: concat!(stringify!($section), ".", stringify!($field)),
+            apply: |settings, text| {
+                settings.$section.$field = $read(text)?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// Every setting's variable. Later rows win: `GATEWAY_JWT_SECRET` over `SUPABASE_JWT_SECRET`.
+///
+/// No name may begin with `GATEWAY_PORT` or `GATEWAY_SERVICE_`, which Kubernetes sets for a service named `gateway`.
+pub const ENVIRONMENT: &[Variable] = &[
+    variable!("GATEWAY_LISTEN", word, http.listen),
+    variable!("GATEWAY_METRICS_LISTEN", optional, http.metrics_listen),
+    variable!("GATEWAY_CORS_ORIGINS", list, http.cors_origins),
+    variable!("GATEWAY_DRAIN_TIMEOUT", word, http.drain_timeout),
+    variable!("DATABASE_URL", word, registry.url),
+    variable!("DATABASE_ENCRYPTION_KEY", optional, registry.encryption_key),
+    variable!("DATABASE_ENCRYPTION_KEY_FILE", optional, registry.encryption_key_file),
+    variable!("DATABASE_ENCRYPTION_KEYS_RETIRED", list, registry.encryption_keys_retired),
+    variable!("SUPABASE_JWT_SECRET", optional, identity.jwt_secret),
+    variable!("GATEWAY_JWT_SECRET", optional, identity.jwt_secret),
+    variable!("GATEWAY_JWT_SECRET_FILE", optional, identity.jwt_secret_file),
+    variable!("GATEWAY_JWKS_URL", optional, identity.jwks_url),
+    variable!("GATEWAY_JWKS_ALGORITHMS", list, identity.jwks_algorithms),
+    variable!("GATEWAY_JWT_AUDIENCE", word, identity.audience),
+    variable!("GATEWAY_JWT_ISSUER", optional, identity.issuer),
+    variable!("GATEWAY_SESSIONS_CONNECT_TIMEOUT", word, sessions.connect_timeout),
+    variable!("GATEWAY_SESSIONS_IDLE_TIMEOUT", word, sessions.idle_timeout),
+    variable!("GATEWAY_SESSIONS_WAIT", word, sessions.wait),
+    variable!("GATEWAY_SESSIONS_MAX", number, sessions.max),
+    variable!("GATEWAY_SESSIONS_MAX_PER_PROJECT", number, sessions.max_per_project),
+    variable!("GATEWAY_REQUEST_TIMEOUT", word, limits.request_timeout),
+    variable!("GATEWAY_MAX_BODY_BYTES", number, limits.max_body_bytes),
+    variable!("GATEWAY_MAX_REPLY_BYTES", number, limits.max_reply_bytes),
+    variable!("GATEWAY_ALLOW_PRIVATE_ADDRESSES", boolean, addresses.allow_private),
+    variable!("GATEWAY_PLUGINS", word, plugins.file),
+    variable!("GATEWAY_PLUGINS_ON_ERROR", word, plugins.on_error),
+    variable!("GATEWAY_LOG", word, log.filter),
+    variable!("GATEWAY_LOG_FORMAT", word, log.format),
+];
+
+/// A value that `gateway.toml` writes as a string.
+fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
+    let deserializer: StrDeserializer<'_, ValueError> = text.into_deserializer();
+    T::deserialize(deserializer).map_err(|error| error.to_string())
+}
+
+/// The same, for a setting that may be absent.
+fn optional<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Option<T>, String> {
+    word(text).map(Some)
+}
+
+/// Strings between commas; spaces around them do not count.
+fn list<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<T>, String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(word).collect()
+}
+
+/// A whole number greater than zero.
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "expected a whole number greater than zero".to_owned())
+}
+
+/// `true` or `false`.
+fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "expected `true` or `false`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The dotted keys of every value that is no section.
+    fn leaves(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    leaves(&key, value, found);
+                }
+            }
+            _ => {
+                found.insert(prefix.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_variable_and_every_variable_a_setting() {
+        let mut settings = BTreeSet::new();
+        leaves("", &serde_json::to_value(Settings::default()).unwrap(), &mut settings);
+        let variables: BTreeSet<String> =
+            ENVIRONMENT.iter().map(|variable| variable.key.to_owned()).collect();
+        assert_eq!(settings, variables);
+    }
+
+    #[test]
+    fn no_variable_is_one_that_kubernetes_sets() {
+        for variable in ENVIRONMENT {
+            let name = variable.name;
+            assert!(!name.starts_with("GATEWAY_PORT") && !name.starts_with("GATEWAY_SERVICE_"), "{name}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_what_would_be_right() {
+        for (name, text, expected) in [
+            ("GATEWAY_LISTEN", "8787", "socket address"),
+            ("GATEWAY_DRAIN_TIMEOUT", "soon", "length of time"),
+            ("GATEWAY_SESSIONS_MAX", "0", "greater than zero"),
+            ("GATEWAY_MAX_BODY_BYTES", "10MB", "whole number"),
+            ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "yes", "`true` or `false`"),
+            ("GATEWAY_LOG_FORMAT", "xml", "expected `json` or `pretty`"),
+            ("GATEWAY_PLUGINS_ON_ERROR", "panic", "expected `fail` or `skip`"),
+            ("GATEWAY_JWKS_ALGORITHMS", "RS256,HS256", "`RS256`, `ES256`, `EdDSA`"),
+            ("GATEWAY_LOG", "info,=,", "expected a level"),
+        ] {
+            let variable = ENVIRONMENT.iter().find(|variable| variable.name == name).unwrap();
+            let message = variable.apply(&mut Settings::default(), text).unwrap_err();
+            assert!(message.contains(expected), "{name}: {message}");
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Creating, changing, deleting and testing connections.
+
+use super::{
+    input::{
+        ChangeConnection, CreateConnection, GivenSettings, InvalidField, SettableStatus, check_identifier,
+    },
+    settings::{SettingsError, open_settings, rewrite_secret_options},
+};
+use crate::{
+    addresses::{AddressError, AddressPolicy},
+    directory::Directory,
+    plugins::catalog::Driver,
+    registry::{
+        Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, NewConnection,
+        RegistryError, rewrite_option_strings,
+    },
+    secrets::{Keyring, Place, Sealed},
+    sessions::{Sessions, Target},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use studio_plugin_api::DriverError;
+
+/// How long a driver may take to look at settings.
+const CHECK_TIME: Duration = Duration::from_secs(5);
+
+/// Why a connection could not be managed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A field does not fit.
+    #[error(transparent)]
+    Field(#[from] InvalidField),
+    /// The driver refuses the settings.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The address is forbidden.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Stored secrets do not open.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no such connection.
+    #[error("there is no connection `{0}` of this type in the project")]
+    NoConnection(String),
+    /// The registry's.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// What a connection test found.
+#[derive(Debug)]
+pub struct TestResult {
+    /// From the start of connecting to the server's answer.
+    pub latency: Duration,
+    /// The server's facts, `version` among them, or why there are none.
+    pub outcome: Result<Map<String, Value>, DriverError>,
+}
+
+/// Manages connections.
+pub struct ConnectionService {
+    directory: Arc<Directory>,
+    keyring: Arc<Keyring>,
+    sessions: Sessions,
+    addresses: AddressPolicy,
+}
+
+impl ConnectionService {
+    /// Over these parts.
+    pub fn new(
+        directory: Arc<Directory>,
+        keyring: Arc<Keyring>,
+        sessions: Sessions,
+        addresses: AddressPolicy,
+    ) -> Self {
+        Self { directory, keyring, sessions, addresses }
+    }
+
+    /// Creates a connection of the driver's type.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; nothing is stored then.
+    pub async fn create(
+        &self,
+        reference: &str,
+        driver: &Arc<Driver>,
+        body: CreateConnection,
+    ) -> Result<Connection, ServiceError> {
+        check_identifier("identifier", &body.identifier)?;
+        let mut connection = Connection {
+            id: ConnectionId::random(),
+            project_id: String::new(),
+            database_type: driver.manifest().database_type.clone(),
+            identifier: body.identifier.clone(),
+            host: None,
+            port: None,
+            database_name: None,
+            username: None,
+            password: None,
+            connection_string: None,
+            options: Map::new(),
+            is_primary: body.is_primary.unwrap_or(false),
+            status: stored_status(body.status).unwrap_or_default(),
+            settings_version: 0,
+            created_at: String::new(),
+            updated_at: String::new(),
+        };
+        self.put_settings(&mut connection, driver, body.into_settings()?)?;
+        self.check(&connection, driver).await?;
+        let new = NewConnection {
+            id: connection.id,
+            database_type: connection.database_type,
+            identifier: connection.identifier,
+            host: connection.host,
+            port: connection.port,
+            database_name: connection.database_name,
+            username: connection.username,
+            password: connection.password,
+            connection_string: connection.connection_string,
+            options: connection.options,
+            is_primary: connection.is_primary,
+            status: connection.status,
+        };
+        let created = self.directory.registry().create_connection(reference, new).await;
+        self.directory.changed();
+        Ok(created?)
+    }
+
+    /// Changes a connection. Sessions with the old settings take no new calls.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; nothing is changed then.
+    pub async fn change(
+        &self,
+        reference: &str,
+        driver: &Arc<Driver>,
+        id: ConnectionId,
+        body: ChangeConnection,
+    ) -> Result<Connection, ServiceError> {
+        let before = self.find(reference, &driver.manifest().database_type, id).await?;
+        if let Some(identifier) = &body.identifier {
+            check_identifier("identifier", identifier)?;
+        }
+        let (identifier, is_primary, status) =
+            (body.identifier.clone(), body.is_primary, stored_status(body.status));
+        let mut after = before.clone();
+        self.put_settings(&mut after, driver, body.into_settings()?)?;
+        self.check(&after, driver).await?;
+        let changes = ConnectionChanges {
+            identifier,
+            is_primary,
+            status,
+            host: differs(before.host, after.host),
+            port: differs(before.port, after.port),
+            database_name: differs(before.database_name, after.database_name),
+            username: differs(before.username, after.username),
+            password: differs(before.password, after.password),
+            connection_string: differs(before.connection_string, after.connection_string),
+            options: differs(before.options, after.options),
+        };
+        let database_type = &driver.manifest().database_type;
+        let changed =
+            self.directory.registry().update_connection(reference, database_type, id, changes).await;
+        self.directory.changed();
+        let changed = changed?;
+        if changed.settings_version != before.settings_version || changed.status == ConnectionStatus::Inactive
+        {
+            self.sessions.close(id);
+        }
+        Ok(changed)
+    }
+
+    /// Deletes a connection and closes its session.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoConnection`], the registry's.
+    pub async fn delete(
+        &self,
+        reference: &str,
+        database_type: &str,
+        id: ConnectionId,
+    ) -> Result<(), ServiceError> {
+        let deleted = self.directory.registry().delete_connection(reference, database_type, id).await;
+        self.directory.changed();
+        if !deleted? {
+            return Err(ServiceError::NoConnection(id.to_string()));
+        }
+        self.sessions.close(id);
+        Ok(())
+    }
+
+    /// Connects with the stored settings, in a session of its own.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoConnection`], the registry's. That the database does not answer is a result, not an error.
+    pub async fn test(
+        &self,
+        reference: &str,
+        driver: &Arc<Driver>,
+        id: ConnectionId,
+    ) -> Result<TestResult, ServiceError> {
+        let connection = Arc::new(self.find(reference, &driver.manifest().database_type, id).await?);
+        let start = Instant::now();
+        let outcome = self.sessions.test(&Target { connection, driver: driver.clone() }).await;
+        Ok(TestResult { latency: start.elapsed(), outcome })
+    }
+
+    /// A connection as stored now.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoConnection`], the registry's.
+    pub async fn find(
+        &self,
+        reference: &str,
+        database_type: &str,
+        id: ConnectionId,
+    ) -> Result<Connection, ServiceError> {
+        let selector = ConnectionSelector::Id(id);
+        let found = self.directory.registry().find_connection(reference, database_type, &selector).await?;
+        found.ok_or_else(|| ServiceError::NoConnection(id.to_string()))
+    }
+
+    /// Puts given settings into a connection, sealing what is secret.
+    fn put_settings(
+        &self,
+        connection: &mut Connection,
+        driver: &Driver,
+        given: GivenSettings,
+    ) -> Result<(), InvalidField> {
+        let id = connection.id.to_string();
+        let seal = |field, text: Option<SecretString>| {
+            text.map(|text| self.keyring.seal(&Place { record: &id, field }, text.expose_secret()))
+        };
+        // A connection string stands instead of the parts, so giving one form takes the other away.
+        if let (Some(Some(_)), None) = (&given.connection_string, &given.host) {
+            (connection.host, connection.port, connection.database_name) = (None, None, None);
+            (connection.username, connection.password) = (None, None);
+        }
+        if let (Some(Some(_)), None) = (&given.host, &given.connection_string) {
+            connection.connection_string = None;
+        }
+        put(&mut connection.host, given.host);
+        put(&mut connection.port, given.port);
+        put(&mut connection.database_name, given.database_name);
+        put(&mut connection.username, given.username);
+        put(&mut connection.password, given.password.map(|text| seal("password", text)));
+        put(
+            &mut connection.connection_string,
+            given.connection_string.map(|text| seal("connection_string", text)),
+        );
+        if let Some(mut options) = given.options {
+            self.seal_options(&id, driver, &mut options)?;
+            keep_secret_options(driver, &connection.options, &mut options);
+            connection.options = options;
+        }
+        match (&connection.host, &connection.connection_string) {
+            (Some(_), Some(_)) => Err(InvalidField::new(
+                "connection_string",
+                "stands instead of `host`: give one of them, not both",
+            )),
+            (None, None) => {
+                Err(InvalidField::new("host", "is required, or a `connection_string` in its place"))
+            }
+            (Some(_), None) => {
+                if connection.port.is_none() {
+                    connection.port = driver.manifest().default_port;
+                }
+                match connection.port {
+                    Some(_) => Ok(()),
+                    None => Err(InvalidField::new("port", "is required: this database has no usual one")),
+                }
+            }
+            (None, Some(_)) => {
+                let part = [
+                    ("port", connection.port.is_some()),
+                    ("database_name", connection.database_name.is_some()),
+                    ("username", connection.username.is_some()),
+                    ("password", connection.password.is_some()),
+                ];
+                match part.iter().find(|(_, given)| *given) {
+                    Some((field, _)) => {
+                        Err(InvalidField::new(field, "belongs into the `connection_string` here"))
+                    }
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn seal_options(
+        &self,
+        id: &str,
+        driver: &Driver,
+        options: &mut Map<String, Value>,
+    ) -> Result<(), InvalidField> {
+        // What a client hands in must not look sealed: it would be taken for the gateway's own.
+        rewrite_option_strings(options, &mut |_, text| match Sealed::is_sealed(text) {
+            true => Err(InvalidField::new(
+                "options",
+                "holds a text in the form of a sealed value; give the secret itself",
+            )),
+            false => Ok(None),
+        })?;
+        rewrite_secret_options(driver, options, |field, text| {
+            Ok(Some(self.keyring.seal(&Place { record: id, field }, text).as_str().to_owned()))
+        })
+    }
+
+    /// Asks the address rules and the driver.
+    async fn check(&self, connection: &Connection, driver: &Arc<Driver>) -> Result<(), ServiceError> {
+        if let Some(host) = &connection.host {
+            self.addresses.check_literal(host)?;
+        }
+        let target = Target { connection: Arc::new(connection.clone()), driver: driver.clone() };
+        let settings = open_settings(&self.keyring, &target)?;
+        let instance = driver.instance().clone();
+        // On a thread of its own: a driver that blocks here blocks nobody else.
+        let checking = tokio::task::spawn_blocking(move || instance.check(settings));
+        match tokio::time::timeout(CHECK_TIME, checking).await {
+            Ok(Ok(result)) => Ok(result?),
+            _ => Err(DriverError::new(
+                studio_plugin_api::ErrorCode::DriverError,
+                "the driver could not check the settings",
+            )
+            .into()),
+        }
+    }
+}
+
+/// Options are given whole, but nobody can give back a secret that is never shown: an absent one stays, `null`
+/// removes it.
+fn keep_secret_options(driver: &Driver, before: &Map<String, Value>, after: &mut Map<String, Value>) {
+    for path in driver.secret_options() {
+        keep_secret_option(before, after, path);
+    }
+}
+
+fn keep_secret_option(before: &Map<String, Value>, after: &mut Map<String, Value>, path: &[String]) {
+    match path {
+        [] => {}
+        [name] => match (after.get(name), before.get(name)) {
+            (None, Some(secret)) => {
+                after.insert(name.clone(), secret.clone());
+            }
+            (Some(Value::Null), _) => {
+                after.remove(name);
+            }
+            _ => {}
+        },
+        [name, rest @ ..] => {
+            if let (Some(Value::Object(before)), Some(Value::Object(after))) =
+                (before.get(name), after.get_mut(name))
+            {
+                keep_secret_option(before, after, rest);
+            }
+        }
+    }
+}
+
+fn stored_status(status: Option<SettableStatus>) -> Option<ConnectionStatus> {
+    status.map(|status| match status {
+        SettableStatus::Active => ConnectionStatus::Active,
+        SettableStatus::Inactive => ConnectionStatus::Inactive,
+    })
+}
+
+fn put<T>(field: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *field = given;
+    }
+}
+
+fn differs<T: PartialEq>(before: T, after: T) -> Option<T> {
+    (before != after).then_some(after)
+}

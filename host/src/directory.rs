@@ -1,0 +1,128 @@
+//! What the registry said a moment ago, so that a warm request asks it nothing.
+//!
+//! An answer counts for [`FRESH`], and at once no more when this gateway changes anything: a change starts a new
+//! generation, and answers belong to the generation in which they were asked for. Changes by others (the command
+//! line, another gateway on the same database) are seen within [`FRESH`].
+
+use crate::{
+    identity::{ProjectSecrets, SecretUnavailable},
+    registry::{Connection, ConnectionSelector, ProjectAccess, Registry, RegistryError, jwt_secret_place},
+    secrets::Keyring,
+};
+use async_trait::async_trait;
+use moka::future::Cache;
+use secrecy::SecretString;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long an answer counts.
+const FRESH: Duration = Duration::from_secs(1);
+/// The most answers kept of each kind.
+const MOST_ANSWERS: u64 = 20_000;
+
+/// The registry's recent answers.
+pub struct Directory {
+    registry: Arc<dyn Registry>,
+    keyring: Arc<Keyring>,
+    generation: AtomicU64,
+    access: Cache<String, Option<Arc<ProjectAccess>>>,
+    connections: Cache<String, Option<Arc<Connection>>>,
+}
+
+impl Directory {
+    /// In front of this registry.
+    pub fn new(registry: Arc<dyn Registry>, keyring: Arc<Keyring>) -> Self {
+        Self {
+            registry,
+            keyring,
+            generation: AtomicU64::new(0),
+            access: Cache::builder().max_capacity(MOST_ANSWERS).time_to_live(FRESH).build(),
+            connections: Cache::builder().max_capacity(MOST_ANSWERS).time_to_live(FRESH).build(),
+        }
+    }
+
+    /// The registry itself, for what is not asked on every request.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.registry
+    }
+
+    /// To be called after every change to the registry, before it is acknowledged.
+    pub fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What memberships give a user on a project; `None` when there is no such project.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub async fn access(
+        &self,
+        reference: &str,
+        user: &str,
+    ) -> Result<Option<Arc<ProjectAccess>>, Arc<RegistryError>> {
+        let key = self.key(&[reference, user]);
+        if let Some(known) = self.access.get(&key).await {
+            return Ok(known);
+        }
+        let ask = async { Ok(self.registry.find_access(reference, user).await?.map(Arc::new)) };
+        self.access.try_get_with(key, ask).await
+    }
+
+    /// A project's connection of a type.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub async fn connection(
+        &self,
+        reference: &str,
+        database_type: &str,
+        selector: &ConnectionSelector,
+    ) -> Result<Option<Arc<Connection>>, Arc<RegistryError>> {
+        let key = match selector {
+            ConnectionSelector::Primary => self.key(&[reference, database_type]),
+            ConnectionSelector::Id(id) => self.key(&[reference, database_type, "id", &id.to_string()]),
+            ConnectionSelector::Identifier(name) => self.key(&[reference, database_type, "identifier", name]),
+        };
+        if let Some(known) = self.connections.get(&key).await {
+            return Ok(known);
+        }
+        let ask = async {
+            Ok(self.registry.find_connection(reference, database_type, selector).await?.map(Arc::new))
+        };
+        self.connections.try_get_with(key, ask).await
+    }
+
+    /// A key of this generation. Each part's length stands before it, so that two lists of parts never make one key.
+    fn key(&self, parts: &[&str]) -> String {
+        let mut key = String::with_capacity(20 + parts.iter().map(|part| part.len() + 5).sum::<usize>());
+        key.push_str(&self.generation.load(Ordering::SeqCst).to_string());
+        for part in parts {
+            key.push('/');
+            key.push_str(&part.len().to_string());
+            key.push(':');
+            key.push_str(part);
+        }
+        key
+    }
+}
+
+#[async_trait]
+impl ProjectSecrets for Directory {
+    async fn jwt_secret(&self, reference: &str) -> Result<Option<SecretString>, SecretUnavailable> {
+        let stored = self.registry.project_jwt_secret(reference).await.map_err(|error| {
+            tracing::error!(%error, "a project's token secret could not be read");
+            SecretUnavailable
+        })?;
+        let open =
+            |stored: crate::registry::StoredSecret| stored.open(&self.keyring, &jwt_secret_place(reference));
+        stored.map(open).transpose().map_err(|error| {
+            tracing::error!(project = reference, %error, "a project's token secret does not open");
+            SecretUnavailable
+        })
+    }
+}

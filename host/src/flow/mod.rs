@@ -1,0 +1,153 @@
+//! The path of a driver request, read downward. Each step takes what the step before made; the types' fields are
+//! private to their steps, so that a request which was not authorized cannot reach a session.
+//!
+//! ```text
+//! request -> Call -> Authorized -> Ready -> Reply -> response
+//! ```
+
+mod authorized;
+mod call;
+mod ready;
+mod reply;
+
+use crate::{
+    audit::AuditTrail,
+    config::LimitSettings,
+    directory::Directory,
+    identity::{Gate, GateError},
+    plugins::catalog::Catalog,
+    registry::RegistryError,
+    sessions::Sessions,
+    telemetry::Metrics,
+};
+use axum::{body::Body, extract::Request, response::Response};
+use std::sync::Arc;
+use studio_plugin_api::{DriverError, ErrorCode};
+
+pub(crate) use call::read_query;
+pub use call::{OperationLabel, RequestFacts};
+
+/// What the steps work with.
+pub struct Flow {
+    /// The drivers.
+    pub catalog: Arc<Catalog>,
+    /// Who may what.
+    pub gate: Arc<Gate>,
+    /// Which connection is meant.
+    pub directory: Arc<Directory>,
+    /// The open sessions.
+    pub sessions: Sessions,
+    /// Bounds on one request.
+    pub limits: LimitSettings,
+    /// Where writes are noted.
+    pub audit: AuditTrail,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a driver request got no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// No driver of this type is in service.
+    #[error("there is no database type `{0}` here")]
+    UnknownType(String),
+    /// The driver has no such path.
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    /// The path is known, the method is not.
+    #[error("this path does not take this method")]
+    WrongMethod {
+        /// The value for `Allow`.
+        allow: String,
+    },
+    /// A path or query parameter does not fit.
+    #[error("{message}")]
+    Parameter {
+        /// Which.
+        field: String,
+        /// What would be right.
+        message: String,
+    },
+    /// The caller is not let through.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// The body is over the limit.
+    #[error("the request body is larger than the limit of {limit} bytes")]
+    BodyTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The client stopped sending.
+    #[error("the request body did not arrive whole")]
+    BodyCutShort,
+    /// The project has no such connection.
+    #[error("{0}")]
+    NoConnection(String),
+    /// The connection is switched off.
+    #[error("the connection `{0}` is INACTIVE; an admin can set its status to ACTIVE")]
+    Inactive(String),
+    /// The registry could not say.
+    #[error(transparent)]
+    Registry(#[from] Arc<RegistryError>),
+    /// The driver's, or the session's.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The whole request passed its deadline before the driver was called.
+    #[error("the request passed its deadline")]
+    Deadline,
+}
+
+impl Flow {
+    /// Serves one driver request.
+    pub async fn serve(
+        &self,
+        request: Request<Body>,
+        facts: RequestFacts,
+    ) -> (Option<OperationLabel>, Result<Response, FlowError>) {
+        let call = match call::route(&self.catalog, &self.limits, request, facts) {
+            Ok(call) => call,
+            Err(error) => return (None, Err(error)),
+        };
+        let label = call.label();
+        let deadline = call.deadline();
+        let result = match tokio::time::timeout_at(deadline.into(), self.run(call)).await {
+            Ok(result) => result,
+            Err(_) => Err(FlowError::Deadline),
+        };
+        (Some(label), result)
+    }
+
+    async fn run(&self, call: call::Call) -> Result<Response, FlowError> {
+        let authorized = authorized::authorize(&self.gate, call).await?;
+        let trail = authorized.trail();
+        let result = async {
+            let ready = ready::prepare(self, authorized).await?;
+            ready.run(&self.metrics).await
+        }
+        .await;
+        if let Some(record) = trail.record(result.as_ref().map_err(FlowError::code)) {
+            self.audit.record(record).await;
+        }
+        Ok(result?.into_response())
+    }
+}
+
+impl FlowError {
+    /// The code for the audit trail and, but for what has a status of its own, for the client.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownType(_) | Self::UnknownPath | Self::WrongMethod { .. } | Self::NoConnection(_) => {
+                ErrorCode::NotFound
+            }
+            Self::Parameter { .. } | Self::BodyCutShort => ErrorCode::ValidationError,
+            Self::Gate(GateError::Token(_)) => ErrorCode::Unauthenticated,
+            Self::Gate(GateError::NoProject(_)) => ErrorCode::NotFound,
+            Self::Gate(GateError::RoleTooLow { .. } | GateError::NotForYou(_)) => ErrorCode::Forbidden,
+            Self::Gate(GateError::Registry(_)) | Self::Registry(_) => ErrorCode::InternalError,
+            Self::BodyTooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::Inactive(_) => ErrorCode::Conflict,
+            Self::Driver(error) => error.code,
+            Self::Deadline => ErrorCode::Timeout,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The host's own request bodies, lists and answers.
+
+use super::error::ApiError;
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, FromRequestParts, Request},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, StatusCode, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use studio_plugin_api::{ErrorCode, parameters};
+
+/// The most bytes that a body of the host's own routes may have. They hold names and settings, never data.
+const LARGEST_BODY: usize = 256 * 1024;
+/// The most items on a page.
+const LARGEST_PAGE: u32 = 1000;
+/// Items on a page when the client does not say.
+const USUAL_PAGE: u32 = 100;
+/// Says how many items all pages of a list have together.
+const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
+
+/// A JSON body, read with errors that name the field.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, ApiError> {
+        let bytes: Bytes = match Limited::new(request.into_body(), LARGEST_BODY).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let message = format!("the request body is larger than the limit of {LARGEST_BODY} bytes");
+                return Err(
+                    ApiError::new(ErrorCode::PayloadTooLarge, message).with("limit_bytes", LARGEST_BODY)
+                );
+            }
+            Err(_) => {
+                let message = "the request body did not arrive whole";
+                return Err(ApiError::new(ErrorCode::ValidationError, message).with("field", "body"));
+            }
+        };
+        Ok(Self(parameters::from_body(&bytes)?))
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageQuery {
+    #[serde(default = "usual_page")]
+    pub(super) limit: u32,
+    #[serde(default)]
+    pub(super) offset: u32,
+}
+
+fn usual_page() -> u32 {
+    USUAL_PAGE
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = crate::flow::read_query(parts.uri.query().unwrap_or_default())?;
+        let page: Self = parameters::from_query(&query)?;
+        if page.limit == 0 || page.limit > LARGEST_PAGE {
+            let message = format!("`limit` must be from 1 to {LARGEST_PAGE}");
+            return Err(ApiError::new(ErrorCode::ValidationError, message).with("field", "limit"));
+        }
+        Ok(page)
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<T> {
+    data: T,
+}
+
+/// A success in the envelope.
+pub(super) fn data<T: Serialize>(status: StatusCode, payload: T) -> Response {
+    (status, axum::Json(Envelope { data: payload })).into_response()
+}
+
+/// One page of a list in the envelope; the header `x-total-count` says how many items there are in all.
+pub(super) fn page<T: Serialize>(items: &[T], total: u64) -> Response {
+    let mut response = data(StatusCode::OK, items);
+    response.headers_mut().insert(TOTAL, total.into());
+    response
+}
+
+/// One page of a list that is at hand whole.
+pub(super) fn page_of<T: Serialize>(items: &[T], wanted: PageQuery) -> Response {
+    let part: Vec<&T> = items.iter().skip(wanted.offset as usize).take(wanted.limit as usize).collect();
+    page(&part, items.len() as u64)
+}

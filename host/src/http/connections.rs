@@ -1,0 +1,192 @@
+//! `/api/platform/{type}/{ref}/connections`: the same for every driver.
+
+use super::{
+    body::{Json, PageQuery, data, page},
+    caller::{Facts, audit},
+    error::ApiError,
+};
+use crate::{
+    app::Gateway,
+    connections::{
+        input::{ChangeConnection, CreateConnection},
+        service::ServiceError,
+        settings::visible_options,
+    },
+    flow::FlowError,
+    identity::Access,
+    plugins::catalog::{Catalog, Driver},
+    registry::{Connection, ConnectionId, ConnectionStatus},
+};
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// A connection as clients see it: no secret has a field to be in.
+#[derive(Serialize)]
+pub(super) struct ConnectionView<'a> {
+    id: ConnectionId,
+    project_id: &'a str,
+    database_type: &'a str,
+    identifier: &'a str,
+    host: Option<&'a str>,
+    port: Option<u16>,
+    database_name: Option<&'a str>,
+    username: Option<&'a str>,
+    has_password: bool,
+    has_connection_string: bool,
+    options: Map<String, Value>,
+    is_primary: bool,
+    status: ConnectionStatus,
+    created_at: &'a str,
+    updated_at: &'a str,
+}
+
+pub(super) fn show<'a>(catalog: &Catalog, connection: &'a Connection) -> ConnectionView<'a> {
+    let driver = catalog.driver(&connection.database_type);
+    ConnectionView {
+        id: connection.id,
+        project_id: &connection.project_id,
+        database_type: &connection.database_type,
+        identifier: &connection.identifier,
+        host: connection.host.as_deref(),
+        port: connection.port,
+        database_name: connection.database_name.as_deref(),
+        username: connection.username.as_deref(),
+        has_password: connection.password.is_some(),
+        has_connection_string: connection.connection_string.is_some(),
+        options: visible_options(driver.as_deref(), connection),
+        is_primary: connection.is_primary,
+        status: connection.status,
+        created_at: &connection.created_at,
+        updated_at: &connection.updated_at,
+    }
+}
+
+fn driver(gateway: &Gateway, database_type: &str) -> Result<Arc<Driver>, ApiError> {
+    let unknown = || FlowError::UnknownType(database_type.chars().take(64).collect()).into();
+    gateway.catalog.driver(database_type).ok_or_else(unknown)
+}
+
+/// An id that is no UUID is the id of no connection.
+fn connection_id(text: &str) -> Result<ConnectionId, ApiError> {
+    text.parse().map_err(|_| ServiceError::NoConnection(text.chars().take(64).collect()).into())
+}
+
+/// `GET`.
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    Path((database_type, reference)): Path<(String, String)>,
+    headers: HeaderMap,
+    wanted: PageQuery,
+) -> Result<Response, ApiError> {
+    driver(&gateway, &database_type)?;
+    gateway.gate.authorize(&headers, &reference, Access::Read).await?;
+    let registry = gateway.directory.registry();
+    let found =
+        registry.list_connections(&reference, Some(&database_type), wanted.limit, wanted.offset).await?;
+    let items: Vec<_> = found.items.iter().map(|connection| show(&gateway.catalog, connection)).collect();
+    Ok(page(&items, found.total))
+}
+
+/// `POST`.
+pub(super) async fn create(
+    State(gateway): State<Arc<Gateway>>,
+    Path((database_type, reference)): Path<(String, String)>,
+    Facts(facts): Facts,
+    headers: HeaderMap,
+    body: Result<Json<CreateConnection>, ApiError>,
+) -> Result<Response, ApiError> {
+    let driver = driver(&gateway, &database_type)?;
+    let authorization = gateway.gate.authorize(&headers, &reference, Access::Admin).await?;
+    let Json(body) = body?;
+    let identifier = body.identifier.clone();
+    let created = gateway.connections.create(&reference, &driver, body).await.map_err(ApiError::from);
+    let target = created.as_ref().map_or(identifier, |connection| connection.id.to_string());
+    let place = (Some(reference.as_str()), Some(target));
+    audit(&gateway, &facts, authorization.principal(), "connection.create", place, &created).await;
+    created.map(|connection| data(StatusCode::CREATED, show(&gateway.catalog, &connection)))
+}
+
+/// `GET …/{id}`.
+pub(super) async fn get(
+    State(gateway): State<Arc<Gateway>>,
+    Path((database_type, reference, id)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    driver(&gateway, &database_type)?;
+    gateway.gate.authorize(&headers, &reference, Access::Read).await?;
+    let connection = gateway.connections.find(&reference, &database_type, connection_id(&id)?).await?;
+    Ok(data(StatusCode::OK, show(&gateway.catalog, &connection)))
+}
+
+/// `PUT …/{id}`.
+pub(super) async fn change(
+    State(gateway): State<Arc<Gateway>>,
+    Path((database_type, reference, id)): Path<(String, String, String)>,
+    Facts(facts): Facts,
+    headers: HeaderMap,
+    body: Result<Json<ChangeConnection>, ApiError>,
+) -> Result<Response, ApiError> {
+    let driver = driver(&gateway, &database_type)?;
+    let authorization = gateway.gate.authorize(&headers, &reference, Access::Admin).await?;
+    let id = connection_id(&id)?;
+    let Json(body) = body?;
+    let changed = gateway.connections.change(&reference, &driver, id, body).await.map_err(ApiError::from);
+    let place = (Some(reference.as_str()), Some(id.to_string()));
+    audit(&gateway, &facts, authorization.principal(), "connection.change", place, &changed).await;
+    changed.map(|connection| data(StatusCode::OK, show(&gateway.catalog, &connection)))
+}
+
+/// `DELETE …/{id}`.
+pub(super) async fn delete(
+    State(gateway): State<Arc<Gateway>>,
+    Path((database_type, reference, id)): Path<(String, String, String)>,
+    Facts(facts): Facts,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    driver(&gateway, &database_type)?;
+    let authorization = gateway.gate.authorize(&headers, &reference, Access::Admin).await?;
+    let id = connection_id(&id)?;
+    let deleted = gateway.connections.delete(&reference, &database_type, id).await.map_err(ApiError::from);
+    let place = (Some(reference.as_str()), Some(id.to_string()));
+    audit(&gateway, &facts, authorization.principal(), "connection.delete", place, &deleted).await;
+    deleted.map(|()| StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST …/{id}/test`: always 200 when there is such a connection; what was found is in the payload.
+pub(super) async fn test(
+    State(gateway): State<Arc<Gateway>>,
+    Path((database_type, reference, id)): Path<(String, String, String)>,
+    Facts(facts): Facts,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let driver = driver(&gateway, &database_type)?;
+    let authorization = gateway.gate.authorize(&headers, &reference, Access::Admin).await?;
+    let id = connection_id(&id)?;
+    let tested = gateway.connections.test(&reference, &driver, id).await.map_err(ApiError::from);
+    let place = (Some(reference.as_str()), Some(id.to_string()));
+    audit(&gateway, &facts, authorization.principal(), "connection.test", place, &tested).await;
+    let tested = tested?;
+    let mut answer = Map::new();
+    answer.insert("success".to_owned(), tested.outcome.is_ok().into());
+    answer.insert("latency_ms".to_owned(), json!(tested.latency.as_secs_f64() * 1000.0));
+    match tested.outcome {
+        Ok(facts) => {
+            // The host's own fields are not the driver's to set.
+            facts.into_iter().for_each(|(name, fact)| {
+                answer.entry(name).or_insert(fact);
+            });
+        }
+        Err(error) => {
+            let shown =
+                json!({"code": error.code.as_str(), "message": error.message, "details": error.details});
+            answer.insert("error".to_owned(), shown);
+        }
+    }
+    Ok(data(StatusCode::OK, answer))
+}

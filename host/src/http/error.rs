@@ -1,0 +1,260 @@
+//! The only place where an error becomes a status.
+
+use crate::{
+    addresses::AddressError,
+    connections::{input::InvalidField, service::ServiceError, settings::SettingsError},
+    flow::FlowError,
+    identity::{GateError, TokenError},
+    plugins::catalog::CatalogError,
+    registry::RegistryError,
+};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::time::Duration;
+use studio_plugin_api::{DriverError, ErrorCode};
+
+/// A failure as the client will see it. It becomes a body in [`super::observe`], which knows the request's id.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Map<String, Value>,
+    retry_after: Option<Duration>,
+    allow: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    details: &'a Map<String, Value>,
+    request_id: &'a str,
+}
+
+impl ApiError {
+    /// With a code of the contract.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            status: status(code),
+            code: code.as_str(),
+            message: message.into(),
+            details: Map::new(),
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    /// No driver of this type.
+    pub fn unknown_database_type(message: String) -> Self {
+        Self { code: "UNKNOWN_DATABASE_TYPE", ..Self::new(ErrorCode::NotFound, message) }
+    }
+
+    /// A known path, another method.
+    pub fn method_not_allowed(allow: Option<String>) -> Self {
+        Self {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code: "METHOD_NOT_ALLOWED",
+            allow,
+            ..Self::new(ErrorCode::ValidationError, "this path does not take this method")
+        }
+    }
+
+    /// The gateway as a whole does not serve now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: Some(Duration::from_secs(1)),
+            code: "UNAVAILABLE",
+            ..Self::new(ErrorCode::InternalError, message)
+        }
+    }
+
+    /// Adds a detail.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The answer, with the request's id in it.
+    pub fn respond(&self, request_id: &str) -> Response {
+        let body = Envelope {
+            error: Body { code: self.code, message: &self.message, details: &self.details, request_id },
+        };
+        // Strings and JSON values always serialize.
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], json).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+            headers.insert(header::ALLOW, allow);
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::ValidationError | ErrorCode::QueryError => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::Conflict => StatusCode::CONFLICT,
+        ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::ResultTooLarge => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorCode::ConnectionError => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        ErrorCode::DriverError => StatusCode::BAD_GATEWAY,
+        ErrorCode::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Our fault: the cause goes to the log and never to the client. The log line has the request's id, from its span.
+fn internal(error: &dyn std::fmt::Display) -> ApiError {
+    tracing::error!(%error, "internal error");
+    ApiError::new(
+        ErrorCode::InternalError,
+        "the gateway could not do this; its log says why, under the request id",
+    )
+}
+
+impl From<DriverError> for ApiError {
+    fn from(error: DriverError) -> Self {
+        Self {
+            details: error.details,
+            retry_after: error.retry_after,
+            ..Self::new(error.code, error.message)
+        }
+    }
+}
+
+impl From<InvalidField> for ApiError {
+    fn from(error: InvalidField) -> Self {
+        Self::new(ErrorCode::ValidationError, error.to_string()).with("field", error.field)
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            // The only refusal that is not about the token.
+            TokenError::KeysUnavailable => internal(&error),
+            _ => Self::new(ErrorCode::Unauthenticated, error.to_string()),
+        }
+    }
+}
+
+impl From<GateError> for ApiError {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Token(error) => error.into(),
+            GateError::NoProject(_) => Self::new(ErrorCode::NotFound, error.to_string()),
+            GateError::RoleTooLow { needed, role } => Self::new(ErrorCode::Forbidden, error.to_string())
+                .with("needed", needed)
+                .with("role", role.as_str()),
+            GateError::NotForYou(_) => Self::new(ErrorCode::Forbidden, error.to_string()),
+            GateError::Registry(error) => (*error).clone().into(),
+        }
+    }
+}
+
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Duplicate { ref field } => {
+                let field = field.clone();
+                Self::new(ErrorCode::Conflict, error.to_string()).with("field", field)
+            }
+            RegistryError::NotFound { .. } => Self::new(ErrorCode::NotFound, error.to_string()),
+            RegistryError::StillReferenced => Self::new(ErrorCode::Conflict, error.to_string()),
+            RegistryError::Unacceptable => Self::new(ErrorCode::ValidationError, error.to_string()),
+            RegistryError::Unavailable(_)
+            | RegistryError::Url(_)
+            | RegistryError::Corrupt { .. }
+            | RegistryError::Migration(_)
+            | RegistryError::Failed(_) => internal(&error),
+        }
+    }
+}
+
+impl From<AddressError> for ApiError {
+    fn from(error: AddressError) -> Self {
+        DriverError::from(error).into()
+    }
+}
+
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Field(error) => error.into(),
+            ServiceError::Driver(error) => error.into(),
+            ServiceError::Address(error) => error.into(),
+            ServiceError::Settings(SettingsError::Unopened { .. } | SettingsError::Incomplete { .. }) => {
+                internal(&error)
+            }
+            ServiceError::NoConnection(_) => Self::new(ErrorCode::NotFound, error.to_string()),
+            ServiceError::Registry(error) => error.into(),
+        }
+    }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        // Paths of files are the operator's business.
+        tracing::error!(%error, "plugins not reloaded");
+        let message = match error {
+            CatalogError::File(_) => "plugins.toml can't be used; the gateway's log says why".to_owned(),
+            CatalogError::Plugin { database_type, source, .. } => {
+                format!("plugin `{database_type}`: {source}; nothing was changed")
+            }
+        };
+        Self::new(ErrorCode::Conflict, message)
+    }
+}
+
+impl From<FlowError> for ApiError {
+    fn from(error: FlowError) -> Self {
+        let (code, message) = (error.code(), error.to_string());
+        match error {
+            FlowError::UnknownType(_) => Self::unknown_database_type(message),
+            FlowError::WrongMethod { allow } => Self::method_not_allowed(Some(allow)),
+            FlowError::Gate(error) => error.into(),
+            FlowError::Registry(error) => (*error).clone().into(),
+            FlowError::Driver(error) => error.into(),
+            FlowError::Parameter { field, .. } => Self::new(code, message).with("field", field),
+            FlowError::BodyTooLarge { limit } => Self::new(code, message).with("limit_bytes", limit),
+            FlowError::BodyCutShort => Self::new(code, message).with("field", "body"),
+            FlowError::UnknownPath
+            | FlowError::NoConnection(_)
+            | FlowError::Inactive(_)
+            | FlowError::Deadline => Self::new(code, message),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Liveness, readiness, metrics.
+
+use super::error::ApiError;
+use crate::app::Gateway;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde_json::json;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+/// How long the registry may take to give a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn healthz() -> Response {
+    super::body::data(StatusCode::OK, json!({"status": "alive"}))
+}
+
+/// `GET /readyz`: requests can be served.
+pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
+    let registry = tokio::time::timeout(SIGN_OF_LIFE, gateway.directory.registry().ping()).await;
+    let reason = if gateway.draining.load(Ordering::Relaxed) {
+        Some("draining")
+    } else if !matches!(registry, Ok(Ok(()))) {
+        Some("registry_unreachable")
+    } else {
+        None
+    };
+    match reason {
+        None => super::body::data(StatusCode::OK, json!({"status": "ready"})),
+        Some(reason) => ApiError::unavailable("the gateway does not take requests now")
+            .with("reason", reason)
+            .into_response(),
+    }
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    let text = gateway.metrics.render(&gateway.sessions);
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+}

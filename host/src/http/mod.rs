@@ -1,0 +1,16 @@
+//! The HTTP face: the router, the host's own routes a resource a file, and the one mapping from errors to statuses.
+
+mod body;
+mod caller;
+mod connections;
+pub mod error;
+mod health;
+mod members;
+mod observe;
+mod organizations;
+mod plugins;
+mod projects;
+mod router;
+pub mod server;
+
+pub use router::{metrics_router, router};

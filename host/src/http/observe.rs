@@ -1,0 +1,81 @@
+//! Around every request: its id, its one log line, its count, and the body of its error.
+
+use super::error::ApiError;
+use crate::{
+    flow::{OperationLabel, RequestFacts},
+    telemetry::Metrics,
+};
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::HeaderValue;
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+use tracing::Instrument;
+use uuid::Uuid;
+
+/// The header that carries a request's id, both ways.
+const REQUEST_ID: &str = "x-request-id";
+/// The longest id that is taken over from a request.
+const LONGEST_ID: usize = 128;
+
+/// Wraps the whole service.
+pub(super) async fn observe(
+    State(metrics): State<Arc<Metrics>>,
+    mut request: Request<Body>,
+    next: Next,
+) -> Response {
+    let start = Instant::now();
+    let remote = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|ConnectInfo(address)| address.ip().to_canonical());
+    let request_id = take_or_make_id(&request);
+    request.extensions_mut().insert(RequestFacts { request_id: request_id.clone(), remote });
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+
+    let span = tracing::info_span!("request", request_id = %request_id);
+    let mut response = next.run(request).instrument(span).await;
+
+    let mut code = "";
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        code = error.code();
+        let label = response.extensions_mut().remove::<OperationLabel>();
+        response = error.respond(&request_id);
+        if let Some(label) = label {
+            response.extensions_mut().insert(label);
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let label = response.extensions().get::<OperationLabel>();
+    let status = response.status().as_u16();
+    metrics.request_answered(label, &route, status, start.elapsed());
+    tracing::info!(
+        target: "request",
+        request_id,
+        %method,
+        path,
+        status,
+        code,
+        remote = remote.map(tracing::field::display),
+        milliseconds = start.elapsed().as_secs_f64() * 1000.0,
+    );
+    response
+}
+
+/// The request's own id when it is a sane token; else a new one.
+fn take_or_make_id(request: &Request<Body>) -> String {
+    let sane = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= LONGEST_ID
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
+    given.map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+}

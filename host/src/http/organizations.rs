@@ -1,0 +1,77 @@
+//! `/api/platform/organizations`.
+
+use super::{
+    body::{Json, PageQuery, data, page_of},
+    caller::{Caller, Facts, audit},
+    error::ApiError,
+};
+use crate::{
+    app::Gateway,
+    connections::input::{InvalidField, check_identifier},
+    identity::GateError,
+    registry::NewOrganization,
+};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// The longest name for people, in bytes.
+pub(super) const LONGEST_NAME: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateOrganization {
+    name: String,
+    slug: String,
+    #[serde(default)]
+    billing_email: Option<String>,
+}
+
+/// `GET`: the caller's organizations.
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    Caller(principal): Caller,
+    wanted: PageQuery,
+) -> Result<Response, ApiError> {
+    let organizations = gateway.directory.registry().list_organizations(&principal.visibility()).await?;
+    Ok(page_of(&organizations, wanted))
+}
+
+/// `POST`: creates one; the caller becomes its owner.
+pub(super) async fn create(
+    State(gateway): State<Arc<Gateway>>,
+    Caller(principal): Caller,
+    Facts(facts): Facts,
+    Json(body): Json<CreateOrganization>,
+) -> Result<Response, ApiError> {
+    let Some(user) = principal.user() else { return Err(GateError::NotForYou("a user's token").into()) };
+    check_display_name("name", &body.name)?;
+    check_identifier("slug", &body.slug)?;
+    if let Some(email) = &body.billing_email
+        && (!email.contains('@') || email.len() > 254 || email.contains(char::is_whitespace))
+    {
+        return Err(InvalidField::new("billing_email", "must be an e-mail address").into());
+    }
+    let new = NewOrganization {
+        name: body.name,
+        slug: body.slug.clone(),
+        billing_email: body.billing_email,
+        owner: user.to_owned(),
+    };
+    let created = gateway.directory.registry().create_organization(new).await.map_err(ApiError::from);
+    gateway.directory.changed();
+    audit(&gateway, &facts, &principal, "organization.create", (None, Some(body.slug)), &created).await;
+    created.map(|organization| data(StatusCode::CREATED, organization))
+}
+
+/// A name for people: some text, no control characters.
+pub(super) fn check_display_name(field: &'static str, name: &str) -> Result<(), InvalidField> {
+    if name.trim().is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
+        return Err(InvalidField::new(
+            field,
+            format!("must be 1 to {LONGEST_NAME} bytes of text without control characters"),
+        ));
+    }
+    Ok(())
+}

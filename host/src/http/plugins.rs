@@ -1,0 +1,29 @@
+//! `/api/platform/plugins`: the drivers.
+
+use super::{
+    caller::{Caller, Facts, audit},
+    error::ApiError,
+};
+use crate::{app::Gateway, identity::GateError};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
+use std::sync::Arc;
+
+/// `GET`: the drivers in service and those that are not. For any user.
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, _: Caller) -> Response {
+    super::body::data(StatusCode::OK, gateway.catalog.status())
+}
+
+/// `POST …/reload`: reads plugins.toml again and applies it. For platform admins.
+pub(super) async fn reload(
+    State(gateway): State<Arc<Gateway>>,
+    Caller(principal): Caller,
+    Facts(facts): Facts,
+) -> Result<Response, ApiError> {
+    if !principal.is_platform_admin() {
+        return Err(GateError::NotForYou("a platform admin").into());
+    }
+    let result = gateway.catalog.reload().await.map_err(ApiError::from);
+    audit(&gateway, &facts, &principal, "plugins.reload", (None, None), &result).await;
+    result.map(|()| super::body::data(StatusCode::OK, gateway.catalog.status()))
+}

@@ -1,0 +1,175 @@
+//! `/api/platform/projects`.
+
+use super::{
+    body::{Json, PageQuery, data, page, page_of},
+    caller::{Caller, Facts, audit},
+    connections::show,
+    error::ApiError,
+    organizations::check_display_name,
+};
+use crate::{
+    app::Gateway,
+    connections::input::{InvalidField, check_identifier},
+    identity::{Access, GateError},
+    registry::{NewProject, ProjectDatabase, Role, database_password_place},
+};
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use std::sync::Arc;
+use studio_plugin_api::{ErrorCode, Secret};
+use uuid::Uuid;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateProject {
+    /// Slug or id.
+    organization: String,
+    name: String,
+    #[serde(rename = "ref", default)]
+    reference: Option<String>,
+    #[serde(default)]
+    database: Option<CreateDatabase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateDatabase {
+    host: String,
+    #[serde(default = "postgres_port")]
+    port: u16,
+    name: String,
+    user: String,
+    #[serde(default)]
+    password: Option<Secret>,
+}
+
+fn postgres_port() -> u16 {
+    5432
+}
+
+/// `GET`: the caller's projects.
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    Caller(principal): Caller,
+    wanted: PageQuery,
+) -> Result<Response, ApiError> {
+    let projects = gateway.directory.registry().list_projects(&principal.visibility()).await?;
+    Ok(page_of(&projects, wanted))
+}
+
+/// `POST`: creates one in an organization of which the caller is admin or owner.
+pub(super) async fn create(
+    State(gateway): State<Arc<Gateway>>,
+    Caller(principal): Caller,
+    Facts(facts): Facts,
+    Json(body): Json<CreateProject>,
+) -> Result<Response, ApiError> {
+    let registry = gateway.directory.registry();
+    check_display_name("name", &body.name)?;
+    let reference = body.reference.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+    check_identifier("ref", &reference)?;
+    let no_organization =
+        || ApiError::new(ErrorCode::NotFound, "there is no such organization, or you are no member of it");
+    let organization = registry.find_organization(&body.organization).await?.ok_or_else(no_organization)?;
+    if !principal.is_platform_admin() {
+        let user = principal.user().unwrap_or_default();
+        match registry.organization_role(&organization.slug, user).await? {
+            Some(role) if role >= Role::Admin => {}
+            Some(role) => return Err(GateError::RoleTooLow { needed: Role::Admin.as_str(), role }.into()),
+            None => return Err(no_organization()),
+        }
+    }
+    let (database, password) = match body.database {
+        Some(database) => {
+            check_database(&database)?;
+            gateway.addresses.check_literal(&database.host)?;
+            let place = ProjectDatabase {
+                host: database.host,
+                port: database.port,
+                name: database.name,
+                user: database.user,
+            };
+            (Some(place), database.password)
+        }
+        None => (None, None),
+    };
+    let sealed = |password: Secret| {
+        let password = SecretString::from(password.expose());
+        gateway.keyring.seal(&database_password_place(&reference), password.expose_secret())
+    };
+    let new = NewProject {
+        organization_id: organization.id,
+        name: body.name,
+        database_password: password.map(sealed),
+        reference: reference.clone(),
+        database,
+    };
+    let created = registry.create_project(new).await.map_err(ApiError::from);
+    gateway.directory.changed();
+    audit(&gateway, &facts, &principal, "project.create", (Some(&reference), None), &created).await;
+    created.map(|project| data(StatusCode::CREATED, project))
+}
+
+fn check_database(database: &CreateDatabase) -> Result<(), InvalidField> {
+    let parts = [
+        ("database.host", &database.host),
+        ("database.name", &database.name),
+        ("database.user", &database.user),
+    ];
+    parts.into_iter().try_for_each(|(field, text)| check_display_name(field, text))?;
+    if database.port == 0 {
+        return Err(InvalidField::new("database.port", "must be a whole number from 1 to 65535"));
+    }
+    Ok(())
+}
+
+/// `GET …/{ref}`.
+pub(super) async fn get(
+    State(gateway): State<Arc<Gateway>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    gateway.gate.authorize(&headers, &reference, Access::Read).await?;
+    let project = gateway.directory.registry().find_project(&reference).await?;
+    project.map(|project| data(StatusCode::OK, project)).ok_or_else(|| GateError::NoProject(reference).into())
+}
+
+/// `DELETE …/{ref}`: the project, its connections and their sessions. For owners.
+pub(super) async fn delete(
+    State(gateway): State<Arc<Gateway>>,
+    Path(reference): Path<String>,
+    Facts(facts): Facts,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let authorization = gateway.gate.authorize_owner(&headers, &reference).await?;
+    let registry = gateway.directory.registry();
+    let connections = registry.list_connections(&reference, None, u32::MAX, 0).await?;
+    let deleted = registry.delete_project(&reference).await.map_err(ApiError::from);
+    gateway.directory.changed();
+    audit(&gateway, &facts, authorization.principal(), "project.delete", (Some(&reference), None), &deleted)
+        .await;
+    if !deleted? {
+        return Err(GateError::NoProject(reference).into());
+    }
+    connections.items.iter().for_each(|connection| gateway.sessions.close(connection.id));
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `GET …/{ref}/databases`: the project's connections of every type.
+pub(super) async fn databases(
+    State(gateway): State<Arc<Gateway>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+    wanted: PageQuery,
+) -> Result<Response, ApiError> {
+    gateway.gate.authorize(&headers, &reference, Access::Read).await?;
+    let registry = gateway.directory.registry();
+    let found = registry.list_connections(&reference, None, wanted.limit, wanted.offset).await?;
+    let items: Vec<_> = found.items.iter().map(|connection| show(&gateway.catalog, connection)).collect();
+    Ok(page(&items, found.total))
+}

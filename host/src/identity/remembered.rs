@@ -1,0 +1,108 @@
+//! Tokens that verified a moment ago, so that a warm request does no cryptography but one hash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
+
+use super::Principal;
+
+/// How many tokens are remembered. An entry is about 300 bytes.
+const CAPACITY: u64 = 10_000;
+/// How long any token is remembered, so that a key which was withdrawn is noticed.
+const AT_MOST: Duration = Duration::from_secs(3600);
+/// How long a token signed with a project's own secret is remembered: the secret may be changed at any time, and
+/// nothing tells this module.
+pub(super) const PROJECT_TOKENS: Duration = Duration::from_secs(1);
+
+/// What a token is remembered by: its hash, together with the project's reference where that project's own secret
+/// verified it. A token itself is kept nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of a token that shared keys verify.
+    pub(super) fn of(token: &str) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// Of a token that the project's own secret verifies. No token contains a zero byte, so that no two pairs
+    /// of token and reference are hashed alike.
+    pub(super) fn within_project(token: &str, reference: &str) -> Self {
+        Self(Sha256::new().chain_update(token).chain_update([0]).chain_update(reference).finalize().into())
+    }
+}
+
+/// A token's principal and for how long it counts.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) principal: Arc<Principal>,
+    /// Counts up to and including this Unix second; never past the token's `exp`.
+    pub(super) until: u64,
+    /// The generation of the JWKS it was verified under. An entry from before a key rotation does not count, also
+    /// when its verification ended after it.
+    pub(super) generation: u64,
+}
+
+/// Tokens that verified a moment ago.
+pub(super) struct Remembered(Cache<Fingerprint, Entry>);
+
+impl Remembered {
+    pub(super) fn new() -> Self {
+        Self(Cache::builder().max_capacity(CAPACITY).time_to_live(AT_MOST).build())
+    }
+
+    /// The principal remembered for a token, unless its time passed by `now` (Unix seconds) or keys changed.
+    pub(super) async fn get(
+        &self,
+        fingerprint: &Fingerprint,
+        now: u64,
+        generation: u64,
+    ) -> Option<Arc<Principal>> {
+        let entry = self.0.get(fingerprint).await?;
+        (now <= entry.until && entry.generation == generation).then_some(entry.principal)
+    }
+
+    pub(super) async fn insert(&self, fingerprint: Fingerprint, entry: Entry) {
+        self.0.insert(fingerprint, entry).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn remembered(until: u64, generation: u64) -> (Remembered, Fingerprint) {
+        let remembered = Remembered::new();
+        let fingerprint = Fingerprint::of("a.b.c");
+        let principal = Arc::new(Principal::ProjectService { reference: "acme".to_owned() });
+        remembered.insert(fingerprint, Entry { principal, until, generation }).await;
+        (remembered, fingerprint)
+    }
+
+    #[tokio::test]
+    async fn entry_counts_until_its_second_and_not_past_it() {
+        let (remembered, fingerprint) = remembered(100, 1).await;
+        assert!(remembered.get(&fingerprint, 100, 1).await.is_some());
+        assert!(remembered.get(&fingerprint, 101, 1).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn entry_does_not_outlive_a_key_rotation() {
+        let (remembered, fingerprint) = remembered(100, 1).await;
+        assert!(remembered.get(&fingerprint, 50, 2).await.is_none());
+    }
+
+    #[test]
+    fn fingerprints_differ_by_token_and_by_project() {
+        let all = [
+            Fingerprint::of("a.b.c").0,
+            Fingerprint::of("a.b.d").0,
+            Fingerprint::within_project("a.b.c", "acme").0,
+            Fingerprint::within_project("a.b.c", "other").0,
+            Fingerprint::within_project("a.b.ca", "cme").0,
+        ];
+        assert_eq!(std::collections::HashSet::from(all).len(), all.len());
+    }
+}

@@ -1,0 +1,322 @@
+//! The loaded drivers by database type, replaced as a whole when `plugins.toml` is read again.
+
+use super::{
+    DriverInstance,
+    containment::Containment,
+    file::{self, PluginEntry, PluginKind, PluginsFileError},
+    load::{Loaded, Loader, PluginError},
+    routes::{Route, Routes},
+};
+use crate::config::OnPluginError;
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use studio_plugin_api::manifest::{Manifest, OperationManifest};
+use tokio::sync::Semaphore;
+
+/// Why the catalog could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// `plugins.toml` is unusable.
+    #[error(transparent)]
+    File(#[from] PluginsFileError),
+    /// One plugin is, and the settings say that this is reason enough.
+    #[error("plugin `{database_type}` ({path}): {source}", path = path.display())]
+    Plugin {
+        /// As in plugins.toml.
+        database_type: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PluginError,
+    },
+}
+
+/// A driver in service.
+pub struct Driver {
+    instance: Arc<dyn DriverInstance>,
+    entry: PluginEntry,
+    sha256: String,
+    routes: Routes,
+    containment: Arc<Containment>,
+    generation: u64,
+    secret_options: Vec<Vec<String>>,
+    session_cap: Option<Arc<Semaphore>>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Driver({} #{})", self.manifest().database_type, self.generation)
+    }
+}
+
+impl Driver {
+    fn new(loaded: Loaded, entry: PluginEntry) -> Result<Self, PluginError> {
+        static GENERATION: AtomicU64 = AtomicU64::new(1);
+        let manifest = loaded.instance.manifest();
+        let routes = Routes::build(&manifest.operations).map_err(PluginError::Manifest)?;
+        let mut secret_options = Vec::new();
+        find_secret_options(&manifest.options, &mut Vec::new(), &mut secret_options);
+        Ok(Self {
+            routes,
+            secret_options,
+            containment: Containment::new(),
+            session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
+            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+            instance: loaded.instance,
+            sha256: loaded.sha256,
+            entry,
+        })
+    }
+
+    /// What the driver says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        self.instance.manifest()
+    }
+    /// The running driver.
+    pub fn instance(&self) -> &Arc<dyn DriverInstance> {
+        &self.instance
+    }
+    /// Where its calls run.
+    pub fn containment(&self) -> &Arc<Containment> {
+        &self.containment
+    }
+    /// Its line in plugins.toml.
+    pub fn entry(&self) -> &PluginEntry {
+        &self.entry
+    }
+    /// Another number for every time that a driver is loaded: sessions of an older one are not used again.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+    /// The options that are secret, each as the path of names to it.
+    pub fn secret_options(&self) -> &[Vec<String>] {
+        &self.secret_options
+    }
+    /// One permit for each session that it may have open, when plugins.toml says how many.
+    pub fn session_cap(&self) -> Option<&Arc<Semaphore>> {
+        self.session_cap.as_ref()
+    }
+    /// Finds the operation for a method and a path below the project, still percent-encoded.
+    pub fn find(&self, method: &str, path: &str) -> Route {
+        self.routes.find(method, path)
+    }
+    /// An operation by its number.
+    pub fn operation(&self, number: u32) -> Option<&OperationManifest> {
+        self.manifest().operations.get(number as usize)
+    }
+
+    /// A connection's options over the plugin's own `settings`.
+    pub fn effective_options(&self, options: Map<String, Value>) -> Map<String, Value> {
+        let mut effective = match serde_json::to_value(&self.entry.settings) {
+            Ok(Value::Object(settings)) => settings,
+            _ => Map::new(),
+        };
+        effective.extend(options);
+        effective
+    }
+}
+
+/// Collects the paths of all properties that a JSON Schema marks `writeOnly`.
+fn find_secret_options(schema: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    if schema.get("writeOnly") == Some(&Value::Bool(true)) && !path.is_empty() {
+        found.push(path.clone());
+        return;
+    }
+    // An optional struct comes as `anyOf [struct, null]`.
+    for form in ["anyOf", "oneOf", "allOf"] {
+        for inner in schema.get(form).and_then(Value::as_array).into_iter().flatten() {
+            find_secret_options(inner, path, found);
+        }
+    }
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        path.push(name.clone());
+        find_secret_options(property, path, found);
+        path.pop();
+    }
+}
+
+/// One line of `GET /api/platform/plugins`.
+#[derive(Debug, Serialize)]
+pub struct PluginStatus {
+    /// The database type.
+    #[serde(rename = "type")]
+    pub database_type: String,
+    /// How it is shipped.
+    pub kind: PluginKind,
+    /// Whether plugins.toml enables it.
+    pub enabled: bool,
+    /// Whether it is in service.
+    pub loaded: bool,
+    /// The database's name for people.
+    pub name: Option<String>,
+    /// The driver's version.
+    pub version: Option<String>,
+    /// The contract's version it was built against.
+    pub api_version: Option<String>,
+    /// SHA-256 of the bytes in service.
+    pub sha256: Option<String>,
+    /// The port used when a connection names none.
+    pub default_port: Option<u16>,
+    /// JSON Schema of a connection's `options`.
+    pub options: Option<Value>,
+    /// Its operations.
+    pub operations: Vec<OperationManifest>,
+    /// Why it is not in service although enabled.
+    pub error: Option<String>,
+}
+
+#[derive(Default)]
+struct Snapshot {
+    drivers: HashMap<String, Arc<Driver>>,
+    /// Entries of plugins.toml with the reason why each is not in service, if it should be.
+    entries: Vec<(PluginEntry, Option<String>)>,
+}
+
+/// The loaded drivers.
+pub struct Catalog {
+    file: PathBuf,
+    on_error: OnPluginError,
+    loader: Loader,
+    snapshot: ArcSwap<Snapshot>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl Catalog {
+    /// Reads `plugins.toml` and loads what it enables.
+    ///
+    /// # Errors
+    /// The file's, and, unless `on_error` says to skip, the first plugin's.
+    pub async fn load(file: &Path, on_error: OnPluginError, loader: Loader) -> Result<Self, CatalogError> {
+        let catalog = Self {
+            file: file.to_owned(),
+            on_error,
+            loader,
+            snapshot: ArcSwap::default(),
+            reloading: tokio::sync::Mutex::new(()),
+        };
+        catalog.reload().await?;
+        Ok(catalog)
+    }
+
+    /// Reads the file again and applies it. On an error nothing changes. An entry whose line and bytes are the same
+    /// keeps its driver, and so its sessions.
+    ///
+    /// # Errors
+    /// As for [`Catalog::load`].
+    pub async fn reload(&self) -> Result<(), CatalogError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let entries = file::read(&self.file)?;
+        let current = self.snapshot.load_full();
+        let loads = entries.iter().map(|entry| self.load_entry(entry, &current));
+        let mut next = Snapshot::default();
+        for (entry, result) in entries.iter().zip(join_all(loads).await) {
+            let reason = match result {
+                Ok(None) => None,
+                Ok(Some(driver)) => {
+                    next.drivers.insert(entry.database_type.clone(), driver);
+                    None
+                }
+                Err(source) => {
+                    let error = CatalogError::Plugin {
+                        database_type: entry.database_type.clone(),
+                        path: entry.path.clone(),
+                        source,
+                    };
+                    if self.on_error == OnPluginError::Fail {
+                        return Err(error);
+                    }
+                    tracing::error!("{error}; going on without it");
+                    match error {
+                        CatalogError::Plugin { source, .. } => Some(source.to_string()),
+                        CatalogError::File(_) => None,
+                    }
+                }
+            };
+            next.entries.push((entry.clone(), reason));
+        }
+        self.snapshot.store(Arc::new(next));
+        Ok(())
+    }
+
+    async fn load_entry(
+        &self,
+        entry: &PluginEntry,
+        current: &Snapshot,
+    ) -> Result<Option<Arc<Driver>>, PluginError> {
+        if !entry.enabled {
+            return Ok(None);
+        }
+        if let Some(driver) = current.drivers.get(&entry.database_type)
+            && driver.entry == *entry
+            && super::load::sha256_of(&entry.path).is_ok_and(|sha256| sha256 == driver.sha256)
+        {
+            return Ok(Some(driver.clone()));
+        }
+        let loaded = self.loader.load(entry).await?;
+        let driver = Driver::new(loaded, entry.clone())?;
+        tracing::info!(
+            plugin = %entry.database_type,
+            version = %driver.manifest().version,
+            sha256 = %driver.sha256,
+            "plugin loaded"
+        );
+        Ok(Some(Arc::new(driver)))
+    }
+
+    /// The driver in service for a database type.
+    pub fn driver(&self, database_type: &str) -> Option<Arc<Driver>> {
+        self.snapshot.load().drivers.get(database_type).cloned()
+    }
+
+    /// All entries, in the file's order.
+    pub fn status(&self) -> Vec<PluginStatus> {
+        let snapshot = self.snapshot.load();
+        let line = |(entry, error): &(PluginEntry, Option<String>)| {
+            let driver = if entry.enabled { snapshot.drivers.get(&entry.database_type) } else { None };
+            let manifest = driver.map(|driver| driver.manifest());
+            PluginStatus {
+                database_type: entry.database_type.clone(),
+                kind: entry.kind,
+                enabled: entry.enabled,
+                loaded: driver.is_some(),
+                name: manifest.map(|manifest| manifest.name.clone()),
+                version: manifest.map(|manifest| manifest.version.clone()),
+                api_version: manifest.map(|manifest| manifest.api_version.clone()),
+                sha256: driver.map(|driver| driver.sha256.clone()),
+                default_port: manifest.and_then(|manifest| manifest.default_port),
+                options: manifest.map(|manifest| manifest.options.clone()),
+                operations: manifest.map(|manifest| manifest.operations.clone()).unwrap_or_default(),
+                error: error.clone(),
+            }
+        };
+        snapshot.entries.iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn secret_options_are_found_at_any_depth() {
+        let schema = json!({"properties": {
+            "a": {"type": "string"},
+            "b": {"type": ["string", "null"], "writeOnly": true},
+            "c": {"anyOf": [{"properties": {"d": {"writeOnly": true}}}, {"type": "null"}]},
+        }});
+        let mut found = Vec::new();
+        find_secret_options(&schema, &mut Vec::new(), &mut found);
+        assert_eq!(found, [vec!["b".to_owned()], vec!["c".to_owned(), "d".to_owned()]]);
+    }
+}

@@ -1,0 +1,205 @@
+//! Native drivers: the host's side of the border in `studio_plugin_api::abi`.
+//!
+//! A library is loaded from a private copy of the very bytes that were hashed, never unloaded, and reloading loads
+//! the new bytes beside the old. The layouts of everything that crosses are checked by `abi_stable` at load. A crash
+//! in a native driver is a crash of the gateway: that is what a trusted native driver costs.
+
+use super::{DriverInstance, DriverSession, load::PluginError};
+use abi_stable::{
+    library::{LibHeader, LibraryError, lib_header_from_path},
+    std_types::{RResult, RString, RVec},
+};
+use async_ffi::{FfiFuture, FutureExt as _};
+use futures_util::{FutureExt, future::BoxFuture};
+use secrecy::{ExposeSecret, SecretString};
+use std::{net::SocketAddr, path::Path, sync::Arc};
+use studio_plugin_api::{
+    API_VERSION, Call, DriverError, ErrorCode, Outcome,
+    abi::{AbiError, AbiLogRecord, AbiPayload, DriverModuleRef, Host, Host_TO, SessionObject, TD_Opaque},
+    manifest::Manifest,
+    reply::Payload,
+};
+use tokio::runtime::Handle;
+use tracing::level_filters::LevelFilter;
+
+/// How a driver's host names are resolved, by the gateway's address rules.
+pub(super) type Resolve =
+    dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
+
+/// A driver in a native library.
+pub(super) struct DylibDriver {
+    module: DriverModuleRef,
+    manifest: Manifest,
+}
+
+impl DylibDriver {
+    /// Loads the library at `file` and reads its manifest. Nothing of the driver runs but its constructors, its root
+    /// module's and its manifest's functions.
+    pub(super) fn load(file: &Path) -> Result<Self, PluginError> {
+        let header = lib_header_from_path(file).map_err(|error| match error {
+            LibraryError::OpenError { err, .. } => PluginError::NotLoadable(one_line(&err.to_string())),
+            _ => PluginError::NotADriver,
+        })?;
+        check_version(header)?;
+        let module = header
+            .check_layout::<DriverModuleRef>()
+            .map_err(|error| PluginError::Incompatible(one_line(&error.to_string())))?;
+        let text =
+            module.manifest()().into_result().map_err(|error| PluginError::Manifest(error.message.into()))?;
+        let manifest = serde_json::from_str(&text)
+            .map_err(|error| PluginError::Manifest(format!("it does not read: {error}")))?;
+        Ok(Self { module, manifest })
+    }
+
+    /// Starts the driver's runtime and gives it its way to the host.
+    pub(super) fn start(&self, resolve: Arc<Resolve>) -> Result<(), PluginError> {
+        let host = HostSide {
+            database_type: self.manifest.database_type.clone(),
+            resolve,
+            runtime: Handle::current(),
+        };
+        let level = LevelFilter::current().into_level().map_or(0, |level| match level {
+            tracing::Level::ERROR => 1,
+            tracing::Level::WARN => 2,
+            tracing::Level::INFO => 3,
+            tracing::Level::DEBUG => 4,
+            tracing::Level::TRACE => 5,
+        });
+        self.module.start()(Host_TO::from_value(host, TD_Opaque), level)
+            .into_result()
+            .map_err(|error| PluginError::NotStarted(error.message.into()))
+    }
+}
+
+/// Versions agree when their `MAJOR.MINOR` do.
+fn check_version(header: &LibHeader) -> Result<(), PluginError> {
+    let version = header.version_strings().version.as_str();
+    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    if minor(version) == minor(API_VERSION) {
+        Ok(())
+    } else {
+        Err(PluginError::WrongVersion { driver: version.to_owned(), host: API_VERSION.to_owned() })
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(300).collect()
+}
+
+impl DriverInstance for DylibDriver {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn check(&self, settings: SecretString) -> Result<(), DriverError> {
+        self.module.check()(settings.expose_secret().into()).into_result().map_err(DriverError::from)
+    }
+
+    fn connect(
+        &self,
+        settings: SecretString,
+    ) -> BoxFuture<'static, Result<Box<dyn DriverSession>, DriverError>> {
+        let opening = self.module.connect()(settings.expose_secret().into());
+        async move {
+            let session = opening.await.into_result().map_err(DriverError::from)?;
+            Ok(Box::new(DylibSession { session }) as Box<dyn DriverSession>)
+        }
+        .boxed()
+    }
+}
+
+struct DylibSession {
+    session: SessionObject,
+}
+
+impl DriverSession for DylibSession {
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Payload, DriverError>> {
+        let running = self.session.call(call.into());
+        async move { running.await.into_result().map_err(DriverError::from).and_then(read_payload) }.boxed()
+    }
+
+    fn ping(&self) -> BoxFuture<'static, Result<serde_json::Map<String, serde_json::Value>, DriverError>> {
+        let asking = self.session.ping();
+        async move {
+            let text = asking.await.into_result().map_err(DriverError::from)?;
+            serde_json::from_str(&text).map_err(|_| broken("the driver's facts are not a JSON object"))
+        }
+        .boxed()
+    }
+
+    fn is_open(&self) -> bool {
+        self.session.is_open()
+    }
+}
+
+/// Holds the driver to what the contract says of a payload. What is inside stays unread.
+fn read_payload(payload: AbiPayload) -> Result<Payload, DriverError> {
+    let outcome = match payload.outcome {
+        0 => Outcome::Ok,
+        1 => Outcome::Created,
+        2 => Outcome::NoContent,
+        _ => return Err(broken("the driver answered with an outcome that is not in the contract")),
+    };
+    if payload.json.is_empty() != (outcome == Outcome::NoContent) {
+        return Err(broken(
+            "the driver answered with no payload where one is due, or with one where none is",
+        ));
+    }
+    Ok(Payload { outcome, json: payload.json.into(), only_read: payload.only_read })
+}
+
+fn broken(message: &str) -> DriverError {
+    DriverError::new(ErrorCode::DriverError, message)
+}
+
+/// What a driver reaches of the host.
+struct HostSide {
+    database_type: String,
+    resolve: Arc<Resolve>,
+    runtime: Handle,
+}
+
+impl Host for HostSide {
+    fn log(&self, record: AbiLogRecord) {
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "driver",
+                    tracing::Level::$level,
+                    driver = %self.database_type,
+                    request_id = %record.request_id,
+                    target = %record.target,
+                    fields = %record.fields,
+                    "{}",
+                    record.message
+                )
+            };
+        }
+        match record.level {
+            1 => emit!(ERROR),
+            2 => emit!(WARN),
+            3 => emit!(INFO),
+            4 => emit!(DEBUG),
+            _ => emit!(TRACE),
+        }
+    }
+
+    fn resolve(&self, host: RString, port: u16) -> FfiFuture<RResult<RVec<RString>, AbiError>> {
+        // The driver may poll this on a thread of its own, where the gateway's runtime is not entered: so it is a
+        // task of the gateway's.
+        let task = self.runtime.spawn((self.resolve)(host.into(), port));
+        async move {
+            match task.await {
+                Ok(Ok(addresses)) => {
+                    RResult::ROk(addresses.iter().map(|address| address.to_string().into()).collect())
+                }
+                Ok(Err(error)) => RResult::RErr(error.into()),
+                Err(_) => {
+                    RResult::RErr(broken("the name could not be resolved: the gateway is stopping").into())
+                }
+            }
+        }
+        .into_ffi()
+    }
+}

@@ -1,0 +1,163 @@
+//! `plugins.toml`: which drivers the gateway loads, from where, and what it allows them.
+
+use secrecy::zeroize::Zeroize;
+use serde::Deserialize;
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Why `plugins.toml` could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginsFileError {
+    /// It could not be read.
+    #[error("{path}: {source}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML of the right form; the message has line and column.
+    #[error("{path}: {message}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        message: String,
+    },
+    /// Two entries claim one database type.
+    #[error("{path}: two plugins of type `{database_type}`; keep one, or disable one with `enabled = false`", path = path.display())]
+    Duplicate {
+        /// The file.
+        path: PathBuf,
+        /// The type.
+        database_type: String,
+    },
+}
+
+/// One `[[plugin]]` of the file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginEntry {
+    /// The database type it must serve; the driver's own manifest must agree.
+    #[serde(rename = "type")]
+    pub database_type: String,
+    /// How it is shipped.
+    pub kind: PluginKind,
+    /// The file, relative to `plugins.toml`.
+    pub path: PathBuf,
+    /// Whether it is loaded. Default: true.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+    /// The file's SHA-256 in hex. When given, other bytes are refused.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// Option values that every connection of this driver starts from; a connection's own options go over them.
+    #[serde(default)]
+    pub settings: toml::Table,
+    /// What the driver may use.
+    #[serde(default)]
+    pub limits: PluginLimits,
+}
+
+/// How a driver is shipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PluginKind {
+    /// A native library, trusted.
+    Dylib,
+}
+
+/// Bounds on one driver.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginLimits {
+    /// Seconds that one of its operations may take; never more than the gateway's own `request_timeout`.
+    #[serde(default)]
+    pub operation_timeout: Option<u32>,
+    /// Sessions of this driver open at once, over all connections. Default: only the gateway's caps.
+    #[serde(default)]
+    pub max_sessions: Option<u32>,
+}
+
+impl PluginLimits {
+    /// The time one operation may take, given the gateway's own bound.
+    pub fn operation_time(&self, bound: Duration) -> Duration {
+        self.operation_timeout.map_or(bound, |seconds| bound.min(Duration::from_secs(seconds.into())))
+    }
+}
+
+fn enabled() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    plugin: Vec<PluginEntry>,
+}
+
+/// Reads the file; the entries' paths come out absolute or relative to the working directory.
+///
+/// # Errors
+/// Each names the file and what is wrong in it.
+pub fn read(path: &Path) -> Result<Vec<PluginEntry>, PluginsFileError> {
+    let mut text = std::fs::read_to_string(path)
+        .map_err(|source| PluginsFileError::Unreadable { path: path.to_owned(), source })?;
+    let file = toml::from_str::<File>(&text)
+        .map_err(|error| PluginsFileError::Malformed { path: path.to_owned(), message: error.to_string() });
+    // `settings` may hold a secret option.
+    text.zeroize();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut types = HashSet::new();
+    let mut entries = file?.plugin;
+    for entry in &mut entries {
+        entry.path = folder.join(&entry.path);
+        if entry.enabled && !types.insert(entry.database_type.clone()) {
+            return Err(PluginsFileError::Duplicate {
+                path: path.to_owned(),
+                database_type: entry.database_type.clone(),
+            });
+        }
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Vec<PluginEntry>, PluginsFileError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugins.toml");
+        std::fs::write(&path, text).unwrap();
+        read(&path)
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let entries =
+            read_text("[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'drivers/a.so'\nsettings = { x = 1 }")
+                .unwrap();
+        assert!(entries[0].path.is_absolute() && entries[0].path.ends_with("drivers/a.so"));
+        assert!(entries[0].enabled);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_line() {
+        let error =
+            read_text("[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'a.so'\nenabeld = false").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("enabeld") && text.contains("line 5"), "{text}");
+    }
+
+    #[test]
+    fn two_enabled_plugins_of_one_type_are_refused_and_a_disabled_twin_is_not() {
+        let entry = "[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'a.so'\n";
+        assert!(matches!(read_text(&entry.repeat(2)), Err(PluginsFileError::Duplicate { .. })));
+        assert_eq!(read_text(&format!("{entry}{entry}enabled = false\n")).unwrap().len(), 2);
+    }
+}

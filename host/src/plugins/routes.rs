@@ -1,0 +1,121 @@
+//! A driver's router, built from its manifest.
+
+use percent_encoding::percent_decode_str;
+use studio_plugin_api::manifest::OperationManifest;
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To an operation, with its path parameters percent-decoded to bytes.
+    Operation {
+        /// Index into the manifest.
+        operation: u32,
+        /// In the template's order.
+        parameters: Vec<Vec<u8>>,
+    },
+    /// The path is known, the method is not.
+    WrongMethod {
+        /// The value for `Allow`.
+        allow: String,
+    },
+    /// No operation has this path.
+    Unknown,
+}
+
+/// All of a driver's paths: a router for each method, so that a static segment hides a parameter only where both
+/// have the same method (`POST /keys/batch` leaves `GET /keys/{key}` its key named `batch`).
+pub struct Routes {
+    methods: Vec<(&'static str, matchit::Router<u32>)>,
+}
+
+impl Routes {
+    /// # Errors
+    /// Two templates of one method that no path can tell apart, in words.
+    pub fn build(operations: &[OperationManifest]) -> Result<Self, String> {
+        let mut methods: Vec<(&'static str, matchit::Router<u32>)> = Vec::new();
+        for (number, operation) in (0u32..).zip(operations) {
+            let method = operation.method.as_str();
+            let place = methods.iter().position(|(known, _)| *known == method).unwrap_or_else(|| {
+                methods.push((method, matchit::Router::new()));
+                methods.len() - 1
+            });
+            if let Some((_, router)) = methods.get_mut(place) {
+                router
+                    .insert(&operation.path, number)
+                    .map_err(|error| format!("`{}`: {error}", operation.path))?;
+            }
+        }
+        Ok(Self { methods })
+    }
+
+    /// Finds the operation for a path that is still percent-encoded, so that `%2F` stays inside its segment.
+    pub fn find(&self, method: &str, path: &str) -> Route {
+        let wanted = if method == "HEAD" { "GET" } else { method };
+        let mut allow = Vec::new();
+        for (known, router) in &self.methods {
+            match router.at(path) {
+                Ok(found) if *known == wanted => {
+                    return Route::Operation {
+                        operation: *found.value,
+                        parameters: found
+                            .params
+                            .iter()
+                            .map(|(_, value)| percent_decode_str(value).collect())
+                            .collect(),
+                    };
+                }
+                Ok(_) => allow.push(*known),
+                Err(_) => {}
+            }
+        }
+        if allow.is_empty() {
+            return Route::Unknown;
+        }
+        if allow.contains(&"GET") {
+            allow.push("HEAD");
+        }
+        allow.push("OPTIONS");
+        Route::WrongMethod { allow: allow.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn routes(paths: &[(&str, &str)]) -> Routes {
+        let operations: Vec<OperationManifest> = paths
+            .iter()
+            .map(|(method, path)| {
+                serde_json::from_value(json!({"method": method, "path": path, "access": "read"})).unwrap()
+            })
+            .collect();
+        Routes::build(&operations).unwrap()
+    }
+
+    #[test]
+    fn encoded_slashes_and_bytes_stay_inside_their_segment() {
+        let routes = routes(&[("GET", "/keys/{key}"), ("POST", "/keys/batch"), ("GET", "/keys")]);
+        let key = |path| match routes.find("GET", path) {
+            Route::Operation { operation: 0, parameters } => parameters[0].clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(key("/keys/a%2Fb"), b"a/b");
+        assert_eq!(key("/keys/%FF%00"), [0xFF, 0]);
+        assert_eq!(key("/keys/100%"), b"100%");
+        assert_eq!(routes.find("GET", "/keys/a/b"), Route::Unknown);
+        assert_eq!(routes.find("GET", "/keys/"), Route::Unknown);
+        assert!(matches!(routes.find("HEAD", "/keys"), Route::Operation { operation: 2, .. }));
+    }
+
+    #[test]
+    fn a_static_segment_hides_a_parameter_only_of_its_own_method() {
+        let routes = routes(&[("GET", "/keys/{key}"), ("POST", "/keys/{key}"), ("POST", "/keys/batch")]);
+        assert!(matches!(routes.find("POST", "/keys/batch"), Route::Operation { operation: 2, .. }));
+        assert!(matches!(routes.find("POST", "/keys/%62atch"), Route::Operation { operation: 1, .. }));
+        assert!(matches!(routes.find("GET", "/keys/batch"), Route::Operation { operation: 0, .. }));
+        let allow = "GET, POST, HEAD, OPTIONS".to_owned();
+        assert_eq!(routes.find("DELETE", "/keys/x"), Route::WrongMethod { allow });
+    }
+}

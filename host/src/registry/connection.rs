@@ -1,0 +1,210 @@
+//! What the registry knows about a connection: the types. The queries are in `connections.rs`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::secrets::Sealed;
+
+/// The id of a connection. The caller makes it, because the connection's secrets are sealed for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConnectionId(pub Uuid);
+
+impl ConnectionId {
+    /// A new random id.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for ConnectionId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// Whether a connection is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ConnectionStatus {
+    /// In use.
+    #[default]
+    Active,
+    /// Switched off by an admin: no session is opened.
+    Inactive,
+    /// The last attempt to open a session failed.
+    Error,
+    /// A session is being opened for the first time.
+    Connecting,
+}
+
+impl ConnectionStatus {
+    /// The status's name, as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Inactive => "INACTIVE",
+            Self::Error => "ERROR",
+            Self::Connecting => "CONNECTING",
+        }
+    }
+
+    /// Reads a status by its exact name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Inactive, Self::Error, Self::Connecting]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+/// One stored connection. It is not `Serialize`, so that its secrets cannot get into an answer by mistake.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// The id (not the ref) of its project.
+    pub project_id: String,
+    /// Which driver it is for, e.g. `redis`.
+    pub database_type: String,
+    /// Its name, unique in the project.
+    pub identifier: String,
+    /// Host name or address; absent when there is a connection string.
+    pub host: Option<String>,
+    /// TCP port.
+    pub port: Option<u16>,
+    /// The database's name.
+    pub database_name: Option<String>,
+    /// The user to log in as.
+    pub username: Option<String>,
+    /// Sealed for (`id`, `password`).
+    pub password: Option<Sealed>,
+    /// Sealed for (`id`, `connection_string`).
+    pub connection_string: Option<Sealed>,
+    /// The driver's options; the secret ones sealed for (`id`, [`super::option_field`]).
+    pub options: Map<String, Value>,
+    /// Whether it is the one that a route of its type uses when none is named.
+    pub is_primary: bool,
+    /// Whether it is in use.
+    pub status: ConnectionStatus,
+    /// Goes up with every change of a setting; open sessions are keyed by it.
+    pub settings_version: i64,
+    /// RFC 3339, UTC, milliseconds.
+    pub created_at: String,
+    /// As `created_at`.
+    pub updated_at: String,
+}
+
+/// A connection to be.
+#[derive(Debug, Clone)]
+pub struct NewConnection {
+    /// From [`ConnectionId::random`].
+    pub id: ConnectionId,
+    /// Which driver it is for.
+    pub database_type: String,
+    /// Its name, unique in the project.
+    pub identifier: String,
+    /// Host name or address.
+    pub host: Option<String>,
+    /// TCP port.
+    pub port: Option<u16>,
+    /// The database's name.
+    pub database_name: Option<String>,
+    /// The user to log in as.
+    pub username: Option<String>,
+    /// Sealed for (`id`, `password`).
+    pub password: Option<Sealed>,
+    /// Sealed for (`id`, `connection_string`).
+    pub connection_string: Option<Sealed>,
+    /// The driver's options.
+    pub options: Map<String, Value>,
+    /// Takes the place of the primary one of its type. The first one of its type is primary anyhow.
+    pub is_primary: bool,
+    /// Whether it is in use.
+    pub status: ConnectionStatus,
+}
+
+/// What to change in a connection: `None` leaves a field, `Some(None)` empties it.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionChanges {
+    /// A new name.
+    pub identifier: Option<String>,
+    /// Another host.
+    pub host: Option<Option<String>>,
+    /// Another port.
+    pub port: Option<Option<u16>>,
+    /// Another database.
+    pub database_name: Option<Option<String>>,
+    /// Another user.
+    pub username: Option<Option<String>>,
+    /// Another password.
+    pub password: Option<Option<Sealed>>,
+    /// Another connection string.
+    pub connection_string: Option<Option<Sealed>>,
+    /// All options anew.
+    pub options: Option<Map<String, Value>>,
+    /// `true` makes it the primary one of its type. `false` hands that over to the oldest other one, if there is one.
+    pub is_primary: Option<bool>,
+    /// Switches it on or off. Not a setting: open sessions keep their version.
+    pub status: Option<ConnectionStatus>,
+}
+
+impl ConnectionChanges {
+    /// Applies the changes to `connection`, all but `is_primary`, which concerns other rows too. The version goes up when
+    /// a setting is another than before.
+    pub(super) fn apply(self, connection: &mut Connection) {
+        let mut changed = false;
+        changed |= set(&mut connection.identifier, self.identifier);
+        changed |= set(&mut connection.host, self.host);
+        changed |= set(&mut connection.port, self.port);
+        changed |= set(&mut connection.database_name, self.database_name);
+        changed |= set(&mut connection.username, self.username);
+        changed |= set(&mut connection.password, self.password);
+        changed |= set(&mut connection.connection_string, self.connection_string);
+        changed |= set(&mut connection.options, self.options);
+        set(&mut connection.status, self.status);
+        connection.settings_version += i64::from(changed);
+    }
+}
+
+/// Puts `new` into `field`, if there is one; tells whether that changed it.
+fn set<T: PartialEq>(field: &mut T, new: Option<T>) -> bool {
+    match new {
+        Some(new) if new != *field => {
+            *field = new;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// How a request names a connection of a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionSelector {
+    /// It names none: the primary one.
+    Primary,
+    /// By id.
+    Id(ConnectionId),
+    /// By its name.
+    Identifier(String),
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The items of this page.
+    pub items: Vec<T>,
+    /// How many items all pages have together.
+    pub total: u64,
+}

@@ -1,0 +1,110 @@
+//! The differences between the two databases, all of them.
+//!
+//! Every query of the registry is written once, in PostgreSQL's SQL. For SQLite the few phrases that it does not know are
+//! replaced by what it has instead. Rules that keep this small:
+//!
+//! - Only text, integers and booleans cross the border (`sqlx::Any` has no others): ids, times and every column that an
+//!   older Studio may have declared otherwise are read with `CAST(… AS TEXT)`.
+//! - Parameters are text or integers; where a column of our own has another type, the query casts (`CAST($1 AS uuid)`).
+//! - Where the type is an older Studio's choice, PostgreSQL finds it by itself: `jsonb_populate_record` gives each value
+//!   the type of the table's column.
+
+use std::fmt::Write;
+
+use sqlx::AssertSqlSafe;
+
+use super::model::Role;
+
+/// Which of the two databases is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// A file of our own.
+    Sqlite,
+    /// A server, perhaps with a Studio's tables in schema `platform`.
+    Postgres,
+}
+
+/// What the queries say, and what SQLite says instead. `CAST(x AS uuid)` would make a number of it in SQLite.
+const SQLITE_PHRASES: &[(&str, &str)] = &[
+    (" AS uuid)", " AS TEXT)"),
+    (" AS timestamptz)", " AS TEXT)"),
+    ("clock_timestamp()", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
+    // `BEGIN IMMEDIATE` has locked everything already.
+    (" FOR NO KEY UPDATE", ""),
+    ("SELECT jsonb_array_elements_text(CAST($2 AS jsonb))", "SELECT value FROM json_each($2)"),
+    (
+        "jsonb_populate_record(CAST(NULL AS organization_members), jsonb_build_object('user_id', $2, 'role', $3))",
+        "(SELECT $2 AS user_id, $3 AS role)",
+    ),
+    (
+        "jsonb_populate_record(CAST(NULL AS project_members), jsonb_build_object('user_id', $2, 'role', $3))",
+        "(SELECT $2 AS user_id, $3 AS role)",
+    ),
+];
+
+/// In a query: the list of the role names that mean something.
+const KNOWN_ROLES: &str = "(known roles)";
+
+impl Dialect {
+    /// `query`, which is one of our own constants and never holds a value, in this database's words.
+    pub(super) fn sql(self, query: &str) -> AssertSqlSafe<String> {
+        let mut query = query.replace(KNOWN_ROLES, &known_roles());
+        if self == Self::Sqlite {
+            for (postgres, sqlite) in SQLITE_PHRASES {
+                query = query.replace(postgres, sqlite);
+            }
+        }
+        AssertSqlSafe(query)
+    }
+
+    /// Starts a transaction that writes. SQLite takes the write lock at once, so that concurrent writers queue there
+    /// instead of failing when they come to their first write.
+    pub(super) fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// What every new database connection is told first.
+    pub(super) fn session_setup(self) -> &'static str {
+        match self {
+            // FULL: with WAL, a commit is on the disk before it is acknowledged.
+            Self::Sqlite => "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL",
+            // `public` and `extensions` for the functions that an older Studio's triggers and defaults may call. Times
+            // are printed in a form that does not depend on the server's settings.
+            Self::Postgres => {
+                "SET search_path TO platform, public, extensions; SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'"
+            }
+        }
+    }
+
+    /// The table of applied migrations. In Postgres with its schema, so that another program's `_sqlx_migrations` in the
+    /// same database is never touched.
+    pub(super) fn migrations_table(self) -> &'static str {
+        match self {
+            Self::Sqlite => "gateway_migrations",
+            Self::Postgres => "platform.gateway_migrations",
+        }
+    }
+
+    /// A query that answers one row when the table of applied migrations exists.
+    pub(super) fn find_migrations_table(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT 1 AS found FROM sqlite_master WHERE name = 'gateway_migrations'",
+            Self::Postgres => {
+                "SELECT 1 AS found WHERE to_regclass('platform.gateway_migrations') IS NOT NULL"
+            }
+        }
+    }
+}
+
+fn known_roles() -> String {
+    let mut list = String::from("(");
+    for (name, _) in Role::STORED {
+        let separator = if list.len() > 1 { ", " } else { "" };
+        // Writing to a String cannot fail.
+        let _ = write!(list, "{separator}'{name}'");
+    }
+    list + ")"
+}

@@ -1,0 +1,70 @@
+//! The registry: which organizations, projects, members and connections there are, in SQLite or PostgreSQL.
+//!
+//! [`open`] gives an `Arc<dyn Registry>`. What it can do is grouped by resource, a trait and a file each; the methods of
+//! all of them are there on `dyn Registry` without importing the traits. There is one implementation, `Store`, over
+//! `sqlx::Any`; `dialect.rs` holds what differs between the databases.
+//!
+//! Every method may fail with [`RegistryError::Unavailable`], `Failed` or `Corrupt`; its documentation names only the
+//! errors beyond these. A method that changes something has committed it, durably, when it returns `Ok`.
+
+mod audit;
+mod connection;
+mod connections;
+mod dialect;
+mod error;
+mod members;
+mod model;
+mod options;
+mod organizations;
+mod projects;
+mod seals;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+pub use audit::Audit;
+pub use connection::{
+    Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, NewConnection, Page,
+};
+pub use connections::Connections;
+pub use error::RegistryError;
+pub use members::Members;
+pub use model::{
+    AuditRecord, Member, MemberVia, NewOrganization, NewProject, Organization, Project, ProjectAccess,
+    ProjectDatabase, Role, StoredSecret, Visibility, database_password_place, jwt_secret_place,
+};
+pub use options::{Rewrite, option_field, rewrite_option_strings};
+pub use organizations::Organizations;
+pub use projects::Projects;
+pub use seals::{Resealed, Seals};
+
+/// The platform database, whole.
+#[async_trait]
+pub trait Registry: Organizations + Projects + Members + Connections + Seals + Audit {
+    /// Asks the database for a sign of life. Waits at most 3 seconds.
+    async fn ping(&self) -> Result<(), RegistryError>;
+
+    /// Applies the migrations that are missing. When several gateways start at once, one does it and the others wait.
+    ///
+    /// # Errors
+    /// [`RegistryError::Migration`] when one fails (it is undone then), or when the database was migrated by another
+    /// version of the gateway whose migrations are not the same.
+    async fn migrate(&self) -> Result<(), RegistryError>;
+
+    /// How many migrations [`Registry::migrate`] would apply. Changes nothing.
+    async fn pending_migrations(&self) -> Result<usize, RegistryError>;
+}
+
+/// Opens the platform database that `url` (the setting `DATABASE_URL`) names: `sqlite:<path>`, whose file and folder are
+/// made when absent, or `postgres://…`. Does not migrate it.
+///
+/// # Errors
+/// [`RegistryError::Url`] when it names neither; [`RegistryError::Unavailable`] when the database does not answer.
+pub async fn open(url: &SecretString) -> Result<Arc<dyn Registry>, RegistryError> {
+    Ok(Arc::new(store::Store::open(url).await?))
+}

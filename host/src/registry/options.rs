@@ -1,0 +1,55 @@
+//! Secret options: how the strings inside a connection's `options` are named when they are sealed.
+//!
+//! The field of an option's [`Place`](crate::secrets::Place) is `options.` and the path to it, joined by dots:
+//! `options.sentinel.password`, `options.nodes.0.token`. A dot or a backslash in a key is escaped by a backslash, so that
+//! two paths never have one name.
+
+use serde_json::{Map, Value};
+
+/// Called with a field name and a string; returns what to put in the string's place, if anything.
+pub type Rewrite<'a, E> = dyn FnMut(&str, &str) -> Result<Option<String>, E> + 'a;
+
+/// The field name of the option that `path` (keys, or positions in lists) leads to.
+pub fn option_field<'a>(path: impl IntoIterator<Item = &'a str>) -> String {
+    path.into_iter().fold("options".to_owned(), |field, key| child_field(&field, key))
+}
+
+/// Shows every string in `options`, at any depth, to `rewrite` with its field name, and puts what it returns in its
+/// place; `None` leaves it as it is. Sealing, opening and re-sealing of options all go through here.
+///
+/// # Errors
+/// The first error of `rewrite`; strings before it are rewritten already.
+pub fn rewrite_option_strings<E>(
+    options: &mut Map<String, Value>,
+    rewrite: &mut Rewrite<'_, E>,
+) -> Result<(), E> {
+    rewrite_members("options", options, rewrite)
+}
+
+fn rewrite_members<E>(
+    field: &str,
+    members: &mut Map<String, Value>,
+    rewrite: &mut Rewrite<'_, E>,
+) -> Result<(), E> {
+    members.iter_mut().try_for_each(|(key, value)| rewrite_value(&child_field(field, key), value, rewrite))
+}
+
+fn rewrite_value<E>(field: &str, value: &mut Value, rewrite: &mut Rewrite<'_, E>) -> Result<(), E> {
+    match value {
+        Value::String(text) => {
+            if let Some(changed) = rewrite(field, text)? {
+                *text = changed;
+            }
+            Ok(())
+        }
+        Value::Array(items) => items.iter_mut().enumerate().try_for_each(|(index, item)| {
+            rewrite_value(&child_field(field, &index.to_string()), item, rewrite)
+        }),
+        Value::Object(members) => rewrite_members(field, members, rewrite),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+fn child_field(field: &str, key: &str) -> String {
+    format!("{field}.{}", key.replace('\\', r"\\").replace('.', r"\."))
+}

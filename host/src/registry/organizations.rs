@@ -1,0 +1,134 @@
+//! Organizations.
+
+use async_trait::async_trait;
+use sqlx::any::AnyRow;
+
+use super::store::{Store, optional_text, optional_time, text};
+use super::{NewOrganization, Organization, RegistryError, Role, Visibility};
+
+/// What the registry does with organizations.
+#[async_trait]
+pub trait Organizations: Send + Sync {
+    /// Creates an organization and makes its owner a member, both or none.
+    ///
+    /// # Errors
+    /// [`RegistryError::Duplicate`] of `slug`; [`RegistryError::Unacceptable`] when an older Studio's table does not take
+    /// the owner's user id.
+    async fn create_organization(&self, new: NewOrganization) -> Result<Organization, RegistryError>;
+
+    /// The organizations that are visible, by name.
+    async fn list_organizations(&self, visibility: &Visibility) -> Result<Vec<Organization>, RegistryError>;
+
+    /// One organization, by id or slug. Where one's id is another's slug, the id wins: nobody can choose an id.
+    async fn find_organization(&self, slug_or_id: &str) -> Result<Option<Organization>, RegistryError>;
+
+    /// The user's role in the organization that [`Organizations::find_organization`] finds.
+    async fn organization_role(&self, slug_or_id: &str, user_id: &str)
+    -> Result<Option<Role>, RegistryError>;
+}
+
+/// `billing_email` is '' when there is none, because an older Studio's column may be NOT NULL.
+const SELECT: &str = "
+    SELECT CAST(o.id AS TEXT) AS id, CAST(o.name AS TEXT) AS name,
+           COALESCE(CAST(o.slug AS TEXT), CAST(o.id AS TEXT)) AS slug,
+           NULLIF(CAST(o.billing_email AS TEXT), '') AS billing_email,
+           CAST(o.created_at AS TEXT) AS created_at, CAST(o.updated_at AS TEXT) AS updated_at
+    FROM organizations o";
+
+/// Finds one organization by its id or, failing that, its slug.
+const BY_SLUG_OR_ID: &str = "
+    WHERE CAST(o.id AS TEXT) = $1 OR o.slug = $1
+    ORDER BY CASE WHEN CAST(o.id AS TEXT) = $1 THEN 0 ELSE 1 END
+    LIMIT 1";
+
+#[async_trait]
+impl Organizations for Store {
+    async fn create_organization(&self, new: NewOrganization) -> Result<Organization, RegistryError> {
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query(self.sql(
+            "INSERT INTO organizations (name, slug, billing_email) VALUES ($1, $2, $3)
+             RETURNING CAST(id AS TEXT) AS id",
+        ))
+        .bind(new.name)
+        .bind(new.slug)
+        .bind(new.billing_email.unwrap_or_default())
+        .fetch_one(&mut *transaction)
+        .await?;
+        let id = text(&row, "id")?;
+        sqlx::query(self.sql(
+            "INSERT INTO organization_members (organization_id, user_id, role)
+             SELECT o.id, typed.user_id, typed.role
+             FROM organizations o, jsonb_populate_record(CAST(NULL AS organization_members), jsonb_build_object('user_id', $2, 'role', $3)) typed
+             WHERE CAST(o.id AS TEXT) = $1",
+        ))
+        .bind(&id)
+        .bind(new.owner)
+        .bind(Role::Owner.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        let row = sqlx::query(self.sql(&format!("{SELECT} WHERE CAST(o.id AS TEXT) = $1")))
+            .bind(&id)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        organization(&row)
+    }
+
+    async fn list_organizations(&self, visibility: &Visibility) -> Result<Vec<Organization>, RegistryError> {
+        let rows = match visibility {
+            Visibility::All => {
+                sqlx::query(self.sql(&format!("{SELECT} ORDER BY name, id"))).fetch_all(&self.reader).await?
+            }
+            Visibility::Member { user_id, .. } => {
+                sqlx::query(self.sql(&format!(
+                    "{SELECT} WHERE EXISTS (
+                         SELECT 1 FROM organization_members m
+                         WHERE m.organization_id = o.id AND CAST(m.user_id AS TEXT) = $1
+                           AND LOWER(CAST(m.role AS TEXT)) IN (known roles))
+                     ORDER BY name, id"
+                )))
+                .bind(user_id)
+                .fetch_all(&self.reader)
+                .await?
+            }
+        };
+        rows.iter().map(organization).collect()
+    }
+
+    async fn find_organization(&self, slug_or_id: &str) -> Result<Option<Organization>, RegistryError> {
+        let row = sqlx::query(self.sql(&format!("{SELECT} {BY_SLUG_OR_ID}")))
+            .bind(slug_or_id)
+            .fetch_optional(&self.reader)
+            .await?;
+        row.as_ref().map(organization).transpose()
+    }
+
+    async fn organization_role(
+        &self,
+        slug_or_id: &str,
+        user_id: &str,
+    ) -> Result<Option<Role>, RegistryError> {
+        let rows = sqlx::query(self.sql(&format!(
+            "SELECT CAST(m.role AS TEXT) AS role FROM organization_members m
+             WHERE m.organization_id = (SELECT o.id FROM organizations o {BY_SLUG_OR_ID})
+               AND CAST(m.user_id AS TEXT) = $2"
+        )))
+        .bind(slug_or_id)
+        .bind(user_id)
+        .fetch_all(&self.reader)
+        .await?;
+        let roles = rows.iter().map(|row| optional_text(row, "role")).collect::<Result<Vec<_>, _>>()?;
+        Ok(roles.iter().flatten().filter_map(|role| Role::from_stored(role)).max())
+    }
+}
+
+fn organization(row: &AnyRow) -> Result<Organization, RegistryError> {
+    Ok(Organization {
+        id: text(row, "id")?,
+        name: text(row, "name")?,
+        slug: text(row, "slug")?,
+        billing_email: optional_text(row, "billing_email")?,
+        created_at: optional_time(row, "created_at")?,
+        updated_at: optional_time(row, "updated_at")?,
+    })
+}

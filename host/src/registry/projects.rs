@@ -1,0 +1,276 @@
+//! Projects, and who may what on them.
+
+use async_trait::async_trait;
+use sqlx::any::AnyRow;
+
+use super::store::{Store, optional_text, optional_time, text};
+use super::{
+    NewProject, Project, ProjectAccess, ProjectDatabase, RegistryError, Role, StoredSecret, Visibility,
+};
+use crate::secrets::Sealed;
+
+/// What the registry does with projects.
+#[async_trait]
+pub trait Projects: Send + Sync {
+    /// Creates a project in an organization.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`] organization; [`RegistryError::Duplicate`] of `ref`.
+    async fn create_project(&self, new: NewProject) -> Result<Project, RegistryError>;
+
+    /// The projects that are visible, by name.
+    async fn list_projects(&self, visibility: &Visibility) -> Result<Vec<Project>, RegistryError>;
+
+    /// One project, by its ref.
+    async fn find_project(&self, reference: &str) -> Result<Option<Project>, RegistryError>;
+
+    /// Deletes a project with its connections, members and credentials; its audit trail stays. Tells whether there was
+    /// one.
+    ///
+    /// # Errors
+    /// [`RegistryError::StillReferenced`] when a table of an older Studio refers to it.
+    async fn delete_project(&self, reference: &str) -> Result<bool, RegistryError>;
+
+    /// What the user may do on the project; `None` when there is no such project. One query.
+    async fn find_access(
+        &self,
+        reference: &str,
+        user_id: &str,
+    ) -> Result<Option<ProjectAccess>, RegistryError>;
+
+    /// The secret that the project's own API tokens are signed with, if it has one.
+    async fn project_jwt_secret(&self, reference: &str) -> Result<Option<StoredSecret>, RegistryError>;
+
+    /// Sets that secret, sealed for [`super::jwt_secret_place`].
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`] project.
+    async fn set_project_jwt_secret(&self, reference: &str, secret: &Sealed) -> Result<(), RegistryError>;
+
+    /// The password of the project's own database, if it has one.
+    async fn project_database_password(&self, reference: &str)
+    -> Result<Option<StoredSecret>, RegistryError>;
+}
+
+/// Nearly everything is cast or given a default, because an older Studio's columns may have other types and no values.
+const SELECT: &str = "
+    SELECT CAST(p.id AS TEXT) AS id, CAST(p.organization_id AS TEXT) AS organization_id,
+           COALESCE(CAST(o.slug AS TEXT), CAST(o.id AS TEXT)) AS organization_slug,
+           COALESCE(CAST(p.name AS TEXT), CAST(p.ref AS TEXT)) AS name,
+           COALESCE(CAST(p.slug AS TEXT), CAST(p.ref AS TEXT)) AS slug,
+           CAST(p.ref AS TEXT) AS ref,
+           NULLIF(CAST(p.database_host AS TEXT), '') AS database_host,
+           CAST(p.database_port AS TEXT) AS database_port,
+           COALESCE(CAST(p.database_name AS TEXT), '') AS database_name,
+           COALESCE(CAST(p.database_user AS TEXT), '') AS database_user,
+           COALESCE(CAST(p.status AS TEXT), 'UNKNOWN') AS status,
+           CAST(p.created_at AS TEXT) AS created_at
+    FROM projects p LEFT JOIN organizations o ON o.id = p.organization_id";
+
+/// PostgreSQL's port, for a row that has none.
+const DEFAULT_PORT: u16 = 5432;
+
+#[async_trait]
+impl Projects for Store {
+    async fn create_project(&self, new: NewProject) -> Result<Project, RegistryError> {
+        let database = new.database.unwrap_or(ProjectDatabase {
+            host: String::new(),
+            port: DEFAULT_PORT,
+            name: String::new(),
+            user: String::new(),
+        });
+        let mut transaction = self.begin().await?;
+        let created = sqlx::query(self.sql(
+            "INSERT INTO projects (organization_id, name, slug, ref, database_host, database_port, database_name,
+                                   database_user, database_password, postgres_meta_url, supabase_url)
+             SELECT o.id, $2, $3, $3, $4, $5, $6, $7, $8, '', '' FROM organizations o WHERE CAST(o.id AS TEXT) = $1",
+        ))
+        .bind(new.organization_id)
+        .bind(new.name)
+        .bind(&new.reference)
+        .bind(database.host)
+        .bind(i64::from(database.port))
+        .bind(database.name)
+        .bind(database.user)
+        .bind(new.database_password.as_ref().map_or("", Sealed::as_str))
+        .execute(&mut *transaction)
+        .await?;
+        if created.rows_affected() == 0 {
+            return Err(RegistryError::NotFound { what: "organization" });
+        }
+        let row = sqlx::query(self.sql(&format!("{SELECT} WHERE p.ref = $1")))
+            .bind(&new.reference)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        project(&row)
+    }
+
+    async fn list_projects(&self, visibility: &Visibility) -> Result<Vec<Project>, RegistryError> {
+        let rows = match visibility {
+            Visibility::All => {
+                sqlx::query(self.sql(&format!("{SELECT} ORDER BY name, ref"))).fetch_all(&self.reader).await?
+            }
+            Visibility::Member { user_id, references } => {
+                sqlx::query(self.sql(&format!(
+                    "{SELECT} WHERE EXISTS (
+                         SELECT 1 FROM organization_members m
+                         WHERE m.organization_id = p.organization_id AND CAST(m.user_id AS TEXT) = $1
+                           AND LOWER(CAST(m.role AS TEXT)) IN (known roles))
+                     OR EXISTS (
+                         SELECT 1 FROM project_members m
+                         WHERE m.project_id = p.id AND CAST(m.user_id AS TEXT) = $1
+                           AND LOWER(CAST(m.role AS TEXT)) IN (known roles))
+                     OR p.ref IN (SELECT jsonb_array_elements_text(CAST($2 AS jsonb)))
+                     ORDER BY name, ref"
+                )))
+                .bind(user_id)
+                .bind(serde_json::Value::from(references.as_slice()).to_string())
+                .fetch_all(&self.reader)
+                .await?
+            }
+        };
+        rows.iter().map(project).collect()
+    }
+
+    async fn find_project(&self, reference: &str) -> Result<Option<Project>, RegistryError> {
+        let row = sqlx::query(self.sql(&format!("{SELECT} WHERE p.ref = $1")))
+            .bind(reference)
+            .fetch_optional(&self.reader)
+            .await?;
+        row.as_ref().map(project).transpose()
+    }
+
+    async fn delete_project(&self, reference: &str) -> Result<bool, RegistryError> {
+        let mut transaction = self.begin().await?;
+        match self.lock_project(&mut transaction, reference).await {
+            Ok(()) => {}
+            Err(RegistryError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        // An older Studio's foreign keys may not cascade, so say it for every table.
+        for query in [
+            "DELETE FROM database_connections WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+            "DELETE FROM project_members WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+            "DELETE FROM credentials WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+        ] {
+            sqlx::query(query).bind(reference).execute(&mut *transaction).await?;
+        }
+        sqlx::query("DELETE FROM projects WHERE ref = $1")
+            .bind(reference)
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| match RegistryError::from(error) {
+            RegistryError::NotFound { .. } => RegistryError::StillReferenced,
+            error => error,
+        })?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    async fn find_access(
+        &self,
+        reference: &str,
+        user_id: &str,
+    ) -> Result<Option<ProjectAccess>, RegistryError> {
+        // One row for each pair of memberships; an older Studio's table may hold several for one user.
+        let rows = sqlx::query(self.sql(
+            "SELECT CAST(p.id AS TEXT) AS id, CAST(o.role AS TEXT) AS organization_role,
+                    CAST(m.role AS TEXT) AS project_role
+             FROM projects p
+             LEFT JOIN organization_members o
+                    ON o.organization_id = p.organization_id AND CAST(o.user_id AS TEXT) = $2
+             LEFT JOIN project_members m ON m.project_id = p.id AND CAST(m.user_id AS TEXT) = $2
+             WHERE p.ref = $1",
+        ))
+        .bind(reference)
+        .bind(user_id)
+        .fetch_all(&self.reader)
+        .await?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let project_id = text(first, "id")?;
+        let mut role = None;
+        for row in &rows {
+            for column in ["organization_role", "project_role"] {
+                role = role.max(optional_text(row, column)?.as_deref().and_then(Role::from_stored));
+            }
+        }
+        Ok(Some(ProjectAccess { project_id, reference: reference.to_owned(), role }))
+    }
+
+    async fn project_jwt_secret(&self, reference: &str) -> Result<Option<StoredSecret>, RegistryError> {
+        let row = sqlx::query(self.sql(
+            "SELECT CAST(c.jwt_secret AS TEXT) AS jwt_secret
+             FROM credentials c JOIN projects p ON p.id = c.project_id WHERE p.ref = $1 LIMIT 1",
+        ))
+        .bind(reference)
+        .fetch_optional(&self.reader)
+        .await?;
+        stored_secret(row, "jwt_secret")
+    }
+
+    async fn set_project_jwt_secret(&self, reference: &str, secret: &Sealed) -> Result<(), RegistryError> {
+        let mut transaction = self.begin().await?;
+        self.lock_project(&mut transaction, reference).await?;
+        // Not an upsert, because an older Studio's table may have no unique key for it.
+        let updated = sqlx::query(
+            "UPDATE credentials SET jwt_secret = $2 WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+        )
+        .bind(reference)
+        .bind(secret.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        if updated.rows_affected() == 0 {
+            sqlx::query(
+                "INSERT INTO credentials (project_id, anon_key, service_role_key, jwt_secret)
+                 SELECT p.id, '', '', $2 FROM projects p WHERE p.ref = $1",
+            )
+            .bind(reference)
+            .bind(secret.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    async fn project_database_password(
+        &self,
+        reference: &str,
+    ) -> Result<Option<StoredSecret>, RegistryError> {
+        let query =
+            "SELECT CAST(database_password AS TEXT) AS database_password FROM projects WHERE ref = $1";
+        let row = sqlx::query(query).bind(reference).fetch_optional(&self.reader).await?;
+        stored_secret(row, "database_password")
+    }
+}
+
+fn stored_secret(row: Option<AnyRow>, column: &str) -> Result<Option<StoredSecret>, RegistryError> {
+    let Some(row) = row else { return Ok(None) };
+    Ok(optional_text(&row, column)?.and_then(StoredSecret::from_stored))
+}
+
+fn project(row: &AnyRow) -> Result<Project, RegistryError> {
+    let database = match optional_text(row, "database_host")? {
+        None => None,
+        Some(host) => Some(ProjectDatabase {
+            host,
+            port: match optional_text(row, "database_port")? {
+                Some(port) => port.parse().map_err(|_| RegistryError::corrupt("database_port"))?,
+                None => DEFAULT_PORT,
+            },
+            name: text(row, "database_name")?,
+            user: text(row, "database_user")?,
+        }),
+    };
+    Ok(Project {
+        id: text(row, "id")?,
+        organization_id: optional_text(row, "organization_id")?,
+        organization_slug: optional_text(row, "organization_slug")?,
+        name: text(row, "name")?,
+        slug: text(row, "slug")?,
+        reference: text(row, "ref")?,
+        database,
+        status: text(row, "status")?,
+        created_at: optional_time(row, "created_at")?,
+    })
+}

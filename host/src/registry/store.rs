@@ -1,0 +1,226 @@
+//! `Store`: the one implementation of [`Registry`]. Here: opening, migrating, and what the resources' files share.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, Row, Transaction};
+
+use super::dialect::Dialect;
+use super::{Registry, RegistryError};
+
+/// Database connections for queries; a small gateway's share of a server that others use too.
+const POOL_SIZE: u32 = 8;
+/// How long a caller waits for one of them.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a sign of life may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long SQLite waits for another process's lock on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The registry in one database.
+pub(super) struct Store {
+    pub(super) dialect: Dialect,
+    /// For queries that only read.
+    pub(super) reader: AnyPool,
+    /// For everything that writes. In SQLite a single connection: writers queue here in order, which is fairer and
+    /// cheaper than to queue at the file's lock. In Postgres the same pool as `reader`.
+    pub(super) writer: AnyPool,
+}
+
+impl Store {
+    /// See [`super::open`].
+    pub(super) async fn open(url: &SecretString) -> Result<Self, RegistryError> {
+        sqlx::any::install_default_drivers();
+        let url = url.expose_secret();
+        if url.starts_with("sqlite:") {
+            let options = prepare_sqlite(url).await?;
+            let reader = connect(Dialect::Sqlite, &options, POOL_SIZE).await?;
+            let writer = connect(Dialect::Sqlite, &options, 1).await?;
+            Ok(Self { dialect: Dialect::Sqlite, reader, writer })
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options = AnyConnectOptions::from_str(url)?;
+            // A pool would try again until its time is over, and then not say why.
+            options.connect().await?.close().await?;
+            let reader = connect(Dialect::Postgres, &options, POOL_SIZE).await?;
+            Ok(Self { dialect: Dialect::Postgres, writer: reader.clone(), reader })
+        } else {
+            Err(RegistryError::Url("must start with `sqlite:`, `postgres:` or `postgresql:`"))
+        }
+    }
+
+    /// `query` in this database's words; see [`Dialect::sql`].
+    pub(super) fn sql(&self, query: &str) -> AssertSqlSafe<String> {
+        self.dialect.sql(query)
+    }
+
+    /// Begins a transaction that writes. Dropped without a commit, it is rolled back.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, RegistryError> {
+        Ok(self.writer.begin_with(self.dialect.begin()).await?)
+    }
+
+    /// Locks a project against other writers of its rows, to the end of the transaction.
+    pub(super) async fn lock_project(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        reference: &str,
+    ) -> Result<(), RegistryError> {
+        sqlx::query(self.sql("SELECT CAST(id AS TEXT) AS id FROM projects WHERE ref = $1 FOR NO KEY UPDATE"))
+            .bind(reference)
+            .fetch_optional(&mut **transaction)
+            .await?
+            .map(drop)
+            .ok_or(RegistryError::NotFound { what: "project" })
+    }
+}
+
+#[async_trait]
+impl Registry for Store {
+    async fn ping(&self) -> Result<(), RegistryError> {
+        let query = async { Ok(sqlx::query("SELECT 1 AS one").execute(&self.reader).await.map(drop)?) };
+        match tokio::time::timeout(PING_TIMEOUT, query).await {
+            Ok(result) => result,
+            Err(_) => Err(RegistryError::Unavailable("no answer in time".to_owned())),
+        }
+    }
+
+    async fn migrate(&self) -> Result<(), RegistryError> {
+        // `run_direct` is `run` for a connection in hand; the compiler cannot follow `run`'s bounds from here.
+        let mut migrator = migrator(self.dialect);
+        match self.dialect {
+            Dialect::Sqlite => {
+                // sqlx does not lock an SQLite file while it migrates. Inside a transaction of ours, its own ones become
+                // savepoints, and other gateways wait for the file's write lock.
+                let mut transaction = self.begin().await?;
+                migrator.run_direct(None, &mut *transaction, false).await?;
+                Ok(transaction.commit().await?)
+            }
+            Dialect::Postgres => {
+                let mut connection = self.writer.acquire().await?;
+                // CREATE SCHEMA needs a right on the database even where the schema exists: ask for it only if need be.
+                let query = "SELECT 1 AS found WHERE to_regnamespace('platform') IS NOT NULL";
+                if sqlx::query(query).fetch_optional(&mut *connection).await?.is_none() {
+                    migrator.create_schema("platform");
+                }
+                let result = migrator.run_direct(None, &mut *connection, false).await;
+                if result.is_err() {
+                    // sqlx leaves its advisory lock behind then; it goes with the connection.
+                    connection.close().await?;
+                }
+                Ok(result?)
+            }
+        }
+    }
+
+    async fn pending_migrations(&self) -> Result<usize, RegistryError> {
+        let mut connection = self.reader.acquire().await?;
+        let found =
+            sqlx::query(self.dialect.find_migrations_table()).fetch_optional(&mut *connection).await?;
+        let applied = match found {
+            Some(_) => connection.list_applied_migrations(self.dialect.migrations_table()).await?,
+            None => Vec::new(),
+        };
+        let is_applied = |version| applied.iter().any(|migration| migration.version == version);
+        Ok(migrator(self.dialect).iter().filter(|migration| !is_applied(migration.version)).count())
+    }
+}
+
+/// The embedded migrations for `dialect`.
+fn migrator(dialect: Dialect) -> Migrator {
+    let mut migrator = match dialect {
+        Dialect::Sqlite => sqlx::migrate!("../migrations/sqlite"),
+        Dialect::Postgres => sqlx::migrate!("../migrations/postgres"),
+    };
+    migrator.dangerous_set_table_name(dialect.migrations_table());
+    migrator
+}
+
+/// Opens a pool, with one connection at once, so that a wrong URL is noticed here.
+async fn connect(dialect: Dialect, options: &AnyConnectOptions, size: u32) -> Result<AnyPool, RegistryError> {
+    let pool = AnyPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(dialect.session_setup()).await.map(drop) })
+        })
+        .connect_with(options.clone().disable_statement_logging())
+        .await?;
+    Ok(pool)
+}
+
+/// Makes the file and its folder, when absent, and turns on write-ahead logging, which the file remembers.
+async fn prepare_sqlite(url: &str) -> Result<AnyConnectOptions, RegistryError> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(RegistryError::Url("names an SQLite database in memory, which would forget everything"));
+    }
+    let options = SqliteConnectOptions::from_str(url)?;
+    let path =
+        std::path::absolute(options.get_filename()).map_err(|_| RegistryError::Url("names no file"))?;
+    make_private_file(&path)
+        .map_err(|error| RegistryError::Unavailable(format!("{}: {error}", path.display())))?;
+    let options = SqliteConnectOptions::new().filename(&path).busy_timeout(BUSY_TIMEOUT);
+    // Changing the mode fails at once, whatever the timeout, while another gateway does the same.
+    let deadline = tokio::time::Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match options.clone().journal_mode(SqliteJournalMode::Wal).connect().await {
+            Ok(connection) => {
+                connection.close().await?;
+                return Ok(AnyConnectOptions::from_url(&options.to_url_lossy())?);
+            }
+            Err(error) if tokio::time::Instant::now() > deadline => return Err(error.into()),
+            Err(error) => match RegistryError::from(error) {
+                RegistryError::Unavailable(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                error => return Err(error),
+            },
+        }
+    }
+}
+
+/// An empty file is an empty database to SQLite. Made here, so that only its owner may read it.
+fn make_private_file(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// A text column that is never NULL.
+pub(super) fn text(row: &AnyRow, column: &str) -> Result<String, RegistryError> {
+    Ok(row.try_get(column)?)
+}
+
+/// A text column that may be NULL.
+pub(super) fn optional_text(row: &AnyRow, column: &str) -> Result<Option<String>, RegistryError> {
+    Ok(row.try_get(column)?)
+}
+
+/// A time column, read as text, in RFC 3339 with milliseconds: SQLite has it so, Postgres prints a time with a blank, up
+/// to six decimals, and an offset only when the column has a time zone (the session's is UTC).
+pub(super) fn optional_time(row: &AnyRow, column: &str) -> Result<Option<String>, RegistryError> {
+    let Some(text) = optional_text(row, column)? else { return Ok(None) };
+    let time = text.parse::<jiff::Timestamp>().or_else(|_| {
+        text.parse::<jiff::civil::DateTime>()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .map(|zoned| zoned.timestamp())
+    });
+    time.map(|time| Some(rfc3339(time))).map_err(|_| RegistryError::corrupt(column))
+}
+
+/// A time column that is never NULL.
+pub(super) fn time(row: &AnyRow, column: &str) -> Result<String, RegistryError> {
+    optional_time(row, column)?.ok_or_else(|| RegistryError::corrupt(column))
+}
+
+/// RFC 3339, UTC, milliseconds.
+pub(super) fn rfc3339(time: jiff::Timestamp) -> String {
+    format!("{time:.3}")
+}

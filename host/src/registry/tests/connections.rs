@@ -1,0 +1,316 @@
+//! Connections.
+
+use std::time::Duration;
+
+use super::*;
+
+on_both_databases!(
+    a_connection_is_stored_whole,
+    a_taken_identifier_is_a_duplicate_in_its_project_only,
+    connections_are_listed_in_order_by_type_and_page,
+    a_connection_is_found_only_in_its_project_and_type,
+    primacy_goes_to_the_first_moves_and_is_inherited,
+    changes_leave_absent_fields_and_bump_the_version_for_settings_only,
+    status_is_noted_only_for_the_same_settings_and_not_when_switched_off,
+    twenty_new_primaries_at_once_leave_exactly_one,
+    many_writers_at_once_all_succeed,
+);
+
+async fn create(fixture: &Fixture, database_type: &str, identifier: &str) -> Connection {
+    // Creation times are in milliseconds, and the order is by time.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    fixture.registry().create_connection("shop", new_connection(database_type, identifier)).await.unwrap()
+}
+
+async fn primary_of(fixture: &Fixture, database_type: &str) -> Option<String> {
+    let found = fixture
+        .registry()
+        .find_connection("shop", database_type, &ConnectionSelector::Primary)
+        .await
+        .unwrap();
+    found.map(|connection| connection.identifier)
+}
+
+async fn a_connection_is_stored_whole(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    let registry = fixture.registry();
+    let keyring = keyring(1, &[]);
+    let id = ConnectionId::random();
+    let record = id.to_string();
+    let seal = |field, text| Some(keyring.seal(&Place { record: &record, field }, text));
+    let serde_json::Value::Object(options) =
+        json!({"db": 3, "tls": true, "name": "größer 'x'", "list": [1, null]})
+    else {
+        unreachable!()
+    };
+    let new = NewConnection {
+        id,
+        database_name: Some("0".to_owned()),
+        username: Some("default".to_owned()),
+        password: seal("password", "hunter2"),
+        connection_string: seal("connection_string", "redis://x"),
+        options: options.clone(),
+        status: ConnectionStatus::Inactive,
+        ..new_connection("redis", "cache")
+    };
+    let created = registry.create_connection("shop", new).await.unwrap();
+    assert_recent(&created.created_at);
+    assert_eq!(created.created_at, created.updated_at);
+    let expected = Connection {
+        id,
+        project_id: registry.find_project("shop").await.unwrap().unwrap().id,
+        database_type: "redis".to_owned(),
+        identifier: "cache".to_owned(),
+        host: Some("127.0.0.1".to_owned()),
+        port: Some(6379),
+        database_name: Some("0".to_owned()),
+        username: Some("default".to_owned()),
+        password: created.password.clone(),
+        connection_string: created.connection_string.clone(),
+        options,
+        is_primary: true,
+        status: ConnectionStatus::Inactive,
+        settings_version: 1,
+        created_at: created.created_at.clone(),
+        updated_at: created.updated_at.clone(),
+    };
+    assert_eq!(created, expected);
+    let password = created.password.as_ref().unwrap();
+    let opened = keyring.open(&Place { record: &record, field: "password" }, password).unwrap();
+    assert_eq!(opened.expose_secret(), "hunter2");
+    let found = registry.find_connection("shop", "redis", &ConnectionSelector::Id(id)).await.unwrap();
+    assert_eq!(found, Some(created));
+
+    let bare = NewConnection { host: None, port: None, ..new_connection("redis", "bare") };
+    let bare = registry.create_connection("shop", bare).await.unwrap();
+    assert_eq!((bare.host, bare.port, bare.password), (None, None, None));
+}
+
+async fn a_taken_identifier_is_a_duplicate_in_its_project_only(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    let registry = fixture.registry();
+    let cache = create(&fixture, "redis", "cache").await;
+    let error = registry.create_connection("shop", new_connection("mongodb", "cache")).await.unwrap_err();
+    assert_eq!(error, duplicate("identifier"));
+    let same_id = NewConnection { id: cache.id, ..new_connection("redis", "other") };
+    assert_eq!(registry.create_connection("shop", same_id).await.unwrap_err(), duplicate("id"));
+    let docs = create(&fixture, "mongodb", "docs").await;
+    let rename = ConnectionChanges { identifier: Some("cache".to_owned()), ..Default::default() };
+    let error = registry.update_connection("shop", "mongodb", docs.id, rename).await.unwrap_err();
+    assert_eq!(error, duplicate("identifier"));
+
+    let organization = registry.find_organization("acme").await.unwrap().unwrap();
+    let other = NewProject { reference: "other".to_owned(), ..shop(&organization.id) };
+    registry.create_project(other).await.unwrap();
+    registry.create_connection("other", new_connection("redis", "cache")).await.unwrap();
+    let error = registry.create_connection("nope", new_connection("redis", "cache")).await.unwrap_err();
+    assert_eq!(error, RegistryError::NotFound { what: "project" });
+}
+
+async fn connections_are_listed_in_order_by_type_and_page(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    for (database_type, identifier) in [("redis", "z"), ("mongodb", "y"), ("redis", "x"), ("redis", "w")] {
+        create(&fixture, database_type, identifier).await;
+    }
+    let list = async |reference: &str, database_type, limit, offset| {
+        let page =
+            fixture.registry().list_connections(reference, database_type, limit, offset).await.unwrap();
+        let identifiers: Vec<_> = page.items.into_iter().map(|connection| connection.identifier).collect();
+        (identifiers.join(""), page.total)
+    };
+    assert_eq!(list("shop", None, 100, 0).await, ("zyxw".to_owned(), 4));
+    assert_eq!(list("shop", Some("redis"), 100, 0).await, ("zxw".to_owned(), 3));
+    assert_eq!(list("shop", Some("redis"), 1, 1).await, ("x".to_owned(), 3));
+    assert_eq!(list("shop", None, 10, 9).await, (String::new(), 4));
+    assert_eq!(list("shop", Some("mysql"), 10, 0).await, (String::new(), 0));
+    assert_eq!(list("nope", None, 10, 0).await, (String::new(), 0));
+}
+
+async fn a_connection_is_found_only_in_its_project_and_type(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    let registry = fixture.registry();
+    let organization = registry.find_organization("acme").await.unwrap().unwrap();
+    let other = NewProject { reference: "other".to_owned(), ..shop(&organization.id) };
+    registry.create_project(other).await.unwrap();
+    let cache = create(&fixture, "redis", "cache").await;
+    for selector in [
+        ConnectionSelector::Primary,
+        ConnectionSelector::Id(cache.id),
+        ConnectionSelector::Identifier("cache".to_owned()),
+    ] {
+        let find = async |reference, database_type| {
+            registry.find_connection(reference, database_type, &selector).await.unwrap()
+        };
+        assert_eq!(find("shop", "redis").await, Some(cache.clone()), "{selector:?}");
+        assert_eq!(find("shop", "mongodb").await, None, "{selector:?}");
+        assert_eq!(find("other", "redis").await, None, "{selector:?}");
+        assert_eq!(find("nope", "redis").await, None, "{selector:?}");
+    }
+    for (reference, database_type, id) in [
+        ("other", "redis", cache.id),
+        ("shop", "mongodb", cache.id),
+        ("shop", "redis", ConnectionId::random()),
+    ] {
+        let changes = ConnectionChanges { host: Some(None), ..Default::default() };
+        let error = registry.update_connection(reference, database_type, id, changes).await.unwrap_err();
+        assert_eq!(error, RegistryError::NotFound { what: "connection" });
+        assert!(!registry.delete_connection(reference, database_type, id).await.unwrap());
+    }
+    assert!(!registry.delete_connection("nope", "redis", cache.id).await.unwrap());
+    let absent = ConnectionSelector::Identifier("cach".to_owned());
+    assert_eq!(registry.find_connection("shop", "redis", &absent).await.unwrap(), None);
+}
+
+async fn primacy_goes_to_the_first_moves_and_is_inherited(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    let registry = fixture.registry();
+    let first = create(&fixture, "redis", "first").await;
+    assert!(first.is_primary);
+    let second = create(&fixture, "redis", "second").await;
+    assert!(!second.is_primary);
+    assert!(create(&fixture, "mongodb", "docs").await.is_primary);
+
+    let third = NewConnection { is_primary: true, ..new_connection("redis", "third") };
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let third = registry.create_connection("shop", third).await.unwrap();
+    assert!(third.is_primary);
+    assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "third");
+    assert_eq!(primary_of(&fixture, "mongodb").await.unwrap(), "docs");
+
+    let set = async |id, is_primary| {
+        let changes = ConnectionChanges { is_primary: Some(is_primary), ..Default::default() };
+        registry.update_connection("shop", "redis", id, changes).await.unwrap()
+    };
+    let updated = set(second.id, true).await;
+    assert!(updated.is_primary && updated.settings_version == 1);
+    assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "second");
+    // Given up, it goes to the oldest other one; a demotion of one that is not primary is nothing.
+    assert!(!set(second.id, false).await.is_primary);
+    assert!(!set(third.id, false).await.is_primary);
+    assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
+
+    set(third.id, true).await;
+    assert!(registry.delete_connection("shop", "redis", third.id).await.unwrap());
+    assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
+    assert!(registry.delete_connection("shop", "redis", second.id).await.unwrap());
+    assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
+    // The only one stays primary.
+    assert!(set(first.id, false).await.is_primary);
+    assert!(registry.delete_connection("shop", "redis", first.id).await.unwrap());
+    assert_eq!(primary_of(&fixture, "redis").await, None);
+    assert!(create(&fixture, "redis", "again").await.is_primary);
+}
+
+async fn changes_leave_absent_fields_and_bump_the_version_for_settings_only(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    let registry = fixture.registry();
+    let before = create(&fixture, "redis", "cache").await;
+    let update =
+        async |changes| registry.update_connection("shop", "redis", before.id, changes).await.unwrap();
+
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let after =
+        update(ConnectionChanges { status: Some(ConnectionStatus::Error), ..Default::default() }).await;
+    assert_eq!((after.status, after.settings_version), (ConnectionStatus::Error, 1));
+    assert!(after.updated_at > before.updated_at && after.created_at == before.created_at);
+    let same =
+        ConnectionChanges { host: Some(before.host.clone()), port: Some(Some(6379)), ..Default::default() };
+    assert_eq!(update(same).await.settings_version, 1);
+
+    let password = keyring(1, &[]).seal(&Place { record: "x", field: "password" }, "hunter2");
+    let options: serde_json::Map<_, _> = [("db".to_owned(), json!(2))].into_iter().collect();
+    let after = update(ConnectionChanges {
+        identifier: Some("renamed".to_owned()),
+        host: Some(None),
+        port: Some(None),
+        database_name: Some(Some("0".to_owned())),
+        username: Some(Some("default".to_owned())),
+        password: Some(Some(password.clone())),
+        connection_string: Some(Some(password.clone())),
+        options: Some(options.clone()),
+        ..Default::default()
+    })
+    .await;
+    let expected = Connection {
+        identifier: "renamed".to_owned(),
+        host: None,
+        port: None,
+        database_name: Some("0".to_owned()),
+        username: Some("default".to_owned()),
+        password: Some(password.clone()),
+        connection_string: Some(password),
+        options,
+        status: ConnectionStatus::Error,
+        settings_version: 2,
+        updated_at: after.updated_at.clone(),
+        ..before.clone()
+    };
+    assert_eq!(after, expected);
+    let after = update(ConnectionChanges { password: Some(None), ..Default::default() }).await;
+    assert_eq!((after.password, after.settings_version), (None, 3));
+}
+
+async fn status_is_noted_only_for_the_same_settings_and_not_when_switched_off(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    let registry = fixture.registry();
+    let connection = create(&fixture, "redis", "cache").await;
+    let note =
+        async |version, status| registry.set_connection_status(connection.id, version, status).await.unwrap();
+    assert!(note(1, ConnectionStatus::Error).await);
+    assert!(!note(1, ConnectionStatus::Error).await);
+    assert!(!note(2, ConnectionStatus::Active).await);
+    assert!(note(1, ConnectionStatus::Active).await);
+    let stored =
+        registry.find_connection("shop", "redis", &ConnectionSelector::Primary).await.unwrap().unwrap();
+    assert_eq!((stored.status, stored.settings_version), (ConnectionStatus::Active, 1));
+    let off = ConnectionChanges { status: Some(ConnectionStatus::Inactive), ..Default::default() };
+    registry.update_connection("shop", "redis", connection.id, off).await.unwrap();
+    assert!(!note(1, ConnectionStatus::Active).await);
+    let absent = registry.set_connection_status(ConnectionId::random(), 1, ConnectionStatus::Error).await;
+    assert!(!absent.unwrap());
+}
+
+async fn twenty_new_primaries_at_once_leave_exactly_one(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    // Two gateways on one database.
+    let registries = [open(&fixture.url).await.unwrap(), open(&fixture.url).await.unwrap()];
+    let creations: Vec<_> = (0..20)
+        .map(|number| {
+            let registry = registries[number % 2].clone();
+            let new = new_connection("redis", &format!("c{number}"));
+            tokio::spawn(async move {
+                registry.create_connection("shop", NewConnection { is_primary: true, ..new }).await
+            })
+        })
+        .collect();
+    for creation in creations {
+        assert!(creation.await.unwrap().unwrap().is_primary);
+    }
+    let page = fixture.registry().list_connections("shop", None, 100, 0).await.unwrap();
+    assert_eq!(page.total, 20);
+    assert_eq!(page.items.iter().filter(|connection| connection.is_primary).count(), 1);
+}
+
+async fn many_writers_at_once_all_succeed(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    let registries = [open(&fixture.url).await.unwrap(), open(&fixture.url).await.unwrap()];
+    let writers: Vec<_> = (0..60)
+        .map(|number| {
+            let registry = registries[number % 2].clone();
+            tokio::spawn(async move {
+                let connection = new_connection("redis", &format!("c{number}"));
+                let created = registry.create_connection("shop", connection).await?;
+                registry.put_member("shop", &format!("user{number}"), Role::Viewer).await?;
+                let changes = ConnectionChanges { port: Some(Some(7000)), ..Default::default() };
+                registry.update_connection("shop", "redis", created.id, changes).await?;
+                registry.find_access("shop", "olga").await?;
+                registry.delete_connection("shop", "redis", created.id).await
+            })
+        })
+        .collect();
+    for writer in writers {
+        assert!(writer.await.unwrap().unwrap());
+    }
+    assert_eq!(fixture.registry().list_connections("shop", None, 1, 0).await.unwrap().total, 0);
+    assert_eq!(fixture.registry().list_members("shop").await.unwrap().len(), 61);
+}

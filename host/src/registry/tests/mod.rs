@@ -1,0 +1,153 @@
+//! The registry's tests: one suite, run on both databases.
+
+mod connections;
+mod migrations;
+mod opening;
+mod people;
+mod postgres_server;
+mod projects;
+mod seals;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use sqlx::Row;
+use tempfile::TempDir;
+
+use self::postgres_server::{PostgresDatabase, PostgresServer};
+use super::store::Store;
+use super::*;
+use crate::secrets::{Keyring, Place};
+
+/// Makes each test function, which takes a `Fixture`, a test on SQLite and a test on PostgreSQL.
+macro_rules! on_both_databases {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::Fixture::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::Fixture::postgres().await).await;
+            })*
+        }
+    };
+}
+use on_both_databases;
+
+/// A registry in a database of its own.
+struct Fixture {
+    store: Store,
+    url: SecretString,
+    _database: Database,
+}
+
+/// What goes with the fixture.
+#[expect(dead_code, reason = "held for their Drop")]
+enum Database {
+    Sqlite(TempDir),
+    Postgres(PostgresDatabase),
+}
+
+impl Fixture {
+    async fn sqlite() -> Self {
+        let fixture = Self::empty_sqlite().await;
+        fixture.store.migrate().await.unwrap();
+        fixture
+    }
+
+    async fn postgres() -> Self {
+        let fixture = Self::empty_postgres().await;
+        fixture.store.migrate().await.unwrap();
+        fixture
+    }
+
+    async fn empty_sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = SecretString::from(format!("sqlite:{}", folder.path().join("new/gateway.db").display()));
+        Self { store: Store::open(&url).await.unwrap(), url, _database: Database::Sqlite(folder) }
+    }
+
+    async fn empty_postgres() -> Self {
+        let database = PostgresServer::shared().create_database();
+        let url = SecretString::from(database.url());
+        Self { store: Store::open(&url).await.unwrap(), url, _database: Database::Postgres(database) }
+    }
+
+    /// As the rest of the gateway sees it.
+    fn registry(&self) -> &dyn Registry {
+        &self.store
+    }
+
+    /// Runs statements as somebody else would who has the database open.
+    async fn execute(&self, statements: &'static str) {
+        sqlx::raw_sql(statements).execute(&self.store.writer).await.unwrap();
+    }
+
+    /// The one text that a query answers.
+    async fn read(&self, query: &'static str) -> String {
+        sqlx::query(query).fetch_one(&self.store.reader).await.unwrap().try_get(0).unwrap()
+    }
+
+    /// An organization `acme` of user `olga`, with a project `shop` in it.
+    async fn with_project(self) -> Self {
+        let organization = self.registry().create_organization(acme()).await.unwrap();
+        self.registry().create_project(shop(&organization.id)).await.unwrap();
+        self
+    }
+}
+
+fn acme() -> NewOrganization {
+    NewOrganization {
+        name: "Acme".to_owned(),
+        slug: "acme".to_owned(),
+        billing_email: Some("bills@acme.test".to_owned()),
+        owner: "olga".to_owned(),
+    }
+}
+
+fn shop(organization_id: &str) -> NewProject {
+    NewProject {
+        organization_id: organization_id.to_owned(),
+        name: "Shop".to_owned(),
+        reference: "shop".to_owned(),
+        database: None,
+        database_password: None,
+    }
+}
+
+fn new_connection(database_type: &str, identifier: &str) -> NewConnection {
+    NewConnection {
+        id: ConnectionId::random(),
+        database_type: database_type.to_owned(),
+        identifier: identifier.to_owned(),
+        host: Some("127.0.0.1".to_owned()),
+        port: Some(6379),
+        database_name: None,
+        username: None,
+        password: None,
+        connection_string: None,
+        options: serde_json::Map::new(),
+        is_primary: false,
+        status: ConnectionStatus::Active,
+    }
+}
+
+fn keyring(current: u8, retired: &[u8]) -> Keyring {
+    let key = |byte: &u8| format!("{byte:02x}").repeat(32);
+    let retired: Vec<_> = retired.iter().map(key).collect();
+    Keyring::parse(&key(&current).into(), &retired.join(",").into()).unwrap()
+}
+
+fn duplicate(field: &str) -> RegistryError {
+    RegistryError::Duplicate { field: field.to_owned() }
+}
+
+/// RFC 3339, UTC, milliseconds, and of this very hour.
+fn assert_recent(time: &str) {
+    let parsed: jiff::Timestamp = time.parse().unwrap();
+    assert_eq!(format!("{parsed:.3}"), time);
+    assert!(jiff::Timestamp::now().duration_since(parsed).abs().as_secs() < 3600, "{time}");
+}

@@ -1,0 +1,159 @@
+//! Logs and metrics.
+
+use crate::{
+    config::{LogFormat, LogSettings},
+    flow::OperationLabel,
+    sessions::Sessions,
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use std::time::Duration;
+use studio_plugin_api::{DriverError, ErrorCode};
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to standard error. Standard output is for what was asked for.
+pub fn start_logging(settings: &LogSettings) {
+    // The settings were checked when they were read.
+    let filter = EnvFilter::try_new(settings.filter.as_str()).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Only the first start in a process counts; tests start several.
+    let _ = match settings.format {
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Pretty => builder.try_init(),
+    };
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    r#type: String,
+    operation: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabels {
+    r#type: String,
+    operation: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FailureLabels {
+    r#type: String,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SessionLabels {
+    project: String,
+    r#type: String,
+}
+
+/// Everything that is counted. Labels come from manifests and routes, never from a caller's values.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<OperationLabels, Histogram>,
+    driver_seconds: Family<OperationLabels, Histogram>,
+    driver_failures: Family<FailureLabels, Counter>,
+    refused_tokens: Counter,
+    sessions: Family<SessionLabels, Gauge>,
+}
+
+/// Upper bounds in seconds, from a cache hit to the longest deadline.
+fn latency() -> Histogram {
+    Histogram::new([
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    ])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("studio_gateway");
+        let requests = Family::default();
+        registry.register("requests", "Requests answered, by operation and status", requests.clone());
+        let request_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        let help = "Time from a request's arrival to its answer's head";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, request_seconds.clone());
+        let driver_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        let help = "Time that the driver and its database took of it";
+        registry.register_with_unit("driver_call_duration", help, Unit::Seconds, driver_seconds.clone());
+        let driver_failures = Family::default();
+        registry.register(
+            "driver_failures",
+            "Calls that a driver did not answer well, by code",
+            driver_failures.clone(),
+        );
+        let refused_tokens = Counter::default();
+        registry.register("refused_tokens", "Requests without a token that verifies", refused_tokens.clone());
+        let sessions = Family::default();
+        registry.register(
+            "open_sessions",
+            "Driver sessions open now, by project id and type",
+            sessions.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            request_seconds,
+            driver_seconds,
+            driver_failures,
+            refused_tokens,
+            sessions,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts an answered request. Without a label it is one of the host's own.
+    pub fn request_answered(&self, label: Option<&OperationLabel>, route: &str, status: u16, time: Duration) {
+        let (database_type, operation) = name(label, route);
+        let labels = OperationLabels { r#type: database_type.clone(), operation: operation.clone() };
+        self.request_seconds.get_or_create(&labels).observe(time.as_secs_f64());
+        self.requests.get_or_create(&RequestLabels { r#type: database_type, operation, status }).inc();
+        if status == 401 {
+            self.refused_tokens.inc();
+        }
+    }
+
+    /// Counts a driver's answer.
+    pub fn driver_answered(&self, label: &OperationLabel, time: Duration, error: Option<&DriverError>) {
+        let (database_type, operation) = name(Some(label), "");
+        let labels = OperationLabels { r#type: database_type.clone(), operation };
+        self.driver_seconds.get_or_create(&labels).observe(time.as_secs_f64());
+        if let Some(DriverError {
+            code: code @ (ErrorCode::DriverError | ErrorCode::ConnectionError | ErrorCode::Timeout),
+            ..
+        }) = error
+        {
+            self.driver_failures
+                .get_or_create(&FailureLabels { r#type: database_type, code: code.as_str() })
+                .inc();
+        }
+    }
+
+    /// All of it, in the OpenMetrics text format that Prometheus reads.
+    pub fn render(&self, sessions: &Sessions) -> String {
+        self.sessions.clear();
+        for ((project, database_type), count) in sessions.count() {
+            let labels = SessionLabels { project, r#type: database_type };
+            self.sessions.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn name(label: Option<&OperationLabel>, route: &str) -> (String, String) {
+    match label {
+        Some(label) => {
+            let (method, path) = label.operation();
+            (label.database_type().to_owned(), format!("{method} {path}"))
+        }
+        None => ("gateway".to_owned(), route.to_owned()),
+    }
+}
