@@ -56,6 +56,7 @@ pub mod operations;
 pub mod parameters;
 pub mod reply;
 pub mod settings;
+pub mod testing;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod abi;

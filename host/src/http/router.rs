@@ -49,7 +49,8 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         )
         .route("/api/platform/{type}/{ref}/connections/{id}/test", post(connections::test))
         .route("/api/platform/{type}", any(driver_request))
-        .route("/api/platform/{type}/{*rest}", any(driver_request))
+        .route("/api/platform/{type}/{ref}", any(driver_request))
+        .route("/api/platform/{type}/{ref}/{*rest}", any(driver_request))
         .fallback(async || ApiError::new(ErrorCode::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed(None));
     if settings.metrics_listen.is_none() {

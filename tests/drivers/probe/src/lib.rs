@@ -1,11 +1,33 @@
 //! A driver that behaves and misbehaves on request, for the gateway's tests and benchmarks. It talks to no database.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 use studio_plugin_api::{Outcome, Reply, prelude::*, reply::Payload};
+
+/// Sessions opened since the library was loaded, and those open now.
+static OPENED: AtomicUsize = AtomicUsize::new(0);
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// A session with nothing behind it.
 pub struct Probe {
     options: ProbeOptions,
+    broken: AtomicBool,
+}
+
+impl Probe {
+    fn open(options: ProbeOptions) -> Self {
+        OPENED.fetch_add(1, Ordering::Relaxed);
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self { options, broken: AtomicBool::new(false) }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What opening a session should do.
@@ -24,6 +46,8 @@ pub struct ProbeOptions {
 enum Connect {
     #[default]
     Succeed,
+    /// After 300 milliseconds.
+    Slowly,
     Refuse,
     Panic,
     Hang,
@@ -90,11 +114,21 @@ impl Driver for Probe {
             .get("/log", log)
             .read()
             .summary("Log a line at every level")
+            .get("/sessions", sessions)
+            .read()
+            .summary("Count the sessions of all connections")
+            .post("/break", break_session)
+            .write()
+            .summary("Lose the database, as the driver sees it")
     }
 
     async fn connect(settings: ConnectionSettings<ProbeOptions>, _: Network) -> Result<Self, DriverError> {
         match settings.options.connect {
-            Connect::Succeed => Ok(Probe { options: settings.options }),
+            Connect::Succeed => Ok(Probe::open(settings.options)),
+            Connect::Slowly => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Ok(Probe::open(settings.options))
+            }
             Connect::Refuse => Err(DriverError::connection("refused", "the probe refuses")),
             #[allow(clippy::panic)]
             Connect::Panic => panic!("the probe panics in connect"),
@@ -104,6 +138,10 @@ impl Driver for Probe {
 
     async fn ping(&self) -> Result<ServerFacts, DriverError> {
         Ok(ServerFacts::new("1.2.3").with("mood", "calm"))
+    }
+
+    fn is_open(&self) -> bool {
+        !self.broken.load(Ordering::Relaxed)
     }
 }
 
@@ -182,6 +220,21 @@ async fn log(_: Context<Probe>) -> Result<NoContent, DriverError> {
     tracing::info!("probe at info");
     tracing::debug!("probe at debug");
     tracing::trace!("probe at trace");
+    Ok(NoContent)
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Sessions {
+    opened: usize,
+    open: usize,
+}
+
+async fn sessions(_: Context<Probe>) -> Result<Json<Sessions>, DriverError> {
+    Ok(Json(Sessions { opened: OPENED.load(Ordering::Relaxed), open: OPEN.load(Ordering::Relaxed) }))
+}
+
+async fn break_session(probe: Context<Probe>) -> Result<NoContent, DriverError> {
+    probe.broken.store(true, Ordering::Relaxed);
     Ok(NoContent)
 }
 
