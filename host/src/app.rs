@@ -151,7 +151,7 @@ impl Gateway {
         let loader = driver_loader(addresses, program);
         let (registry, catalog) = tokio::join!(
             open_registry(settings, &keyring),
-            Catalog::load(&settings.plugins.file, settings.plugins.on_error, loader)
+            Catalog::load(&settings.plugins.file, settings.plugins.on_plugin_error, loader)
         );
         let (registry, catalog) = (registry?, Arc::new(catalog?));
         let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));

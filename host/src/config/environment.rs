@@ -72,7 +72,7 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_MAX_REPLY_BYTES", number, limits.max_reply_bytes),
     variable!("GATEWAY_ALLOW_PRIVATE_ADDRESSES", boolean, addresses.allow_private),
     variable!("GATEWAY_PLUGINS", word, plugins.file),
-    variable!("GATEWAY_PLUGINS_ON_ERROR", word, plugins.on_error),
+    variable!("GATEWAY_ON_PLUGIN_ERROR", word, plugins.on_plugin_error),
     variable!("GATEWAY_LOG", word, log.filter),
     variable!("GATEWAY_LOG_FORMAT", word, log.format),
 ];
@@ -98,9 +98,13 @@ fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "expected a whole number greater than zero".to_owned())
 }
 
-/// `true` or `false`.
+/// `true` or `false`; `1` or `0` as shells like to write them.
 fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "expected `true` or `false`".to_owned())
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("expected `true` or `false`".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +156,7 @@ mod tests {
             ("GATEWAY_MAX_BODY_BYTES", "10MB", "whole number"),
             ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "yes", "`true` or `false`"),
             ("GATEWAY_LOG_FORMAT", "xml", "expected `json` or `pretty`"),
-            ("GATEWAY_PLUGINS_ON_ERROR", "panic", "expected `fail` or `skip`"),
+            ("GATEWAY_ON_PLUGIN_ERROR", "panic", "expected `fail` or `skip`"),
             ("GATEWAY_JWKS_ALGORITHMS", "RS256,HS256", "`RS256`, `ES256`, `EdDSA`"),
             ("GATEWAY_LOG", "info,=,", "expected a level"),
         ] {

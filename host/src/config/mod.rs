@@ -138,7 +138,7 @@ pub struct PluginSettings {
     /// The list of drivers to load. Default `plugins.toml` in the working directory.
     pub file: PathBuf,
     /// What a driver that does not load means. Default `fail`.
-    pub on_error: OnPluginError,
+    pub on_plugin_error: OnPluginError,
 }
 
 /// `[log]`: what is logged, and how.
@@ -223,7 +223,7 @@ impl Default for LimitSettings {
 
 impl Default for PluginSettings {
     fn default() -> Self {
-        Self { file: "plugins.toml".into(), on_error: OnPluginError::Fail }
+        Self { file: "plugins.toml".into(), on_plugin_error: OnPluginError::Fail }
     }
 }
 
