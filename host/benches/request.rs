@@ -25,7 +25,7 @@ use studio_gateway::{
     plugins::DriverSession,
     registry::{NewOrganization, NewProject, Role},
 };
-use studio_plugin_api::{Access, Call, ConnectionSettings, Driver, Network, testing::TestSession};
+use studio_plugin_api::{Access, Call, ConnectionSettings, Driver, Network, testing};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -140,12 +140,16 @@ fn border(criterion: &mut Criterion) {
     let endpoint = serde_json::from_str(r#"{"parts":{"host":"127.0.0.1","port":7}}"#).expect("an endpoint");
     let network = Network::new(|_, _| async { Ok(Vec::new()) });
     let direct = runtime.block_on(Probe::connect(ConnectionSettings { endpoint, options }, network));
-    let direct = Arc::new(TestSession::new(direct.expect("a session")));
+    let direct = Arc::new(direct.expect("a session"));
+    let operations = Arc::new(Probe::operations().into_rows());
     group.bench_function("direct call", |bencher| {
-        let direct = direct.clone();
+        let (direct, operations) = (direct.clone(), operations.clone());
         on_worker(bencher, &runtime, move || {
-            let direct = direct.clone();
-            async move { drop(direct.run(call()).await.expect("a payload")) }
+            let (direct, operations) = (direct.clone(), operations.clone());
+            async move {
+                let operation = operations.first().expect("an operation");
+                drop(testing::run(operation, direct, call()).await.expect("a payload"));
+            }
         });
     });
 

@@ -1,75 +1,164 @@
-//! Calls a driver's operations without a host, for its author's own tests and benchmarks.
+//! Calling a driver's operations in its own tests, without a host: the request is routed, its parameters are read and
+//! its handler runs just as the host would have it.
 
 use crate::{
-    Access, Call, Driver, DriverError, ErrorCode, Outcome,
+    Access, Call, ConnectionSettings, Driver, DriverError, Outcome,
     operations::{Method, Operation},
+    parameters,
     reply::Payload,
 };
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-/// An open session with its route table.
-pub struct TestSession<D> {
-    session: Arc<D>,
-    operations: Vec<Operation<D>>,
+/// One request to a driver.
+#[derive(Debug, Clone)]
+pub struct TestRequest {
+    method: Method,
+    path: String,
+    query: Vec<(String, String)>,
+    body: Vec<u8>,
+    granted: Access,
+    max_reply_bytes: u64,
 }
 
-impl<D: Driver> TestSession<D> {
-    /// Around a session that the driver opened.
-    pub fn new(session: D) -> Self {
-        Self { session: Arc::new(session), operations: D::operations().into_rows() }
-    }
-
-    /// The session itself.
-    pub fn session(&self) -> &D {
-        &self.session
-    }
-
-    /// A call of the operation at this method and path template, with 30 seconds and an admin's access; change what
-    /// the test is about.
-    ///
-    /// # Errors
-    /// `NOT_FOUND` when the route table has no such row.
-    pub fn call_to(&self, method: Method, template: &str) -> Result<Call, DriverError> {
-        let row = self.operations.iter().position(|row| row.method == method && row.path == template);
-        let number = row.and_then(|row| u32::try_from(row).ok());
-        Ok(Call {
-            operation: number.ok_or_else(|| DriverError::not_found(format!("no operation at {template}")))?,
-            granted: Access::Admin,
-            path: Vec::new(),
+impl TestRequest {
+    /// A request to a path below the project, percent-encoded as in a URL: `/keys/a%2Fb`. It may do everything, and its
+    /// reply may have 10 MiB.
+    pub fn new(method: Method, path: &str) -> Self {
+        Self {
+            method,
+            path: path.to_owned(),
             query: Vec::new(),
             body: Vec::new(),
+            granted: Access::Admin,
+            max_reply_bytes: 10 << 20,
+        }
+    }
+
+    /// A `GET`.
+    pub fn get(path: &str) -> Self {
+        Self::new(Method::Get, path)
+    }
+
+    /// A `POST` with a JSON body.
+    pub fn post(path: &str, body: Value) -> Self {
+        Self::new(Method::Post, path).body(body.to_string())
+    }
+
+    /// A `PUT` with a JSON body.
+    pub fn put(path: &str, body: Value) -> Self {
+        Self::new(Method::Put, path).body(body.to_string())
+    }
+
+    /// A `DELETE`.
+    pub fn delete(path: &str) -> Self {
+        Self::new(Method::Delete, path)
+    }
+
+    /// Adds a query parameter, decoded.
+    pub fn query(mut self, name: &str, value: &str) -> Self {
+        self.query.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The body as it is sent.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The most that the caller may do.
+    pub fn granted(mut self, granted: Access) -> Self {
+        self.granted = granted;
+        self
+    }
+
+    /// The largest reply that would be passed on.
+    pub fn max_reply_bytes(mut self, bytes: u64) -> Self {
+        self.max_reply_bytes = bytes;
+        self
+    }
+
+    /// Sends it. The payload of a reply without a body is null.
+    ///
+    /// # Errors
+    /// The driver's own; `NOT_FOUND` where no operation has the path and method; `FORBIDDEN` where the operation needs
+    /// more than was granted.
+    pub async fn send<D: Driver>(self, session: &Arc<D>) -> Result<(Outcome, Value), DriverError> {
+        let mut found: Option<(usize, Operation<D>, Vec<Vec<u8>>)> = None;
+        for (index, operation) in D::operations().into_rows().into_iter().enumerate() {
+            if operation.method != self.method {
+                continue;
+            }
+            if let Some(values) = match_path(operation.path, &self.path)
+                // A literal segment beats a parameter, as in the host's router.
+                && found.as_ref().is_none_or(|(_, _, others)| values.len() < others.len())
+            {
+                found = Some((index, operation, values));
+            }
+        }
+        let (index, operation, path) =
+            found.ok_or_else(|| DriverError::not_found("no operation has this method and path"))?;
+        let needed = match operation.access {
+            crate::operations::OperationAccess::Needs(needed) => needed,
+            crate::operations::OperationAccess::PerCall => Access::Read,
+        };
+        if self.granted < needed {
+            return Err(DriverError::forbidden("the operation needs more than was granted"));
+        }
+        let call = Call {
+            operation: u32::try_from(index).unwrap_or(u32::MAX),
+            granted: self.granted,
+            path,
+            query: self.query,
+            body: self.body,
             deadline: Instant::now() + Duration::from_secs(30),
-            max_reply_bytes: 64 << 20,
+            max_reply_bytes: self.max_reply_bytes,
             request_id: "test".to_owned(),
+        };
+        let Payload { outcome, json, .. } = run(&operation, session.clone(), call).await?;
+        let payload = if json.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&json) };
+        payload.map(|payload| (outcome, payload)).map_err(|error| {
+            DriverError::new(crate::ErrorCode::DriverError, format!("the payload is not JSON: {error}"))
         })
     }
+}
 
-    /// Runs a call, as the border would.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub async fn run(&self, call: Call) -> Result<Payload, DriverError> {
-        let row = usize::try_from(call.operation).ok().and_then(|row| self.operations.get(row));
-        let row = row.ok_or_else(|| DriverError::not_found("no such operation"))?;
-        (row.handler)(self.session.clone(), call).await
-    }
+/// Runs one row of a route table with a call as the border hands it over; for benchmarks.
+///
+/// # Errors
+/// The driver's own.
+pub async fn run<D>(operation: &Operation<D>, session: Arc<D>, call: Call) -> Result<Payload, DriverError> {
+    (operation.handler)(session, call).await
+}
 
-    /// Runs a call and reads its payload; `null` where there is none.
-    ///
-    /// # Errors
-    /// The driver's; `DRIVER_ERROR` when the payload is not JSON.
-    pub async fn run_for_json(&self, call: Call) -> Result<(Outcome, Value), DriverError> {
-        let payload = self.run(call).await?;
-        if payload.json.is_empty() {
-            return Ok((payload.outcome, Value::Null));
+/// Connection settings from JSON, `{"endpoint": {"parts": {…}}, "options": {…}}`, with errors as the host would see them.
+///
+/// # Errors
+/// `VALIDATION_ERROR` that names the field.
+pub fn settings<D: Driver>(json: Value) -> Result<ConnectionSettings<D::Options>, DriverError> {
+    let part = |name: &str| json.get(name).cloned().unwrap_or_default();
+    Ok(ConnectionSettings {
+        endpoint: parameters::from_json(part("endpoint"), "endpoint")?,
+        options: parameters::from_json(part("options"), "options")?,
+    })
+}
+
+/// The parameters' values where the path fits the template.
+fn match_path(template: &str, path: &str) -> Option<Vec<Vec<u8>>> {
+    let mut segments = path.split('/');
+    let mut values = Vec::new();
+    for wanted in template.split('/') {
+        let segment = segments.next()?;
+        if wanted.starts_with('{') {
+            values.push(percent_decode_str(segment).collect());
+        } else if wanted != segment {
+            return None;
         }
-        let value = serde_json::from_slice(&payload.json).map_err(|error| {
-            DriverError::new(ErrorCode::DriverError, format!("the payload is not JSON: {error}"))
-        })?;
-        Ok((payload.outcome, value))
     }
+    segments.next().is_none().then_some(values)
 }

@@ -1,1 +1,134 @@
+//! The Redis driver of studio-gateway.
 //!
+//! `options.rs` reads a connection's settings, `dial.rs` and `connection.rs` open and use the connection; `keys/`,
+//! `command/`, `pubsub.rs` and `info.rs` are the operations. How bytes appear in JSON is told in `encoding.rs`.
+
+mod command;
+mod connection;
+mod dial;
+mod encoding;
+mod errors;
+mod info;
+mod keys;
+mod options;
+mod pubsub;
+mod tls;
+mod wire;
+
+use command::CommandTable;
+use connection::{Connection, Primary, Route};
+use options::Target;
+pub use options::{RedisOptions, SentinelAddress, SentinelOptions};
+use redis::cmd;
+use std::{
+    sync::{Mutex, atomic::AtomicBool},
+    time::Duration,
+};
+use studio_plugin_api::prelude::*;
+use tokio::sync::OnceCell;
+
+/// The paths whose cached answers a write makes stale: the count of keys is in there.
+const AFTER_WRITE: [&str; 1] = ["/info"];
+
+/// An open session with a Redis server or cluster.
+pub struct Redis {
+    connection: Connection,
+    /// Whether `MEMORY USAGE` works here: servers before 4.0, renamed commands and ACL rules can make it fail, and
+    /// then it is not asked again.
+    memory_usage: AtomicBool,
+    /// The server's commands, asked once, when the first raw command comes.
+    commands: OnceCell<CommandTable>,
+    /// A cluster's primaries as they were when a listing last began.
+    primaries: Mutex<Vec<Primary>>,
+}
+
+impl Driver for Redis {
+    type Options = RedisOptions;
+
+    fn describe() -> Description {
+        Description::new("redis", "Redis", env!("CARGO_PKG_VERSION"))
+            .default_port(6379)
+            .connection_string_schemes(&["redis", "rediss", "valkey", "valkeys"])
+    }
+
+    fn operations() -> Operations<Self> {
+        Operations::new()
+            .get("/keys", keys::list::list)
+            .read()
+            .summary("List keys, one page of SCAN at a time")
+            .get("/keys/{key}", keys::read::read)
+            .read()
+            .summary("Read a key; a collection one page at a time")
+            .post("/keys/batch", keys::batch::batch)
+            .write()
+            .summary("Set, delete and expire up to 100 keys in one pipeline")
+            .invalidates(AFTER_WRITE)
+            .post("/keys/{key}", keys::write::set)
+            .write()
+            .summary("Set a key, replacing what it held")
+            .invalidates(AFTER_WRITE)
+            .put("/keys/{key}", keys::write::change)
+            .write()
+            .summary("Change the value or the expiry of an existing key")
+            .invalidates(AFTER_WRITE)
+            .delete("/keys/{key}", keys::expiry::delete)
+            .write()
+            .summary("Delete a key")
+            .invalidates(AFTER_WRITE)
+            .post("/keys/{key}/expire", keys::expiry::expire)
+            .write()
+            .summary("Set or remove a key's expiry")
+            .invalidates(AFTER_WRITE)
+            .post("/command", command::run)
+            .per_call()
+            .summary("Run a command; which ones depends on the caller's role")
+            .invalidates(AFTER_WRITE)
+            .get("/pubsub/channels", pubsub::channels)
+            .read()
+            .summary("List active channels and their subscribers")
+            .post("/pubsub/publish", pubsub::publish)
+            .write()
+            .summary("Publish a message")
+            .get("/info", info::info)
+            .read()
+            .cache(Duration::from_secs(30))
+            .summary("Describe the server")
+            .get("/stats", info::stats::stats)
+            .read()
+            .summary("Measure the server, now")
+    }
+
+    fn check(settings: &ConnectionSettings<RedisOptions>) -> Result<(), DriverError> {
+        Target::new(settings).map(drop)
+    }
+
+    async fn connect(
+        settings: ConnectionSettings<RedisOptions>,
+        network: Network,
+    ) -> Result<Self, DriverError> {
+        let target = Target::new(&settings)?;
+        Ok(Self {
+            connection: Connection::open(&target, network).await?,
+            memory_usage: AtomicBool::new(true),
+            commands: OnceCell::new(),
+            primaries: Mutex::default(),
+        })
+    }
+
+    async fn ping(&self) -> Result<ServerFacts, DriverError> {
+        match info::server_facts(self).await {
+            Err(error) if error.code == ErrorCode::Forbidden => {
+                // May not ask for INFO; that the server answers is fact enough.
+                self.connection.query(&cmd("PING"), Route::Slot(0)).await?;
+                Ok(ServerFacts::new("unknown"))
+            }
+            other => other,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.connection.is_open()
+    }
+}
+
+studio_plugin_api::export_driver!(Redis);

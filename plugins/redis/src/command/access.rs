@@ -1,0 +1,228 @@
+//! Who may run which command.
+//!
+//! The server's own flags decide, after a list of exceptions:
+//!
+//! 1. What would break the connection that all callers share, or the server for everyone, is for no one ([`NEVER`],
+//!    and whatever the server flags as blocking or as subscribing).
+//! 2. Commands whose flags do not tell the whole have a rule of their own ([`EXCEPTIONS`]).
+//! 3. `admin`, or dangerous and not read-only: admins. `write`: developers. `readonly`: viewers.
+//! 4. A command without any of these flags (`SCRIPT LOAD`): developers. One that the server does not list: admins, since
+//!    it may be any command under another name.
+//!
+//! Scripts are for admins, the read-only forms too: a script can do whatever the connection's Redis user may, look into
+//! other databases and run without end included, and its text does not tell.
+
+use super::table::{CommandTable, Flags};
+use studio_plugin_api::Access;
+
+/// What a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// This much.
+    Needs(Access),
+    /// No one may, for this reason.
+    Never(&'static str),
+}
+
+const SHARED: &str = "it would change the state of the connection that all callers share";
+const BLOCKS: &str = "it would block the connection that all callers share";
+const SUBSCRIBES: &str = "it would take over the connection that all callers share; use pubsub/subscribe";
+const SERVER: &str = "it would take the server from under everyone";
+
+/// Commands for no one, and why. `name|subcommand` where only that is meant. They are listed even where the server's flags
+/// would do, so that they hold on servers that do not tell their flags.
+const NEVER: &[(&str, &[&str])] = &[
+    (
+        SHARED,
+        &[
+            "asking",
+            "auth",
+            "client|caching",
+            "client|no-evict",
+            "client|no-touch",
+            "client|reply",
+            "client|setinfo",
+            "client|setname",
+            "client|tracking",
+            "discard",
+            "exec",
+            "hello",
+            "multi",
+            "quit",
+            "readonly",
+            "readwrite",
+            "replconf",
+            "reset",
+            "script|debug",
+            "select",
+            "unwatch",
+            "watch",
+        ],
+    ),
+    (
+        BLOCKS,
+        &[
+            "blmove",
+            "blmpop",
+            "blpop",
+            "brpop",
+            "brpoplpush",
+            "bzmpop",
+            "bzpopmax",
+            "bzpopmin",
+            "wait",
+            "waitaof",
+        ],
+    ),
+    (
+        SUBSCRIBES,
+        &[
+            "monitor",
+            "psubscribe",
+            "psync",
+            "punsubscribe",
+            "ssubscribe",
+            "subscribe",
+            "sunsubscribe",
+            "sync",
+            "unsubscribe",
+        ],
+    ),
+    (SERVER, &["client|pause", "failover", "replicaof", "shutdown", "slaveof"]),
+];
+
+/// Commands whose flags say too much or too little, with what they take.
+const EXCEPTIONS: &[(Access, &[&str])] = &[
+    (
+        // They read, or tell about the server or this connection, but have no `readonly` flag.
+        Access::Read,
+        &[
+            "acl|cat",
+            "acl|whoami",
+            "client|getname",
+            "client|id",
+            "cluster|countkeysinslot",
+            "cluster|getkeysinslot",
+            "cluster|info",
+            "cluster|keyslot",
+            "cluster|myid",
+            "cluster|nodes",
+            "cluster|shards",
+            "cluster|slots",
+            "command",
+            "command|count",
+            "command|docs",
+            "command|getkeys",
+            "command|getkeysandflags",
+            "command|info",
+            "command|list",
+            "echo",
+            "info",
+            "lastsave",
+            "memory|doctor",
+            "memory|stats",
+            "ping",
+            "pubsub|channels",
+            "pubsub|numpat",
+            "pubsub|numsub",
+            "pubsub|shardchannels",
+            "pubsub|shardnumsub",
+            "role",
+            "time",
+        ],
+    ),
+    (
+        // KEYS only reads, but visits every key while all others wait. SORT is flagged as dangerous for the same
+        // reason; it may also store. The others would count as subscribing.
+        Access::Write,
+        &["keys", "publish", "sort", "sort_ro", "spublish"],
+    ),
+    (
+        // They reach beyond the data of this database, or end what others run.
+        Access::Admin,
+        &[
+            "eval",
+            "eval_ro",
+            "evalsha",
+            "evalsha_ro",
+            "fcall",
+            "fcall_ro",
+            "flushall",
+            "flushdb",
+            "function|delete",
+            "function|flush",
+            "function|kill",
+            "function|restore",
+            "migrate",
+            "move",
+            "restore-asking",
+            "script|flush",
+            "script|kill",
+            "swapdb",
+        ],
+    ),
+];
+
+/// The subcommands of DEBUG that only look; the others crash, stop or rewrite the server.
+const HARMLESS_DEBUG: &[&str] =
+    &["digest", "digest-value", "htstats", "htstats-key", "listpack", "object", "sdslen", "ziplist"];
+
+/// What the command takes. `words` are its name and arguments.
+pub(crate) fn rule(table: &CommandTable, words: &[Vec<u8>]) -> Rule {
+    let word = |place: usize| {
+        let bytes: &[u8] = words.get(place).map_or(&[], Vec::as_slice);
+        String::from_utf8_lossy(bytes).to_ascii_lowercase()
+    };
+    let (name, first) = (word(0), word(1));
+    let full = format!("{name}|{first}");
+    let listed = |names: &[&str]| names.contains(&name.as_str()) || names.contains(&full.as_str());
+
+    if let Some((reason, _)) = NEVER.iter().find(|(_, names)| listed(names)) {
+        return Rule::Never(reason);
+    }
+    if name == "debug" && !HARMLESS_DEBUG.contains(&first.as_str()) {
+        return Rule::Never(SERVER);
+    }
+    if matches!(name.as_str(), "xread" | "xreadgroup") {
+        // BLOCK anywhere: a stream or group of that name can't be told from the option with certainty.
+        return match words.iter().any(|word| word.eq_ignore_ascii_case(b"block")) {
+            true => Rule::Never(BLOCKS),
+            false if name == "xread" => Rule::Needs(Access::Read),
+            false => Rule::Needs(Access::Write),
+        };
+    }
+    if copies_elsewhere(&name, words) {
+        return Rule::Needs(Access::Admin);
+    }
+    if !table.is_known() {
+        return Rule::Needs(Access::Admin);
+    }
+    if let Some((access, _)) = EXCEPTIONS.iter().find(|(_, names)| listed(names)) {
+        return Rule::Needs(*access);
+    }
+    // A name with `|` is how the table writes a subcommand; as a word of a command it is no name at all.
+    let flags = if name.contains('|') { None } else { table.get(&full).or_else(|| table.get(&name)) };
+    flags.map_or(Rule::Needs(Access::Admin), by_flags)
+}
+
+fn by_flags(flags: Flags) -> Rule {
+    if flags.blocking {
+        Rule::Never(BLOCKS)
+    } else if flags.pubsub {
+        Rule::Never(SUBSCRIBES)
+    } else if flags.admin || (flags.dangerous && !flags.readonly) {
+        Rule::Needs(Access::Admin)
+    } else if flags.readonly && !flags.write {
+        Rule::Needs(if flags.dangerous { Access::Write } else { Access::Read })
+    } else {
+        Rule::Needs(Access::Write)
+    }
+}
+
+/// `COPY … DB n` writes into another database than the connection's.
+fn copies_elsewhere(name: &str, words: &[Vec<u8>]) -> bool {
+    name == "copy" && words.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"db"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Opening one connection to one server: resolve, connect, TLS, log in.
+//!
+//! The `redis` crate could do all this, but it does not tell when an idle connection dies. Here the connection's driver
+//! task is ours, and a flag says when it ends.
+
+use crate::{
+    errors,
+    options::{Address, Target, Tls, Topology},
+    tls, wire,
+};
+use redis::{
+    AsyncConnectionConfig, RedisConnectionInfo, Value,
+    aio::MultiplexedConnection,
+    cmd,
+    io::tcp::socket2::{SockRef, TcpKeepalive},
+};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use studio_plugin_api::{DriverError, Network};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinHandle,
+};
+use tokio_rustls::TlsConnector;
+
+/// For one address of a host that has several; the whole is bounded by the host's deadline.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// For TLS and for logging in. A server that does not speak TLS waits for the end of what it takes for a command, and
+/// one that does waits for the start of TLS: neither would ever answer.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that vanished without a word is noticed after about half a minute.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
+/// Requests that wait to be written, and bytes to write at once: room for the full pipeline of a busy gateway.
+const QUEUED_REQUESTS: usize = 1024;
+const WRITE_BUFFER: usize = 64 << 10;
+
+/// An open, logged-in connection. Dropping it closes it.
+pub(crate) struct Dialed {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) open: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Dialed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Lowers the flag however the task ends: a normal end, an abort, a panic.
+struct LowerOnDrop(Arc<AtomicBool>);
+
+impl Drop for LowerOnDrop {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Connects to the one server, or to the master that the Sentinels name.
+pub(crate) async fn dial(target: &Target, network: &Network) -> Result<Dialed, DriverError> {
+    match &target.topology {
+        Topology::Single(address) | Topology::Cluster(address) => {
+            dial_server(address, target.tls.as_ref(), &target.login, network).await
+        }
+        Topology::Sentinel { master, sentinels } => {
+            let address = find_master(master, sentinels, target, network).await?;
+            let dialed = dial_server(&address, target.tls.as_ref(), &target.login, network).await?;
+            // A Sentinel's knowledge may be older than a failover.
+            match role(&dialed).await {
+                Some(role) if role != "master" => Err(DriverError::connection(
+                    "unavailable",
+                    "the server that the Sentinels name is no master",
+                )),
+                _ => Ok(dialed),
+            }
+        }
+    }
+}
+
+async fn dial_server(
+    address: &Address,
+    tls: Option<&Tls>,
+    login: &RedisConnectionInfo,
+    network: &Network,
+) -> Result<Dialed, DriverError> {
+    let stream = connect_tcp(address, network).await?;
+    let Some(tls) = tls else {
+        return log_in(stream, login).await;
+    };
+    let connector = TlsConnector::from(Arc::new(tls::client_config(tls)?));
+    let name = tls::server_name(&address.host)?;
+    let failed = |message: String| DriverError::connection("tls", message);
+    let stream = tokio::time::timeout(GREETING_TIMEOUT, connector.connect(name, stream))
+        .await
+        .map_err(|_| failed("the server does not answer TLS; does it speak it on this port?".to_owned()))?
+        .map_err(|error| failed(format!("TLS with the Redis server failed: {error}")))?;
+    log_in(stream, login).await
+}
+
+async fn connect_tcp(address: &Address, network: &Network) -> Result<TcpStream, DriverError> {
+    let mut last = None;
+    for place in network.resolve(&address.host, address.port).await? {
+        match tokio::time::timeout(ADDRESS_TIMEOUT, TcpStream::connect(place)).await {
+            Ok(Ok(stream)) => {
+                set_up(&stream).map_err(|error| unreachable_server(&error))?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Err(unreachable_server(&last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())))
+}
+
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
+    Ok(())
+}
+
+fn unreachable_server(error: &io::Error) -> DriverError {
+    let reason = match error.kind() {
+        io::ErrorKind::TimedOut => "timeout",
+        _ => "refused",
+    };
+    DriverError::connection(reason, format!("the Redis server can't be reached: {error}"))
+}
+
+async fn log_in(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    login: &RedisConnectionInfo,
+) -> Result<Dialed, DriverError> {
+    tokio::time::timeout(GREETING_TIMEOUT, greet(stream, login)).await.map_err(|_| {
+        DriverError::connection("timeout", "the server accepts the connection but does not answer")
+    })?
+}
+
+async fn greet(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    login: &RedisConnectionInfo,
+) -> Result<Dialed, DriverError> {
+    let config = AsyncConnectionConfig::new()
+        // Deadlines are the host's: it drops the call's future, and the answer is then thrown away when it comes.
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(QUEUED_REQUESTS)
+        .set_write_backpressure_boundary(WRITE_BUFFER);
+    let (connection, driver) =
+        MultiplexedConnection::new_with_config(login, stream, config).await.map_err(|error| {
+            match error.kind() {
+                redis::ErrorKind::Server(_) if login.db() != 0 => {
+                    DriverError::connection("database", format!("database {} can't be selected", login.db()))
+                }
+                _ => errors::from_client(&error),
+            }
+        })?;
+    let open = Arc::new(AtomicBool::new(true));
+    let flag = LowerOnDrop(open.clone());
+    let task = tokio::spawn(async move {
+        driver.await;
+        drop(flag);
+    });
+    let dialed = Dialed { connection, open, task };
+    prove(&dialed).await?;
+    Ok(dialed)
+}
+
+/// A login that is not needed is not made, so the first command is what shows a missing password.
+async fn prove(dialed: &Dialed) -> Result<(), DriverError> {
+    let answer = dialed.connection.clone().send_packed_command(&cmd("PING")).await;
+    match answer.map_err(|error| errors::from_client(&error))? {
+        // May log in but not ping: still in.
+        Value::ServerError(error) if error.code() == "NOPERM" => Ok(()),
+        Value::ServerError(error) => {
+            let error = errors::from_server(&error);
+            match error.code {
+                studio_plugin_api::ErrorCode::ConnectionError => Err(error),
+                _ => Err(DriverError::connection("refused", error.message)),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn find_master(
+    master: &str,
+    sentinels: &[Address],
+    target: &Target,
+    network: &Network,
+) -> Result<Address, DriverError> {
+    let mut failure = DriverError::connection("unavailable", "no Sentinel knows the master by this name");
+    for sentinel in sentinels {
+        match ask_sentinel(master, sentinel, target, network).await {
+            Ok(Some(address)) => return Ok(address),
+            Ok(None) => {}
+            // An address that the rules exclude stays excluded whatever the next one says.
+            Err(error) if error.code == studio_plugin_api::ErrorCode::Forbidden => return Err(error),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Sentinels have logins of their own, most often none: the connection's is tried only where one asks for it.
+async fn ask_sentinel(
+    master: &str,
+    sentinel: &Address,
+    target: &Target,
+    network: &Network,
+) -> Result<Option<Address>, DriverError> {
+    let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
+    let tls = target.tls.as_ref();
+    let dialed = match dial_server(sentinel, tls, &plain, network).await {
+        Err(error) if error.details.get("reason").is_some_and(|reason| reason == "authentication_failed") => {
+            dial_server(sentinel, tls, &target.login.clone().set_db(0), network).await?
+        }
+        other => other?,
+    };
+    let mut question = cmd("SENTINEL");
+    question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+    let answer = dialed.connection.clone().send_packed_command(&question).await;
+    let answer = wire::check(answer.map_err(|error| errors::from_client(&error))?)?;
+    let parts = wire::items(answer).ok_or_else(|| errors::unexpected("SENTINEL"))?;
+    let mut parts = parts.into_iter().filter_map(wire::text);
+    Ok(match (parts.next(), parts.next().and_then(|port| port.parse().ok())) {
+        (Some(host), Some(port)) => Some(Address { host, port }),
+        _ => None,
+    })
+}
+
+async fn role(dialed: &Dialed) -> Option<String> {
+    let answer = dialed.connection.clone().send_packed_command(&cmd("ROLE")).await.ok()?;
+    wire::items(answer)?.into_iter().next().and_then(wire::text)
+}

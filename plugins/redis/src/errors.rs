@@ -1,0 +1,125 @@
+//! What Redis and its client say went wrong, in the contract's words.
+
+use redis::{ErrorKind, RedisError, ServerError};
+use std::{error::Error, sync::Arc, time::Duration};
+use studio_plugin_api::DriverError;
+
+/// How long a server that is loading its data is left alone.
+const LOADING_PAUSE: Duration = Duration::from_secs(1);
+
+/// An error that the server answered with.
+pub(crate) fn from_server(error: &ServerError) -> DriverError {
+    from_code(error.code(), error.details().unwrap_or_default())
+}
+
+/// An error of the client library: the connection broke, or the server's answer makes no sense.
+pub(crate) fn from_client(error: &RedisError) -> DriverError {
+    if let Some(code) = error.code() {
+        return from_code(code, error.detail().unwrap_or_default());
+    }
+    if is_tls(error) {
+        return DriverError::connection("tls", format!("TLS with the Redis server failed: {}", cause(error)));
+    }
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => DriverError::connection(
+            "authentication_failed",
+            "the Redis server refuses the stored credentials",
+        ),
+        ErrorKind::RESP3NotSupported => {
+            DriverError::connection("unsupported", "the Redis server does not speak RESP3")
+        }
+        ErrorKind::Parse => {
+            DriverError::connection("unsupported", "the server's answer is not Redis protocol")
+        }
+        _ if error.is_timeout() => {
+            DriverError::connection("timeout", "the Redis server did not answer in time")
+        }
+        _ if error.is_connection_refusal() => {
+            DriverError::connection("refused", "the Redis server refuses connections")
+        }
+        ErrorKind::Io => {
+            // The cluster client tells the cause in a detail.
+            let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+            DriverError::connection("closed", format!("the connection to the Redis server was lost{detail}"))
+        }
+        _ => DriverError::connection("closed", format!("no connection to the Redis server: {error}")),
+    }
+}
+
+/// Whether the error means that the connection is of no more use.
+pub(crate) fn is_lost(error: &RedisError) -> bool {
+    error.code().is_none()
+        && (error.is_unrecoverable_error() || error.kind() == ErrorKind::ClusterConnectionNotFound)
+}
+
+/// An error answer that is not the value that was asked for, where the protocol promises one.
+pub(crate) fn unexpected(command: &str) -> DriverError {
+    DriverError::query(
+        "UNEXPECTED",
+        format!("the server answered {command} with something else than it should"),
+    )
+}
+
+fn from_code(code: &str, message: &str) -> DriverError {
+    let sentence = if message.is_empty() { code.to_owned() } else { message.to_owned() };
+    match code {
+        "NOPERM" => {
+            DriverError::forbidden(format!("the connection's Redis user may not do this: {sentence}"))
+                .with("code", code)
+        }
+        "NOAUTH" | "WRONGPASS" => DriverError::connection(
+            "authentication_failed",
+            "the Redis server refuses the stored credentials",
+        )
+        .with("code", code),
+        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" => {
+            let reason = if code == "LOADING" { "loading" } else { "unavailable" };
+            let mut error = DriverError::connection(reason, sentence).with("code", code);
+            error.retry_after = Some(LOADING_PAUSE);
+            error
+        }
+        _ => DriverError::query(code, sentence),
+    }
+}
+
+/// The library keeps its cause as a shared `io::Error`, and that keeps rustls's own error inside: neither shows the
+/// next by `source` alone.
+fn is_tls(error: &RedisError) -> bool {
+    let shared = error.source().and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let io = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
+    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+fn cause(error: &RedisError) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use studio_plugin_api::ErrorCode;
+
+    #[test]
+    fn server_codes_become_the_contract_s() {
+        let error = from_code("WRONGTYPE", "Operation against a key");
+        assert_eq!(error.code, ErrorCode::QueryError);
+        assert_eq!(error.details["code"], "WRONGTYPE");
+        assert_eq!(from_code("NOPERM", "x").code, ErrorCode::Forbidden);
+        assert_eq!(from_code("NOAUTH", "x").details["reason"], "authentication_failed");
+        let loading = from_code("LOADING", "Redis is loading the dataset in memory");
+        assert_eq!(
+            (loading.code, &loading.details["reason"]),
+            (ErrorCode::ConnectionError, &"loading".into())
+        );
+        assert!(loading.retry_after.is_some());
+        assert_eq!(from_code("READONLY", "x").code, ErrorCode::QueryError);
+    }
+
+    #[test]
+    fn tls_failures_are_told_from_lost_connections() {
+        let tls = std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::DecryptError);
+        assert_eq!(from_client(&tls.into()).details["reason"], "tls");
+        let lost = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert_eq!(from_client(&lost.into()).details["reason"], "closed");
+    }
+}

@@ -1,0 +1,227 @@
+//! `GET /keys`: one page of SCAN.
+
+use super::{command, memory_usage, read_count, seconds};
+use crate::{
+    Redis,
+    connection::{Primary, Route},
+    encoding::{self, Encoding},
+    errors, wire,
+};
+use redis::{Pipeline, Value, cmd};
+use std::{collections::HashSet, sync::PoisonError};
+use studio_plugin_api::prelude::*;
+
+/// What to list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// A glob, as in Redis; by default every key.
+    pattern: Option<String>,
+    /// Where to go on: the `cursor` of the page before.
+    cursor: Option<String>,
+    /// How many keys SCAN should look at, 1 to 1000, by default 100. A hint: a page may have some more or fewer, or
+    /// none, and the listing still goes on until `cursor` is `"0"`.
+    #[schemars(range(min = 1, max = 1000))]
+    count: Option<u32>,
+    /// Only keys of this type (Redis 6 and later).
+    r#type: Option<String>,
+}
+
+/// One key in a page.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ListedKey {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_encoding: Option<Encoding>,
+    r#type: String,
+    /// Seconds left, rounded up; −1: no expiry.
+    ttl: i64,
+    /// Bytes by MEMORY USAGE; null where the server does not tell.
+    size: Option<i64>,
+}
+
+/// A page of keys.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct KeyPage {
+    keys: Vec<ListedKey>,
+    /// `"0"` at the end. Opaque.
+    cursor: String,
+    /// How many keys SCAN returned for this page: those in `keys`, and those that vanished meanwhile.
+    total_scanned: usize,
+}
+
+/// `GET /keys`, in two round trips: SCAN, then one pipeline about all its keys.
+pub(crate) async fn list(
+    redis: Context<Redis>,
+    query: Query<ListQuery>,
+) -> Result<Json<KeyPage>, DriverError> {
+    let count = read_count(query.count)?;
+    let cursor = Cursor::parse(query.cursor.as_deref().unwrap_or("0"))?;
+    let (node, next_node) = find_nodes(&redis, &cursor).await?;
+
+    let mut scan = cmd("SCAN");
+    scan.arg(cursor.position);
+    if let Some(pattern) = query.pattern.as_deref().filter(|pattern| !matches!(*pattern, "" | "*")) {
+        scan.arg("MATCH").arg(pattern);
+    }
+    scan.arg("COUNT").arg(count);
+    if let Some(wanted) = query.r#type.as_deref().filter(|wanted| !wanted.is_empty()) {
+        scan.arg("TYPE").arg(wanted);
+    }
+    let route = Route::Slot(node.as_ref().map_or(0, |node| node.slot));
+    let (position, keys) =
+        read_scan(redis.connection.query(&scan, route).await?).ok_or_else(|| errors::unexpected("SCAN"))?;
+
+    let total_scanned = keys.len();
+    let keys = describe_keys(&redis, keys, route).await?;
+    let cursor = match (position, node, next_node) {
+        (0, _, Some(next)) => Cursor { position: 0, node: Some(next.id) },
+        (0, _, None) => Cursor { position: 0, node: None },
+        (position, node, _) => Cursor { position, node: node.map(|node| node.id) },
+    };
+    Ok(Json(KeyPage { keys, cursor: cursor.to_string(), total_scanned }))
+}
+
+async fn describe_keys(
+    redis: &Redis,
+    keys: Vec<Vec<u8>>,
+    route: Route<'_>,
+) -> Result<Vec<ListedKey>, DriverError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let with_memory = redis.has_memory_usage();
+    let mut pipeline = Pipeline::with_capacity(keys.len() * 3);
+    for key in &keys {
+        pipeline.add_command(command("TYPE", key)).add_command(command("PTTL", key));
+        if with_memory {
+            pipeline.add_command(memory_usage(key));
+        }
+    }
+    let mut answers = redis.connection.pipeline(pipeline, route).await?.into_iter();
+    let mut listed = Vec::with_capacity(keys.len());
+    for key in keys {
+        let (Some(key_type), Some(milliseconds)) = (answers.next(), answers.next()) else {
+            return Err(errors::unexpected("TYPE"));
+        };
+        let size = if with_memory {
+            answers.next().and_then(|answer| redis.read_memory_usage(&answer))
+        } else {
+            None
+        };
+        let key_type = wire::text(wire::check(key_type)?).ok_or_else(|| errors::unexpected("TYPE"))?;
+        let milliseconds =
+            wire::integer(&wire::check(milliseconds)?).ok_or_else(|| errors::unexpected("PTTL"))?;
+        // Gone since SCAN saw it, before or between the two questions.
+        if key_type == "none" || milliseconds == -2 {
+            continue;
+        }
+        let (key, key_encoding) = encoding::name(key);
+        listed.push(ListedKey { key, key_encoding, r#type: key_type, ttl: seconds(milliseconds), size });
+    }
+    Ok(listed)
+}
+
+fn read_scan(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
+    let mut parts = wire::items(answer)?.into_iter();
+    let position = wire::text(parts.next()?)?.parse().ok()?;
+    let keys: Vec<_> = wire::items(parts.next()?)?.into_iter().filter_map(wire::bytes).collect();
+    // SCAN may return a key twice while the server's table grows or shrinks.
+    let mut seen = HashSet::with_capacity(keys.len());
+    Some((position, keys.into_iter().filter(|key| seen.insert(key.clone())).collect()))
+}
+
+/// The cluster's node that the cursor is on, and the one after it; nothing for a single server.
+async fn find_nodes(
+    redis: &Redis,
+    cursor: &Cursor,
+) -> Result<(Option<Primary>, Option<Primary>), DriverError> {
+    if !redis.connection.is_cluster() {
+        return match &cursor.node {
+            Some(_) => Err(bad_cursor()),
+            None => Ok((None, None)),
+        };
+    }
+    if let Some(id) = &cursor.node {
+        let known = redis.primaries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = find_node(&known, id) {
+            return Ok(found);
+        }
+    }
+    let primaries = redis.connection.primaries().await?;
+    let found = match &cursor.node {
+        Some(id) => find_node(&primaries, id).ok_or_else(|| {
+            let message = "`cursor`: its node is no primary of the cluster any more; start again at 0";
+            DriverError::validation("cursor", message)
+        })?,
+        None if cursor.position != 0 => return Err(bad_cursor()),
+        None => (primaries.first().cloned(), primaries.get(1).cloned()),
+    };
+    *redis.primaries.lock().unwrap_or_else(PoisonError::into_inner) = primaries;
+    Ok(found)
+}
+
+fn find_node(primaries: &[Primary], id: &str) -> Option<(Option<Primary>, Option<Primary>)> {
+    let place = primaries.iter().position(|primary| primary.id == id)?;
+    Some((primaries.get(place).cloned(), primaries.get(place + 1).cloned()))
+}
+
+/// Where a listing is: SCAN's own cursor, and in a cluster the node that it belongs to, as `17@<node id>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cursor {
+    position: u64,
+    node: Option<String>,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Result<Self, DriverError> {
+        let (position, node) = match text.split_once('@') {
+            Some((position, node)) => (position, Some(node.to_owned())),
+            None => (text, None),
+        };
+        // `parse` would also take a sign.
+        if position.starts_with('+') || node.as_deref() == Some("") {
+            return Err(bad_cursor());
+        }
+        Ok(Self { position: position.parse().map_err(|_| bad_cursor())?, node })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.node {
+            Some(node) => write!(formatter, "{}@{node}", self.position),
+            None => write!(formatter, "{}", self.position),
+        }
+    }
+}
+
+fn bad_cursor() -> DriverError {
+    DriverError::validation("cursor", "`cursor`: must be the `cursor` of the page before, or 0 to begin")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn cursors_come_back_from_their_text(position: u64, node in proptest::option::of("[0-9a-f]{40}")) {
+            let cursor = Cursor { position, node };
+            prop_assert_eq!(Cursor::parse(&cursor.to_string()).unwrap(), cursor);
+        }
+
+        #[test]
+        fn no_text_makes_the_cursor_parser_panic(text: String) {
+            let _ = Cursor::parse(&text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused() {
+        for bad in ["", "x", "-1", "+1", "1.5", "18446744073709551616", "1@", "@a"] {
+            assert_eq!(Cursor::parse(bad).unwrap_err().details["field"], "cursor", "{bad}");
+        }
+    }
+}

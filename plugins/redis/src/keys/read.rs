@@ -1,0 +1,169 @@
+//! `GET /keys/{key}`.
+
+use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, seconds};
+use crate::{
+    Redis,
+    connection::Route,
+    encoding::{self, Encoding},
+    errors, wire,
+};
+use redis::{Pipeline, Value, cmd};
+use studio_plugin_api::prelude::*;
+
+/// A string up to this long comes with the first round trip; a longer one takes a second, so that asking about a huge
+/// string never loads it just to refuse it.
+const FIRST_BYTES: u64 = 64 << 10;
+
+/// Which part of a collection to read.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadQuery {
+    /// Where to go on: the `cursor` of the page before. Not for strings.
+    pub(crate) cursor: Option<String>,
+    /// How many items, 1 to 1000, by default 100. A hint for hashes and sets, exact for the others.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) count: Option<u32>,
+}
+
+/// A key with its value, or one page of it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct KeyAnswer {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_encoding: Option<Encoding>,
+    /// A type of Redis, or a module's own name for one.
+    r#type: String,
+    /// Seconds left, rounded up; −1: no expiry.
+    ttl: i64,
+    /// Redis's inner representation, by OBJECT ENCODING; null where the server does not tell.
+    encoding: Option<String>,
+    /// Bytes by MEMORY USAGE; null where the server does not tell.
+    size: Option<i64>,
+    #[serde(flatten)]
+    content: Content,
+}
+
+/// The value, by its type.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Content {
+    /// A string, whole.
+    Text {
+        /// The string.
+        value: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value_encoding: Option<Encoding>,
+    },
+    /// A page of a collection.
+    Page(page::Page),
+    /// A type that this driver does not read (a module's): the facts only.
+    Unread {},
+}
+
+/// What the first round trip told.
+struct Facts {
+    key_type: String,
+    milliseconds: i64,
+    encoding: Option<String>,
+    size: Option<i64>,
+    /// STRLEN and the first bytes, of a string.
+    length: Value,
+    start: Value,
+}
+
+/// `GET /keys/{key}`: one round trip for a string up to 64 KiB, two for everything else.
+pub(crate) async fn read(
+    redis: Context<Redis>,
+    path: Path<KeyPath>,
+    query: Query<ReadQuery>,
+) -> Result<Json<KeyAnswer>, DriverError> {
+    let key = path.0.key.0;
+    let count = read_count(query.count)?;
+    let facts = ask(&redis, &key).await?;
+    if facts.key_type == "none" || facts.milliseconds == -2 {
+        return Err(no_such_key());
+    }
+    let limit = redis.max_reply_bytes();
+    let content = match KeyType::from_name(&facts.key_type) {
+        None => Content::Unread {},
+        Some(KeyType::String) => {
+            let value = whole_string(&redis, &key, facts.length, facts.start, limit).await?;
+            let encoding = Encoding::for_all([value.as_slice()]);
+            Content::Text { value: encoding.encode(value), value_encoding: encoding.shown() }
+        }
+        Some(key_type) => {
+            let request = page::Request { cursor: query.cursor.as_deref(), count, size: facts.size, limit };
+            Content::Page(page::read(&redis, &key, key_type, &request).await?)
+        }
+    };
+    let (key, key_encoding) = encoding::name(key);
+    Ok(Json(KeyAnswer {
+        key,
+        key_encoding,
+        r#type: facts.key_type,
+        ttl: seconds(facts.milliseconds),
+        encoding: facts.encoding,
+        size: facts.size,
+        content,
+    }))
+}
+
+async fn ask(redis: &Redis, key: &[u8]) -> Result<Facts, DriverError> {
+    let with_memory = redis.has_memory_usage();
+    let mut object_encoding = cmd("OBJECT");
+    object_encoding.arg("ENCODING").arg(key);
+    let mut pipeline = Pipeline::with_capacity(6);
+    pipeline
+        .add_command(command("TYPE", key))
+        .add_command(command("PTTL", key))
+        .add_command(object_encoding)
+        .add_command(command("STRLEN", key))
+        .add_command(first_bytes(key, FIRST_BYTES));
+    if with_memory {
+        pipeline.add_command(memory_usage(key));
+    }
+    let mut answers = redis.connection.pipeline(pipeline, Route::Key(key)).await?.into_iter();
+    let mut next = || answers.next().unwrap_or_default();
+    let key_type = wire::text(wire::check(next())?).ok_or_else(|| errors::unexpected("TYPE"))?;
+    let milliseconds = wire::integer(&wire::check(next())?).ok_or_else(|| errors::unexpected("PTTL"))?;
+    // Not known, not allowed, or the key is gone: then there is simply no encoding to show.
+    let encoding = wire::text(next());
+    let (length, start) = (next(), next());
+    let size = if with_memory { redis.read_memory_usage(&next()) } else { None };
+    Ok(Facts { key_type, milliseconds, encoding, size, length, start })
+}
+
+/// One byte more than `limit` shows that there is more than `limit`. What GETRANGE answers is from one moment,
+/// whatever others write meanwhile.
+fn first_bytes(key: &[u8], limit: u64) -> redis::Cmd {
+    let mut get = command("GETRANGE", key);
+    get.arg(0).arg(limit);
+    get
+}
+
+async fn whole_string(
+    redis: &Redis,
+    key: &[u8],
+    length: Value,
+    start: Value,
+    limit: u64,
+) -> Result<Vec<u8>, DriverError> {
+    let start = read_string(start)?;
+    if start.len() as u64 <= FIRST_BYTES {
+        return within(start, limit);
+    }
+    let length = wire::integer(&wire::check(length)?).ok_or_else(|| errors::unexpected("STRLEN"))?;
+    if u64::try_from(length).is_ok_and(|length| length > limit) {
+        return Err(DriverError::result_too_large(limit));
+    }
+    let answer = redis.connection.query(&first_bytes(key, limit), Route::Key(key)).await?;
+    within(read_string(answer)?, limit)
+}
+
+fn read_string(answer: Value) -> Result<Vec<u8>, DriverError> {
+    wire::bytes(wire::check(answer)?).ok_or_else(|| errors::unexpected("GETRANGE"))
+}
+
+fn within(value: Vec<u8>, limit: u64) -> Result<Vec<u8>, DriverError> {
+    if value.len() as u64 > limit { Err(DriverError::result_too_large(limit)) } else { Ok(value) }
+}

@@ -1,0 +1,316 @@
+//! Values in request bodies: from JSON to what Redis stores.
+//!
+//! | JSON | becomes |
+//! | --- | --- |
+//! | string, number, boolean | a string; a number or boolean as its JSON text |
+//! | object | a hash |
+//! | array of strings, numbers, booleans | a list, or a set with `type: "set"` |
+//! | array of `{member, score}` | a sorted set; `score` a number, or `"inf"`, `"-inf"` |
+//! | array of `{id?, fields}` | a stream; all ids or none, rising; a field's value may be an array to repeat it |
+//!
+//! Nested objects, arrays and null have no place in Redis: they are refused, not turned into text behind the caller's
+//! back. Numbers are kept as written: `1.50` stays `1.50`, and integers of any length keep every digit.
+
+use super::KeyType;
+use crate::encoding::Encoding;
+use schemars::JsonSchema;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use std::fmt;
+use studio_plugin_api::DriverError;
+
+/// A value as it stands in the body.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct JsonValue(Box<RawValue>);
+
+impl JsonSchema for JsonValue {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Value".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": ["string", "number", "boolean", "object", "array"],
+            "description": "string; object: a hash; array: a list, or by `type` a set, a sorted set of \
+                {member, score}, or a stream of {id?, fields}"
+        })
+    }
+}
+
+/// A value to store.
+#[derive(Debug, PartialEq)]
+pub(crate) struct NewValue {
+    /// The types that it fits, the first being what it is unless the key or the caller says otherwise.
+    pub(crate) fits: &'static [KeyType],
+    /// What follows the key in the command that writes it; for a stream, each entry's id, count of names and values,
+    /// and these, one entry after the other.
+    pub(crate) arguments: Vec<Vec<u8>>,
+}
+
+impl NewValue {
+    /// Reads a value. `wanted` is the body's `type`; `field` is where the value stands, for errors.
+    pub(crate) fn read(
+        json: &JsonValue,
+        wanted: Option<KeyType>,
+        encoding: Option<Encoding>,
+        field: &str,
+    ) -> Result<Self, DriverError> {
+        let reader = Reader { encoding: encoding.unwrap_or_default() };
+        let mut value = match Shape::of(&json.0) {
+            Shape::Object(pairs) => reader.hash(pairs, field)?,
+            Shape::Array(items) => reader.array(items, wanted, field)?,
+            Shape::Scalar => {
+                let arguments = vec![reader.scalar(&json.0, field)?];
+                Self { fits: &[KeyType::String], arguments }
+            }
+        };
+        if value.arguments.is_empty() {
+            return Err(refuse(field, "must not be empty: Redis has no empty collections"));
+        }
+        if let Some(wanted) = wanted {
+            let fitting = value.fits.iter().position(|fit| *fit == wanted);
+            value.fits = fitting.and_then(|place| value.fits.get(place..=place)).ok_or_else(|| {
+                let shape = value.fits.first().map_or("value", |fit| fit.name());
+                refuse(
+                    field,
+                    &format!("has the form of a {shape}, which does not fit type `{}`", wanted.name()),
+                )
+            })?;
+        }
+        Ok(value)
+    }
+
+    /// What it becomes where nothing else says.
+    pub(crate) fn key_type(&self) -> KeyType {
+        self.fits.first().copied().unwrap_or(KeyType::String)
+    }
+}
+
+/// A JSON text one level deep: the parts stay unread, so that names keep their order and numbers their text.
+enum Shape {
+    Object(Vec<(String, Box<RawValue>)>),
+    Array(Vec<Box<RawValue>>),
+    Scalar,
+}
+
+impl Shape {
+    fn of(json: &RawValue) -> Self {
+        // The text is whole JSON already: what does not read as the one is the other.
+        match json.get().trim_start().as_bytes().first() {
+            Some(b'{') => {
+                serde_json::from_str(json.get()).map_or(Self::Scalar, |Pairs(pairs)| Self::Object(pairs))
+            }
+            Some(b'[') => serde_json::from_str(json.get()).map_or(Self::Scalar, Self::Array),
+            _ => Self::Scalar,
+        }
+    }
+}
+
+struct Pairs(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Pairs;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MemberItem {
+    member: Box<RawValue>,
+    score: ScoreItem,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryItem {
+    #[serde(default)]
+    id: Option<String>,
+    fields: Pairs,
+}
+
+/// A score in the text that Redis takes.
+struct ScoreItem(String);
+
+impl<'de> Deserialize<'de> for ScoreItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        let text = json.get().trim_matches('"');
+        let known = match text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str() {
+            "inf" | "infinity" => json.get().starts_with('"'),
+            _ => !json.get().starts_with('"') && text.parse::<f64>().is_ok_and(f64::is_finite),
+        };
+        if !known {
+            return Err(serde::de::Error::custom("`score` must be a number, \"inf\" or \"-inf\""));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+struct Reader {
+    encoding: Encoding,
+}
+
+impl Reader {
+    fn scalar(&self, json: &RawValue, field: &str) -> Result<Vec<u8>, DriverError> {
+        let text = json.get().trim();
+        match text.as_bytes().first() {
+            Some(b'"') => {
+                let text: String =
+                    serde_json::from_str(text).map_err(|_| refuse(field, "is not a JSON string"))?;
+                self.encoding.decode(&text, field)
+            }
+            Some(b'{' | b'[') => {
+                Err(refuse(field, "must be a string, number or boolean: Redis has no nested values"))
+            }
+            Some(b'n') | None => Err(refuse(field, "must be a string, number or boolean: Redis has no null")),
+            _ => Ok(text.as_bytes().to_vec()),
+        }
+    }
+
+    fn hash(&self, pairs: Vec<(String, Box<RawValue>)>, field: &str) -> Result<NewValue, DriverError> {
+        let mut arguments = Vec::with_capacity(pairs.len() * 2);
+        for (name, value) in pairs {
+            let place = format!("{field}.{name}");
+            arguments.push(self.encoding.decode(&name, &place)?);
+            arguments.push(self.scalar(&value, &place)?);
+        }
+        Ok(NewValue { fits: &[KeyType::Hash], arguments })
+    }
+
+    fn array(
+        &self,
+        items: Vec<Box<RawValue>>,
+        wanted: Option<KeyType>,
+        field: &str,
+    ) -> Result<NewValue, DriverError> {
+        let Some(first) = items.first() else {
+            return Ok(NewValue { fits: &[KeyType::List, KeyType::Set], arguments: Vec::new() });
+        };
+        // Whether objects are members or entries is told by the type, else by the first one's names.
+        let is_entry = match (wanted, Shape::of(first)) {
+            (Some(KeyType::Zset), _) => Some(false),
+            (Some(KeyType::Stream), _) => Some(true),
+            (_, Shape::Object(pairs)) => Some(pairs.iter().any(|(name, _)| name == "fields")),
+            _ => None,
+        };
+        match is_entry {
+            Some(true) => self.stream(&items, field),
+            Some(false) => self.sorted_set(&items, field),
+            None => {
+                let scalars = items.iter().enumerate();
+                let arguments = scalars.map(|(place, item)| self.scalar(item, &format!("{field}[{place}]")));
+                Ok(NewValue {
+                    fits: &[KeyType::List, KeyType::Set],
+                    arguments: arguments.collect::<Result<_, _>>()?,
+                })
+            }
+        }
+    }
+
+    fn sorted_set(&self, items: &[Box<RawValue>], field: &str) -> Result<NewValue, DriverError> {
+        let mut arguments = Vec::with_capacity(items.len() * 2);
+        for (place, item) in items.iter().enumerate() {
+            let place = format!("{field}[{place}]");
+            let item: MemberItem = read_item(item, &place, "{member, score}")?;
+            arguments.push(item.score.0.into_bytes());
+            arguments.push(self.scalar(&item.member, &format!("{place}.member"))?);
+        }
+        Ok(NewValue { fits: &[KeyType::Zset], arguments })
+    }
+
+    fn stream(&self, items: &[Box<RawValue>], field: &str) -> Result<NewValue, DriverError> {
+        let mut arguments = Vec::new();
+        let mut last = Some((0, 0));
+        for (place, item) in items.iter().enumerate() {
+            let place = format!("{field}[{place}]");
+            let item: EntryItem = read_item(item, &place, "{id?, fields}")?;
+            // A wrong id would be refused by the server halfway through the write.
+            let id = item.id.as_deref().filter(|id| *id != "*");
+            let number = id.map(|id| entry_id(id, &format!("{place}.id"))).transpose()?;
+            if arguments.is_empty() && number.is_none() {
+                last = None;
+            }
+            match (last, number) {
+                (None, None) => arguments.push(b"*".to_vec()),
+                (Some(before), Some(now)) if now > before => {
+                    last = Some(now);
+                    arguments.push(format!("{}-{}", now.0, now.1).into_bytes());
+                }
+                (Some(_), Some(_)) => {
+                    return Err(refuse(
+                        &format!("{place}.id"),
+                        "ids must rise from entry to entry, from 0-1 up",
+                    ));
+                }
+                _ => return Err(refuse(&format!("{place}.id"), "either all entries have an id or none has")),
+            }
+            let mut fields = Vec::with_capacity(item.fields.0.len() * 2);
+            for (name, value) in item.fields.0 {
+                let place = format!("{place}.fields.{name}");
+                let name = self.encoding.decode(&name, &place)?;
+                let values = match Shape::of(&value) {
+                    Shape::Array(values) => values,
+                    _ => vec![value],
+                };
+                for value in values {
+                    fields.push(name.clone());
+                    fields.push(self.scalar(&value, &place)?);
+                }
+            }
+            if fields.is_empty() {
+                return Err(refuse(&format!("{place}.fields"), "must not be empty"));
+            }
+            arguments.push(fields.len().to_string().into_bytes());
+            arguments.append(&mut fields);
+        }
+        Ok(NewValue { fits: &[KeyType::Stream], arguments })
+    }
+}
+
+fn read_item<T: serde::de::DeserializeOwned>(
+    item: &RawValue,
+    place: &str,
+    form: &str,
+) -> Result<T, DriverError> {
+    serde_json::from_str(item.get()).map_err(|error| {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        refuse(place, &format!("must be {form}: {message}"))
+    })
+}
+
+fn entry_id(text: &str, field: &str) -> Result<(u64, u64), DriverError> {
+    let (time, sequence) = text.split_once('-').unwrap_or((text, "0"));
+    match (time.parse(), sequence.parse()) {
+        (Ok(time), Ok(sequence)) if !text.contains('+') => Ok((time, sequence)),
+        _ => Err(refuse(field, "must be like 1526919030474-0")),
+    }
+}
+
+fn refuse(field: &str, message: &str) -> DriverError {
+    DriverError::validation(field, format!("`{field}`: {message}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! A connection's options, and what they and its address come to together.
+
+use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use studio_plugin_api::prelude::*;
+
+/// The highest database number that the contract allows.
+const MAX_DATABASE: u8 = 15;
+
+/// The options of a Redis connection.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedisOptions {
+    /// The database's number.
+    #[schemars(range(max = 15))]
+    db: Option<u8>,
+    /// Whether to speak TLS. A `rediss://` connection string does anyway.
+    tls: Option<bool>,
+    /// Certificates of the authorities to trust instead of the system's, in PEM.
+    tls_ca: Option<String>,
+    /// Accept any certificate. For tests; anyone on the way can read and change what is sent.
+    #[serde(default)]
+    tls_insecure: bool,
+    /// The address is one node of a Redis Cluster.
+    #[serde(default)]
+    cluster: bool,
+    /// Ask Sentinels where the master is.
+    sentinel: Option<SentinelOptions>,
+    /// The ACL user; the same as the connection's `username`.
+    username: Option<String>,
+}
+
+/// Where to ask for the master.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SentinelOptions {
+    /// The name under which the Sentinels watch it.
+    master: String,
+    /// The Sentinels, asked in this order. None: the connection's own host and port is one.
+    #[serde(default)]
+    sentinels: Vec<SentinelAddress>,
+}
+
+/// One Sentinel.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SentinelAddress {
+    /// Host name or address.
+    host: String,
+    /// TCP port.
+    #[serde(default = "sentinel_port")]
+    port: u16,
+}
+
+fn sentinel_port() -> u16 {
+    26379
+}
+
+/// A host and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// How the server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Topology {
+    /// One server.
+    Single(Address),
+    /// A cluster, by one of its nodes.
+    Cluster(Address),
+    /// The master that Sentinels name.
+    Sentinel { master: String, sentinels: Vec<Address> },
+}
+
+/// How to speak TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// Authorities in PEM; none: the system's.
+    pub(crate) authorities: Option<String>,
+    /// Accept any certificate.
+    pub(crate) insecure: bool,
+}
+
+/// Everything needed to open a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) topology: Topology,
+    pub(crate) tls: Option<Tls>,
+    /// User, password, database and protocol, as the client library takes them. Its `Debug` hides the password.
+    pub(crate) login: RedisConnectionInfo,
+}
+
+/// The endpoint alone, before the options have their say.
+struct Place {
+    address: Address,
+    tls: bool,
+    insecure: bool,
+    database: Option<u8>,
+    username: Option<String>,
+    password: Option<Secret>,
+    protocol: ProtocolVersion,
+}
+
+impl Target {
+    /// Puts address and options together.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the field, for what does not parse or does not go together.
+    pub(crate) fn new(settings: &ConnectionSettings<RedisOptions>) -> Result<Self, DriverError> {
+        let options = &settings.options;
+        let place = match &settings.endpoint {
+            Endpoint::Parts { host, port, database_name, username, password } => Place {
+                address: Address { host: bare_host(host), port: *port },
+                tls: false,
+                insecure: false,
+                database: database_name.as_deref().map(database_number).transpose()?,
+                username: username.clone(),
+                password: password.clone(),
+                protocol: ProtocolVersion::RESP2,
+            },
+            Endpoint::ConnectionString(text) => parse_connection_string(text)?,
+        };
+        let database = agree("options.db", place.database, options.db)?.unwrap_or(0);
+        if database > MAX_DATABASE {
+            return Err(refuse("options.db", "must be from 0 to 15"));
+        }
+        let username = agree("options.username", place.username, options.username.clone())?;
+        let tls = choose_tls(options, place.tls, place.insecure)?;
+        if options.cluster && database != 0 {
+            return Err(refuse("options.db", "a cluster has database 0 only"));
+        }
+        let topology = choose_topology(options, place.address)?;
+
+        let mut login =
+            RedisConnectionInfo::default().set_db(i64::from(database)).set_protocol(place.protocol);
+        // The library's CLIENT SETINFO is unknown to servers before 7.2 and useless here.
+        login = login.set_skip_set_lib_name();
+        if let Some(password) = &place.password {
+            login = login.set_password(password.expose());
+        } else if username.is_some() {
+            // The library logs in only with a password; a user without one is `nopass`, for whom any will do.
+            login = login.set_password("");
+        }
+        if let Some(username) = username {
+            login = login.set_username(username);
+        }
+        Ok(Self { topology, tls, login })
+    }
+}
+
+fn choose_tls(options: &RedisOptions, by_scheme: bool, insecure: bool) -> Result<Option<Tls>, DriverError> {
+    let wanted = options.tls.unwrap_or(by_scheme);
+    if by_scheme && !wanted {
+        return Err(refuse("options.tls", "is false, but the connection string says `rediss://`"));
+    }
+    let insecure = insecure || options.tls_insecure;
+    if !wanted {
+        let lone = if options.tls_ca.is_some() { Some("options.tls_ca") } else { None };
+        return match lone.or(options.tls_insecure.then_some("options.tls_insecure")) {
+            Some(field) => Err(refuse(field, "means nothing without `tls`")),
+            None => Ok(None),
+        };
+    }
+    let tls = Tls { authorities: options.tls_ca.clone(), insecure };
+    crate::tls::check(&tls)?;
+    Ok(Some(tls))
+}
+
+fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology, DriverError> {
+    let Some(sentinel) = &options.sentinel else {
+        return Ok(if options.cluster { Topology::Cluster(address) } else { Topology::Single(address) });
+    };
+    if options.cluster {
+        return Err(refuse("options.sentinel", "does not go together with `cluster`"));
+    }
+    if sentinel.master.is_empty() {
+        return Err(refuse("options.sentinel.master", "must not be empty"));
+    }
+    let named = sentinel.sentinels.iter();
+    let mut sentinels: Vec<_> =
+        named.map(|place| Address { host: bare_host(&place.host), port: place.port }).collect();
+    if sentinels.is_empty() {
+        sentinels.push(address);
+    }
+    Ok(Topology::Sentinel { master: sentinel.master.clone(), sentinels })
+}
+
+/// No message here repeats any part of the text: it may hold a password in an unexpected place.
+fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
+    const FIELD: &str = "connection_string";
+    let url = redis::parse_redis_url(text.expose()).ok_or_else(|| {
+        refuse(FIELD, "is not a URL like redis://[user:password@]host[:port][/database] or rediss://…")
+    })?;
+    if url.scheme().contains("unix") {
+        return Err(refuse(FIELD, "Unix sockets are not supported: the gateway reaches databases over TCP"));
+    }
+    if let Some((name, _)) = url.query_pairs().find(|(name, _)| name != "protocol") {
+        let known = name.len() < 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let name = if known { format!(" `{name}`") } else { String::new() };
+        return Err(refuse(FIELD, &format!("unknown parameter{name}; `protocol` is the only one")));
+    }
+    let port = url.port();
+    let database = url.path().trim_matches('/').to_owned();
+    let info = url.into_connection_info().map_err(|error| {
+        // The category is a fixed text of the library.
+        refuse(FIELD, &format!("is not a usable Redis URL ({})", error.category()))
+    })?;
+    let (address, tls, insecure) = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => (Address { host: host.clone(), port: *port }, false, false),
+        ConnectionAddr::TcpTls { host, port, insecure, .. } => {
+            (Address { host: host.clone(), port: *port }, true, *insecure)
+        }
+        _ => return Err(refuse(FIELD, "names no host")),
+    };
+    if port == Some(0) {
+        return Err(refuse(FIELD, "port 0 can't be reached"));
+    }
+    let login = info.redis_settings();
+    Ok(Place {
+        address,
+        tls,
+        insecure,
+        database: if database.is_empty() { None } else { Some(database_number(&database)?) },
+        username: login.username().map(str::to_owned),
+        password: login.password().map(|password| Secret::from(password.to_owned())),
+        protocol: login.protocol(),
+    })
+}
+
+/// `[::1]` is how people write `::1`.
+fn bare_host(host: &str) -> String {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned()
+}
+
+fn database_number(text: &str) -> Result<u8, DriverError> {
+    text.parse()
+        .ok()
+        .filter(|number| *number <= MAX_DATABASE)
+        .ok_or_else(|| refuse("database_name", "a Redis database is a number from 0 to 15"))
+}
+
+fn agree<T: PartialEq>(field: &str, first: Option<T>, second: Option<T>) -> Result<Option<T>, DriverError> {
+    match (first, second) {
+        (Some(first), Some(second)) if first != second => {
+            Err(refuse(field, "differs from what the connection itself says"))
+        }
+        (first, second) => Ok(first.or(second)),
+    }
+}
+
+fn refuse(field: &str, message: &str) -> DriverError {
+    DriverError::validation(field, format!("`{field}`: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn target(endpoint: Value, options: Value) -> Result<Target, DriverError> {
+        Target::new(&serde_json::from_value(json!({ "endpoint": endpoint, "options": options })).unwrap())
+    }
+
+    fn url(text: &str) -> Value {
+        json!({ "connection_string": text })
+    }
+
+    fn parts() -> Value {
+        json!({ "parts": { "host": "[::1]", "port": 7000, "username": "app", "password": "p" } })
+    }
+
+    fn refused(endpoint: Value, options: Value) -> String {
+        let error = target(endpoint, options).unwrap_err();
+        assert!(!error.message.contains("hunter2"), "{}", error.message);
+        error.details["field"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn connection_strings_are_read_whole() {
+        let target =
+            target(url("rediss://us%40er:p%2Fw@[::1]:7001/3?protocol=resp3#insecure"), json!({})).unwrap();
+        assert_eq!(target.topology, Topology::Single(Address { host: "::1".into(), port: 7001 }));
+        assert_eq!(target.tls, Some(Tls { authorities: None, insecure: true }));
+        assert_eq!((target.login.username(), target.login.password()), (Some("us@er"), Some("p/w")));
+        assert_eq!((target.login.db(), target.login.protocol()), (3, ProtocolVersion::RESP3));
+        assert!(!format!("{target:?}").contains("p/w"));
+    }
+
+    #[test]
+    fn parts_and_options_come_together() {
+        let target = target(parts(), json!({ "db": 5, "tls": true })).unwrap();
+        assert_eq!(target.topology, Topology::Single(Address { host: "::1".into(), port: 7000 }));
+        assert_eq!(target.login.db(), 5);
+        assert_eq!(target.tls, Some(Tls { authorities: None, insecure: false }));
+    }
+
+    #[test]
+    fn sentinels_default_to_the_connection_s_own_address() {
+        let target = target(parts(), json!({ "sentinel": { "master": "m" } })).unwrap();
+        let sentinels = vec![Address { host: "::1".into(), port: 7000 }];
+        assert_eq!(target.topology, Topology::Sentinel { master: "m".into(), sentinels });
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused_by_its_field() {
+        assert_eq!(refused(url("http://:hunter2@h"), json!({})), "connection_string");
+        assert_eq!(refused(url("redis+unix:///tmp/hunter2"), json!({})), "connection_string");
+        assert_eq!(refused(url("redis://:hunter2@h/1/hunter2"), json!({})), "connection_string");
+        assert_eq!(refused(url("redis://h/16?"), json!({})), "database_name");
+        assert_eq!(refused(url("redis://h?timeout=hunter2"), json!({})), "connection_string");
+        assert_eq!(refused(url("redis://h/1"), json!({ "db": 2 })), "options.db");
+        assert_eq!(refused(url("redis://u:hunter2@h"), json!({ "username": "v" })), "options.username");
+        assert_eq!(refused(url("rediss://h"), json!({ "tls": false })), "options.tls");
+        assert_eq!(refused(parts(), json!({ "db": 16 })), "options.db");
+        assert_eq!(refused(parts(), json!({ "db": 1, "cluster": true })), "options.db");
+        assert_eq!(refused(parts(), json!({ "tls_ca": "x" })), "options.tls_ca");
+        assert_eq!(refused(parts(), json!({ "tls": true, "tls_ca": "x" })), "options.tls_ca");
+        let both = json!({ "cluster": true, "sentinel": { "master": "m" } });
+        assert_eq!(refused(parts(), both), "options.sentinel");
+    }
+}
