@@ -11,7 +11,7 @@ use support::{Server, Session, code};
 async fn replies_come_as_json() {
     let server = Server::start(&[]);
     let redis = server.session().await;
-    let run = |words| redis.command(Access::Write, words);
+    let run = |words| redis.command(Access::Admin, words);
     assert_eq!(run(json!(["SET", "k", { "base64": "/w==" }])).await.unwrap(), "OK");
     assert_eq!(run(json!(["GET", "k"])).await.unwrap(), json!({ "base64": "/w==" }));
     assert_eq!(run(json!(["GET", "none"])).await.unwrap(), json!(null));
