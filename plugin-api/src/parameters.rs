@@ -3,7 +3,7 @@
 use crate::DriverError;
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, IntoDeserializer, Visitor, value},
+    de::{DeserializeOwned, Error as _, IgnoredAny, IntoDeserializer, Visitor, value},
     forward_to_deserialize_any,
 };
 use std::borrow::Cow;
@@ -37,7 +37,8 @@ pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
         let (path, message) = (error.path().to_string(), error.inner().to_string());
         if body == b"null" {
             DriverError::validation("body", "a JSON body is required")
-        } else if error.inner().is_data() {
+        // An enum given as a number counts as a syntax error in serde_json, although the body is JSON.
+        } else if error.inner().is_data() || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
             refuse(&path, &message, "body")
         } else {
             DriverError::validation("body", format!("the body is not JSON: {message}"))
@@ -275,11 +276,14 @@ mod tests {
         struct Inner {
             #[allow(dead_code)]
             ttl: u32,
+            #[allow(dead_code)]
+            order: Option<Order>,
         }
         let name = |body: &str| field(&from_body::<Outer>(body.as_bytes()).unwrap_err()).to_owned();
         assert_eq!(name(r#"{"items":[{"ttl":1},{"ttl":"x"}]}"#), "items[1].ttl");
         assert_eq!(name(r#"{"items":[{}]}"#), "items[0].ttl");
         assert_eq!(name(r#"{"items":[{"ttl":1,"tlt":1}]}"#), "items[0].tlt");
+        assert_eq!(name(r#"{"items":[{"ttl":1,"order":7}]}"#), "items[0].order");
         assert_eq!(name(r#"{}"#), "items");
         assert_eq!(name(r#"{"items":"#), "body");
         assert_eq!(name(r#""#), "body");

@@ -1,1 +1,34 @@
+//! What end-to-end tests are made of: servers that start, break and stop on demand, the built gateway as an operator
+//! runs it, tokens of every kind, and a client that looks at every answer.
 //!
+//! [`World`] is what most tests want. `cargo xtask test` builds what is tested and names it by [`dist::VARIABLE`].
+
+// This is test code: to panic with a message is how it reports.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod certificates;
+pub mod client;
+pub mod database;
+pub mod dist;
+pub mod gateway;
+pub mod options;
+pub mod plugins;
+pub mod process;
+pub mod proxy;
+pub mod raw;
+pub mod redis_server;
+pub mod time;
+pub mod token;
+pub mod world;
+
+pub use client::{Answer, Client};
+pub use database::{Database, Registry};
+pub use gateway::{FailedStart, Gateway};
+pub use options::GatewayOptions;
+pub use plugins::{Plugin, Plugins};
+pub use proxy::{Mode, Proxy};
+pub use raw::{RawAnswer, raw_request};
+pub use redis_server::{RedisOptions, RedisServer};
+pub use time::{PATIENCE, eventually};
+pub use token::Token;
+pub use world::{Project, World};

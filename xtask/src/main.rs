@@ -1,1 +1,91 @@
-fn main() {}
+//! The workspace's dev automation. `cargo xtask --help` says what there is.
+
+mod bench;
+mod dev;
+mod dist;
+mod gateway;
+mod process;
+mod sample;
+mod servers;
+mod test;
+mod tools;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use dist::Profile;
+use std::process::ExitCode;
+use workspace::Workspace;
+
+/// Dev automation of studio-gateway.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Start a gateway to play with: its own Redis with sample data, one project, and a curl to paste.
+    Dev,
+    /// Build everything and run all tests, setting up the servers that they need.
+    Test {
+        /// Handed to the test runner: `cargo xtask test -- identity`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Build the drivers.
+    BuildPlugins {
+        /// Optimized.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Make target/dist: a folder to copy to a server.
+    Dist {
+        /// Not optimized, quick to build.
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Measure the gateway beside Webdis on the same Redis, then run the micro-benchmarks.
+    Bench {
+        /// How many times each measurement is repeated.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// How many seconds each lasts.
+        #[arg(long, default_value_t = 5)]
+        seconds: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    process::catch_signals()?;
+    let workspace = Workspace::find()?;
+    match Arguments::parse().task {
+        Task::Dev => dev::run(&workspace),
+        Task::Test { arguments } => test::run_everything(&workspace, &arguments),
+        Task::BuildPlugins { release } => {
+            let profile = if release { Profile::Release } else { Profile::Debug };
+            let packages: Vec<&str> =
+                workspace.drivers.iter().map(|driver| driver.package.as_str()).collect();
+            dist::build(&workspace, profile, &packages)
+        }
+        Task::Dist { debug } => {
+            let profile = if debug { Profile::Debug } else { Profile::Release };
+            let folder = dist::build_and_assemble(&workspace, profile)?;
+            println!("{} ({profile}) is ready", folder.display());
+            Ok(())
+        }
+        Task::Bench { rounds, seconds } => bench::run_rounds(&workspace, rounds.max(1), seconds.max(1)),
+    }
+}

@@ -4,7 +4,7 @@ use super::FlowError;
 use crate::{
     config::LimitSettings,
     plugins::{
-        Route,
+        RESERVED_TYPES, Route,
         catalog::{Catalog, Driver},
     },
     registry::ConnectionSelector,
@@ -80,6 +80,9 @@ pub(super) fn route(
     let (head, body) = request.into_parts();
     let rest = head.uri.path().strip_prefix(PREFIX).ok_or(FlowError::UnknownPath)?;
     let (database_type, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    if RESERVED_TYPES.contains(&database_type) {
+        return Err(FlowError::UnknownPath);
+    }
     let driver =
         catalog.driver(database_type).ok_or_else(|| FlowError::UnknownType(shorten(database_type)))?;
     let end = rest.find('/').ok_or(FlowError::UnknownPath)?;

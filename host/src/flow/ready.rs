@@ -6,7 +6,7 @@ use crate::{
     sessions::{Lease, Target},
     telemetry::Metrics,
 };
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::time::Instant;
 use studio_plugin_api::{Call, DriverError};
@@ -63,6 +63,10 @@ impl Ready {
 }
 
 async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, FlowError> {
+    // What is announced too large is not waited for.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(FlowError::BodyTooLarge { limit });
+    }
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes().into()),
         Err(error) if error.is::<LengthLimitError>() => Err(FlowError::BodyTooLarge { limit }),

@@ -231,8 +231,8 @@ impl From<CatalogError> for ApiError {
         tracing::error!(%error, "plugins not reloaded");
         let message = match error {
             CatalogError::File(_) => "plugins.toml can't be used; the gateway's log says why".to_owned(),
-            CatalogError::Plugin { database_type, source, .. } => {
-                format!("plugin `{database_type}`: {source}; nothing was changed")
+            CatalogError::Plugin { database_type, reason, .. } => {
+                format!("plugin `{database_type}`: {reason}; nothing was changed")
             }
         };
         Self::new(ErrorCode::Conflict, message)

@@ -11,7 +11,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::HeaderValue;
+use http::{HeaderValue, header};
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -44,9 +44,12 @@ pub(super) async fn observe(
     let mut code = "";
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         code = error.code();
-        let label = response.extensions_mut().remove::<OperationLabel>();
+        let (mut head, _) = response.into_parts();
         response = error.respond(&request_id);
-        if let Some(label) = label {
+        // What layers further in added stays: CORS headers above all.
+        head.headers.remove(header::CONTENT_LENGTH);
+        response.headers_mut().extend(head.headers);
+        if let Some(label) = head.extensions.remove::<OperationLabel>() {
             response.extensions_mut().insert(label);
         }
     }

@@ -16,7 +16,8 @@ const HEAD_TIME: Duration = Duration::from_secs(15);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge, h2c) until `stop`; then lets running requests finish, for
-/// `drain_time` at most.
+/// `drain_time` at most. As long as there are any, new connections are still answered, one request each, so that
+/// whoever asks for readiness is told.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -26,32 +27,45 @@ pub async fn serve(
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
     server.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-    let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
+    let running = GracefulShutdown::new();
+    accept_until(stop, &listener, &server, &running, &router).await;
+    let late = GracefulShutdown::new();
+    server.http1().keep_alive(false);
+    let drain = async {
+        accept_until(running.shutdown(), &listener, &server, &late, &router).await;
+        late.shutdown().await;
+    };
+    if tokio::time::timeout(drain_time, drain).await.is_err() {
+        tracing::warn!("some requests did not finish in time and were cut off");
+    }
+}
+
+async fn accept_until(
+    end: impl Future<Output = ()>,
+    listener: &TcpListener,
+    server: &auto::Builder<TokioExecutor>,
+    watched: &GracefulShutdown,
+    router: &Router,
+) {
+    let mut end = std::pin::pin!(end);
     loop {
-        let (stream, remote) = tokio::select! {
+        tokio::select! {
             biased;
-            () = &mut stop => break,
+            () = &mut end => return,
             accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+                Ok((stream, remote)) => serve_connection(server, watched, stream, remote, router.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
             },
-        };
-        serve_connection(&server, &graceful, stream, remote, router.clone());
-    }
-    drop(listener);
-    if tokio::time::timeout(drain_time, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time and were cut off");
+        }
     }
 }
 
 fn serve_connection(
     server: &auto::Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
+    watched: &GracefulShutdown,
     stream: TcpStream,
     remote: SocketAddr,
     router: Router,
@@ -65,7 +79,7 @@ fn serve_connection(
     let connection = server
         .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
         .into_owned();
-    let connection = graceful.watch(connection);
+    let connection = watched.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%remote, %error, "a connection ended badly");

@@ -30,14 +30,14 @@ pub enum CatalogError {
     #[error(transparent)]
     File(#[from] PluginsFileError),
     /// One plugin is, and the settings say that this is reason enough.
-    #[error("plugin `{database_type}` ({path}): {source}", path = path.display())]
+    #[error("plugin `{database_type}` ({path}): {reason}", path = path.display())]
     Plugin {
         /// As in plugins.toml.
         database_type: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: PluginError,
+        /// What is wrong with it. Not a `source`: its text is in this one's.
+        reason: PluginError,
     },
 }
 
@@ -226,18 +226,18 @@ impl Catalog {
                     next.drivers.insert(entry.database_type.clone(), driver);
                     None
                 }
-                Err(source) => {
+                Err(reason) => {
                     let error = CatalogError::Plugin {
                         database_type: entry.database_type.clone(),
                         path: entry.path.clone(),
-                        source,
+                        reason,
                     };
                     if self.on_error == OnPluginError::Fail {
                         return Err(error);
                     }
                     tracing::error!("{error}; going on without it");
                     match error {
-                        CatalogError::Plugin { source, .. } => Some(source.to_string()),
+                        CatalogError::Plugin { reason, .. } => Some(reason.to_string()),
                         CatalogError::File(_) => None,
                     }
                 }

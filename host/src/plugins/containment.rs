@@ -1,20 +1,22 @@
 //! Keeps a native driver that blocks from taking the gateway's threads with it.
 //!
 //! A driver's future is polled in place, on the gateway's own worker threads: that is what makes a call cheap. A
-//! driver that blocks inside a poll therefore keeps a worker. Two rules bound the damage. A poll that would occupy
-//! the last free worker first hands that worker's other tasks to a fresh thread; and a driver with too many polls
-//! that do not return gets no new ones. Together with the task that each call runs in ([`run`]), every caller gets
-//! its answer by its deadline, and everyone else does not notice.
+//! driver that blocks inside a poll therefore keeps a worker. Three rules bound the damage. A poll that would occupy
+//! the last free worker first hands that worker's other tasks to a fresh thread. While a poll is under way, a watching
+//! thread nudges the runtime from outside: a worker that blocks may be the one that waited for I/O on behalf of all,
+//! and the others would sleep on without it. And a driver with too many polls that do not return gets no new ones.
+//! Together with the task that each call runs in ([`Containment::run`]), every caller gets its answer by its deadline,
+//! and everyone else hardly notices.
 
 use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use studio_plugin_api::{DriverError, ErrorCode};
 use tokio::{
@@ -25,6 +27,9 @@ use tokio::{
 /// Polls of one driver under way at once, beyond which it counts as stuck. A poll takes microseconds, and there are
 /// no more workers than cores plus a few, so a sound driver never comes near.
 const STUCK: usize = 32;
+
+/// How often the watching thread looks.
+const NUDGE: Duration = Duration::from_millis(20);
 
 /// Polls of any driver under way on the gateway's workers.
 static POLLING: AtomicUsize = AtomicUsize::new(0);
@@ -40,10 +45,14 @@ pub struct Containment {
 impl Containment {
     /// For a driver whose calls run on the current runtime.
     pub fn new() -> Arc<Self> {
-        let workers = Handle::try_current().ok().and_then(|handle| {
-            (handle.runtime_flavor() == RuntimeFlavor::MultiThread).then(|| handle.metrics().num_workers())
-        });
-        Arc::new(Self { polling: AtomicUsize::new(0), workers })
+        let runtime =
+            Handle::try_current().ok().filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        let workers = runtime.as_ref().map(|runtime| runtime.metrics().num_workers());
+        let containment = Arc::new(Self { polling: AtomicUsize::new(0), workers });
+        if let Some(runtime) = runtime {
+            watch(runtime, Arc::downgrade(&containment));
+        }
+        containment
     }
 
     /// Runs a driver's future in a task of its own until it ends or `deadline` passes, whichever is first. Dropping
@@ -74,6 +83,25 @@ impl Containment {
                 "the operation passed its deadline and was cancelled",
             )),
         }
+    }
+}
+
+/// Starts the watching thread, which ends with the driver.
+fn watch(runtime: Handle, containment: Weak<Containment>) {
+    let watching = move || {
+        while let Some(containment) = containment.upgrade() {
+            if containment.polling.load(Ordering::Relaxed) > 0 {
+                // Any task will do: the worker that wakes for it looks after I/O when it is done.
+                runtime.spawn(async {});
+            }
+            drop(containment);
+            std::thread::sleep(NUDGE);
+        }
+    };
+    let started =
+        std::thread::Builder::new().name("driver-watch".to_owned()).stack_size(128 * 1024).spawn(watching);
+    if let Err(error) = started {
+        tracing::warn!(%error, "no thread to watch a driver: one that blocks may delay others");
     }
 }
 
@@ -128,7 +156,6 @@ impl Drop for Occupied<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn blocked_polls_leave_a_worker_for_everyone_else_and_callers_get_their_deadline() {

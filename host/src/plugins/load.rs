@@ -6,6 +6,7 @@ use super::{
     file::{PluginEntry, PluginKind},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     io::Write,
@@ -132,6 +133,7 @@ impl Loader {
                 entry.database_type
             )));
         }
+        check_settings(&*instance, entry)?;
         Ok(Loaded { instance, sha256: copy.sha256 })
     }
 
@@ -170,6 +172,28 @@ impl Loader {
             }
             _ => Err(PluginError::Crashed(output.status.to_string())),
         }
+    }
+}
+
+/// Lets the driver look at the options that plugins.toml gives every connection. The endpoint is made up: only what
+/// the driver says of options counts.
+fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> Result<(), PluginError> {
+    if entry.settings.is_empty() {
+        return Ok(());
+    }
+    let parts = json!({"host": "localhost", "port": instance.manifest().default_port.unwrap_or(1)});
+    let settings = json!({"endpoint": {"parts": parts}, "options": entry.settings});
+    match instance.check(settings.to_string().into()) {
+        Err(error)
+            if error
+                .details
+                .get("field")
+                .and_then(Value::as_str)
+                .is_some_and(|field| field.starts_with("options")) =>
+        {
+            Err(PluginError::Settings(error.message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -220,7 +244,7 @@ fn hex_digest(bytes: &[u8]) -> String {
 }
 
 /// Segments below `/api/platform/` that are the host's own.
-const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
+pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
 /// More than any database needs; a manifest beyond it is a mistake or a prank.
 const MOST_OPERATIONS: usize = 1000;
 
@@ -282,7 +306,6 @@ fn is_path_template(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn manifest(operations: serde_json::Value) -> Manifest {
         serde_json::from_value(json!({

@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use studio_plugin_api::{Call, DriverError, manifest::Manifest, reply::Payload};
 
-pub use load::{Inspection, Loader, PluginError, TRIAL_REFUSED, inspect_in_this_process};
+pub use load::{Inspection, Loader, PluginError, RESERVED_TYPES, TRIAL_REFUSED, inspect_in_this_process};
 pub use routes::Route;
 
 /// A loaded driver, of whatever kind.

@@ -1,0 +1,42 @@
+//! How a gateway is to be started.
+
+use crate::{database::Registry, plugins::Plugins};
+
+/// Settings of a test's gateway; whatever is not said here is as an operator would start it.
+#[derive(Debug, Clone)]
+pub struct GatewayOptions {
+    pub(crate) registry: Registry,
+    pub(crate) plugins: Plugins,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl GatewayOptions {
+    /// Redis and probe drivers, private addresses allowed.
+    pub fn new(registry: Registry) -> Self {
+        Self { registry, plugins: Plugins::default(), environment: Vec::new() }
+    }
+
+    /// Other plugins.
+    pub fn plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
+        self
+    }
+
+    /// One environment variable, over the harness's own.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Logs everything.
+    pub fn trace(self) -> Self {
+        self.set("GATEWAY_LOG", "trace")
+    }
+}
+
+impl Default for GatewayOptions {
+    /// On SQLite.
+    fn default() -> Self {
+        Self::new(Registry::Sqlite)
+    }
+}

@@ -1,0 +1,73 @@
+//! Child processes that are gone when their handle is.
+
+use crate::time::within;
+use std::{
+    fs::{File, OpenOptions},
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+/// A running program. Dropping it kills it.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts it, its standard output and error appended to these files.
+    pub fn start(mut command: Command, output: &Path, errors: &Path) -> Self {
+        let append = |path: &Path| -> File {
+            OpenOptions::new().create(true).append(true).open(path).expect("a file for a program's output")
+        };
+        command.stdin(Stdio::null()).stdout(append(output)).stderr(append(errors));
+        let child = command.spawn();
+        Self { child: child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display())) }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal: `TERM`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &self.id().to_string()]);
+        assert!(shell.status().expect("sh").success(), "SIG{name} to {}", self.id());
+    }
+
+    /// Kills it as a crash does, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of a child")
+    }
+
+    /// Waits for its end.
+    pub async fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        within(limit, "the program ends", async || {
+            status = self.ended();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port of 127.0.0.1 that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().unwrap().port()
+}

@@ -1,0 +1,39 @@
+//! The built gateway, end to end. One test program for all of it, so that it links once.
+
+// This is test code: to panic with a message is how it reports.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+/// Makes two tests of each of these functions, one for each registry.
+macro_rules! on_both_registries {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(studio_gateway_tests::Registry::Sqlite).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(studio_gateway_tests::Registry::Postgres).await;
+            })+
+        }
+    };
+}
+
+mod command_line;
+mod connection_rules;
+mod connections;
+mod durability;
+mod harness;
+mod health;
+mod http;
+mod identity;
+mod isolation;
+mod membership;
+mod plugins;
+mod probe;
+mod projects;
+mod secrets;
+mod sessions;
+mod shutdown;

@@ -1,0 +1,63 @@
+//! SIGTERM: nothing new, what runs ends, then the process does.
+
+use serde_json::json;
+use std::time::{Duration, Instant};
+use studio_gateway_tests::{Gateway, GatewayOptions, Project, Registry, eventually};
+
+async fn start(options: GatewayOptions) -> (Gateway, Project) {
+    let gateway = Gateway::start(options).await;
+    let project = Project::create_empty(&gateway, "alpha").await;
+    project.connect_probe("probe", json!({})).await;
+    project.viewer.get(&project.path("probe", "/nothing")).await.expect(200);
+    (gateway, project)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn running_request_finishes_while_readiness_says_no() {
+    let (mut gateway, project) = start(GatewayOptions::default()).await;
+    let anonymous = gateway.anonymous();
+    anonymous.get("/readyz").await.expect(200);
+    let (viewer, wait) = (project.viewer.clone(), project.path("probe", "/wait?milliseconds=3000"));
+    let running = tokio::spawn(async move { viewer.get(&wait).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gateway.sigterm();
+    eventually("readiness says no while a request runs", async || {
+        let asked = anonymous.try_send(anonymous.request("GET", "/readyz")).await;
+        asked.is_ok_and(|answer| answer.status == 503)
+    })
+    .await;
+    assert!(!running.is_finished(), "the request ended before readiness was seen to change");
+    running.await.unwrap().expect(204);
+    assert_eq!(gateway.wait().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_that_does_not_end_holds_the_end_up_no_longer_than_the_settings_say() {
+    let (mut gateway, project) = start(GatewayOptions::default().set("GATEWAY_DRAIN_TIMEOUT", "1s")).await;
+    let viewer = project.viewer.clone();
+    let request = viewer.request("GET", &project.path("probe", "/wait?milliseconds=600000"));
+    let running = tokio::spawn(async move { viewer.try_send(request).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let start = Instant::now();
+    gateway.sigterm();
+    assert_eq!(gateway.wait().await.code(), Some(0));
+    assert!(start.elapsed() >= Duration::from_millis(900), "it did not wait at all");
+    let answer = running.await.unwrap();
+    assert!(answer.is_err() || answer.unwrap().status >= 500);
+}
+
+#[tokio::test]
+async fn idle_gateway_ends_at_once_and_comes_back_with_everything() {
+    for registry in [Registry::Sqlite, Registry::Postgres] {
+        let (mut gateway, project) = start(GatewayOptions::new(registry)).await;
+        let start = Instant::now();
+        gateway.stop().await;
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "an idle gateway took {:?} to end",
+            start.elapsed()
+        );
+        gateway.start_again().await;
+        project.viewer.get(&project.path("probe", "/nothing")).await.expect(200);
+    }
+}

@@ -1,0 +1,106 @@
+//! Building, and assembling the folder that an operator copies: the gateway, `plugins.toml` and the drivers.
+
+use crate::{
+    process::run,
+    workspace::{Workspace, cargo},
+};
+use anyhow::{Context, Result};
+use std::{
+    env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX},
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+/// The cargo package and program of the gateway.
+const GATEWAY: &str = "studio-gateway";
+
+/// How things are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build.
+    Debug,
+    /// Quick to run.
+    Release,
+}
+
+impl Profile {
+    /// The folder below `target/`.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.folder())
+    }
+}
+
+/// What goes into the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// What operators get.
+    Shipped,
+    /// That, and the drivers that only tests use.
+    WithTestDrivers,
+}
+
+/// Builds packages.
+pub fn build(workspace: &Workspace, profile: Profile, packages: &[&str]) -> Result<()> {
+    let mut command = cargo();
+    command.current_dir(&workspace.root).arg("build");
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    run(&mut command)
+}
+
+/// Builds what operators get and makes `target/dist` of it.
+pub fn build_and_assemble(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    let drivers = workspace.drivers.iter().filter(|driver| driver.shipped);
+    let packages: Vec<&str> =
+        std::iter::once(GATEWAY).chain(drivers.map(|driver| driver.package.as_str())).collect();
+    build(workspace, profile, &packages)?;
+    assemble(workspace, profile, Contents::Shipped, "dist")
+}
+
+/// Copies what is built into a folder below `target/`. Everything in it is of one profile: what another build left
+/// there is removed, and a file in use (a mapped driver, a running gateway) is replaced, not overwritten.
+pub fn assemble(workspace: &Workspace, profile: Profile, contents: Contents, name: &str) -> Result<PathBuf> {
+    let built = workspace.target.join(profile.folder());
+    let folder = workspace.target_folder(name)?;
+    let drivers = workspace.target_folder(&format!("{name}/drivers"))?;
+
+    let mut files = vec![];
+    for driver in &workspace.drivers {
+        if driver.shipped || contents == Contents::WithTestDrivers {
+            let library = driver.package.replace('-', "_");
+            let file = drivers.join(format!("{}.so", driver.database_type));
+            replace(&built.join(format!("{DLL_PREFIX}{library}{DLL_SUFFIX}")), &file)?;
+            files.push(file);
+        }
+    }
+    for entry in fs::read_dir(&drivers)? {
+        let file = entry?.path();
+        if !files.contains(&file) {
+            fs::remove_file(&file).with_context(|| format!("{} can't be removed", file.display()))?;
+        }
+    }
+    replace(&workspace.root.join("plugins.toml"), &folder.join("plugins.toml"))?;
+    let program = format!("{GATEWAY}{EXE_SUFFIX}");
+    replace(&built.join(&program), &folder.join(&program))?;
+    Ok(folder)
+}
+
+/// Puts a copy of `from` at `to` in one step: whoever has the old file open keeps it.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    let copy = to.with_extension("new");
+    fs::copy(from, &copy).with_context(|| format!("{} can't be copied", from.display()))?;
+    fs::rename(&copy, to).with_context(|| format!("{} can't be replaced", to.display()))
+}

@@ -1,0 +1,155 @@
+//! A gateway started by a task, and what is asked of it over HTTP.
+
+use crate::process::{Server, guarded, interrupted, output_of};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a gateway may take until it is ready.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// A program and the settings it runs with.
+pub struct Program {
+    /// `studio-gateway` in a dist folder.
+    pub file: PathBuf,
+    /// Environment variables.
+    pub environment: Vec<(&'static str, String)>,
+}
+
+impl Program {
+    /// The gateway of a dist folder.
+    pub fn of(dist: &Path, environment: Vec<(&'static str, String)>) -> Self {
+        Self { file: dist.join("studio-gateway"), environment }
+    }
+
+    /// A token for a platform admin.
+    pub fn token(&self) -> Result<String> {
+        let mut command = Command::new(&self.file);
+        command.args(["token", "--sub", "dev", "--platform-admin", "--ttl", "24h"]);
+        output_of(command.envs(self.environment.iter().cloned()))
+    }
+}
+
+/// A gateway that serves.
+pub struct Gateway {
+    /// Its process.
+    pub server: Server,
+    /// `http://127.0.0.1:8787`
+    pub address: String,
+    /// From its start to the line that says it is ready.
+    pub start_time: Duration,
+    token: String,
+}
+
+impl Gateway {
+    /// Starts it and waits until it is ready.
+    pub fn start(program: &Program) -> Result<Self> {
+        let token = program.token()?;
+        let mut command = guarded(&program.file);
+        command.arg("serve").envs(program.environment.iter().cloned()).stdout(Stdio::piped());
+        let begin = Instant::now();
+        let mut server = Server::start("studio-gateway", command)?;
+        let output = server.take_stdout().context("no standard output")?;
+        let (lines, received) = mpsc::channel();
+        // Reads to the end, so that the gateway never writes into a closed pipe.
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if lines.send(line.clone()).is_err() {
+                    println!("{line}");
+                }
+            }
+        });
+        let address = loop {
+            match received.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) => match line.strip_prefix("listening on ") {
+                    Some(address) => break address.trim().to_owned(),
+                    None => println!("{line}"),
+                },
+                Err(_) => {
+                    server.must_run()?;
+                    if interrupted() {
+                        bail!("interrupted");
+                    }
+                    if begin.elapsed() > START_TIME {
+                        bail!("studio-gateway is not ready after {} s", START_TIME.as_secs());
+                    }
+                }
+            }
+        };
+        Ok(Self { server, address, start_time: begin.elapsed(), token })
+    }
+
+    /// The platform admin's token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Asks, and gives back the status and what is in the envelope.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.address))
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .body(body.map(Value::to_string).unwrap_or_default())?;
+        let mut answer = agent.run(request).with_context(|| format!("{method} {path}"))?;
+        let text = answer.body_mut().read_to_string()?;
+        let mut json: Value = serde_json::from_str(&text).unwrap_or_default();
+        let inner = if answer.status().is_success() { "data" } else { "error" };
+        Ok((answer.status().as_u16(), json.get_mut(inner).map(Value::take).unwrap_or_default()))
+    }
+
+    /// Creates something; that it is there already is fine.
+    pub fn create(&self, path: &str, body: &Value) -> Result<()> {
+        match self.ask("POST", path, Some(body))? {
+            (201 | 409, _) => Ok(()),
+            (status, answer) => bail!("POST {path}: {status} {answer}"),
+        }
+    }
+
+    /// Creates project `default` in organization `default` with a Redis at this port as its primary connection, or
+    /// points the connection that is there to it.
+    pub fn set_up(&self, redis_port: u16) -> Result<()> {
+        self.create_project()?;
+        let path = "/api/platform/redis/default/connections";
+        let place = serde_json::json!({"host": "127.0.0.1", "port": redis_port});
+        let mut new = place.clone();
+        if let Some(new) = new.as_object_mut() {
+            new.insert("identifier".into(), "default".into());
+        }
+        let (status, answer) = self.ask("POST", path, Some(&new))?;
+        match status {
+            201 => return Ok(()),
+            409 => {}
+            _ => bail!("POST {path}: {status} {answer}"),
+        }
+        let (_, connections) = self.ask("GET", path, None)?;
+        let id = connections
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|connection| connection.get("identifier").is_some_and(|name| name == "default"))
+            .and_then(|connection| connection.get("id")?.as_str())
+            .context("project `default` has no Redis connection `default`")?;
+        match self.ask("PUT", &format!("{path}/{id}"), Some(&place))? {
+            (200, _) => Ok(()),
+            (status, answer) => bail!("PUT {path}/{id}: {status} {answer}"),
+        }
+    }
+
+    /// Creates organization and project `default`.
+    pub fn create_project(&self) -> Result<()> {
+        let organization = serde_json::json!({"name": "Default", "slug": "default"});
+        self.create("/api/platform/organizations", &organization)?;
+        let project = serde_json::json!({"organization": "default", "name": "Default", "ref": "default"});
+        self.create("/api/platform/projects", &project)
+    }
+}

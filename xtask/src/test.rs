@@ -1,0 +1,61 @@
+//! `cargo xtask test`: everything that the tests need, then all of them.
+
+use crate::{
+    dist::{self, Contents, Profile},
+    process::run,
+    servers::Postgres,
+    tools,
+    workspace::{Workspace, cargo},
+};
+use anyhow::Result;
+use std::process::{Command, Stdio};
+
+/// Names for the tests the folder with the built gateway and its drivers.
+const DIST: &str = "STUDIO_TEST_DIST";
+/// Names for the tests a PostgreSQL whose user may create databases. Set by hand, that server is used.
+const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
+
+/// Builds and tests. `arguments` go to the test runner.
+pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    tools::REDIS.ensure(workspace)?;
+    let postgres = match std::env::var(POSTGRES_URL) {
+        Ok(_) => None,
+        Err(_) => Some(Postgres::start(workspace)?),
+    };
+
+    // With the same targets as the test run, so that nothing is built twice with other features.
+    run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
+    let dist = dist::assemble(workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")?;
+
+    let runner = |words: &[&str]| {
+        let mut command = in_root(workspace);
+        command.args(words).env(DIST, &dist);
+        if let Some(postgres) = &postgres {
+            command.env(POSTGRES_URL, &postgres.url);
+        }
+        command
+    };
+    if has_nextest() {
+        let settings = workspace.root.join("xtask/nextest.toml");
+        // Documentation examples first, so that the summary of the tests proper is what ends the output.
+        if arguments.is_empty() {
+            run(runner(&["test", "--workspace", "--doc", "--quiet"]).stdin(Stdio::null()))?;
+        }
+        let mut command = runner(&["nextest", "run", "--workspace", "--config-file"]);
+        run(command.arg(settings).args(arguments).stdin(Stdio::null()))
+    } else {
+        run(runner(&["test", "--workspace"]).args(arguments).stdin(Stdio::null()))
+    }
+}
+
+fn in_root(workspace: &Workspace) -> Command {
+    let mut command = cargo();
+    command.current_dir(&workspace.root);
+    command
+}
+
+fn has_nextest() -> bool {
+    let mut command = cargo();
+    command.args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,91 @@
+//! Programs that the tasks use and that may have to be installed first.
+
+use crate::{process::output_of, workspace::Workspace};
+use anyhow::{Result, bail};
+use std::{
+    fs::{self, OpenOptions},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Mutex,
+};
+
+/// Where Debian puts the programs of PostgreSQL that are not on the PATH, one folder for each version.
+const POSTGRES_FOLDERS: &str = "/usr/lib/postgresql";
+
+/// A program and the Debian package that it comes in.
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+/// The Redis server.
+pub const REDIS: Tool = Tool { program: "redis-server", package: "redis-server" };
+/// PostgreSQL: `initdb` stands for all of the server's programs.
+pub const POSTGRES: Tool = Tool { program: "initdb", package: "postgresql" };
+/// An HTTP load generator.
+pub const WRK: Tool = Tool { program: "wrk", package: "wrk" };
+/// An HTTP front of Redis, to compare with.
+pub const WEBDIS: Tool = Tool { program: "webdis", package: "webdis" };
+
+impl Tool {
+    /// Where it is.
+    pub fn find(self) -> Option<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        let versions = fs::read_dir(POSTGRES_FOLDERS).into_iter().flatten().flatten();
+        let mut versions: Vec<(u32, PathBuf)> = versions
+            .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+            .collect();
+        versions.sort();
+        folders.extend(versions.into_iter().rev().map(|(_, folder)| folder));
+        folders.into_iter().map(|folder| folder.join(self.program)).find(|file| file.is_file())
+    }
+
+    /// Where it is, once it is installed.
+    pub fn ensure(self, workspace: &Workspace) -> Result<PathBuf> {
+        if let Some(found) = self.find() {
+            return Ok(found);
+        }
+        eprintln!("installing {}", self.package);
+        let installed = install(workspace, self.package);
+        match (installed, self.find()) {
+            (Ok(()), Some(found)) => Ok(found),
+            (Ok(()), None) => bail!("the package `{}` has no `{}`", self.package, self.program),
+            (Err(reason), _) => {
+                bail!(
+                    "`{}` is missing: install the Debian package `{}` ({reason})",
+                    self.program,
+                    self.package
+                )
+            }
+        }
+    }
+}
+
+fn install(workspace: &Workspace, package: &str) -> Result<()> {
+    static LISTS_ARE_NEW: Mutex<bool> = Mutex::new(false);
+    let Ok(mut lists_are_new) = LISTS_ARE_NEW.lock() else { bail!("an earlier installation failed") };
+    let log = workspace.target_folder("xtask")?.join("setup.log");
+    let apt = |arguments: &[&str]| -> Result<bool> {
+        let output = OpenOptions::new().create(true).append(true).open(&log)?;
+        let mut command = Command::new("apt-get");
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        Ok(command.status()?.success())
+    };
+    if output_of(Command::new("id").arg("-u"))? != "0" {
+        bail!("only root can do it here");
+    }
+    if Command::new("apt-get").arg("--version").stdout(Stdio::null()).status().is_err() {
+        bail!("there is no apt-get to do it here");
+    }
+    if !*lists_are_new {
+        // Lists that are a little old may do as well, so a failure is left to the installation.
+        *lists_are_new = apt(&["update"])?;
+    }
+    if !apt(&["install", "--yes", "--no-install-recommends", package])? {
+        bail!("apt-get failed, see {}", log.display());
+    }
+    Ok(())
+}
