@@ -56,9 +56,10 @@ fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One worker more than there are cores, and never less than three, so that native drivers can be polled in place
-/// and there is still a free one; see `plugins::containment`.
+/// Two workers more than there are cores, so that native drivers can be polled in place on several at once, some of
+/// them preempted in the middle, and there is still a free one; see `plugins::containment`. Measured on two cores:
+/// three and four workers serve a quarter more requests than two.
 fn runtime() -> std::io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-    tokio::runtime::Builder::new_multi_thread().worker_threads((cores + 1).max(3)).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build()
 }

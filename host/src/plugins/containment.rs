@@ -31,7 +31,7 @@ const STUCK: usize = 32;
 /// How often the watching thread looks.
 const NUDGE: Duration = Duration::from_millis(20);
 
-/// Polls of any driver under way on the gateway's workers.
+/// Polls of any driver under way on the gateway's workers, but for those that handed their worker over.
 static POLLING: AtomicUsize = AtomicUsize::new(0);
 
 /// The containment of one driver: counts its polls under way.
@@ -123,9 +123,11 @@ impl<F: Future> Future for Contained<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        let occupied = Occupied::enter(&this.containment.polling);
-        let last_worker = this.containment.workers.is_some_and(|workers| occupied.total >= workers);
-        if last_worker {
+        let _driver = Counted::enter(&this.containment.polling);
+        let worker = Counted::enter(&POLLING);
+        if this.containment.workers.is_some_and(|workers| worker.total >= workers) {
+            // What runs from here on holds no worker any more: a fresh thread does its work.
+            drop(worker);
             tokio::task::block_in_place(|| this.future.as_mut().poll(context))
         } else {
             this.future.as_mut().poll(context)
@@ -134,22 +136,20 @@ impl<F: Future> Future for Contained<F> {
 }
 
 /// Counts a poll while it lasts, also when it panics.
-struct Occupied<'a> {
-    driver: &'a AtomicUsize,
+struct Counted<'a> {
+    counter: &'a AtomicUsize,
     total: usize,
 }
 
-impl<'a> Occupied<'a> {
-    fn enter(driver: &'a AtomicUsize) -> Self {
-        driver.fetch_add(1, Ordering::Relaxed);
-        Self { driver, total: POLLING.fetch_add(1, Ordering::Relaxed) + 1 }
+impl<'a> Counted<'a> {
+    fn enter(counter: &'a AtomicUsize) -> Self {
+        Self { counter, total: counter.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 }
 
-impl Drop for Occupied<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.driver.fetch_sub(1, Ordering::Relaxed);
-        POLLING.fetch_sub(1, Ordering::Relaxed);
+        self.counter.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
