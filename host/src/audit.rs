@@ -39,6 +39,13 @@ impl AuditTrail {
         // The other end lives as long as any sender.
         let _ = self.queue.send(record).await;
     }
+
+    /// Adds a record where nobody can wait; when the queue is full, the log gets it.
+    pub fn record_now(&self, record: AuditRecord) {
+        if let Err(error) = self.queue.try_send(record) {
+            tracing::error!(record = ?error.into_inner(), "audit record not queued");
+        }
+    }
 }
 
 async fn write(registry: &dyn Registry, batch: &[AuditRecord]) {

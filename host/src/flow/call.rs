@@ -65,9 +65,6 @@ impl Call {
     pub(super) fn label(&self) -> OperationLabel {
         OperationLabel { driver: self.driver.clone(), operation: self.operation }
     }
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
-    }
 }
 
 /// Finds the operation by the driver's own manifest.

@@ -9,6 +9,7 @@ mod authorized;
 mod call;
 mod ready;
 mod reply;
+mod trail;
 
 use crate::{
     audit::AuditTrail,
@@ -21,11 +22,12 @@ use crate::{
     telemetry::Metrics,
 };
 use axum::{body::Body, extract::Request, response::Response};
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
 
 pub(crate) use call::read_query;
 pub use call::{OperationLabel, RequestFacts};
+use trail::Trail;
 
 /// What the steps work with.
 pub struct Flow {
@@ -109,27 +111,26 @@ impl Flow {
             Err(error) => return (None, Err(error)),
         };
         let label = call.label();
-        let deadline = call.deadline();
-        let result = match tokio::time::timeout_at(deadline.into(), self.run(call)).await {
-            Ok(result) => result,
-            Err(_) => Err(FlowError::Deadline),
-        };
-        (Some(label), result)
+        (Some(label), self.run(call).await)
     }
 
     async fn run(&self, call: call::Call) -> Result<Response, FlowError> {
-        let authorized = authorized::authorize(&self.gate, call).await?;
-        let trail = authorized.trail();
+        let deadline = call.deadline;
+        let authorized = by(deadline, authorized::authorize(&self.gate, call)).await?;
+        let trail = Trail::begin(&self.audit, &authorized);
         let result = async {
-            let ready = ready::prepare(self, authorized).await?;
+            let ready = by(deadline, ready::prepare(self, authorized)).await?;
             ready.run(&self.metrics).await
         }
         .await;
-        if let Some(record) = trail.record(result.as_ref().map_err(FlowError::code)) {
-            self.audit.record(record).await;
-        }
+        trail.finish(result.as_ref().map_err(FlowError::code)).await;
         Ok(result?.into_response())
     }
+}
+
+/// Ends a step that takes longer than the request may.
+async fn by<T>(deadline: Instant, step: impl Future<Output = Result<T, FlowError>>) -> Result<T, FlowError> {
+    tokio::time::timeout_at(deadline.into(), step).await.unwrap_or(Err(FlowError::Deadline))
 }
 
 impl FlowError {
