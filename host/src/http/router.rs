@@ -13,9 +13,10 @@ use axum::{
     routing::{any, delete, get, post, put},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, sync::Arc, time::Duration};
 use studio_plugin_api::ErrorCode;
 use tower_http::{
+    catch_panic::CatchPanicLayer,
     compression::{
         CompressionLayer,
         predicate::{NotForContentType, Predicate, SizeAbove},
@@ -62,11 +63,23 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         true => router,
         false => router.layer(cors(settings)),
     };
-    router.layer(middleware::from_fn_with_state(metrics, observe)).layer(
-        CompressionLayer::new().compress_when(
-            SizeAbove::new(SMALLEST_COMPRESSED).and(NotForContentType::const_new("text/event-stream")),
-        ),
+    let compression = CompressionLayer::new().compress_when(
+        SizeAbove::new(SMALLEST_COMPRESSED).and(NotForContentType::const_new("text/event-stream")),
+    );
+    router
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(metrics, observe))
+        .layer(compression)
+}
+
+/// The answer when the gateway's own code panicked; the panic's text is on standard error.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request handler panicked");
+    ApiError::new(
+        ErrorCode::InternalError,
+        "the gateway could not do this; its log says why, under the request id",
     )
+    .into_response()
 }
 
 /// `/metrics` alone, for a listener of its own.

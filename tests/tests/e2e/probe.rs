@@ -112,6 +112,26 @@ async fn caller_who_leaves_cancels_the_operation() {
 }
 
 #[tokio::test]
+async fn write_leaves_an_audit_record_however_it_ends() {
+    let (gateway, project) = start(GatewayOptions::default().set("GATEWAY_REQUEST_TIMEOUT", "2s")).await;
+    let write = |wait: u32| project.path("probe", &format!("/write?milliseconds={wait}"));
+    let developer = &project.developer;
+    developer.post(&write(0), json!(null)).await.expect(204);
+    developer.post(&write(60_000), json!(null)).await.refused(504, "TIMEOUT");
+    let left = timeout(Duration::from_millis(300), developer.post(&write(60_000), json!(null))).await;
+    assert!(left.is_err());
+    project.viewer.post(&write(0), json!(null)).await.refused(403, "FORBIDDEN");
+    let results = format!(
+        "SELECT result FROM {} WHERE action = 'probe: POST /write' ORDER BY result",
+        gateway.database.table("audit_logs")
+    );
+    eventually("three records are there", async || {
+        gateway.database.texts(&results).await == ["TIMEOUT", "cancelled", "ok"]
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_driver_logs_is_in_the_log_with_the_request_id() {
     let (gateway, project) = start(GatewayOptions::default().trace()).await;
     let viewer = &project.viewer;

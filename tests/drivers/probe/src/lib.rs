@@ -62,6 +62,14 @@ struct Wait {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+struct MaybeWait {
+    /// Milliseconds.
+    #[serde(default)]
+    milliseconds: u64,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Name {
     name: PathBytes,
 }
@@ -158,7 +166,8 @@ async fn facts(probe: Context<Probe>, path: Path<Name>) -> Result<Json<Facts>, D
     }))
 }
 
-async fn write(_: Context<Probe>) -> Result<NoContent, DriverError> {
+async fn write(_: Context<Probe>, query: Query<MaybeWait>) -> Result<NoContent, DriverError> {
+    tokio::time::sleep(Duration::from_millis(query.milliseconds)).await;
     Ok(NoContent)
 }
 
