@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use studio_plugin_api::{DriverError, ErrorCode};
 
-/// A failure as the client will see it. It becomes a body in [`super::observe`], which knows the request's id.
+/// A failure as the client will see it. It becomes a body in `observe.rs`, which knows the request's id.
 #[derive(Debug, Clone)]
 pub struct ApiError {
     status: StatusCode,

@@ -1,7 +1,7 @@
 //! Drivers: from `plugins.toml` to something that opens sessions.
 //!
 //! [`catalog`] is the way in: a map from database type to a loaded [`Driver`](catalog::Driver). What a driver is
-//! made of is behind two traits, [`DriverInstance`] and [`DriverSession`]; [`dylib`] implements them over the native
+//! made of is behind two traits, [`DriverInstance`] and [`DriverSession`]; `dylib.rs` implements them over the native
 //! border. Nothing outside this module knows of what kind a driver is.
 
 pub mod catalog;

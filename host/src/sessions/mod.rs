@@ -93,10 +93,19 @@ impl Sessions {
                 return Err(circuit_open(until, error));
             }
             State::Closed | State::Paused { .. } => entry.begin_opening(|| {
-                let (shared, entry) = (self.shared.clone(), entry.clone());
+                let (shared, opened) = (self.shared.clone(), entry.clone());
                 // A task of its own, so that the first caller's leaving does not end it for the others.
-                let task = tokio::spawn(async move { shared.open(&entry).await });
-                async move { task.await.unwrap_or_else(|_| Err(gateway_stops())) }.boxed().shared()
+                let task = tokio::spawn(async move { shared.open(&opened).await });
+                let entry = entry.clone();
+                let opening = async move {
+                    task.await.unwrap_or_else(|_| {
+                        // The task is gone without a word; the next caller must not wait for it for ever.
+                        let error = DriverError::connection("closed", "opening the session was cut short");
+                        entry.pause(PAUSE, error.clone());
+                        Err(error)
+                    })
+                };
+                opening.boxed().shared()
             }),
         };
         match tokio::time::timeout_at(deadline.into(), opening).await {
@@ -299,10 +308,6 @@ fn circuit_open(until: Instant, error: &DriverError) -> DriverError {
 fn unopened(error: SettingsError) -> DriverError {
     tracing::error!(%error, "a connection's settings do not open");
     DriverError::connection("settings", "the connection's stored secrets can't be opened; save them again")
-}
-
-fn gateway_stops() -> DriverError {
-    DriverError::connection("closed", "the gateway is stopping")
 }
 
 /// Nothing panics while it holds one of these locks for more than a map operation.
