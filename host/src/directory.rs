@@ -1,8 +1,8 @@
 //! What the registry said a moment ago, so that a warm request asks it nothing.
 //!
-//! An answer counts for one second (`FRESH`), and at once no more when this gateway changes anything: a change starts a new
+//! An answer counts for one second, and at once no more when this gateway changes anything: a change starts a new
 //! generation, and answers belong to the generation in which they were asked for. Changes by others (the command
-//! line, another gateway on the same database) are seen within one second (`FRESH`).
+//! line, another gateway on the same database) are seen within that second.
 
 use crate::{
     identity::{ProjectSecrets, SecretUnavailable},
