@@ -134,7 +134,8 @@ impl<T: DeserializeOwned + JsonSchema> FromCall for Query<T> {
         schemas.query = Some(root_schema::<T>());
     }
     fn from_call(call: &mut Call, _: &[&'static str]) -> Result<Self, DriverError> {
-        parameters::from_query(&call.query).map(Self)
+        // Taken out, so that what no handler asked for is left over to be refused.
+        parameters::from_query(&std::mem::take(&mut call.query)).map(Self)
     }
 }
 
@@ -244,6 +245,9 @@ macro_rules! implement_handler {
                     Ok(part) => part,
                     Err(error) => return Box::pin(std::future::ready(Err(error))),
                 };)*
+                if let Err(error) = parameters::refuse_surplus(&call.query) {
+                    return Box::pin(std::future::ready(Err(error)));
+                }
                 let context = Context {
                     session,
                     granted: call.granted,

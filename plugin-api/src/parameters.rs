@@ -25,6 +25,16 @@ pub fn from_query<T: DeserializeOwned>(query: &[(String, String)]) -> Result<T, 
     read_fields(value::MapDeserializer::new(pairs), "query")
 }
 
+/// Refuses query parameters that an operation without any was given.
+pub(crate) fn refuse_surplus(query: &[(String, String)]) -> Result<(), DriverError> {
+    match query.first() {
+        Some((name, _)) => {
+            Err(DriverError::validation(name, format!("`{name}`: there is no such query parameter here")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Reads a JSON body into a struct; see [`Body`](crate::Body).
 ///
 /// # Errors
@@ -225,6 +235,13 @@ mod tests {
 
     fn field(error: &DriverError) -> &str {
         error.details["field"].as_str().unwrap()
+    }
+
+    #[test]
+    fn parameters_that_nobody_asked_for_are_named() {
+        assert!(refuse_surplus(&[]).is_ok());
+        let error = refuse_surplus(&[("count".to_owned(), "1".to_owned())]).unwrap_err();
+        assert_eq!(error.details["field"], "count");
     }
 
     #[test]
