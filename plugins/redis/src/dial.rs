@@ -33,8 +33,9 @@ use tokio_rustls::TlsConnector;
 /// For one address of a host that has several; the whole is bounded by the host's deadline.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// For TLS and for logging in. A server that does not speak TLS waits for the end of what it takes for a command, and
-/// one that does waits for the start of TLS: neither would ever answer.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// one that does waits for the start of TLS: neither would ever answer. Shorter than the host's own bound on opening a
+/// session (5 s unless configured), which would only say that time ran out.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
 /// A peer that vanished without a word is noticed after about half a minute.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
