@@ -123,21 +123,49 @@ impl Connection {
         route: Route<'_>,
     ) -> Result<Vec<Value>, DriverError> {
         let count = pipeline.len();
-        self.send(pipeline, 0, count, route).await
+        let answers = match &self.link {
+            Link::Single(dialed) => dialed.connection.clone().send_packed_commands(&pipeline, 0, count).await,
+            Link::Cluster { connection, .. } => {
+                let mut connection = connection.clone();
+                match route.in_cluster() {
+                    Some(node) => connection.route_pipeline(pipeline, 0, count, node).await,
+                    None => connection.req_packed_commands(&pipeline, 0, count).await,
+                }
+            }
+        };
+        answers.map_err(|error| self.failed(&error))
     }
 
-    /// Several commands as one transaction (`MULTI` … `EXEC`) in one round trip. The connection is shared, but the
-    /// client writes a transaction in one piece, so nothing comes between.
+    /// Several commands as one transaction (`MULTI` … `EXEC`) in one round trip. The connection is shared, but all of
+    /// it is written in one piece, so nothing comes between. One answer each, as from [`pipeline`](Self::pipeline).
+    ///
+    /// Where the connection's user may not use `MULTI`, the server has run the commands one by one: then those are
+    /// their answers.
     pub(crate) async fn transaction(
         &self,
-        mut pipeline: Pipeline,
+        pipeline: Pipeline,
         route: Route<'_>,
     ) -> Result<Vec<Value>, DriverError> {
-        pipeline.atomic();
-        let skipped = pipeline.len() + 1;
-        let answers = self.send(pipeline, skipped, 1, route).await?;
-        let answer = answers.into_iter().next().ok_or_else(|| errors::unexpected("EXEC"))?;
-        wire::items(wire::check(answer)?).ok_or_else(|| errors::unexpected("EXEC"))
+        // By hand: the client's own transactions lose the answers when the server refuses to begin one, and its
+        // arithmetic overflows over that.
+        let mut whole = Pipeline::with_capacity(pipeline.len() + 2);
+        whole.add_command(cmd("MULTI"));
+        for command in pipeline.cmd_iter() {
+            whole.add_command(command.clone());
+        }
+        whole.add_command(cmd("EXEC"));
+        let mut answers = self.pipeline(whole, route).await?;
+        let exec = answers.pop().ok_or_else(|| errors::unexpected("EXEC"))?;
+        let mut answers = answers.into_iter();
+        let began = answers.next().ok_or_else(|| errors::unexpected("MULTI"))?;
+        if matches!(began, Value::ServerError(_)) {
+            return Ok(answers.collect());
+        }
+        // What refused to be queued says more than the EXEC that failed over it.
+        for queued in answers {
+            wire::check(queued)?;
+        }
+        wire::items(wire::check(exec)?).ok_or_else(|| errors::unexpected("EXEC"))
     }
 
     /// The cluster's primaries, in the order of their slots; none for a single server.
@@ -161,28 +189,6 @@ impl Connection {
         Ok(primaries)
     }
 
-    async fn send(
-        &self,
-        pipeline: Pipeline,
-        skipped: usize,
-        count: usize,
-        route: Route<'_>,
-    ) -> Result<Vec<Value>, DriverError> {
-        let answers = match &self.link {
-            Link::Single(dialed) => {
-                dialed.connection.clone().send_packed_commands(&pipeline, skipped, count).await
-            }
-            Link::Cluster { connection, .. } => {
-                let mut connection = connection.clone();
-                match route.in_cluster() {
-                    Some(node) => connection.route_pipeline(pipeline, skipped, count, node).await,
-                    None => connection.req_packed_commands(&pipeline, skipped, count).await,
-                }
-            }
-        };
-        answers.map_err(|error| self.failed(&error))
-    }
-
     /// The flag goes down before the caller learns of the error, so that its next call finds a new session.
     fn failed(&self, error: &RedisError) -> DriverError {
         if errors::is_lost(error) {
@@ -191,11 +197,7 @@ impl Connection {
                 Link::Cluster { open, .. } => open.store(false, Ordering::Release),
             }
         }
-        // A transaction that the server would not begin names the command that it refused.
-        match error.clone().into_server_errors().as_deref().and_then(<[_]>::first) {
-            Some((_, refused)) => errors::from_server(refused),
-            None => errors::from_client(error),
-        }
+        errors::from_client(error)
     }
 }
 

@@ -385,6 +385,29 @@ async fn a_write_that_the_server_refuses_leaves_the_old_value() {
 }
 
 #[tokio::test]
+async fn users_without_transactions_write_what_they_may_and_are_told_the_rest() {
+    let server = Server::start(&[]);
+    let redis = server.session().await;
+    redis.run("SET k v").await;
+    redis.run("ACL SETUSER limited on nopass ~* +@all -multi -persist").await;
+    let mut settings = server.settings(json!({ "username": "limited" }));
+    settings["endpoint"]["parts"]["password"] = json!("any");
+    let limited = Session::open(settings).await.unwrap();
+    let (_, written) = limited.post("/keys/k", json!({ "value": "w" })).await.unwrap();
+    assert_eq!(written["created"], false);
+    assert_eq!(redis.run("GET k").await, "w");
+    assert_eq!(limited.post("/keys/k/expire", json!({ "ttl": 9 })).await.unwrap().1["ttl"], 9);
+    let error = limited.post("/keys/k/expire", json!({ "ttl": -1 })).await.unwrap_err();
+    assert_eq!((code(&error), &error.details["code"]), ("FORBIDDEN", &json!("NOPERM")));
+    assert!(error.message.contains("persist"), "{error}");
+    // With transactions, what is refused inside one is told as well.
+    redis.run("ACL SETUSER limited +multi +exec").await;
+    let error = limited.post("/keys/k/expire", json!({ "ttl": -1 })).await.unwrap_err();
+    assert!(error.message.contains("persist"), "{error}");
+    assert_eq!(limited.get("/keys/k").await.unwrap()["value"], "w");
+}
+
+#[tokio::test]
 async fn servers_without_memory_usage_still_list_and_read() {
     let server = Server::start(&["--rename-command", "MEMORY", "", "--rename-command", "OBJECT", ""]);
     let redis = server.session().await;
