@@ -9,6 +9,8 @@ use studio_plugin_api::{Outcome, Reply, prelude::*, reply::Payload};
 /// Sessions opened since the library was loaded, and those open now.
 static OPENED: AtomicUsize = AtomicUsize::new(0);
 static OPEN: AtomicUsize = AtomicUsize::new(0);
+/// Calls of `/wait` that are running.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// A session with nothing behind it.
 pub struct Probe {
@@ -124,7 +126,7 @@ impl Driver for Probe {
             .summary("Log a line at every level")
             .get("/sessions", sessions)
             .read()
-            .summary("Count the sessions of all connections")
+            .summary("Count the sessions of all connections, and the calls that wait")
             .post("/break", break_session)
             .write()
             .summary("Lose the database, as the driver sees it")
@@ -182,15 +184,21 @@ async fn block(_: Context<Probe>, query: Query<Wait>) -> Result<NoContent, Drive
 }
 
 async fn wait(_: Context<Probe>, query: Query<Wait>) -> Result<NoContent, DriverError> {
-    struct Cancelled;
-    impl Drop for Cancelled {
+    struct Waiting {
+        to_the_end: bool,
+    }
+    impl Drop for Waiting {
         fn drop(&mut self) {
-            tracing::info!("the wait was cancelled");
+            WAITING.fetch_sub(1, Ordering::Relaxed);
+            if !self.to_the_end {
+                tracing::info!("the wait was cancelled");
+            }
         }
     }
-    let cancelled = Cancelled;
+    WAITING.fetch_add(1, Ordering::Relaxed);
+    let mut waiting = Waiting { to_the_end: false };
     tokio::time::sleep(Duration::from_millis(query.milliseconds)).await;
-    std::mem::forget(cancelled);
+    waiting.to_the_end = true;
     Ok(NoContent)
 }
 
@@ -236,10 +244,15 @@ async fn log(_: Context<Probe>) -> Result<NoContent, DriverError> {
 struct Sessions {
     opened: usize,
     open: usize,
+    waiting: usize,
 }
 
 async fn sessions(_: Context<Probe>) -> Result<Json<Sessions>, DriverError> {
-    Ok(Json(Sessions { opened: OPENED.load(Ordering::Relaxed), open: OPEN.load(Ordering::Relaxed) }))
+    Ok(Json(Sessions {
+        opened: OPENED.load(Ordering::Relaxed),
+        open: OPEN.load(Ordering::Relaxed),
+        waiting: WAITING.load(Ordering::Relaxed),
+    }))
 }
 
 async fn break_session(probe: Context<Probe>) -> Result<NoContent, DriverError> {
