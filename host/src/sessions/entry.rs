@@ -132,6 +132,11 @@ impl Entry {
         inner.state = State::Paused { until: Instant::now() + length, error };
     }
 
+    /// After an attempt that never reached the database: the next caller tries again.
+    pub(super) fn abandon_opening(&self) {
+        lock(&self.inner).state = State::Closed;
+    }
+
     pub(super) fn end_pause(&self) {
         let mut inner = lock(&self.inner);
         if let State::Paused { .. } = inner.state {

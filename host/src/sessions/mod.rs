@@ -13,7 +13,7 @@ use crate::{
 };
 use entry::{Entry, Session, State};
 use futures_util::FutureExt;
-use permits::Permits;
+use permits::{Permits, TOO_MANY};
 use serde_json::{Map, Value};
 use std::{
     collections::HashMap,
@@ -219,7 +219,11 @@ impl Shared {
             }
             Err(error) => {
                 tracing::warn!(connection = %target.connection.id, %error, "no session");
-                entry.pause(PAUSE, error.clone());
+                if is_want_of_room(&error) {
+                    entry.abandon_opening();
+                } else {
+                    entry.pause(PAUSE, error.clone());
+                }
                 Err(error)
             }
         }
@@ -250,8 +254,7 @@ impl Shared {
     fn report<T>(&self, target: &Target, result: &Result<T, DriverError>) {
         let status = match result {
             Ok(_) => ConnectionStatus::Active,
-            // The caps are the gateway's limit, not the database's failure.
-            Err(error) if error.details.get("reason") == Some(&"too_many_sessions".into()) => return,
+            Err(error) if is_want_of_room(error) => return,
             Err(_) => ConnectionStatus::Error,
         };
         let (registry, connection) = (self.registry.clone(), target.connection.clone());
@@ -303,6 +306,11 @@ fn circuit_open(until: Instant, error: &DriverError) -> DriverError {
     }
     open.retry_after = Some(wait);
     open
+}
+
+/// The caps are the gateway's own limit and say nothing of the database.
+fn is_want_of_room(error: &DriverError) -> bool {
+    error.details.get("reason").is_some_and(|reason| reason == TOO_MANY)
 }
 
 fn unopened(error: SettingsError) -> DriverError {

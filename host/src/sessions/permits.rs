@@ -10,6 +10,9 @@ use std::{
 use studio_plugin_api::DriverError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// The reason given when the caps leave no room.
+pub(super) const TOO_MANY: &str = "too_many_sessions";
+
 /// A session's place under every cap.
 pub(super) struct Permit {
     _places: [Option<OwnedSemaphorePermit>; 3],
@@ -50,7 +53,7 @@ impl Permits {
         };
         tokio::time::timeout(self.wait, acquire).await.map_err(|_| {
             let message = "too many sessions are open; none became free in time";
-            let mut error = DriverError::connection("too_many_sessions", message);
+            let mut error = DriverError::connection(TOO_MANY, message);
             error.retry_after = Some(Duration::from_secs(1));
             error
         })
