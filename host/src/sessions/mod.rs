@@ -13,7 +13,7 @@ use crate::{
 };
 use entry::{Entry, Session, State};
 use futures_util::FutureExt;
-use permits::{Permits, TOO_MANY};
+use permits::{Cap, Permits, TOO_MANY};
 use serde_json::{Map, Value};
 use std::{
     collections::HashMap,
@@ -230,7 +230,7 @@ impl Shared {
     }
 
     async fn connect(&self, target: &Target) -> Result<Session, DriverError> {
-        let permit = self.permits.acquire(target, || self.evict_idle(target)).await?;
+        let permit = self.permits.acquire(target, |cap| self.evict_idle(target, cap)).await?;
         let settings = open_settings(&self.keyring, target).map_err(unopened)?;
         let instance = target.driver.instance().clone();
         let connecting = async move { instance.connect(settings).await };
@@ -266,20 +266,20 @@ impl Shared {
         });
     }
 
-    /// Closes the session that has been idle longest, among those that stand in the target's way.
-    fn evict_idle(&self, target: &Target) {
+    /// Closes the session that has been idle longest, among those that count against the cap that is full.
+    fn evict_idle(&self, target: &Target, cap: Cap) {
         let candidates: Vec<_> = lock(&self.entries).values().cloned().collect();
-        let longest_idle = |same_project: bool| {
-            candidates
-                .iter()
-                .filter(|entry| {
-                    !same_project || entry.target.connection.project_id == target.connection.project_id
-                })
-                .filter_map(|entry| Some((entry.idle_since()?, entry)))
-                .min_by_key(|(since, _)| *since)
-                .map(|(_, entry)| entry)
+        let counts = |other: &Target| match cap {
+            Cap::Driver => Arc::ptr_eq(&other.driver, &target.driver),
+            Cap::Project => other.connection.project_id == target.connection.project_id,
+            Cap::All => true,
         };
-        if let Some(entry) = longest_idle(self.permits.project_is_full(target)) {
+        let longest_idle = candidates
+            .iter()
+            .filter(|entry| counts(&entry.target))
+            .filter_map(|entry| Some((entry.idle_since()?, entry)))
+            .min_by_key(|(since, _)| *since);
+        if let Some((_, entry)) = longest_idle {
             entry.close_if_idle_since(Instant::now());
         }
     }

@@ -4,6 +4,7 @@ use super::{Target, lock};
 use crate::config::SessionSettings;
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,6 +13,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The reason given when the caps leave no room.
 pub(super) const TOO_MANY: &str = "too_many_sessions";
+/// How often a caller that waits looks for a session that has fallen idle meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A cap that can be full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cap {
+    /// The driver's own.
+    Driver,
+    /// The project's.
+    Project,
+    /// The gateway's.
+    All,
+}
 
 /// A session's place under every cap.
 pub(super) struct Permit {
@@ -35,19 +49,23 @@ impl Permits {
         }
     }
 
-    /// A place under every cap. When one is full, `make_room` may close an idle session; then callers wait in the
-    /// order they came.
-    pub(super) async fn acquire(&self, target: &Target, make_room: impl Fn()) -> Result<Permit, DriverError> {
-        let semaphores =
-            [target.driver.session_cap().cloned(), Some(self.project(target)), Some(self.global.clone())];
+    /// A place under every cap. While one is full, `make_room` may close an idle session that counts against it; callers
+    /// wait in the order they came.
+    pub(super) async fn acquire(
+        &self,
+        target: &Target,
+        make_room: impl Fn(Cap),
+    ) -> Result<Permit, DriverError> {
+        let caps = [
+            (Cap::Driver, target.driver.session_cap().cloned()),
+            (Cap::Project, Some(self.project(target))),
+            (Cap::All, Some(self.global.clone())),
+        ];
         let acquire = async {
             let mut places = [None, None, None];
-            for (place, semaphore) in places.iter_mut().zip(semaphores) {
+            for (place, (cap, semaphore)) in places.iter_mut().zip(caps) {
                 let Some(semaphore) = semaphore else { continue };
-                if semaphore.available_permits() == 0 {
-                    make_room();
-                }
-                *place = semaphore.acquire_owned().await.ok();
+                *place = acquire_one(semaphore, || make_room(cap)).await;
             }
             Permit { _places: places }
         };
@@ -57,10 +75,6 @@ impl Permits {
             error.retry_after = Some(Duration::from_secs(1));
             error
         })
-    }
-
-    pub(super) fn project_is_full(&self, target: &Target) -> bool {
-        self.project(target).available_permits() == 0
     }
 
     pub(super) fn forget_unused(&self) {
@@ -74,5 +88,19 @@ impl Permits {
             .entry(target.connection.project_id.clone())
             .or_insert_with(|| Arc::new(Semaphore::new(self.per_project)))
             .clone()
+    }
+}
+
+/// A session keeps its place while it is idle, so nothing wakes a waiting caller when one falls idle: it looks.
+async fn acquire_one(semaphore: Arc<Semaphore>, make_room: impl Fn()) -> Option<OwnedSemaphorePermit> {
+    if semaphore.available_permits() == 0 {
+        make_room();
+    }
+    let mut acquiring = pin!(semaphore.acquire_owned());
+    loop {
+        match tokio::time::timeout(LOOK_AGAIN, acquiring.as_mut()).await {
+            Ok(place) => return place.ok(),
+            Err(_) => make_room(),
+        }
     }
 }
