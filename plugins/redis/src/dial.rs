@@ -31,7 +31,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 /// For one address of a host that has several; the whole is bounded by the host's deadline.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// For TLS and for logging in. A server that does not speak TLS waits for the end of what it takes for a command, and
 /// one that does waits for the start of TLS: neither would ever answer. Shorter than the host's own bound on opening a
 /// session (5 s unless configured), which would only say that time ran out.
