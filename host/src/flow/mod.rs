@@ -27,6 +27,7 @@ use studio_plugin_api::{DriverError, ErrorCode};
 
 pub(crate) use call::read_query;
 pub use call::{OperationLabel, RequestFacts};
+pub(crate) use ready::read_body;
 use trail::Trail;
 
 /// What the steps work with.

@@ -62,7 +62,8 @@ impl Ready {
     }
 }
 
-async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, FlowError> {
+/// Reads a request's body whole, if it is within the limit in bytes.
+pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, FlowError> {
     // What is announced too large is not waited for.
     if body.size_hint().lower() > limit as u64 {
         return Err(FlowError::BodyTooLarge { limit });

@@ -1,13 +1,13 @@
 //! The host's own request bodies, lists and answers.
 
 use super::error::ApiError;
+use crate::flow::{read_body, read_query};
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::{FromRequest, FromRequestParts, Request},
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, StatusCode, request::Parts};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use studio_plugin_api::{ErrorCode, parameters};
 
@@ -27,19 +27,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, ApiError> {
-        let bytes: Bytes = match Limited::new(request.into_body(), LARGEST_BODY).collect().await {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let message = format!("the request body is larger than the limit of {LARGEST_BODY} bytes");
-                return Err(
-                    ApiError::new(ErrorCode::PayloadTooLarge, message).with("limit_bytes", LARGEST_BODY)
-                );
-            }
-            Err(_) => {
-                let message = "the request body did not arrive whole";
-                return Err(ApiError::new(ErrorCode::ValidationError, message).with("field", "body"));
-            }
-        };
+        let bytes = read_body(request.into_body(), LARGEST_BODY).await?;
         Ok(Self(parameters::from_body(&bytes)?))
     }
 }
@@ -62,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let query = crate::flow::read_query(parts.uri.query().unwrap_or_default())?;
+        let query = read_query(parts.uri.query().unwrap_or_default())?;
         let page: Self = parameters::from_query(&query)?;
         if page.limit == 0 || page.limit > LARGEST_PAGE {
             let message = format!("`limit` must be from 1 to {LARGEST_PAGE}");

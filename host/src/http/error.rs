@@ -137,7 +137,7 @@ fn status(code: ErrorCode) -> StatusCode {
 }
 
 /// Our fault: the cause goes to the log and never to the client. The log line has the request's id, from its span.
-fn internal(error: &dyn std::fmt::Display) -> ApiError {
+pub(super) fn internal(error: &dyn std::fmt::Display) -> ApiError {
     tracing::error!(%error, "internal error");
     ApiError::new(
         ErrorCode::InternalError,

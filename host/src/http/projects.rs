@@ -18,7 +18,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::sync::Arc;
 use studio_plugin_api::{ErrorCode, Secret};
@@ -98,10 +97,8 @@ pub(super) async fn create(
         }
         None => (None, None),
     };
-    let sealed = |password: Secret| {
-        let password = SecretString::from(password.expose());
-        gateway.keyring.seal(&database_password_place(&reference), password.expose_secret())
-    };
+    let sealed =
+        |password: Secret| gateway.keyring.seal(&database_password_place(&reference), password.expose());
     let new = NewProject {
         organization_id: organization.id,
         name: body.name,

@@ -1,7 +1,11 @@
 //! Which path is whose.
 
 use super::{
-    connections, error::ApiError, health, members, observe::observe, organizations, plugins, projects,
+    connections,
+    error::{ApiError, internal},
+    health, members,
+    observe::observe,
+    organizations, plugins, projects,
 };
 use crate::{app::Gateway, config::HttpSettings, flow::RequestFacts};
 use axum::{
@@ -74,12 +78,7 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
 
 /// The answer when the gateway's own code panicked; the panic's text is on standard error.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a request handler panicked");
-    ApiError::new(
-        ErrorCode::InternalError,
-        "the gateway could not do this; its log says why, under the request id",
-    )
-    .into_response()
+    internal(&"a request handler panicked").into_response()
 }
 
 /// `/metrics` alone, for a listener of its own.

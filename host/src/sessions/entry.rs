@@ -5,7 +5,7 @@ use crate::plugins::DriverSession;
 use futures_util::future::{BoxFuture, Shared};
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -92,13 +92,14 @@ impl Entry {
 
     /// The state now; a session that its driver no longer believes in counts as closed.
     pub(super) fn look(&self) -> State {
-        let mut inner = lock(&self.inner);
-        if let State::Open(session) = &inner.state
-            && !session.driver_session.is_open()
-        {
-            inner.state = State::Closed;
+        let inner = lock(&self.inner);
+        match &inner.state {
+            State::Open(session) if !session.driver_session.is_open() => {
+                close(inner);
+                State::Closed
+            }
+            state => state.clone(),
         }
-        inner.state.clone()
     }
 
     /// Starts opening, unless someone else did in the meantime.
@@ -146,9 +147,9 @@ impl Entry {
 
     /// Stops using this session; calls on it finish as they can.
     pub(super) fn give_up(&self, session: &Arc<Session>) {
-        let mut inner = lock(&self.inner);
+        let inner = lock(&self.inner);
         if matches!(&inner.state, State::Open(current) if Arc::ptr_eq(current, session)) {
-            inner.state = State::Closed;
+            close(inner);
         }
     }
 
@@ -161,16 +162,13 @@ impl Entry {
     }
 
     pub(super) fn close_if_idle_since(&self, limit: Instant) {
-        let mut inner = lock(&self.inner);
+        let inner = lock(&self.inner);
         let idle = match &inner.state {
             State::Open(session) => Arc::strong_count(session) == 1 && session.last_used() <= limit,
             _ => false,
         };
         if idle {
-            // Dropped after the lock is released: closing a driver's session is the driver's code.
-            let session = std::mem::replace(&mut inner.state, State::Closed);
-            drop(inner);
-            drop(session);
+            close(inner);
         }
     }
 
@@ -183,4 +181,11 @@ impl Entry {
             State::Opening(_) | State::Open(_) => false,
         }
     }
+}
+
+/// Closes the session, once the lock is released: closing it is the driver's code, and may take its time.
+fn close(mut inner: MutexGuard<'_, Inner>) {
+    let session = std::mem::replace(&mut inner.state, State::Closed);
+    drop(inner);
+    drop(session);
 }

@@ -87,7 +87,7 @@ impl Sessions {
     pub async fn lease(&self, target: &Target, deadline: Instant) -> Result<Lease, DriverError> {
         let entry = self.shared.entry(target);
         let opening = match entry.look() {
-            State::Open(session) => return Ok(Lease { shared: self.shared.clone(), entry, session }),
+            State::Open(session) => return Ok(Lease { entry, session }),
             State::Opening(opening) => opening,
             State::Paused { until, ref error } if until > Instant::now() => {
                 return Err(circuit_open(until, error));
@@ -109,7 +109,7 @@ impl Sessions {
             }),
         };
         match tokio::time::timeout_at(deadline.into(), opening).await {
-            Ok(Ok(session)) => Ok(Lease { shared: self.shared.clone(), entry, session }),
+            Ok(Ok(session)) => Ok(Lease { entry, session }),
             Ok(Err(error)) => Err(error),
             Err(_) => {
                 Err(DriverError::new(ErrorCode::Timeout, "the database did not accept a session in time"))
@@ -152,7 +152,6 @@ impl Sessions {
 
 /// A session in use.
 pub struct Lease {
-    shared: Arc<Shared>,
     entry: Arc<Entry>,
     session: Arc<Session>,
 }
@@ -177,14 +176,13 @@ impl Lease {
     /// them apart; a session that does not answer is given up, so that the next caller gets a new one.
     fn doubt(&self) {
         let Some(doubt) = self.session.begin_doubt() else { return };
-        let (shared, entry, session) = (self.shared.clone(), self.entry.clone(), self.session.clone());
+        let (entry, session) = (self.entry.clone(), self.session.clone());
         tokio::spawn(async move {
             let ping = session.driver_session.ping();
             let answer = entry.target.driver.containment().run(Instant::now() + DOUBT_TIME, ping).await;
             if let Err(error) = answer {
                 tracing::warn!(connection = %entry.target.connection.id, %error, "session given up: it does not answer");
                 entry.give_up(&session);
-                drop(shared);
             }
             drop(doubt);
         });
