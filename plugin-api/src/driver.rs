@@ -1,6 +1,6 @@
 //! The trait that a driver implements.
 
-use crate::{ConnectionSettings, DriverError, Network, Operations};
+use crate::{ConnectionSettings, DriverError, Network, Operations, manifest::Concurrency};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -30,7 +30,9 @@ impl<T> MaybeSync for T {}
 
 /// One open session with one database. Dropping it closes the session.
 ///
-/// A session serves many calls at once; a driver multiplexes or pools inside, with at most ten database connections.
+/// A session serves many calls at once, and multiplexes or pools inside, with at most ten database connections; or one
+/// at a time, when the description says so ([`Description::exclusive`]) or the driver is a component: then the host keeps
+/// several sessions for a connection.
 pub trait Driver: MaybeSend + MaybeSync + Sized + 'static {
     /// What a connection's `options` object may hold. Derive its schema; give it `#[serde(deny_unknown_fields)]`
     /// so that a misspelt option is refused; make every field optional or defaulted. Secret ones are of type
@@ -85,13 +87,21 @@ pub struct Description {
     pub(crate) version: &'static str,
     pub(crate) default_port: Option<u16>,
     pub(crate) connection_string_schemes: Vec<&'static str>,
+    pub(crate) concurrency: Concurrency,
 }
 
 impl Description {
     /// `database_type` is the path segment in `/api/platform/<type>/`, matching `^[a-z][a-z0-9-]{0,31}$`; `name` is
     /// for people; `version` is the driver's own.
     pub fn new(database_type: &'static str, name: &'static str, version: &'static str) -> Self {
-        Self { database_type, name, version, default_port: None, connection_string_schemes: Vec::new() }
+        Self {
+            database_type,
+            name,
+            version,
+            default_port: None,
+            connection_string_schemes: Vec::new(),
+            concurrency: Concurrency::Shared,
+        }
     }
 
     /// The TCP port used when a connection names none.
@@ -103,6 +113,12 @@ impl Description {
     /// The URL schemes of the connection strings the driver understands, without `://`. None: it takes only parts.
     pub fn connection_string_schemes(mut self, schemes: &[&'static str]) -> Self {
         self.connection_string_schemes = schemes.to_vec();
+        self
+    }
+
+    /// A session takes one call at a time; the host opens several for a connection, and callers wait for a free one.
+    pub fn exclusive(mut self) -> Self {
+        self.concurrency = Concurrency::Exclusive;
         self
     }
 }

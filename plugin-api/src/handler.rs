@@ -3,19 +3,15 @@
 //! A handler takes a [`Context`] first, then up to three of [`Path`], [`Query`] and [`Body`], and returns
 //! `Result<impl Reply, DriverError>`.
 
-use crate::{Access, Call, DriverError, MaybeSend, MaybeSync, Reply, parameters, settings::BoxFuture};
+use crate::{
+    Access, Call, DriverError, MaybeSend, MaybeSync, Reply, parameters, settings::BoxFuture, time::Instant,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde::{
     Deserialize,
     de::{DeserializeOwned, Deserializer, Visitor},
 };
-use std::{
-    borrow::Cow,
-    future::Future,
-    ops::Deref,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, future::Future, ops::Deref, sync::Arc, time::Duration};
 
 use crate::reply::Payload;
 

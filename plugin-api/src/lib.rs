@@ -52,22 +52,29 @@ pub mod driver;
 pub mod error;
 pub mod handler;
 pub mod manifest;
+pub mod network;
 pub mod operations;
 pub mod parameters;
 pub mod reply;
 pub mod settings;
 pub mod testing;
+pub mod time;
+
+mod log_text;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod abi;
+#[cfg(target_family = "wasm")]
+pub mod component;
 
 pub use call::{Access, Call};
 pub use driver::{Description, Driver, MaybeSend, MaybeSync, ServerFacts};
 pub use error::{DriverError, ErrorCode};
 pub use handler::{Body, Context, Path, PathBytes, Query};
+pub use network::{Network, Stream};
 pub use operations::Operations;
 pub use reply::{Created, Either, Json, NoContent, OnlyRead, Outcome, RawJson, Reply};
-pub use settings::{ConnectionSettings, Endpoint, Network, Secret};
+pub use settings::{ConnectionSettings, Endpoint, Secret};
 
 #[doc(hidden)]
 pub use schemars;
@@ -81,7 +88,7 @@ pub mod prelude {
     pub use crate::{
         Access, Body, ConnectionSettings, Context, Created, Description, Driver, DriverError, Either,
         Endpoint, ErrorCode, Json, Network, NoContent, OnlyRead, Operations, Path, PathBytes, Query, RawJson,
-        Secret, ServerFacts,
+        Secret, ServerFacts, Stream,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
@@ -89,3 +96,34 @@ pub mod prelude {
 
 /// The version of this contract, `MAJOR.MINOR.PATCH`. A host loads drivers built against the same `MAJOR.MINOR`.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Exports a type that implements [`Driver`] from a `cdylib`: as a native library, or as a component on a WebAssembly
+/// target.
+#[macro_export]
+macro_rules! export_driver {
+    ($driver:ty) => {
+        #[cfg(not(target_family = "wasm"))]
+        const _: () = {
+            extern "C" fn load() -> $crate::abi::RootModuleResult {
+                $crate::abi::load_root_module::<$driver>()
+            }
+
+            // SAFETY: no other item has this name, which is the one that abi_stable looks for, and the constructor
+            // makes the very module type that the header is checked against.
+            #[allow(unsafe_code)]
+            #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+            pub static HEADER: $crate::abi::LibHeader = unsafe {
+                $crate::abi::LibHeader::from_constructor::<$crate::abi::DriverModuleRef>(
+                    load,
+                    $crate::abi::CheckTypeLayout::Yes,
+                )
+            };
+        };
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type Exported = $crate::component::Component<$driver>;
+    $crate::component::bindings::export!(Exported with_types_in $crate::component::bindings);
+        };
+    };
+}

@@ -26,10 +26,24 @@ pub struct Manifest {
     /// URL schemes of the connection strings it understands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connection_string_schemes: Vec<String>,
+    /// How many calls a session takes at once. A component's is always [`Concurrency::Exclusive`], whatever it says.
+    #[serde(default)]
+    pub concurrency: Concurrency,
     /// JSON Schema (2020-12) of a connection's `options`. Secret ones are marked `writeOnly`.
     pub options: Value,
     /// The route table; an operation's index is its number in a call.
     pub operations: Vec<OperationManifest>,
+}
+
+/// How many calls one session takes at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concurrency {
+    /// Any number: a connection has one session.
+    #[default]
+    Shared,
+    /// One: a connection has several sessions, and callers wait for a free one.
+    Exclusive,
 }
 
 /// One row of the route table.
@@ -103,6 +117,7 @@ pub fn derive<D: Driver>() -> Manifest {
             .iter()
             .map(ToString::to_string)
             .collect(),
+        concurrency: description.concurrency,
         options: schema_generator().into_root_schema_for::<D::Options>().into(),
         operations: D::operations().into_rows().iter().map(describe_operation).collect(),
     }

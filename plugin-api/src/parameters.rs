@@ -68,6 +68,18 @@ pub(crate) fn from_json<T: DeserializeOwned>(json: serde_json::Value, whole: &st
     })
 }
 
+/// Reads a connection's options; errors name the field as the connection's body has it, `options.…`.
+pub(crate) fn options_from_json<T: DeserializeOwned>(json: serde_json::Value) -> Result<T, DriverError> {
+    from_json(json, "options").map_err(|mut error| {
+        if let Some(serde_json::Value::String(field)) = error.details.get_mut("field")
+            && field != "options"
+        {
+            *field = format!("options.{field}");
+        }
+        error
+    })
+}
+
 fn read_fields<'de, T: Deserialize<'de>>(
     fields: impl Deserializer<'de, Error = value::Error>,
     whole: &str,

@@ -1,10 +1,9 @@
 //! What a driver is given to open a session with.
 
-use crate::DriverError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
-use std::{borrow::Cow, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{borrow::Cow, future::Future, pin::Pin};
 
 /// A secret text: wiped when dropped, never shown by `Debug`. An option of this type is sealed in the registry and
 /// never shown to anyone.
@@ -79,41 +78,3 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A boxed future, `Send` where there are threads.
 #[cfg(target_family = "wasm")]
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
-
-#[cfg(not(target_family = "wasm"))]
-type Resolver = dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
-#[cfg(target_family = "wasm")]
-type Resolver = dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>>;
-
-/// The way to the network that the host grants.
-#[derive(Clone)]
-pub struct Network {
-    resolver: Arc<Resolver>,
-}
-
-impl std::fmt::Debug for Network {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Network")
-    }
-}
-
-impl Network {
-    /// A network whose names are resolved, and whose addresses are allowed, by `resolver`.
-    #[cfg(not(target_family = "wasm"))]
-    pub fn new<F, R>(resolver: R) -> Self
-    where
-        F: Future<Output = Result<Vec<SocketAddr>, DriverError>> + Send + 'static,
-        R: Fn(String, u16) -> F + Send + Sync + 'static,
-    {
-        Self { resolver: Arc::new(move |host, port| Box::pin(resolver(host, port))) }
-    }
-
-    /// The addresses of a host that the gateway's rules allow; never an empty list. Ask at every connect, connect
-    /// only to what it answered, and do not keep the answer.
-    ///
-    /// # Errors
-    /// `FORBIDDEN` for an address that the rules exclude, `CONNECTION_ERROR` (`not_resolved`) for an unknown name.
-    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DriverError> {
-        (self.resolver)(host.to_owned(), port).await
-    }
-}

@@ -6,12 +6,18 @@ use crate::{
     operations::{Method, Operation},
     parameters,
     reply::Payload,
+    time::Instant,
 };
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{sync::Arc, time::Duration};
+#[cfg(not(target_family = "wasm"))]
+use {
+    crate::network::{Network, Stream, Transport},
+    std::{
+        io,
+        net::{Shutdown, TcpStream},
+    },
 };
 
 /// One request to a driver.
@@ -146,6 +152,49 @@ pub fn settings<D: Driver>(json: Value) -> Result<ConnectionSettings<D::Options>
         endpoint: parameters::from_json(part("endpoint"), "endpoint")?,
         options: parameters::from_json(part("options"), "options")?,
     })
+}
+
+/// A component's way to the network, for its tests on this machine: plain TCP to the server at `port` of this host,
+/// whatever the settings say. Reading and writing block the thread.
+#[cfg(not(target_family = "wasm"))]
+pub fn network(port: u16) -> Network {
+    let open = move |tls: bool| {
+        let closed = |error: std::io::Error| DriverError::connection("closed", error.to_string());
+        if tls {
+            return Err(DriverError::connection("tls", "the tests' network does not speak TLS"));
+        }
+        let stream = TcpStream::connect(("127.0.0.1", port))
+            .map_err(|error| DriverError::connection("refused", error.to_string()))?;
+        stream.set_nodelay(true).map_err(closed)?;
+        Ok(Stream::new(stream))
+    };
+    Network::of_streams(open)
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Transport for TcpStream {
+    fn read(&mut self, most: u32, timeout: Option<Duration>) -> Result<Vec<u8>, DriverError> {
+        let mut bytes = vec![0; most as usize];
+        let read = self.set_read_timeout(timeout).and_then(|()| io::Read::read(self, &mut bytes));
+        let length = read.map_err(|error| broken(&error))?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DriverError> {
+        io::Write::write_all(self, bytes).map_err(|error| broken(&error))
+    }
+    fn shutdown(&mut self) -> Result<(), DriverError> {
+        TcpStream::shutdown(self, Shutdown::Write).map_err(|error| broken(&error))
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn broken(error: &io::Error) -> DriverError {
+    let reason = match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "timeout",
+        _ => "closed",
+    };
+    DriverError::connection(reason, format!("the stream failed: {error}"))
 }
 
 /// The parameters' values where the path fits the template.

@@ -102,14 +102,7 @@ fn read_settings<D: Driver>(text: RString) -> Result<ConnectionSettings<D::Optio
     let raw = serde_json::from_str::<RawSettings>(&text);
     text.zeroize();
     let raw = raw.map_err(|_| broken("the host sent settings that do not read"))?;
-    let options = parameters::from_json(raw.options, "options").map_err(|mut error| {
-        if let Some(serde_json::Value::String(field)) = error.details.get_mut("field")
-            && field != "options"
-        {
-            *field = format!("options.{field}");
-        }
-        error
-    })?;
+    let options = parameters::options_from_json(raw.options)?;
     Ok(ConnectionSettings { endpoint: raw.endpoint, options })
 }
 

@@ -1,17 +1,9 @@
 //! The driver's `tracing` events, carried to the host's log.
 
 use super::{AbiLogRecord, HostObject};
-use std::{
-    cell::RefCell,
-    fmt::{Debug, Write},
-    sync::Arc,
-};
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    level_filters::LevelFilter,
-    span,
-};
+use crate::log_text::LogText;
+use std::{cell::RefCell, sync::Arc};
+use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, span};
 
 thread_local! {
     /// The request id of the call being polled on this thread.
@@ -72,8 +64,7 @@ impl Subscriber for Bridge {
     fn exit(&self, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut text = Text::default();
-        event.record(&mut text);
+        let text = LogText::of(event);
         let level = match *event.metadata().level() {
             Level::ERROR => 1,
             Level::WARN => 2,
@@ -88,23 +79,5 @@ impl Subscriber for Bridge {
             fields: text.fields.into(),
             request_id: CURRENT_REQUEST.with(|current| current.borrow().as_str().into()),
         });
-    }
-}
-
-#[derive(Default)]
-struct Text {
-    message: String,
-    fields: String,
-}
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Writing into a String cannot fail.
-        let _ = if field.name() == "message" {
-            write!(self.message, "{value:?}")
-        } else {
-            let space = if self.fields.is_empty() { "" } else { " " };
-            write!(self.fields, "{space}{}={value:?}", field.name())
-        };
     }
 }

@@ -219,30 +219,6 @@ impl From<AbiError> for DriverError {
 #[cfg(test)]
 const HEADER_NAME: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 
-/// Exports a type that implements [`Driver`](crate::Driver) from a `cdylib`.
-#[macro_export]
-macro_rules! export_driver {
-    ($driver:ty) => {
-        #[cfg(not(target_family = "wasm"))]
-        const _: () = {
-            extern "C" fn load() -> $crate::abi::RootModuleResult {
-                $crate::abi::load_root_module::<$driver>()
-            }
-
-            // SAFETY: no other item has this name, which is the one that abi_stable looks for, and the constructor
-            // makes the very module type that the header is checked against.
-            #[allow(unsafe_code)]
-            #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
-            pub static HEADER: $crate::abi::LibHeader = unsafe {
-                $crate::abi::LibHeader::from_constructor::<$crate::abi::DriverModuleRef>(
-                    load,
-                    $crate::abi::CheckTypeLayout::Yes,
-                )
-            };
-        };
-    };
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
