@@ -10,7 +10,7 @@ use crate::{
     http::{metrics_router, router, server::serve},
     identity::{Gate, JwksError, TokenVerifier},
     plugins::{
-        Loader,
+        CompiledCache, Loader, SandboxSettings,
         catalog::{Catalog, CatalogError},
     },
     registry::{self, Registry, RegistryError},
@@ -128,12 +128,16 @@ pub async fn check_keys(registry: &dyn Registry, keyring: &Keyring) -> Result<()
     unknown.map_or(Ok(()), |id| Err(StartError::UnknownKey(id)))
 }
 
-/// A loader of drivers whose name look-ups follow the address rules. `program` tries a driver before it is loaded.
-pub fn driver_loader(addresses: AddressPolicy, program: Option<PathBuf>) -> Loader {
+/// A loader of drivers whose name look-ups follow the address rules. `program` tries a driver before it is loaded; with
+/// a keyring, compiled components are kept for the next start.
+pub fn driver_loader(settings: &Settings, program: Option<PathBuf>, keyring: Option<Arc<Keyring>>) -> Loader {
+    let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
     let resolve = move |host: String, port: u16| {
         async move { addresses.resolve(&host, port).await.map_err(DriverError::from) }.boxed()
     };
-    Loader::new(program, Arc::new(resolve))
+    let cache = keyring.map(|keyring| CompiledCache::new(settings.plugins.compiled_folder.clone(), keyring));
+    let sandbox = SandboxSettings { sessions: settings.sessions.max.get(), cache };
+    Loader::new(program, Arc::new(resolve), sandbox)
 }
 
 impl Gateway {
@@ -148,7 +152,7 @@ impl Gateway {
         settings.check()?;
         let keyring = Arc::new(open_keyring(settings)?);
         let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
-        let loader = driver_loader(addresses, program);
+        let loader = driver_loader(settings, program, Some(keyring.clone()));
         let (registry, catalog) = tokio::join!(
             open_registry(settings, &keyring),
             Catalog::load(&settings.plugins.file, settings.plugins.on_plugin_error, loader)

@@ -161,8 +161,14 @@ pub enum ConnectionCommand {
 pub enum PluginCommand {
     /// Load what plugins.toml lists, and say what came of each.
     List,
-    /// Print a driver's manifest, size and SHA-256 (for `sha256` in plugins.toml) as JSON.
+    /// Print a driver's manifest, API version, size and SHA-256 (for `sha256` in plugins.toml) as JSON; of a component
+    /// also what it imports and how long it takes to compile.
     Inspect {
+        /// The driver's file.
+        file: PathBuf,
+    },
+    /// Load a file as the gateway would, by its line in plugins.toml if it has one, and say in one line whether it could.
+    Verify {
         /// The driver's file.
         file: PathBuf,
     },

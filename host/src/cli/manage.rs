@@ -99,7 +99,7 @@ pub(super) async fn project(settings: &Settings, command: ProjectCommand) -> Res
 pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) -> Result<(), CommandError> {
     let (registry, keyring) = open(settings).await?;
     let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
-    let loader = driver_loader(addresses, std::env::current_exe().ok());
+    let loader = driver_loader(settings, std::env::current_exe().ok(), Some(keyring.clone()));
     let catalog = Catalog::load(&settings.plugins.file, OnPluginError::Skip, loader).await?;
     let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));
     let sessions = Sessions::new(settings.sessions.clone(), registry.clone(), keyring.clone());

@@ -2,16 +2,20 @@
 
 use super::{CommandError, arguments::PluginCommand};
 use crate::{
-    addresses::AddressPolicy,
     app::driver_loader,
     config::{OnPluginError, Settings},
-    plugins::{TRIAL_REFUSED, catalog::Catalog, inspect_in_this_process},
+    plugins::{
+        Inspection, PluginError, TRIAL_REFUSED,
+        catalog::Catalog,
+        file::{self, PluginEntry},
+        inspect_in_this_process,
+    },
 };
 use std::{path::Path, process::ExitCode};
 
 pub(super) async fn run(settings: &Settings, command: PluginCommand) -> Result<(), CommandError> {
-    let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
-    let loader = driver_loader(addresses, std::env::current_exe().ok());
+    // Without a cache: whoever looks into a file wants to know how long it takes to compile.
+    let loader = driver_loader(settings, std::env::current_exe().ok(), None);
     match command {
         PluginCommand::List => {
             let catalog = Catalog::load(&settings.plugins.file, OnPluginError::Skip, loader).await?;
@@ -22,9 +26,39 @@ pub(super) async fn run(settings: &Settings, command: PluginCommand) -> Result<(
                 loader.inspect(&file).await.map_err(|error| format!("{}: {error}", file.display()))?;
             println!("{}", serde_json::to_string_pretty(&inspection)?);
         }
+        PluginCommand::Verify { file } => {
+            let refused = |error: PluginError| format!("{}: {error}", file.display());
+            let found = loader.inspect(&file).await.map_err(refused)?;
+            let listed = find_entry(&settings.plugins.file, &file)?;
+            let line = match &listed {
+                None => "not in plugins.toml",
+                Some(entry) if entry.sha256.is_some() => "as pinned in plugins.toml",
+                Some(_) => "in plugins.toml without a sha256",
+            };
+            if let Some(entry) = &listed {
+                loader.verify(entry).await.map_err(refused)?;
+            }
+            let Inspection { kind, sha256, api_version, manifest, .. } = found;
+            println!(
+                "{}: {} {}, kind {kind}, API {api_version}, sha256 {sha256}: loads, {line}",
+                file.display(),
+                manifest.database_type,
+                manifest.version
+            );
+        }
         PluginCommand::Trial { .. } => {}
     }
     Ok(())
+}
+
+/// The line of `plugins.toml` that names this file. No such list is no line.
+fn find_entry(list: &Path, driver: &Path) -> Result<Option<PluginEntry>, CommandError> {
+    if !list.exists() {
+        return Ok(None);
+    }
+    let wanted = driver.canonicalize()?;
+    let entries = file::read(list)?;
+    Ok(entries.into_iter().find(|entry| entry.path.canonicalize().is_ok_and(|path| path == wanted)))
 }
 
 /// Loads the file here and prints what it is, for the gateway that started this process.

@@ -2,12 +2,12 @@
 
 use super::CommandError;
 use crate::{
-    addresses::AddressPolicy,
     app::{StartError, check_keys, driver_loader, open_keyring, run},
     config::{OnPluginError, Settings},
     plugins::catalog::Catalog,
     registry,
 };
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Rows that `rekey` reads at a time.
@@ -31,12 +31,11 @@ pub(super) async fn check(settings: &Settings) -> Result<(), CommandError> {
     if let Err(error) = settings.check() {
         problems.push(error.to_string());
     }
-    let keyring = open_keyring(settings).map_err(|error| problems.push(error.to_string())).ok();
-    if let Err(error) = check_registry(settings, keyring.as_ref()).await {
+    let keyring = open_keyring(settings).map_err(|error| problems.push(error.to_string())).ok().map(Arc::new);
+    if let Err(error) = check_registry(settings, keyring.as_deref()).await {
         problems.push(error.to_string());
     }
-    let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
-    let loader = driver_loader(addresses, std::env::current_exe().ok());
+    let loader = driver_loader(settings, std::env::current_exe().ok(), keyring);
     match Catalog::load(&settings.plugins.file, OnPluginError::Skip, loader).await {
         Ok(catalog) => {
             for plugin in catalog.status() {

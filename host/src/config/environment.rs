@@ -73,6 +73,7 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_ALLOW_PRIVATE_ADDRESSES", boolean, addresses.allow_private),
     variable!("GATEWAY_PLUGINS", word, plugins.file),
     variable!("GATEWAY_ON_PLUGIN_ERROR", word, plugins.on_plugin_error),
+    variable!("GATEWAY_COMPILED_FOLDER", word, plugins.compiled_folder),
     variable!("GATEWAY_LOG", word, log.filter),
     variable!("GATEWAY_LOG_FORMAT", word, log.format),
 ];

@@ -139,6 +139,8 @@ pub struct PluginSettings {
     pub file: PathBuf,
     /// What a driver that does not load means. Default `fail`.
     pub on_plugin_error: OnPluginError,
+    /// The folder that keeps the compiled code of WebAssembly components. Default `data/compiled`.
+    pub compiled_folder: PathBuf,
 }
 
 /// `[log]`: what is logged, and how.
@@ -223,7 +225,11 @@ impl Default for LimitSettings {
 
 impl Default for PluginSettings {
     fn default() -> Self {
-        Self { file: "plugins.toml".into(), on_plugin_error: OnPluginError::Fail }
+        Self {
+            file: "plugins.toml".into(),
+            on_plugin_error: OnPluginError::Fail,
+            compiled_folder: "data/compiled".into(),
+        }
     }
 }
 

@@ -317,11 +317,9 @@ impl ConnectionService {
         let target = Target { connection: Arc::new(connection.clone()), driver: driver.clone() };
         let settings = open_settings(&self.keyring, &target)?;
         let instance = driver.instance().clone();
-        // On a thread of its own: a driver that blocks here blocks nobody else.
-        let checking = tokio::task::spawn_blocking(move || instance.check(settings));
-        match tokio::time::timeout(CHECK_TIME, checking).await {
-            Ok(Ok(result)) => Ok(result?),
-            _ => Err(DriverError::new(
+        match tokio::time::timeout(CHECK_TIME, instance.check(settings)).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(DriverError::new(
                 studio_plugin_api::ErrorCode::DriverError,
                 "the driver could not check the settings",
             )

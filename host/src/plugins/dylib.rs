@@ -4,27 +4,26 @@
 //! the new bytes beside the old. The layouts of everything that crosses are checked by `abi_stable` at load. A crash
 //! in a native driver is a crash of the gateway: that is what a trusted native driver costs.
 
-use super::{DriverInstance, DriverSession, load::PluginError};
+use super::{
+    DriverInstance, DriverSession, check_payload,
+    load::{PluginError, Resolve, check_version},
+};
 use abi_stable::{
-    library::{LibHeader, LibraryError, lib_header_from_path},
+    library::{LibraryError, lib_header_from_path},
     std_types::{RResult, RString, RVec},
 };
 use async_ffi::{FfiFuture, FutureExt as _};
 use futures_util::{FutureExt, future::BoxFuture};
 use secrecy::{ExposeSecret, SecretString};
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 use studio_plugin_api::{
-    API_VERSION, Call, DriverError, ErrorCode, Outcome,
+    Call, DriverError, ErrorCode, Outcome,
     abi::{AbiError, AbiLogRecord, AbiPayload, DriverModuleRef, Host, Host_TO, SessionObject, TD_Opaque},
     manifest::Manifest,
     reply::Payload,
 };
 use tokio::runtime::Handle;
 use tracing::level_filters::LevelFilter;
-
-/// How a driver's host names are resolved, by the gateway's address rules.
-pub(super) type Resolve =
-    dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
 
 /// A driver in a native library.
 pub(super) struct DylibDriver {
@@ -40,7 +39,7 @@ impl DylibDriver {
             LibraryError::OpenError { err, .. } => PluginError::NotLoadable(one_line(&err.to_string())),
             _ => PluginError::NotADriver,
         })?;
-        check_version(header)?;
+        check_version(&header.version_strings().version)?;
         let module = header
             .check_layout::<DriverModuleRef>()
             .map_err(|error| PluginError::Incompatible(one_line(&error.to_string())))?;
@@ -71,17 +70,6 @@ impl DylibDriver {
     }
 }
 
-/// Versions agree when their `MAJOR.MINOR` do.
-fn check_version(header: &LibHeader) -> Result<(), PluginError> {
-    let version = header.version_strings().version.as_str();
-    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
-    if minor(version) == minor(API_VERSION) {
-        Ok(())
-    } else {
-        Err(PluginError::WrongVersion { driver: version.to_owned(), host: API_VERSION.to_owned() })
-    }
-}
-
 fn one_line(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(300).collect()
@@ -92,8 +80,15 @@ impl DriverInstance for DylibDriver {
         &self.manifest
     }
 
-    fn check(&self, settings: SecretString) -> Result<(), DriverError> {
-        self.module.check()(settings.expose_secret().into()).into_result().map_err(DriverError::from)
+    fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>> {
+        let check = self.module.check();
+        let checking = tokio::task::spawn_blocking(move || {
+            check(settings.expose_secret().into()).into_result().map_err(DriverError::from)
+        });
+        async move {
+            checking.await.unwrap_or_else(|_| Err(broken("the driver's check ended without an answer")))
+        }
+        .boxed()
     }
 
     fn connect(
@@ -133,7 +128,6 @@ impl DriverSession for DylibSession {
     }
 }
 
-/// Holds the driver to what the contract says of a payload. What is inside stays unread.
 fn read_payload(payload: AbiPayload) -> Result<Payload, DriverError> {
     let outcome = match payload.outcome {
         0 => Outcome::Ok,
@@ -141,12 +135,7 @@ fn read_payload(payload: AbiPayload) -> Result<Payload, DriverError> {
         2 => Outcome::NoContent,
         _ => return Err(broken("the driver answered with an outcome that is not in the contract")),
     };
-    if payload.json.is_empty() != (outcome == Outcome::NoContent) {
-        return Err(broken(
-            "the driver answered with no payload where one is due, or with one where none is",
-        ));
-    }
-    Ok(Payload { outcome, json: payload.json.into(), only_read: payload.only_read })
+    check_payload(Payload { outcome, json: payload.json.into(), only_read: payload.only_read })
 }
 
 fn broken(message: &str) -> DriverError {

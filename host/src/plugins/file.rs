@@ -1,5 +1,6 @@
 //! `plugins.toml`: which drivers the gateway loads, from where, and what it allows them.
 
+use super::wasm::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
 use secrecy::zeroize::Zeroize;
 use serde::Deserialize;
 use std::{
@@ -68,6 +69,17 @@ pub struct PluginEntry {
 pub enum PluginKind {
     /// A native library, trusted.
     Dylib,
+    /// A WebAssembly component, sandboxed.
+    Wasm,
+}
+
+impl std::fmt::Display for PluginKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Dylib => "dylib",
+            Self::Wasm => "wasm",
+        })
+    }
 }
 
 /// Bounds on one driver.
@@ -80,9 +92,44 @@ pub struct PluginLimits {
     /// Sessions of this driver open at once, over all connections. Default: only the gateway's caps.
     #[serde(default)]
     pub max_sessions: Option<u32>,
+    /// MiB of memory that one instance of a sandboxed driver may use, 1 to 1024. Default: 64.
+    #[serde(default)]
+    pub memory: Option<u32>,
+    /// Elements of its tables, which hold its functions' addresses, 1 to 100,000. Default: 20,000.
+    #[serde(default)]
+    pub table_elements: Option<u32>,
 }
 
 impl PluginLimits {
+    /// What an instance of a sandboxed driver may use.
+    pub(super) fn sandbox(&self) -> SandboxLimits {
+        let default = SandboxLimits::default();
+        SandboxLimits {
+            memory: self.memory.unwrap_or(default.memory),
+            table_elements: self.table_elements.unwrap_or(default.table_elements),
+        }
+    }
+
+    /// Whether they mean something for this kind of driver, and are within what can be given.
+    fn check(&self, kind: PluginKind) -> Result<(), String> {
+        let bounds = [
+            ("memory", self.memory, MOST_MEMORY),
+            ("table_elements", self.table_elements, MOST_TABLE_ELEMENTS),
+        ];
+        for (name, value, most) in bounds {
+            let Some(value) = value else { continue };
+            if kind != PluginKind::Wasm {
+                return Err(format!(
+                    "`limits.{name}` is for plugins of kind \"wasm\": a dylib can't be held to it"
+                ));
+            }
+            if !(1..=most).contains(&value) {
+                return Err(format!("`limits.{name}` must be from 1 to {most}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The time one operation may take, given the gateway's own bound.
     pub fn operation_time(&self, bound: Duration) -> Duration {
         self.operation_timeout.map_or(bound, |seconds| bound.min(Duration::from_secs(seconds.into())))
@@ -116,6 +163,10 @@ pub fn read(path: &Path) -> Result<Vec<PluginEntry>, PluginsFileError> {
     let mut entries = file?.plugin;
     for entry in &mut entries {
         entry.path = folder.join(&entry.path);
+        entry.limits.check(entry.kind).map_err(|message| PluginsFileError::Malformed {
+            path: path.to_owned(),
+            message: format!("plugin `{}`: {message}", entry.database_type),
+        })?;
         if entry.enabled && !types.insert(entry.database_type.clone()) {
             return Err(PluginsFileError::Duplicate {
                 path: path.to_owned(),
@@ -152,6 +203,21 @@ mod tests {
             read_text("[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'a.so'\nenabeld = false").unwrap_err();
         let text = error.to_string();
         assert!(text.contains("enabeld") && text.contains("line 5"), "{text}");
+    }
+
+    #[test]
+    fn limits_of_the_sandbox_are_for_components_and_have_bounds() {
+        let entry = |kind, limits| {
+            read_text(&format!(
+                "[[plugin]]\ntype = 'a'\nkind = '{kind}'\npath = 'a'\nlimits = {{ {limits} }}"
+            ))
+        };
+        assert_eq!(entry("wasm", "memory = 32").unwrap()[0].limits.sandbox().memory, 32);
+        assert!(entry("dylib", "memory = 32").unwrap_err().to_string().contains("limits.memory"));
+        assert!(entry("wasm", "memory = 2000").unwrap_err().to_string().contains("1 to 1024"));
+        assert!(
+            entry("wasm", "table_elements = 0").unwrap_err().to_string().contains("limits.table_elements")
+        );
     }
 
     #[test]

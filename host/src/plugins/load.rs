@@ -2,22 +2,31 @@
 
 use super::{
     DriverInstance,
-    dylib::{DylibDriver, Resolve},
+    dylib::DylibDriver,
     file::{PluginEntry, PluginKind},
+    manifest::check_manifest,
+    wasm::{CompiledCache, Sandbox, SandboxLimits, WasmDriver},
 };
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeSet,
     io::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use studio_plugin_api::manifest::Manifest;
+use studio_plugin_api::{API_VERSION, DriverError, manifest::Manifest};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
+
+/// How a driver's host names are resolved, by the gateway's address rules.
+pub(in crate::plugins) type Resolve =
+    dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
 
 /// How long a driver may take to load in its trial.
 const TRIAL_TIME: Duration = Duration::from_secs(10);
@@ -39,12 +48,27 @@ pub enum PluginError {
         /// What the bytes give.
         actual: String,
     },
+    /// The file is of the other kind.
+    #[error("it is of kind \"{actual}\", and plugins.toml says otherwise")]
+    WrongKind {
+        /// What it is.
+        actual: PluginKind,
+    },
     /// The system's loader refused it.
     #[error("it is not a library that can be loaded: {0}")]
     NotLoadable(String),
-    /// A library, but without a driver's entry point.
+    /// A library or a component, but without a driver's entry points.
     #[error("it is not a studio-gateway driver")]
     NotADriver,
+    /// No WebAssembly component, or one that does not compile.
+    #[error("it is not a WebAssembly component that can be run: {0}")]
+    NotAComponent(String),
+    /// It asks for what the sandbox does not have.
+    #[error("it imports what the sandbox does not give: {0}")]
+    Import(String),
+    /// The sandbox can't be made on this machine.
+    #[error("the sandbox for WebAssembly can't be made: {0}")]
+    NoSandbox(String),
     /// Built against another version of the contract.
     #[error(
         "it was built against driver API {driver}, and this gateway speaks {host}: rebuild it for that version"
@@ -81,10 +105,20 @@ pub enum PluginError {
 /// What `plugin inspect` shows.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Inspection {
+    /// How it is shipped.
+    pub kind: PluginKind,
     /// SHA-256 of the file, in hex: what `sha256` in plugins.toml takes.
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+    /// The contract's version that it was built against.
+    pub api_version: String,
+    /// What a component asks of the sandbox: interfaces, each with its package and version.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub imports: BTreeSet<String>,
+    /// Milliseconds that it took to compile a component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precompile_milliseconds: Option<u64>,
     /// The driver's manifest.
     pub manifest: Manifest,
 }
@@ -94,6 +128,18 @@ pub struct Loader {
     /// The gateway's own program, in which a driver is tried before it is loaded here; `None` to load untried.
     program: Option<PathBuf>,
     resolve: Arc<Resolve>,
+    sandbox_settings: SandboxSettings,
+    /// Made when the first component is loaded.
+    sandbox: Mutex<Option<Arc<Sandbox>>>,
+}
+
+/// Where components run.
+#[derive(Clone)]
+pub struct SandboxSettings {
+    /// Sessions that there is room for.
+    pub sessions: usize,
+    /// Where compiled code is kept; `None`: it is compiled each time.
+    pub cache: Option<CompiledCache>,
 }
 
 /// A driver that runs.
@@ -105,24 +151,35 @@ pub(super) struct Loaded {
 impl Loader {
     /// `program` is the gateway's executable; without it, a driver that crashes when loaded takes this process along.
     /// `resolve` serves the drivers' name look-ups.
-    pub fn new(program: Option<PathBuf>, resolve: Arc<Resolve>) -> Self {
-        Self { program, resolve }
+    pub fn new(program: Option<PathBuf>, resolve: Arc<Resolve>, sandbox_settings: SandboxSettings) -> Self {
+        Self { program, resolve, sandbox_settings, sandbox: Mutex::default() }
     }
 
     /// Loads what a `[[plugin]]` names.
     pub(super) async fn load(&self, entry: &PluginEntry) -> Result<Loaded, PluginError> {
-        let copy = PrivateCopy::of(&entry.path)?;
+        let bytes = std::fs::read(&entry.path).map_err(PluginError::Unreadable)?;
+        let sha256 = hex_digest(&bytes);
         if let Some(pinned) = &entry.sha256
-            && !pinned.eq_ignore_ascii_case(&copy.sha256)
+            && !pinned.eq_ignore_ascii_case(&sha256)
         {
-            return Err(PluginError::WrongHash { pinned: pinned.clone(), actual: copy.sha256 });
+            return Err(PluginError::WrongHash { pinned: pinned.clone(), actual: sha256 });
+        }
+        if kind_of(&bytes) != entry.kind {
+            return Err(PluginError::WrongKind { actual: kind_of(&bytes) });
         }
         let instance: Arc<dyn DriverInstance> = match entry.kind {
             PluginKind::Dylib => {
-                self.try_out(copy.file.path()).await?;
-                let driver = DylibDriver::load(copy.file.path())?;
+                let copy = private_copy(&bytes)?;
+                self.try_out(copy.path()).await?;
+                let driver = DylibDriver::load(copy.path())?;
                 check_manifest(driver.manifest())?;
                 driver.start(self.resolve.clone())?;
+                Arc::new(driver)
+            }
+            PluginKind::Wasm => {
+                let limits = entry.limits.sandbox();
+                let driver = WasmDriver::load(self.sandbox()?, bytes, &sha256, limits).await?;
+                check_manifest(driver.manifest())?;
                 Arc::new(driver)
             }
         };
@@ -133,20 +190,60 @@ impl Loader {
                 entry.database_type
             )));
         }
-        check_settings(&*instance, entry)?;
-        Ok(Loaded { instance, sha256: copy.sha256 })
+        check_settings(&*instance, entry).await?;
+        Ok(Loaded { instance, sha256 })
     }
 
-    /// Looks into a driver's file without loading it into this process.
+    /// Looks into a driver's file: a library without loading it into this process, a component in the sandbox.
     ///
     /// # Errors
     /// As for loading.
     pub async fn inspect(&self, path: &Path) -> Result<Inspection, PluginError> {
-        let copy = PrivateCopy::of(path)?;
-        match self.try_out(copy.file.path()).await? {
-            Some(inspection) => Ok(inspection),
-            None => inspect_in_this_process(copy.file.path()),
+        let bytes = std::fs::read(path).map_err(PluginError::Unreadable)?;
+        match kind_of(&bytes) {
+            PluginKind::Dylib => {
+                let copy = private_copy(&bytes)?;
+                match self.try_out(copy.path()).await? {
+                    Some(inspection) => Ok(inspection),
+                    None => inspect_in_this_process(copy.path()),
+                }
+            }
+            PluginKind::Wasm => {
+                let (sandbox, sha256, size) = (self.sandbox()?, hex_digest(&bytes), bytes.len() as u64);
+                let precompiled = sandbox.precompile(&bytes)?;
+                let driver = WasmDriver::load(sandbox, bytes, &sha256, SandboxLimits::default()).await?;
+                check_manifest(driver.manifest())?;
+                let manifest = driver.manifest().clone();
+                Ok(Inspection {
+                    kind: PluginKind::Wasm,
+                    sha256,
+                    size,
+                    api_version: manifest.api_version.clone(),
+                    imports: precompiled.imports,
+                    precompile_milliseconds: u64::try_from(precompiled.time.as_millis()).ok(),
+                    manifest,
+                })
+            }
         }
+    }
+
+    /// Loads what a `[[plugin]]` names, and lets it go again.
+    ///
+    /// # Errors
+    /// As for loading.
+    pub async fn verify(&self, entry: &PluginEntry) -> Result<(), PluginError> {
+        self.load(entry).await.map(drop)
+    }
+
+    fn sandbox(&self) -> Result<Arc<Sandbox>, PluginError> {
+        let mut sandbox = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sandbox) = &*sandbox {
+            return Ok(sandbox.clone());
+        }
+        let SandboxSettings { sessions, cache } = self.sandbox_settings.clone();
+        let made = Arc::new(Sandbox::new(sessions, cache, self.resolve.clone())?);
+        *sandbox = Some(made.clone());
+        Ok(made)
     }
 
     /// Loads the file in a process of its own first, so that one that crashes or hangs at load harms nobody.
@@ -175,15 +272,25 @@ impl Loader {
     }
 }
 
+/// Versions of the contract agree when their `MAJOR.MINOR` do.
+pub(super) fn check_version(driver: &str) -> Result<(), PluginError> {
+    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    if minor(driver) == minor(API_VERSION) {
+        Ok(())
+    } else {
+        Err(PluginError::WrongVersion { driver: driver.to_owned(), host: API_VERSION.to_owned() })
+    }
+}
+
 /// Lets the driver look at the options that plugins.toml gives every connection. The endpoint is made up: only what
 /// the driver says of options counts.
-fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> Result<(), PluginError> {
+async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> Result<(), PluginError> {
     if entry.settings.is_empty() {
         return Ok(());
     }
     let parts = json!({"host": "localhost", "port": instance.manifest().default_port.unwrap_or(1)});
     let settings = json!({"endpoint": {"parts": parts}, "options": entry.settings});
-    match instance.check(settings.to_string().into()) {
+    match instance.check(settings.to_string().into()).await {
         Err(error)
             if error
                 .details
@@ -208,30 +315,32 @@ pub fn inspect_in_this_process(path: &Path) -> Result<Inspection, PluginError> {
     let bytes = std::fs::read(path).map_err(PluginError::Unreadable)?;
     let driver = DylibDriver::load(path)?;
     check_manifest(driver.manifest())?;
+    let manifest = driver.manifest().clone();
     Ok(Inspection {
+        kind: PluginKind::Dylib,
         sha256: hex_digest(&bytes),
         size: bytes.len() as u64,
-        manifest: driver.manifest().clone(),
+        api_version: manifest.api_version.clone(),
+        imports: BTreeSet::new(),
+        precompile_milliseconds: None,
+        manifest,
     })
 }
 
-/// The bytes that were hashed, in a file that nobody else can change, and that is gone once it is loaded.
-struct PrivateCopy {
-    file: NamedTempFile,
-    sha256: String,
+/// A file says what it is by how it begins; whatever is no WebAssembly is left to the system's loader to judge.
+fn kind_of(bytes: &[u8]) -> PluginKind {
+    if bytes.starts_with(b"\0asm") { PluginKind::Wasm } else { PluginKind::Dylib }
 }
 
-impl PrivateCopy {
-    fn of(path: &Path) -> Result<Self, PluginError> {
-        let bytes = std::fs::read(path).map_err(PluginError::Unreadable)?;
-        let mut file = tempfile::Builder::new()
-            .prefix("studio-driver-")
-            .suffix(".so")
-            .tempfile()
-            .map_err(PluginError::NoTrial)?;
-        file.write_all(&bytes).and_then(|()| file.flush()).map_err(PluginError::NoTrial)?;
-        Ok(Self { file, sha256: hex_digest(&bytes) })
-    }
+/// The bytes that were hashed, in a file that nobody else can change, and that is gone once it is loaded.
+fn private_copy(bytes: &[u8]) -> Result<NamedTempFile, PluginError> {
+    let mut file = tempfile::Builder::new()
+        .prefix("studio-driver-")
+        .suffix(".so")
+        .tempfile()
+        .map_err(PluginError::NoTrial)?;
+    file.write_all(bytes).and_then(|()| file.flush()).map_err(PluginError::NoTrial)?;
+    Ok(file)
 }
 
 /// The SHA-256 of a file's bytes, in hex.
@@ -241,96 +350,4 @@ pub(super) fn sha256_of(path: &Path) -> std::io::Result<String> {
 
 fn hex_digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Segments below `/api/platform/` that are the host's own.
-pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
-/// More than any database needs; a manifest beyond it is a mistake or a prank.
-const MOST_OPERATIONS: usize = 1000;
-
-/// Holds a manifest to the rules that the router and the rest of the host build on.
-fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
-    let refuse = |reason: String| Err(PluginError::Manifest(reason));
-    let database_type = &manifest.database_type;
-    let is_name = |text: &str| {
-        text.len() <= 32
-            && text.starts_with(|first: char| first.is_ascii_lowercase())
-            && text
-                .chars()
-                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
-    };
-    if !is_name(database_type) || RESERVED_TYPES.contains(&database_type.as_str()) {
-        return refuse(format!("`{database_type}` can't be a database type"));
-    }
-    if manifest.operations.len() > MOST_OPERATIONS {
-        return refuse(format!("{} operations are more than {MOST_OPERATIONS}", manifest.operations.len()));
-    }
-    let mut seen = std::collections::HashSet::new();
-    for operation in &manifest.operations {
-        let (method, path) = (operation.method.as_str(), operation.path.as_str());
-        if !is_path_template(path) {
-            return refuse(format!("`{path}` is not a path template like `/keys/{{key}}`"));
-        }
-        if path == "/connections" || path.starts_with("/connections/") {
-            return refuse(format!("`{path}` is the host's own"));
-        }
-        if !seen.insert((method, path)) {
-            return refuse(format!("`{method} {path}` is declared twice"));
-        }
-        if let Some(unknown) = operation
-            .invalidates
-            .iter()
-            .find(|target| !manifest.operations.iter().any(|known| known.path == **target))
-        {
-            return refuse(format!(
-                "`{method} {path}` invalidates `{unknown}`, which is no operation's path"
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn is_path_template(path: &str) -> bool {
-    let plain = |text: &str| {
-        !text.is_empty()
-            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(letter))
-    };
-    path.len() <= 256
-        && path.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/').all(|segment| {
-                plain(segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(segment))
-            })
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn manifest(operations: serde_json::Value) -> Manifest {
-        serde_json::from_value(json!({
-            "api_version": "0.1.0", "type": "thing", "name": "Thing", "version": "1", "options": {},
-            "operations": operations,
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn manifests_that_lie_are_refused_by_name() {
-        let operation = |path: &str| json!({"method": "GET", "path": path, "access": "read"});
-        let refused = |operations| check_manifest(&manifest(operations)).unwrap_err().to_string();
-        assert!(refused(json!([operation("/a"), operation("/a")])).contains("declared twice"));
-        assert!(refused(json!([operation("a")])).contains("not a path template"));
-        assert!(refused(json!([operation("/a//b")])).contains("not a path template"));
-        assert!(refused(json!([operation("/{}")])).contains("not a path template"));
-        assert!(refused(json!([operation("/connections/{id}")])).contains("the host's own"));
-        assert!(refused(json!(vec![operation("/a"); 2000])).contains("more than"));
-        let mut stale = operation("/a");
-        stale["invalidates"] = json!(["/b"]);
-        assert!(refused(json!([stale])).contains("no operation's path"));
-        let mut reserved = manifest(json!([]));
-        reserved.database_type = "projects".into();
-        assert!(check_manifest(&reserved).is_err());
-        check_manifest(&manifest(json!([operation("/a"), operation("/a/{b}")]))).unwrap();
-    }
 }

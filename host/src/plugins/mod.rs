@@ -2,33 +2,45 @@
 //!
 //! [`catalog`] is the way in: a map from database type to a loaded [`Driver`](catalog::Driver). What a driver is
 //! made of is behind two traits, [`DriverInstance`] and [`DriverSession`]; `dylib.rs` implements them over the native
-//! border. Nothing outside this module knows of what kind a driver is.
+//! border, `wasm/` in a sandbox. Nothing outside this module knows of what kind a driver is.
 
 pub mod catalog;
 pub mod containment;
 mod dylib;
 pub mod file;
 mod load;
+mod manifest;
 mod routes;
+mod wasm;
 
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
-use studio_plugin_api::{Call, DriverError, manifest::Manifest, reply::Payload};
+use studio_plugin_api::{
+    Call, DriverError, ErrorCode, Outcome,
+    manifest::{Concurrency, Manifest},
+    reply::Payload,
+};
 
-pub use load::{Inspection, Loader, PluginError, RESERVED_TYPES, TRIAL_REFUSED, inspect_in_this_process};
+pub use load::{Inspection, Loader, PluginError, SandboxSettings, TRIAL_REFUSED, inspect_in_this_process};
+pub use manifest::RESERVED_TYPES;
 pub use routes::Route;
+pub use wasm::CompiledCache;
 
 /// A loaded driver, of whatever kind.
 pub trait DriverInstance: Send + Sync {
     /// What it says of itself, checked.
     fn manifest(&self) -> &Manifest;
 
-    /// Checks settings (JSON of the contract's `ConnectionSettings`) without connecting. May block; call it where
-    /// blocking is allowed.
+    /// How many calls one of its sessions takes at once.
+    fn concurrency(&self) -> Concurrency {
+        self.manifest().concurrency
+    }
+
+    /// Checks settings (JSON of the contract's `ConnectionSettings`) without connecting.
     ///
     /// # Errors
     /// `VALIDATION_ERROR` that names the field.
-    fn check(&self, settings: SecretString) -> Result<(), DriverError>;
+    fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>>;
 
     /// Opens a session. Dropping the future gives up.
     ///
@@ -56,4 +68,14 @@ pub trait DriverSession: Send + Sync {
 
     /// Whether the driver still believes in the session.
     fn is_open(&self) -> bool;
+}
+
+/// Holds a driver to what the contract says of a payload. What is inside stays unread.
+fn check_payload(payload: Payload) -> Result<Payload, DriverError> {
+    if payload.json.is_empty() == (payload.outcome == Outcome::NoContent) {
+        Ok(payload)
+    } else {
+        let message = "the driver answered with no payload where one is due, or with one where none is";
+        Err(DriverError::new(ErrorCode::DriverError, message))
+    }
 }

@@ -143,3 +143,27 @@ proptest! {
         prop_assert_eq!(keyring.open(&PLACE, &sealed).unwrap_err(), OpenError::WrongPlaceOrTampered);
     }
 }
+
+proptest! {
+    #[test]
+    fn tagged_bytes_come_back_and_any_change_to_them_is_noticed(
+        body in proptest::collection::vec(any::<u8>(), 0..200),
+        place: prop::sample::Index,
+        bit in 0..8u32,
+    ) {
+        let keyring = some_keyring();
+        let mut tagged = keyring.tag(&body);
+        prop_assert_eq!(keyring.check_tagged(&tagged), Some(&body[..]));
+        prop_assert_eq!(keyring.check_tagged(&tagged[..tagged.len() - 1]), None);
+        let place = place.index(tagged.len());
+        tagged[place] ^= 1 << bit;
+        prop_assert_eq!(keyring.check_tagged(&tagged), None);
+    }
+}
+
+#[test]
+fn bytes_tagged_under_another_key_are_not_known() {
+    let tagged = some_keyring().tag(b"code");
+    assert_eq!(keyring(&hex_key(8), "").unwrap().check_tagged(&tagged), None);
+    assert_eq!(keyring(&hex_key(8), &hex_key(7)).unwrap().check_tagged(&tagged), None);
+}

@@ -1,0 +1,97 @@
+//! The rules that a driver's manifest must keep: the router and the rest of the host build on them.
+
+use super::load::PluginError;
+use studio_plugin_api::manifest::Manifest;
+
+/// Segments below `/api/platform/` that are the host's own.
+pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
+/// More than any database needs; a manifest beyond it is a mistake or a prank.
+const MOST_OPERATIONS: usize = 1000;
+
+/// Holds a manifest to the rules.
+pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
+    let refuse = |reason: String| Err(PluginError::Manifest(reason));
+    let database_type = &manifest.database_type;
+    let is_name = |text: &str| {
+        text.len() <= 32
+            && text.starts_with(|first: char| first.is_ascii_lowercase())
+            && text
+                .chars()
+                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+    };
+    if !is_name(database_type) || RESERVED_TYPES.contains(&database_type.as_str()) {
+        return refuse(format!("`{database_type}` can't be a database type"));
+    }
+    if manifest.operations.len() > MOST_OPERATIONS {
+        return refuse(format!("{} operations are more than {MOST_OPERATIONS}", manifest.operations.len()));
+    }
+    let mut seen = std::collections::HashSet::new();
+    for operation in &manifest.operations {
+        let (method, path) = (operation.method.as_str(), operation.path.as_str());
+        if !is_path_template(path) {
+            return refuse(format!("`{path}` is not a path template like `/keys/{{key}}`"));
+        }
+        if path == "/connections" || path.starts_with("/connections/") {
+            return refuse(format!("`{path}` is the host's own"));
+        }
+        if !seen.insert((method, path)) {
+            return refuse(format!("`{method} {path}` is declared twice"));
+        }
+        if let Some(unknown) = operation
+            .invalidates
+            .iter()
+            .find(|target| !manifest.operations.iter().any(|known| known.path == **target))
+        {
+            return refuse(format!(
+                "`{method} {path}` invalidates `{unknown}`, which is no operation's path"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_path_template(path: &str) -> bool {
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(letter))
+    };
+    path.len() <= 256
+        && path.strip_prefix('/').is_some_and(|rest| {
+            rest.split('/').all(|segment| {
+                plain(segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(segment))
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn manifest(operations: serde_json::Value) -> Manifest {
+        serde_json::from_value(json!({
+            "api_version": "0.1.0", "type": "thing", "name": "Thing", "version": "1", "options": {},
+            "operations": operations,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn manifests_that_lie_are_refused_by_name() {
+        let operation = |path: &str| json!({"method": "GET", "path": path, "access": "read"});
+        let refused = |operations| check_manifest(&manifest(operations)).unwrap_err().to_string();
+        assert!(refused(json!([operation("/a"), operation("/a")])).contains("declared twice"));
+        assert!(refused(json!([operation("a")])).contains("not a path template"));
+        assert!(refused(json!([operation("/a//b")])).contains("not a path template"));
+        assert!(refused(json!([operation("/{}")])).contains("not a path template"));
+        assert!(refused(json!([operation("/connections/{id}")])).contains("the host's own"));
+        assert!(refused(json!(vec![operation("/a"); 2000])).contains("more than"));
+        let mut stale = operation("/a");
+        stale["invalidates"] = json!(["/b"]);
+        assert!(refused(json!([stale])).contains("no operation's path"));
+        let mut reserved = manifest(json!([]));
+        reserved.database_type = "projects".into();
+        assert!(check_manifest(&reserved).is_err());
+        check_manifest(&manifest(json!([operation("/a"), operation("/a/{b}")]))).unwrap();
+    }
+}

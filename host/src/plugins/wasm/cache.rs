@@ -1,0 +1,93 @@
+//! Compiled code on disk, so that a start need not compile.
+//!
+//! Compiled code is native code: whoever can change a file here could run anything in the gateway. So each carries a
+//! tag that only this gateway's encryption key makes, over the code and what it was compiled from. A file that was
+//! changed, cut short, moved, or made under another key or by another engine is compiled anew and replaced.
+
+use crate::secrets::Keyring;
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    hash::{Hash, Hasher},
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+    sync::Arc,
+};
+use wasmtime::{Engine, component::Component};
+
+/// Compiled code on disk.
+#[derive(Clone)]
+pub struct CompiledCache {
+    folder: PathBuf,
+    keyring: Arc<Keyring>,
+}
+
+impl CompiledCache {
+    /// In this folder, which is made when it is needed.
+    pub fn new(folder: PathBuf, keyring: Arc<Keyring>) -> Self {
+        Self { folder, keyring }
+    }
+
+    /// The code of the component with this hash, if this gateway has compiled it before.
+    pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
+        let (file, header) = self.place(engine, sha256);
+        let bytes = fs::read(&file).ok()?;
+        let Some(code) = self.keyring.check_tagged(&bytes).and_then(|body| body.strip_prefix(&*header))
+        else {
+            tracing::warn!(file = %file.display(), "compiled code is not as this gateway left it; compiling anew");
+            return None;
+        };
+        // SAFETY: deserializing runs whatever code is given, so it must be what `Component::serialize` made. The tag
+        // over it can be made only with the gateway's encryption key, by `store`, from exactly that, for this component
+        // and this engine.
+        #[allow(unsafe_code)]
+        let component = unsafe { Component::deserialize(engine, code) };
+        component
+            .inspect_err(
+                |error| tracing::warn!(file = %file.display(), %error, "compiled code can't be used"),
+            )
+            .ok()
+    }
+
+    /// Keeps a component's code. When that fails, the next start compiles again.
+    pub(super) fn store(&self, engine: &Engine, sha256: &str, component: &Component) {
+        let (file, header) = self.place(engine, sha256);
+        let written = component.serialize().map_err(io::Error::other).and_then(|code| {
+            let mut body = Vec::with_capacity(header.len() + code.len());
+            body.extend_from_slice(&header);
+            body.extend_from_slice(&code);
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+            let mut new = tempfile::NamedTempFile::new_in(&self.folder)?;
+            new.write_all(&self.keyring.tag(&body))?;
+            new.persist(&file)?;
+            Ok(())
+        });
+        if let Err(error) = written {
+            tracing::warn!(file = %file.display(), %error, "compiled code can't be kept; every start will compile");
+        }
+    }
+
+    /// The file, and what its code must begin with.
+    fn place(&self, engine: &Engine, sha256: &str) -> (PathBuf, Vec<u8>) {
+        let mut hasher = Sha256Hasher(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let engine: String = hasher.0.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let file = self.folder.join(format!("{sha256}-{engine}.compiled"));
+        (file, format!("studio-gateway compiled component {sha256} {engine}\n").into_bytes())
+    }
+}
+
+/// The engine tells its version and settings only to a `Hasher`.
+struct Sha256Hasher(Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn finish(&self) -> u64 {
+        let mut first = [0; 8];
+        first.iter_mut().zip(self.0.clone().finalize()).for_each(|(place, byte)| *place = byte);
+        u64::from_le_bytes(first)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a guest may call.
+
+use super::{
+    bindings::studio::driver::{
+        clocks::{self, Datetime},
+        log::{self, Level as GuestLevel},
+        net::{self, ByteStream, Failure, Reason},
+        random, types,
+    },
+    network::{broken_stream, failure},
+    state::{MOST_RANDOM, State},
+};
+use std::time::{Duration, SystemTime};
+use tracing::{Level, level_filters::LevelFilter};
+use wasmtime::component::Resource;
+
+impl types::Host for State {}
+
+impl log::Host for State {
+    fn max_level(&mut self) -> wasmtime::Result<Option<GuestLevel>> {
+        Ok(LevelFilter::current().into_level().map(|level| match level {
+            Level::ERROR => GuestLevel::Error,
+            Level::WARN => GuestLevel::Warn,
+            Level::INFO => GuestLevel::Info,
+            Level::DEBUG => GuestLevel::Debug,
+            Level::TRACE => GuestLevel::Trace,
+        }))
+    }
+
+    fn write(
+        &mut self,
+        level: GuestLevel,
+        target: String,
+        message: String,
+        fields: String,
+    ) -> wasmtime::Result<()> {
+        let level = match level {
+            GuestLevel::Error => Level::ERROR,
+            GuestLevel::Warn => Level::WARN,
+            GuestLevel::Info => Level::INFO,
+            GuestLevel::Debug => Level::DEBUG,
+            GuestLevel::Trace => Level::TRACE,
+        };
+        self.journal.write(level, &target, &message, &fields);
+        Ok(())
+    }
+}
+
+impl clocks::Host for State {
+    fn monotonic(&mut self) -> wasmtime::Result<u64> {
+        Ok(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn now(&mut self) -> wasmtime::Result<Datetime> {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(Datetime { seconds: time.as_secs(), nanoseconds: time.subsec_nanos() })
+    }
+
+    async fn sleep(&mut self, nanoseconds: u64) -> wasmtime::Result<()> {
+        self.turn.leave();
+        tokio::time::sleep(Duration::from_nanos(nanoseconds)).await;
+        Ok(())
+    }
+}
+
+impl random::Host for State {
+    fn bytes(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
+        if length > MOST_RANDOM {
+            wasmtime::bail!("{length} random bytes were asked for, and {MOST_RANDOM} are the most");
+        }
+        let mut bytes = vec![0; length as usize];
+        getrandom::fill(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl net::Host for State {
+    async fn open(&mut self, tls: bool) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
+        self.turn.leave();
+        if !self.streams.has_room() {
+            return Ok(Err(failure(Reason::TooMany, "a session may not have more streams open")));
+        }
+        let opened = self.egress.open(tls).await;
+        Ok(opened.map(|stream| Resource::new_own(self.streams.insert(stream))))
+    }
+}
+
+impl net::HostByteStream for State {
+    async fn read(
+        &mut self,
+        stream: Resource<ByteStream>,
+        most: u32,
+        timeout: Option<u32>,
+    ) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
+        self.turn.leave();
+        let reading = self.stream(&stream)?.read(most);
+        let read = match timeout {
+            None => reading.await,
+            Some(milliseconds) => {
+                let time = Duration::from_millis(milliseconds.into());
+                match tokio::time::timeout(time, reading).await {
+                    Ok(read) => read,
+                    Err(_) => return Ok(Err(failure(Reason::Timeout, "the server did not answer in time"))),
+                }
+            }
+        };
+        Ok(read.map_err(|error| broken_stream(&error)))
+    }
+
+    async fn write(
+        &mut self,
+        stream: Resource<ByteStream>,
+        bytes: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Failure>> {
+        self.turn.leave();
+        let written = self.stream(&stream)?.write(&bytes).await;
+        Ok(written.map_err(|error| broken_stream(&error)))
+    }
+
+    async fn shutdown(&mut self, stream: Resource<ByteStream>) -> wasmtime::Result<Result<(), Failure>> {
+        self.turn.leave();
+        let ended = self.stream(&stream)?.shutdown().await;
+        Ok(ended.map_err(|error| broken_stream(&error)))
+    }
+
+    fn drop(&mut self, stream: Resource<ByteStream>) -> wasmtime::Result<()> {
+        self.streams.remove(stream.rep());
+        Ok(())
+    }
+}
+
+impl State {
+    fn stream(&mut self, stream: &Resource<ByteStream>) -> wasmtime::Result<&mut ByteStream> {
+        self.streams.get(stream.rep()).ok_or_else(|| wasmtime::format_err!("there is no such stream"))
+    }
+}

@@ -1,0 +1,161 @@
+//! What guests write, in the gateway's log: thinned out when it is too much, cut when it is too long.
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use std::{
+    io,
+    num::NonZeroU32,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+use tokio::io::AsyncWrite;
+use tracing::Level;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+
+/// Records a second for one driver, and how many may come at once. What is beyond is counted and dropped.
+const RECORDS_A_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
+const RECORDS_AT_ONCE: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Bytes of one record's text.
+const LONGEST: usize = 8192;
+
+/// The log of one driver.
+#[derive(Clone)]
+pub(super) struct Journal {
+    shared: Arc<Shared>,
+    /// Of the session's call.
+    request_id: Arc<Mutex<String>>,
+}
+
+struct Shared {
+    driver: String,
+    limiter: DefaultDirectRateLimiter,
+    dropped: AtomicU64,
+}
+
+impl Journal {
+    pub(super) fn new(driver: &str) -> Self {
+        let quota = Quota::per_second(RECORDS_A_SECOND).allow_burst(RECORDS_AT_ONCE);
+        let shared = Shared {
+            driver: driver.to_owned(),
+            limiter: RateLimiter::direct(quota),
+            dropped: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared), request_id: Arc::default() }
+    }
+
+    /// The same log for another session.
+    pub(super) fn for_session(&self) -> Self {
+        Self { shared: self.shared.clone(), request_id: Arc::default() }
+    }
+
+    /// Names the request that what follows belongs to.
+    pub(super) fn set_request(&self, request_id: &str) {
+        request_id.clone_into(&mut self.request_id.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Writes one record, if there is room.
+    pub(super) fn write(&self, level: Level, target: &str, message: &str, fields: &str) {
+        if self.shared.limiter.check().is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let driver = &self.shared.driver;
+        let dropped = self.shared.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            tracing::warn!(target: "driver", %driver, dropped, "the driver writes too much: records were dropped");
+        }
+        let (message, fields, target) = (cut(message), cut(fields), cut(target));
+        let request_id = self.request_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "driver",
+                    Level::$level,
+                    %driver,
+                    %request_id,
+                    %target,
+                    %fields,
+                    "{message}"
+                )
+            };
+        }
+        match level {
+            Level::ERROR => emit!(ERROR),
+            Level::WARN => emit!(WARN),
+            Level::INFO => emit!(INFO),
+            Level::DEBUG => emit!(DEBUG),
+            Level::TRACE => emit!(TRACE),
+        }
+    }
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default()
+}
+
+/// A standard output whose lines are records.
+#[derive(Clone)]
+pub(super) struct Output {
+    pub(super) journal: Journal,
+    pub(super) level: Level,
+    pub(super) name: &'static str,
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(Lines { output: self.clone(), line: Vec::new() })
+    }
+}
+
+struct Lines {
+    output: Output,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            let text = String::from_utf8_lossy(&line);
+            self.output.journal.write(self.output.level, self.output.name, &text, "");
+        }
+    }
+}
+
+impl AsyncWrite for Lines {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        for &byte in bytes {
+            if byte == b'\n' || self.line.len() >= LONGEST {
+                self.end_line();
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.end_line();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}

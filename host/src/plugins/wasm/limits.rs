@@ -1,0 +1,89 @@
+//! What one instance may use.
+
+use wasmtime::ResourceLimiter;
+
+/// The largest memory that may be allowed to an instance, in MiB: more is not reserved for any.
+pub(in crate::plugins) const MOST_MEMORY: u32 = 1024;
+/// The most table elements that may be allowed to an instance.
+pub(in crate::plugins) const MOST_TABLE_ELEMENTS: u32 = 100_000;
+/// Core instances in one instance of a component: a component that was linked from parts has one for each.
+const MOST_INSTANCES: usize = 100;
+/// Tables and memories in one instance of a component.
+pub(super) const MOST_TABLES: u32 = 10;
+pub(super) const MOST_MEMORIES: u32 = 2;
+
+/// What one instance of a sandboxed driver may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plugins) struct SandboxLimits {
+    /// MiB.
+    pub(in crate::plugins) memory: u32,
+    /// Elements of all its tables together.
+    pub(in crate::plugins) table_elements: u32,
+}
+
+impl Default for SandboxLimits {
+    fn default() -> Self {
+        Self { memory: 64, table_elements: 20_000 }
+    }
+}
+
+impl SandboxLimits {
+    /// In bytes.
+    pub(super) fn memory_bytes(self) -> usize {
+        (self.memory as usize) << 20
+    }
+}
+
+/// Counts what an instance uses, and says no at the limit.
+pub(super) struct Meter {
+    limits: SandboxLimits,
+    memory: usize,
+    table_elements: usize,
+    /// What was refused last, in words for the log and the caller.
+    refused: Option<String>,
+}
+
+impl Meter {
+    pub(super) fn new(limits: SandboxLimits) -> Self {
+        Self { limits, memory: 0, table_elements: 0, refused: None }
+    }
+
+    /// Why the instance may have given up.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory.saturating_add(desired.saturating_sub(current));
+        if total > self.limits.memory_bytes() {
+            self.refused =
+                Some(format!("it wanted more memory than its limit of {} MiB", self.limits.memory));
+            return Ok(false);
+        }
+        self.memory = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if total > self.limits.table_elements as usize {
+            let most = self.limits.table_elements;
+            self.refused = Some(format!("it wanted more table elements than its limit of {most}"));
+            return Ok(false);
+        }
+        self.table_elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        MOST_INSTANCES
+    }
+    fn tables(&self) -> usize {
+        MOST_TABLES as usize
+    }
+    fn memories(&self) -> usize {
+        MOST_MEMORIES as usize
+    }
+}

@@ -1,0 +1,192 @@
+//! One running instance of a component, and a session made of it.
+
+use super::{
+    Shared,
+    bindings::{Driver as Guest, Error},
+    broken, convert,
+    network::Egress,
+    settings::OpenSettings,
+    state::State,
+    turns::Turn,
+};
+use crate::plugins::{DriverSession, check_payload};
+use futures_util::{FutureExt, future::BoxFuture};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use studio_plugin_api::{Call, DriverError, reply::Payload};
+use tokio::runtime::Handle;
+use wasmtime::{AsContextMut, Store, Trap};
+
+/// How long an instance may take to say goodbye to its server.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Bytes of the server's facts that are read.
+const LONGEST_FACTS: usize = 1 << 20;
+
+/// A running instance.
+pub(super) struct Instance {
+    guest: Guest,
+    store: Store<State>,
+    sandbox: Arc<super::Sandbox>,
+}
+
+impl Instance {
+    /// Starts one, which runs its start function.
+    pub(super) async fn start(shared: &Shared, egress: Egress) -> Result<Self, DriverError> {
+        let compiled = &shared.compiled;
+        let sandbox = compiled.sandbox.clone();
+        let mut store = Store::new(&sandbox.engine, State::new(shared, egress));
+        store.limiter(|state| &mut state.meter);
+        // What one host call may take out of the guest's memory; that can't be more than there is.
+        store.set_hostcall_fuel(shared.limits.memory_bytes());
+        store.epoch_deadline_callback(|store| Ok(store.data().turn.again()));
+        Turn::begin(store.as_context_mut());
+        let running = sandbox.turns.run();
+        let started = compiled.component.instantiate_async(&mut store).await;
+        drop(running);
+        store.data().turn.leave();
+        match started {
+            Ok(guest) => Ok(Self { guest, store, sandbox }),
+            Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                let message = "too many instances of sandboxed drivers are running";
+                let mut full = DriverError::connection("too_many_sessions", message);
+                full.retry_after = Some(Duration::from_secs(1));
+                Err(full)
+            }
+            Err(error) => Err(trapped(&store, &error)),
+        }
+    }
+
+    /// Runs one of the guest's functions. When it fails, the instance is of no more use.
+    async fn run<T>(
+        &mut self,
+        run: impl AsyncFnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, DriverError> {
+        Turn::begin(self.store.as_context_mut());
+        let running = self.sandbox.turns.run();
+        let result = run(&self.guest, &mut self.store).await;
+        drop(running);
+        self.store.data().turn.leave();
+        result.map_err(|error| trapped(&self.store, &error))
+    }
+
+    pub(super) async fn manifest(&mut self) -> Result<String, DriverError> {
+        self.run(async |guest, store| guest.call_manifest(store).await).await
+    }
+
+    pub(super) async fn check(&mut self, settings: OpenSettings) -> Result<Result<(), Error>, DriverError> {
+        self.run(async |guest, store| guest.call_check(store, &settings.settings).await).await
+    }
+
+    pub(super) async fn open(&mut self, settings: OpenSettings) -> Result<Result<(), Error>, DriverError> {
+        self.run(async |guest, store| guest.call_open(store, &settings.settings).await).await
+    }
+}
+
+/// What happened, for the caller; the log has more.
+fn trapped(store: &Store<State>, error: &wasmtime::Error) -> DriverError {
+    let refused = store.data().meter.refused();
+    let message = match error.downcast_ref::<Trap>() {
+        _ if refused.is_some() => {
+            format!("the driver gave up: {}", refused.unwrap_or_default())
+        }
+        Some(Trap::StackOverflow) => "the driver ran out of stack".to_owned(),
+        Some(Trap::UnreachableCodeReached) => "the driver panicked; the gateway's log says where".to_owned(),
+        Some(trap) => format!("the driver trapped: {trap}"),
+        None => "the driver broke the contract; the gateway's log says how".to_owned(),
+    };
+    let text: String = format!("{error:#}").chars().take(2000).collect();
+    store.data().journal.write(tracing::Level::ERROR, "sandbox", &text, &message);
+    broken(message)
+}
+
+/// A session: an instance that was opened, or nothing any more.
+pub(super) struct WasmSession {
+    /// Taken out for the time of a call. A call that traps or is cut does not bring it back.
+    instance: Arc<Mutex<Option<Instance>>>,
+    runtime: Handle,
+}
+
+impl WasmSession {
+    pub(super) fn new(instance: Instance) -> Self {
+        Self { instance: Arc::new(Mutex::new(Some(instance))), runtime: Handle::current() }
+    }
+
+    /// Lends the instance to `run`, which says whether the session goes on.
+    fn lend<T: Send + 'static, F>(
+        &self,
+        run: impl FnOnce(Instance) -> F + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, DriverError>>
+    where
+        F: Future<Output = (Option<Instance>, Result<T, DriverError>)> + Send,
+    {
+        let place = self.instance.clone();
+        async move {
+            let taken = lock(&place).take();
+            let Some(instance) = taken else {
+                return Err(broken("the session is closed, or serves another call"));
+            };
+            let (instance, result) = run(instance).await;
+            *lock(&place) = instance;
+            result
+        }
+        .boxed()
+    }
+}
+
+fn lock(place: &Mutex<Option<Instance>>) -> std::sync::MutexGuard<'_, Option<Instance>> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl DriverSession for WasmSession {
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Payload, DriverError>> {
+        self.lend(async move |mut instance: Instance| {
+            instance.store.data().journal.set_request(&call.request_id);
+            let request = convert::request(call);
+            match instance.run(async |guest, store| guest.call_call(store, &request).await).await {
+                Ok(Ok(payload)) => (Some(instance), check_payload(convert::read_payload(payload))),
+                Ok(Err(error)) => {
+                    let (error, lost) = convert::read_error(error);
+                    ((!lost).then_some(instance), Err(error))
+                }
+                Err(trapped) => (None, Err(trapped)),
+            }
+        })
+    }
+
+    fn ping(&self) -> BoxFuture<'static, Result<serde_json::Map<String, serde_json::Value>, DriverError>> {
+        self.lend(async move |mut instance: Instance| {
+            instance.store.data().journal.set_request("");
+            match instance.run(async |guest, store| guest.call_ping(store).await).await {
+                Ok(Ok(text)) => (Some(instance), read_facts(&text)),
+                Ok(Err(error)) => {
+                    let (error, lost) = convert::read_error(error);
+                    ((!lost).then_some(instance), Err(error))
+                }
+                Err(trapped) => (None, Err(trapped)),
+            }
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        lock(&self.instance).as_mut().is_some_and(|instance| instance.store.data_mut().streams.are_open())
+    }
+}
+
+fn read_facts(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, DriverError> {
+    let facts = if text.len() > LONGEST_FACTS { None } else { serde_json::from_str(text).ok() };
+    facts.ok_or_else(|| broken("the driver's facts are not a JSON object of a sensible size"))
+}
+
+impl Drop for WasmSession {
+    fn drop(&mut self) {
+        let Some(mut instance) = lock(&self.instance).take() else { return };
+        self.runtime.spawn(async move {
+            let goodbye = instance.run(async |guest, store| guest.call_close(store).await);
+            // A guest that does not come to an end is cut short; what it says is heard by nobody.
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        });
+    }
+}

@@ -1,0 +1,121 @@
+//! A connection's settings on their way into a guest.
+
+use super::{
+    bindings::{
+        Settings,
+        studio::driver::types::{Endpoint, Parts},
+    },
+    broken,
+    network::{Egress, Server},
+};
+use crate::plugins::load::Resolve;
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use studio_plugin_api::DriverError;
+use url::Url;
+
+/// The contract's `ConnectionSettings`, in the clear. Wiped when dropped.
+pub(super) struct OpenSettings {
+    /// For the guest.
+    pub(super) settings: Settings,
+    authorities: Option<String>,
+    insecure: bool,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    endpoint: EndpointText,
+    options: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum EndpointText {
+    Parts {
+        host: String,
+        port: u16,
+        #[serde(default)]
+        database_name: Option<String>,
+        #[serde(default)]
+        username: Option<String>,
+        #[serde(default)]
+        password: Option<String>,
+    },
+    ConnectionString(String),
+}
+
+impl OpenSettings {
+    /// Reads the JSON that every kind of driver is given.
+    pub(super) fn read(json: &SecretString) -> Result<Self, DriverError> {
+        let text: Text = serde_json::from_str(json.expose_secret())
+            .map_err(|_| broken("the host made settings that do not read"))?;
+        let endpoint = match text.endpoint {
+            EndpointText::Parts { host, port, database_name, username, password } => {
+                Endpoint::Parts(Parts { host, port, database_name, username, password })
+            }
+            EndpointText::ConnectionString(url) => Endpoint::ConnectionString(url),
+        };
+        let authorities = text.options.get("tls_ca").and_then(Value::as_str).map(str::to_owned);
+        let insecure = text.options.get("tls_insecure").and_then(Value::as_bool).unwrap_or(false);
+        let options = Value::Object(text.options).to_string();
+        Ok(Self { settings: Settings { endpoint, options }, authorities, insecure })
+    }
+
+    /// Where a session with these settings may connect to.
+    pub(super) fn egress(&self, default_port: Option<u16>, resolve: Arc<Resolve>) -> Egress {
+        let place = match &self.settings.endpoint {
+            Endpoint::Parts(parts) => Ok((parts.host.clone(), parts.port)),
+            Endpoint::ConnectionString(url) => read_place(url, default_port),
+        };
+        match place {
+            Ok((host, port)) => Egress::Server(Box::new(Server {
+                host,
+                port,
+                authorities: self.authorities.clone(),
+                insecure: self.insecure,
+                resolve,
+            })),
+            Err(message) => Egress::Unclear(message.to_owned()),
+        }
+    }
+}
+
+impl Drop for OpenSettings {
+    fn drop(&mut self) {
+        match &mut self.settings.endpoint {
+            Endpoint::Parts(parts) => parts.password.zeroize(),
+            Endpoint::ConnectionString(url) => url.zeroize(),
+        }
+        self.settings.options.zeroize();
+    }
+}
+
+/// The host and port of a URL. No message repeats any part of it: it may hold a password in an unexpected place.
+fn read_place(url: &str, default_port: Option<u16>) -> Result<(String, u16), &'static str> {
+    const UNREADABLE: &str = "the connection string is not a URL with one host, which is all that a sandboxed driver can be given a way to";
+    let url = Url::parse(url).map_err(|_| UNREADABLE)?;
+    let host = url.host_str().filter(|host| !host.is_empty() && !host.contains(',')).ok_or(UNREADABLE)?;
+    let port = url.port_or_known_default().or(default_port);
+    let port = port.filter(|port| *port != 0).ok_or("the connection string names no port")?;
+    let host = percent_encoding::percent_decode_str(host).decode_utf8().map_err(|_| UNREADABLE)?;
+    Ok((host.into_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_strings_lead_to_one_host_or_nowhere() {
+        let place = |url| read_place(url, Some(6379));
+        assert_eq!(place("redis://u:p@example.com:7000/3"), Ok(("example.com".to_owned(), 7000)));
+        assert_eq!(place("rediss://example.com"), Ok(("example.com".to_owned(), 6379)));
+        assert_eq!(place("redis://[::1]:7000"), Ok(("[::1]".to_owned(), 7000)));
+        for nowhere in ["mongodb://a:1,b:2/db", "redis://", "redis:///0", "no url", "redis://h:0"] {
+            assert!(place(nowhere).is_err(), "{nowhere}");
+        }
+        assert!(read_place("thing://host", None).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! What the host keeps for one instance.
+
+use super::{
+    Shared,
+    journal::{Journal, Output},
+    limits::Meter,
+    network::Egress,
+    stream::Streams,
+    turns::Turn,
+};
+use std::time::Instant;
+use tracing::Level;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// Handles of WASI's that an instance may hold at once.
+const MOST_RESOURCES: usize = 1000;
+/// Random bytes that an instance may ask for at once.
+pub(super) const MOST_RANDOM: u32 = 65_536;
+
+/// What the host keeps for one instance.
+pub(super) struct State {
+    pub(super) meter: Meter,
+    pub(super) turn: Turn,
+    pub(super) journal: Journal,
+    pub(super) egress: Egress,
+    pub(super) streams: Streams,
+    /// Its monotonic clock's zero.
+    pub(super) started: Instant,
+    wasi: WasiCtx,
+    resources: ResourceTable,
+}
+
+impl State {
+    pub(super) fn new(shared: &Shared, egress: Egress) -> Self {
+        let journal = shared.journal.for_session();
+        let output = |level, name| Output { journal: journal.clone(), level, name };
+        // What standard toolchains import, with nothing behind it: no arguments, no environment, no folders, no sockets,
+        // an empty standard input.
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(output(Level::INFO, "stdout"))
+            .stderr(output(Level::WARN, "stderr"))
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(MOST_RANDOM.into());
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(MOST_RESOURCES);
+        Self {
+            meter: Meter::new(shared.limits),
+            turn: shared.compiled.sandbox.turns.place(),
+            egress,
+            streams: Streams::default(),
+            started: Instant::now(),
+            wasi: wasi.build(),
+            resources,
+            journal,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+    }
+}

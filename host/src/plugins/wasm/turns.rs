@@ -1,0 +1,141 @@
+//! Sharing the processor with guests that compute.
+//!
+//! A thread ticks while guests run. A guest that runs on over a few ticks is stopped at its next step and put in line:
+//! of those that have used up their first share, only so many run at once as leave workers to everyone else, each for
+//! one more share at a time. A guest that answers within its first share, which is nearly every call, never notices.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{JoinHandle, Thread},
+    time::{Duration, Instant},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::{EngineWeak, StoreContextMut, UpdateDeadline};
+
+/// The time between two ticks.
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks in a share. The first comes at any time after it begins, so two are between one and two milliseconds.
+const SHARE: u64 = 2;
+/// How long the thread goes on ticking after the last guest stopped: the next is seldom far.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// What all guests share.
+pub(super) struct Turns {
+    running: Arc<Running>,
+    lanes: Arc<Semaphore>,
+}
+
+struct Running {
+    guests: AtomicUsize,
+    asleep: AtomicBool,
+    stopped: AtomicBool,
+    ticker: Mutex<Option<Thread>>,
+}
+
+impl Turns {
+    /// Starts the ticking thread, which ends with this value.
+    pub(super) fn start(engine: EngineWeak, workers: usize) -> std::io::Result<Self> {
+        let running = Arc::new(Running {
+            guests: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            ticker: Mutex::new(None),
+        });
+        let ticking = running.clone();
+        let thread: JoinHandle<()> = std::thread::Builder::new()
+            .name("wasm-ticks".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(move || tick(&engine, &ticking))?;
+        *running.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread.thread().clone());
+        let lanes = Arc::new(Semaphore::new((workers / 2).max(1)));
+        Ok(Self { running, lanes })
+    }
+
+    /// A place for one instance.
+    pub(super) fn place(&self) -> Turn {
+        Turn { lanes: self.lanes.clone(), lane: Arc::default() }
+    }
+
+    /// Counts a guest as running until the value is dropped.
+    pub(super) fn run(&self) -> RunningGuest {
+        self.running.guests.fetch_add(1, Ordering::SeqCst);
+        if self.running.asleep.swap(false, Ordering::SeqCst)
+            && let Some(ticker) = &*self.running.ticker.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            ticker.unpark();
+        }
+        RunningGuest(self.running.clone())
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.running.stopped.store(true, Ordering::SeqCst);
+        if let Some(ticker) = &*self.running.ticker.lock().unwrap_or_else(PoisonError::into_inner) {
+            ticker.unpark();
+        }
+    }
+}
+
+pub(super) struct RunningGuest(Arc<Running>);
+
+impl Drop for RunningGuest {
+    fn drop(&mut self) {
+        self.0.guests.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn tick(engine: &EngineWeak, running: &Running) {
+    let mut last_guest = Instant::now();
+    while !running.stopped.load(Ordering::SeqCst) {
+        if running.guests.load(Ordering::SeqCst) > 0 {
+            last_guest = Instant::now();
+        } else if last_guest.elapsed() > LINGER {
+            running.asleep.store(true, Ordering::SeqCst);
+            // A guest that came between the two looks has woken nobody.
+            if running.guests.load(Ordering::SeqCst) == 0 && !running.stopped.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
+            running.asleep.store(false, Ordering::SeqCst);
+            last_guest = Instant::now();
+        }
+        std::thread::sleep(TICK);
+        match engine.upgrade() {
+            Some(engine) => engine.increment_epoch(),
+            None => break,
+        }
+    }
+}
+
+/// One instance's place in the line.
+pub(super) struct Turn {
+    lanes: Arc<Semaphore>,
+    lane: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Turn {
+    /// Begins a first share: a call begins, or goes on after it waited for the host.
+    pub(super) fn begin<T>(mut store: StoreContextMut<'_, T>) {
+        store.set_epoch_deadline(SHARE);
+    }
+
+    /// Leaves the line: the call has ended or waits for the host.
+    pub(super) fn leave(&self) {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// At the end of a share: lets others run, and waits for a lane.
+    pub(super) fn again(&self) -> UpdateDeadline {
+        let (lanes, lane) = (self.lanes.clone(), self.lane.clone());
+        let waiting = async move {
+            lane.lock().unwrap_or_else(PoisonError::into_inner).take();
+            tokio::task::yield_now().await;
+            let next = lanes.acquire_owned().await.ok();
+            *lane.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        };
+        UpdateDeadline::YieldCustom(SHARE, Box::pin(waiting))
+    }
+}

@@ -1,0 +1,120 @@
+//! TLS towards databases, for the gateway (on behalf of sandboxed drivers) and for native drivers alike.
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use std::sync::{Arc, OnceLock};
+
+/// Why TLS can't be set up. Fit for the eyes of whoever gave the certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The authorities are no PEM.
+    #[error("is not PEM")]
+    NotPem,
+    /// One of the authorities' certificates does not parse.
+    #[error("holds a certificate that does not parse")]
+    BadCertificate,
+    /// There is no certificate among the authorities.
+    #[error("holds no certificate in PEM")]
+    NoCertificate,
+    /// The library refuses.
+    #[error("TLS can't be set up: {0}")]
+    Refused(#[from] rustls::Error),
+}
+
+/// The client's side of a handshake. Trusted are the `authorities` (PEM), or else the system's; with `insecure`, any
+/// certificate is.
+///
+/// # Errors
+/// [`TlsError`]: what is wrong with the authorities.
+pub fn client_config(authorities: Option<&str>, insecure: bool) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    if insecure {
+        let verifier = Arc::new(AnyCertificate(provider));
+        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+    }
+    let roots = match authorities {
+        Some(pem) => Arc::new(read_authorities(pem)?),
+        None => system_authorities(),
+    };
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The name that the server's certificate must be for; `None` for what can't be in a certificate.
+pub fn server_name(host: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).ok()
+}
+
+/// Reads certificates in PEM.
+///
+/// # Errors
+/// [`TlsError`]: what is wrong with them.
+pub fn read_authorities(pem: &str) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|_| TlsError::NotPem)?;
+        roots.add(certificate).map_err(|_| TlsError::BadCertificate)?;
+    }
+    if roots.is_empty() { Err(TlsError::NoCertificate) } else { Ok(roots) }
+}
+
+/// Read once. Certificates of the system that do not parse are left out: one bad file must not make all servers
+/// unreachable.
+fn system_authorities() -> Arc<RootCertStore> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    SYSTEM
+        .get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            let found = rustls_native_certs::load_native_certs().certs;
+            let (_, unreadable) = roots.add_parsable_certificates(found);
+            if roots.is_empty() || unreadable > 0 {
+                tracing::warn!(trusted = roots.len(), unreadable, "certificates of the system");
+            }
+            Arc::new(roots)
+        })
+        .clone()
+}
+
+/// Believes every certificate, but still checks that the server holds its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
