@@ -209,9 +209,9 @@ impl Loader {
                 }
             }
             PluginKind::Wasm => {
-                let (sandbox, sha256, size) = (self.sandbox()?, hex_digest(&bytes), bytes.len() as u64);
-                let precompiled = sandbox.precompile(&bytes)?;
-                let driver = WasmDriver::load(sandbox, bytes, &sha256, SandboxLimits::default()).await?;
+                let (sha256, size) = (hex_digest(&bytes), bytes.len() as u64);
+                let limits = SandboxLimits::default();
+                let driver = WasmDriver::load(self.sandbox()?, bytes, &sha256, limits).await?;
                 check_manifest(driver.manifest())?;
                 let manifest = driver.manifest().clone();
                 Ok(Inspection {
@@ -219,8 +219,10 @@ impl Loader {
                     sha256,
                     size,
                     api_version: manifest.api_version.clone(),
-                    imports: precompiled.imports,
-                    precompile_milliseconds: u64::try_from(precompiled.time.as_millis()).ok(),
+                    imports: driver.imports().clone(),
+                    precompile_milliseconds: driver
+                        .compile_time()
+                        .and_then(|time| u64::try_from(time.as_millis()).ok()),
                     manifest,
                 })
             }

@@ -7,7 +7,7 @@ use super::{
     state::State,
     turns::Turns,
 };
-use crate::plugins::load::{PluginError, Resolve};
+use crate::plugins::load::{PluginError, Resolve, check_version};
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -40,15 +40,10 @@ pub(super) struct Compiled {
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) component: DriverPre<State>,
     pub(super) resolve: Arc<Resolve>,
-}
-
-/// What compiling a component showed.
-#[derive(Debug)]
-pub(in crate::plugins) struct Precompiled {
     /// What it imports, each as `package/interface@version`.
-    pub(in crate::plugins) imports: BTreeSet<String>,
-    /// How long compiling it took.
-    pub(in crate::plugins) time: Duration,
+    pub(super) imports: BTreeSet<String>,
+    /// How long compiling it took; `None` where the code was in the cache.
+    pub(super) compile_time: Option<Duration>,
 }
 
 impl Sandbox {
@@ -76,22 +71,15 @@ impl Sandbox {
         sha256: &str,
     ) -> Result<Compiled, PluginError> {
         let (sandbox, sha256) = (self.clone(), sha256.to_owned());
-        let component = tokio::task::spawn_blocking(move || sandbox.compile_now(&bytes, &sha256))
-            .await
-            .map_err(|_| PluginError::NotAComponent("compiling it panicked".to_owned()))??;
-        let component = self.link(&component)?;
-        Ok(Compiled { component, resolve: self.resolve.clone(), sandbox: self })
+        let compiling = tokio::task::spawn_blocking(move || sandbox.compile_now(&bytes, &sha256));
+        let (component, compile_time) =
+            compiling.await.map_err(|_| PluginError::NotAComponent("compiling it panicked".to_owned()))??;
+        let imports = self.imports(&component);
+        let component = self.link(&component, &imports)?;
+        Ok(Compiled { component, imports, compile_time, resolve: self.resolve.clone(), sandbox: self })
     }
 
-    /// Compiles a component to see what it is.
-    pub(in crate::plugins) fn precompile(&self, bytes: &[u8]) -> Result<Precompiled, PluginError> {
-        let begin = Instant::now();
-        let component = Component::new(&self.engine, bytes).map_err(|error| not_a_component(&error))?;
-        let time = begin.elapsed();
-        Ok(Precompiled { imports: self.imports(&component), time })
-    }
-
-    fn compile_now(&self, bytes: &[u8], sha256: &str) -> Result<Component, PluginError> {
+    fn compile_now(&self, bytes: &[u8], sha256: &str) -> Result<(Component, Option<Duration>), PluginError> {
         if bytes.len() > LARGEST_COMPONENT {
             return Err(PluginError::NotAComponent(format!(
                 "it has {} bytes, and {LARGEST_COMPONENT} are the most",
@@ -99,20 +87,27 @@ impl Sandbox {
             )));
         }
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, sha256)) {
-            return Ok(component);
+            return Ok((component, None));
         }
+        let begin = Instant::now();
         let component = Component::new(&self.engine, bytes).map_err(|error| not_a_component(&error))?;
+        let time = begin.elapsed();
         if let Some(cache) = &self.cache {
             cache.store(&self.engine, sha256, &component);
         }
-        Ok(component)
+        Ok((component, Some(time)))
     }
 
-    fn link(&self, component: &Component) -> Result<DriverPre<State>, PluginError> {
-        for import in self.imports(component) {
-            if let Some(version) = import.strip_prefix("studio:driver/").and_then(|rest| rest.split_once('@'))
+    fn link(
+        &self,
+        component: &Component,
+        imports: &BTreeSet<String>,
+    ) -> Result<DriverPre<State>, PluginError> {
+        for import in imports {
+            if let Some((_, version)) =
+                import.strip_prefix("studio:driver/").and_then(|rest| rest.split_once('@'))
             {
-                crate::plugins::load::check_version(version.1)?;
+                check_version(version)?;
             }
         }
         let linked = self.linker.instantiate_pre(component).and_then(DriverPre::new);

@@ -34,7 +34,7 @@ use network::Egress;
 use secrecy::SecretString;
 use session::{Instance, WasmSession};
 use settings::OpenSettings;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use studio_plugin_api::{
     DriverError, ErrorCode,
     manifest::{Concurrency, Manifest},
@@ -105,6 +105,16 @@ impl WasmDriver {
         super::load::check_version(&manifest.api_version)?;
         shared.journal = Journal::new(&manifest.database_type);
         Ok(Self { shared: Arc::new(shared), manifest })
+    }
+
+    /// What it asks of the sandbox: interfaces, each with its package and version.
+    pub(super) fn imports(&self) -> &BTreeSet<String> {
+        &self.shared.compiled.imports
+    }
+
+    /// How long compiling it took; `None` where its code was kept from an earlier time.
+    pub(super) fn compile_time(&self) -> Option<Duration> {
+        self.shared.compiled.compile_time
     }
 }
 

@@ -41,12 +41,12 @@ impl Instance {
         store.limiter(|state| &mut state.meter);
         // What one host call may take out of the guest's memory; that can't be more than there is.
         store.set_hostcall_fuel(shared.limits.memory_bytes());
-        store.epoch_deadline_callback(|store| Ok(store.data().turn.again()));
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().turn.again()));
         Turn::begin(store.as_context_mut());
         let running = sandbox.turns.run();
         let started = compiled.component.instantiate_async(&mut store).await;
         drop(running);
-        store.data().turn.leave();
+        store.data_mut().turn.leave();
         match started {
             Ok(guest) => Ok(Self { guest, store, sandbox }),
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
@@ -68,7 +68,7 @@ impl Instance {
         let running = self.sandbox.turns.run();
         let result = run(&self.guest, &mut self.store).await;
         drop(running);
-        self.store.data().turn.leave();
+        self.store.data_mut().turn.leave();
         result.map_err(|error| trapped(&self.store, &error))
     }
 

@@ -1,9 +1,11 @@
 //! Sharing the processor with guests that compute.
 //!
-//! A thread ticks while guests run. A guest that runs on over a few ticks is stopped at its next step and put in line:
-//! of those that have used up their first share, only so many run at once as leave workers to everyone else, each for
-//! one more share at a time. A guest that answers within its first share, which is nearly every call, never notices.
+//! A thread ticks while guests run. A guest that computes on over a tick or two has used up its share: it is stopped at
+//! its next step and put in line. Of those in line only so many run at once as leave workers to everyone else, each for
+//! one more share at a time. Nearly every call is done within its first share, or begins another after waiting for its
+//! server, and never notices.
 
+use super::state::State;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,6 +21,9 @@ use wasmtime::{EngineWeak, StoreContextMut, UpdateDeadline};
 const TICK: Duration = Duration::from_millis(1);
 /// Ticks in a share. The first comes at any time after it begins, so two are between one and two milliseconds.
 const SHARE: u64 = 2;
+/// Shares that one call may begin anew after waiting for the host. One that goes on computing and waiting by turns is in
+/// line like one that only computes.
+const FREE_SHARES: u32 = 20;
 /// How long the thread goes on ticking after the last guest stopped: the next is seldom far.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -49,21 +54,21 @@ impl Turns {
             .name("wasm-ticks".to_owned())
             .stack_size(128 * 1024)
             .spawn(move || tick(&engine, &ticking))?;
-        *running.ticker.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread.thread().clone());
+        *lock(&running.ticker) = Some(thread.thread().clone());
         let lanes = Arc::new(Semaphore::new((workers / 2).max(1)));
         Ok(Self { running, lanes })
     }
 
     /// A place for one instance.
     pub(super) fn place(&self) -> Turn {
-        Turn { lanes: self.lanes.clone(), lane: Arc::default() }
+        Turn { lanes: self.lanes.clone(), lane: Arc::default(), has_waited: false, free_shares: FREE_SHARES }
     }
 
     /// Counts a guest as running until the value is dropped.
     pub(super) fn run(&self) -> RunningGuest {
         self.running.guests.fetch_add(1, Ordering::SeqCst);
         if self.running.asleep.swap(false, Ordering::SeqCst)
-            && let Some(ticker) = &*self.running.ticker.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Some(ticker) = &*lock(&self.running.ticker)
         {
             ticker.unpark();
         }
@@ -74,7 +79,7 @@ impl Turns {
 impl Drop for Turns {
     fn drop(&mut self) {
         self.running.stopped.store(true, Ordering::SeqCst);
-        if let Some(ticker) = &*self.running.ticker.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(ticker) = &*lock(&self.running.ticker) {
             ticker.unpark();
         }
     }
@@ -114,28 +119,43 @@ fn tick(engine: &EngineWeak, running: &Running) {
 pub(super) struct Turn {
     lanes: Arc<Semaphore>,
     lane: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    /// Whether the guest has waited for the host since its share began.
+    has_waited: bool,
+    free_shares: u32,
 }
 
 impl Turn {
-    /// Begins a first share: a call begins, or goes on after it waited for the host.
-    pub(super) fn begin<T>(mut store: StoreContextMut<'_, T>) {
+    /// Begins a call.
+    pub(super) fn begin(mut store: StoreContextMut<'_, State>) {
         store.set_epoch_deadline(SHARE);
+        let turn = &mut store.data_mut().turn;
+        turn.has_waited = false;
+        turn.free_shares = FREE_SHARES;
     }
 
-    /// Leaves the line: the call has ended or waits for the host.
-    pub(super) fn leave(&self) {
-        self.lane.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Leaves the line: the call has ended, or waits for the host.
+    pub(super) fn leave(&mut self) {
+        self.has_waited = true;
+        lock(&self.lane).take();
     }
 
     /// At the end of a share: lets others run, and waits for a lane.
-    pub(super) fn again(&self) -> UpdateDeadline {
+    pub(super) fn again(&mut self) -> UpdateDeadline {
+        if std::mem::take(&mut self.has_waited) && self.free_shares > 0 {
+            self.free_shares -= 1;
+            return UpdateDeadline::Continue(SHARE);
+        }
         let (lanes, lane) = (self.lanes.clone(), self.lane.clone());
         let waiting = async move {
-            lane.lock().unwrap_or_else(PoisonError::into_inner).take();
+            lock(&lane).take();
             tokio::task::yield_now().await;
             let next = lanes.acquire_owned().await.ok();
-            *lane.lock().unwrap_or_else(PoisonError::into_inner) = next;
+            *lock(&lane) = next;
         };
         UpdateDeadline::YieldCustom(SHARE, Box::pin(waiting))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
