@@ -1,0 +1,145 @@
+//! What the benchmarks share: a gateway wired with the drivers that `cargo xtask bench` has built for release.
+
+use criterion::Bencher;
+use secrecy::SecretString;
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use studio_gateway::{
+    app::Gateway,
+    config::Settings,
+    connections::input::CreateConnection,
+    identity::{NewToken, issue_token},
+    plugins::DriverSession,
+    registry::{NewOrganization, NewProject, Role},
+};
+use studio_plugin_api::{Access, Call};
+use tokio::runtime::Runtime;
+
+const SECRET: &str = "a secret of at least thirty-two bytes";
+
+/// A call of the first operation, which does nothing.
+pub fn call() -> Call {
+    Call {
+        operation: 0,
+        granted: Access::Read,
+        path: Vec::new(),
+        query: Vec::new(),
+        body: Vec::new(),
+        deadline: Instant::now() + Duration::from_secs(30),
+        max_reply_bytes: 1 << 20,
+        request_id: "0123456789abcdef0123456789abcdef".to_owned(),
+    }
+}
+
+/// A driver to measure with.
+#[derive(Clone, Copy)]
+pub struct Measured {
+    pub database_type: &'static str,
+    kind: &'static str,
+    /// Below cargo's target folder.
+    file: &'static str,
+}
+
+/// The probe, as `cargo build --release` leaves it.
+pub const PROBE: Measured =
+    Measured { database_type: "probe", kind: "dylib", file: "release/libstudio_driver_probe.so" };
+/// The echo, as `cargo xtask build-plugins` leaves it.
+pub const ECHO: Measured =
+    Measured { database_type: "echo", kind: "wasm", file: "wasm/components/echo.wasm" };
+
+impl Measured {
+    /// Its file.
+    fn path(self) -> PathBuf {
+        let program = std::env::current_exe().expect("this program has a path");
+        // target/release/deps/program
+        program.ancestors().nth(3).expect("cargo's target folder").join(self.file)
+    }
+
+    /// Its lines in plugins.toml.
+    fn entry(self) -> String {
+        let Self { database_type, kind, .. } = self;
+        format!("[[plugin]]\ntype = '{database_type}'\nkind = '{kind}'\npath = '{}'\n", self.path().display())
+    }
+}
+
+/// A gateway with one project `p`, which has a connection of the measured driver.
+pub struct Wired {
+    pub gateway: Arc<Gateway>,
+    pub settings: Settings,
+    pub token: String,
+    _folder: tempfile::TempDir,
+}
+
+pub async fn wire(measured: Measured) -> Wired {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let plugins = folder.path().join("plugins.toml");
+    std::fs::write(&plugins, measured.entry()).expect("plugins.toml");
+    let environment = [
+        ("DATABASE_URL", format!("sqlite:{}", folder.path().join("platform.db").display())),
+        ("DATABASE_ENCRYPTION_KEY", "0".repeat(64)),
+        ("GATEWAY_JWT_SECRET", SECRET.to_owned()),
+        ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
+        ("GATEWAY_PLUGINS", plugins.display().to_string()),
+        ("GATEWAY_COMPILED_FOLDER", folder.path().join("compiled").display().to_string()),
+    ];
+    let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let settings = Settings::load(None, environment).expect("settings");
+    let (gateway, _audit) = Gateway::wire(&settings, None).await.expect("a gateway");
+    let registry = gateway.directory.registry();
+    let organization =
+        NewOrganization { name: "o".into(), slug: "o".into(), billing_email: None, owner: "owner".into() };
+    let organization = registry.create_organization(organization).await.expect("an organization");
+    let project = NewProject {
+        organization_id: organization.id,
+        name: "p".into(),
+        reference: "p".into(),
+        database: None,
+        database_password: None,
+    };
+    registry.create_project(project).await.expect("a project");
+    let driver = gateway.catalog.driver(measured.database_type).expect("the driver");
+    let body: CreateConnection =
+        serde_json::from_str(r#"{"identifier":"main","host":"127.0.0.1"}"#).expect("a connection's body");
+    gateway.connections.create("p", &driver, body).await.expect("a connection");
+    let token = NewToken {
+        subject: "viewer".into(),
+        projects: BTreeMap::from([("p".into(), Role::Viewer)]),
+        platform_admin: false,
+        audience: settings.identity.audience.clone(),
+        issuer: None,
+        time_to_live: Duration::from_secs(3600),
+    };
+    let token = issue_token(&SecretString::from(SECRET), &token).expect("a token");
+    let token = format!("Bearer {}", secrecy::ExposeSecret::expose_secret(&token));
+    Wired { gateway, settings, token, _folder: folder }
+}
+
+pub async fn session(gateway: &Gateway, measured: Measured) -> Box<dyn DriverSession> {
+    let driver = gateway.catalog.driver(measured.database_type).expect("the driver");
+    let settings = r#"{"endpoint":{"parts":{"host":"127.0.0.1","port":7}},"options":{}}"#;
+    driver.instance().connect(SecretString::from(settings)).await.expect("a session")
+}
+
+/// Times `run` on a worker of the runtime, where requests run too: from outside, every wake would cross threads.
+pub fn on_worker<R, F>(bencher: &mut Bencher<'_>, runtime: &Runtime, run: R)
+where
+    R: Fn() -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
+    bencher.iter_custom(|rounds| {
+        let run = run.clone();
+        let timed = runtime.spawn(async move {
+            let start = Instant::now();
+            for _ in 0..rounds {
+                run().await;
+            }
+            start.elapsed()
+        });
+        runtime.block_on(timed).expect("the timed task")
+    });
+}
