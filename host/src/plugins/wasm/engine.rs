@@ -147,6 +147,7 @@ fn config(instances: usize) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .concurrency_support(false)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(FIBER_STACK)
         .wasm_backtrace_max_frames(std::num::NonZero::new(20))
