@@ -1,8 +1,9 @@
 //! Building, and assembling the folder that an operator copies: the gateway, `plugins.toml` and the drivers.
 
 use crate::{
+    components,
     process::run,
-    workspace::{Workspace, cargo},
+    workspace::{Driver, Kind, Workspace, cargo},
 };
 use anyhow::{Context, Result};
 use std::{
@@ -48,8 +49,36 @@ pub enum Contents {
     WithTestDrivers,
 }
 
-/// Builds packages.
-pub fn build(workspace: &Workspace, profile: Profile, packages: &[&str]) -> Result<()> {
+impl Contents {
+    /// The drivers among it.
+    pub fn drivers(self, workspace: &Workspace) -> impl Iterator<Item = &Driver> {
+        workspace.drivers.iter().filter(move |driver| driver.shipped || self == Self::WithTestDrivers)
+    }
+}
+
+/// Builds every driver, as all that it is.
+pub fn build_drivers(workspace: &Workspace, profile: Profile) -> Result<()> {
+    let contents = Contents::WithTestDrivers;
+    build(workspace, profile, &native_packages(workspace, contents))?;
+    components::build(workspace, contents.drivers(workspace))
+}
+
+/// Builds what operators get and makes `target/dist` of it.
+pub fn build_and_assemble(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    let mut packages = native_packages(workspace, Contents::Shipped);
+    packages.push(GATEWAY);
+    build(workspace, profile, &packages)?;
+    components::build(workspace, Contents::Shipped.drivers(workspace))?;
+    assemble(workspace, profile, Contents::Shipped, "dist")
+}
+
+/// The crates of the drivers that are native libraries.
+fn native_packages(workspace: &Workspace, contents: Contents) -> Vec<&str> {
+    let drivers = contents.drivers(workspace).filter(|driver| driver.is(Kind::Dylib));
+    drivers.map(|driver| driver.package.as_str()).collect()
+}
+
+fn build(workspace: &Workspace, profile: Profile, packages: &[&str]) -> Result<()> {
     let mut command = cargo();
     command.current_dir(&workspace.root).arg("build");
     if profile == Profile::Release {
@@ -61,28 +90,24 @@ pub fn build(workspace: &Workspace, profile: Profile, packages: &[&str]) -> Resu
     run(&mut command)
 }
 
-/// Builds what operators get and makes `target/dist` of it.
-pub fn build_and_assemble(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
-    let drivers = workspace.drivers.iter().filter(|driver| driver.shipped);
-    let packages: Vec<&str> =
-        std::iter::once(GATEWAY).chain(drivers.map(|driver| driver.package.as_str())).collect();
-    build(workspace, profile, &packages)?;
-    assemble(workspace, profile, Contents::Shipped, "dist")
-}
-
-/// Copies what is built into a folder below `target/`. Everything in it is of one profile: what another build left
-/// there is removed, and a file in use (a mapped driver, a running gateway) is replaced, not overwritten.
+/// Copies what is built into a folder below `target/`. All that is native in it is of one profile: what another build
+/// left there is removed, and a file in use (a mapped driver, a running gateway) is replaced, not overwritten.
 pub fn assemble(workspace: &Workspace, profile: Profile, contents: Contents, name: &str) -> Result<PathBuf> {
     let built = workspace.target.join(profile.folder());
     let folder = workspace.target_folder(name)?;
     let drivers = workspace.target_folder(&format!("{name}/drivers"))?;
 
     let mut files = vec![];
-    for driver in &workspace.drivers {
-        if driver.shipped || contents == Contents::WithTestDrivers {
-            let library = driver.package.replace('-', "_");
+    for driver in contents.drivers(workspace) {
+        if driver.is(Kind::Dylib) {
             let file = drivers.join(format!("{}.so", driver.database_type));
-            replace(&built.join(format!("{DLL_PREFIX}{library}{DLL_SUFFIX}")), &file)?;
+            let library = format!("{DLL_PREFIX}{}{DLL_SUFFIX}", driver.library());
+            replace(&built.join(library), &file)?;
+            files.push(file);
+        }
+        if driver.is(Kind::Wasm) {
+            let file = drivers.join(format!("{}.wasm", driver.database_type));
+            replace(&components::file(workspace, driver), &file)?;
             files.push(file);
         }
     }

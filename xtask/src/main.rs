@@ -1,6 +1,7 @@
 //! The workspace's dev automation. `cargo xtask --help` says what there is.
 
 mod bench;
+mod components;
 mod dev;
 mod dist;
 mod gateway;
@@ -8,6 +9,7 @@ mod process;
 mod sample;
 mod servers;
 mod test;
+mod toolchain;
 mod tools;
 mod workspace;
 
@@ -35,9 +37,9 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Build the drivers.
+    /// Build the drivers: native libraries and WebAssembly components, each as its `Cargo.toml` says.
     BuildPlugins {
-        /// Optimized.
+        /// Optimized; components always are.
         #[arg(long)]
         release: bool,
     },
@@ -76,9 +78,7 @@ fn run() -> Result<()> {
         Task::Test { arguments } => test::run_everything(&workspace, &arguments),
         Task::BuildPlugins { release } => {
             let profile = if release { Profile::Release } else { Profile::Debug };
-            let packages: Vec<&str> =
-                workspace.drivers.iter().map(|driver| driver.package.as_str()).collect();
-            dist::build(&workspace, profile, &packages)
+            dist::build_drivers(&workspace, profile)
         }
         Task::Dist { debug } => {
             let profile = if debug { Profile::Debug } else { Profile::Release };

@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail};
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, File},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{
         Arc, OnceLock,
@@ -16,6 +17,8 @@ use std::{
 
 /// How often a running child is looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How much of a failed command's log is shown.
+const LAST_LINES: usize = 40;
 /// How long a server may take to stop; a gateway lets running requests finish.
 const STOP_TIME: Duration = Duration::from_secs(40);
 
@@ -67,6 +70,41 @@ pub fn run(command: &mut Command) -> Result<()> {
     };
     if !status.success() {
         bail!("{} failed: {status}", command_line(command));
+    }
+    Ok(())
+}
+
+/// Runs a command whose output goes to a file, for at most as long as `limit` says; an error that ends with the last of
+/// the output when it fails.
+pub fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<()> {
+    let output = File::create(log).with_context(|| format!("{} can't be written", log.display()))?;
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    // A group of its own, so that what it started itself can be ended along with it.
+    let child = command.process_group(0).spawn();
+    let mut child = child.with_context(|| format!("{} can't be run", command.get_program().display()))?;
+    let group = format!("-{}", child.id());
+    let deadline = Instant::now() + limit;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if interrupted() || Instant::now() > deadline {
+            signal("KILL", &group);
+            child.wait()?;
+            let reason = if interrupted() { "interrupted" } else { "it took too long" };
+            bail!("{} was ended: {reason}", command_line(command));
+        }
+        sleep(TICK);
+    };
+    if !status.success() {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n");
+        bail!(
+            "{} failed: {status}; all of its output is in {}\n{last}",
+            command_line(command),
+            log.display()
+        );
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that the tests need, then all of them.
 
 use crate::{
+    components,
     dist::{self, Contents, Profile},
     process::run,
     servers::Postgres,
@@ -18,6 +19,7 @@ const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 /// Builds and tests. `arguments` go to the test runner.
 pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     tools::REDIS.ensure(workspace)?;
+    tools::MEMCACHED.ensure(workspace)?;
     let postgres = match std::env::var(POSTGRES_URL) {
         Ok(_) => None,
         Err(_) => Some(Postgres::start(workspace)?),
@@ -25,6 +27,7 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
 
     // With the same targets as the test run, so that nothing is built twice with other features.
     run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
+    components::build(workspace, Contents::WithTestDrivers.drivers(workspace))?;
     let dist = dist::assemble(workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")?;
 
     let runner = |words: &[&str]| {

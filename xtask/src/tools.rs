@@ -21,12 +21,16 @@ pub struct Tool {
 
 /// The Redis server.
 pub const REDIS: Tool = Tool { program: "redis-server", package: "redis-server" };
+/// The memcached server.
+pub const MEMCACHED: Tool = Tool { program: "memcached", package: "memcached" };
 /// PostgreSQL: `initdb` stands for all of the server's programs.
 pub const POSTGRES: Tool = Tool { program: "initdb", package: "postgresql" };
 /// An HTTP load generator.
 pub const WRK: Tool = Tool { program: "wrk", package: "wrk" };
 /// An HTTP front of Redis, to compare with.
 pub const WEBDIS: Tool = Tool { program: "webdis", package: "webdis" };
+/// The linker that Debian's Rust uses for WebAssembly.
+pub const RUST_LLD: Tool = Tool { program: "rust-lld", package: "lld-22" };
 
 impl Tool {
     /// Where it is.
@@ -47,8 +51,7 @@ impl Tool {
         if let Some(found) = self.find() {
             return Ok(found);
         }
-        eprintln!("installing {}", self.package);
-        let installed = install(workspace, self.package);
+        let installed = install(workspace, &[self.package]);
         match (installed, self.find()) {
             (Ok(()), Some(found)) => Ok(found),
             (Ok(()), None) => bail!("the package `{}` has no `{}`", self.package, self.program),
@@ -63,7 +66,8 @@ impl Tool {
     }
 }
 
-fn install(workspace: &Workspace, package: &str) -> Result<()> {
+/// Installs Debian packages.
+pub fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     static LISTS_ARE_NEW: Mutex<bool> = Mutex::new(false);
     let Ok(mut lists_are_new) = LISTS_ARE_NEW.lock() else { bail!("an earlier installation failed") };
     let log = workspace.target_folder("xtask")?.join("setup.log");
@@ -80,11 +84,12 @@ fn install(workspace: &Workspace, package: &str) -> Result<()> {
     if Command::new("apt-get").arg("--version").stdout(Stdio::null()).status().is_err() {
         bail!("there is no apt-get to do it here");
     }
+    eprintln!("installing {}", packages.join(" "));
     if !*lists_are_new {
         // Lists that are a little old may do as well, so a failure is left to the installation.
         *lists_are_new = apt(&["update"])?;
     }
-    if !apt(&["install", "--yes", "--no-install-recommends", package])? {
+    if !apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())? {
         bail!("apt-get failed, see {}", log.display());
     }
     Ok(())

@@ -19,7 +19,16 @@ pub struct Workspace {
     pub benches: Vec<(String, String)>,
 }
 
-/// A crate that builds to a driver file.
+/// What a driver's crate is built as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A native library.
+    Dylib,
+    /// A WebAssembly component.
+    Wasm,
+}
+
+/// A crate that builds to one driver file or two.
 pub struct Driver {
     /// The package: `studio-driver-redis`.
     pub package: String,
@@ -27,6 +36,20 @@ pub struct Driver {
     pub database_type: String,
     /// Whether it is shipped; the others are for tests.
     pub shipped: bool,
+    /// The `kinds` of `[package.metadata.driver]` in its `Cargo.toml`: a native library unless it says otherwise.
+    pub kinds: Vec<Kind>,
+}
+
+impl Driver {
+    /// Whether it is built as this.
+    pub fn is(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// What cargo calls the files that it builds.
+    pub fn library(&self) -> String {
+        self.package.replace('-', "_")
+    }
 }
 
 impl Workspace {
@@ -50,6 +73,7 @@ impl Workspace {
                     package: name.to_owned(),
                     database_type: database_type.to_owned(),
                     shipped: Path::new(text(package, "manifest_path")?).starts_with(&plugins),
+                    kinds: read_kinds(package).with_context(|| format!("the driver crate `{name}`"))?,
                 });
             }
             for target in list(package, "targets") {
@@ -67,6 +91,28 @@ impl Workspace {
         std::fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
         Ok(folder)
     }
+}
+
+/// What `[package.metadata.driver]` says.
+fn read_kinds(package: &Value) -> Result<Vec<Kind>> {
+    let settings = match package.pointer("/metadata/driver") {
+        None => return Ok(vec![Kind::Dylib]),
+        Some(settings) => settings.as_object().context("`package.metadata.driver` is not a table")?,
+    };
+    if let Some(unknown) = settings.keys().find(|key| *key != "kinds") {
+        bail!("`package.metadata.driver` has no `{unknown}`, only `kinds`");
+    }
+    let words = settings.get("kinds").and_then(Value::as_array).context("`kinds` is not a list")?;
+    let kinds = words.iter().map(|word| match word.as_str() {
+        Some("dylib") => Ok(Kind::Dylib),
+        Some("wasm") => Ok(Kind::Wasm),
+        _ => bail!("`kinds` has {word}, which is neither \"dylib\" nor \"wasm\""),
+    });
+    let kinds: Vec<Kind> = kinds.collect::<Result<_>>()?;
+    if kinds.is_empty() {
+        bail!("`kinds` is empty");
+    }
+    Ok(kinds)
 }
 
 /// The cargo that runs this.
