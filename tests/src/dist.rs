@@ -10,9 +10,14 @@ pub fn program() -> PathBuf {
     existing("studio-gateway")
 }
 
-/// A driver's file, those that only tests use included: `redis`, `probe`, `foreign`, `crash`.
+/// A native driver's file, those that only tests use included: `redis`, `probe`, `foreign`, `crash`.
 pub fn driver(database_type: &str) -> PathBuf {
     existing(&format!("drivers/{database_type}.so"))
+}
+
+/// The file of a driver that is a WebAssembly component, those that only tests use included: `echo`.
+pub fn component(database_type: &str) -> PathBuf {
+    existing(&format!("drivers/{database_type}.wasm"))
 }
 
 fn existing(name: &str) -> PathBuf {

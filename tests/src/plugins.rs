@@ -11,19 +11,34 @@ use std::{
 #[derive(Debug, Clone)]
 pub struct Plugin {
     database_type: String,
+    kind: &'static str,
     path: PathBuf,
     lines: Vec<String>,
 }
 
 impl Plugin {
-    /// A driver of the test build.
+    /// A driver of the test build, as a native library.
     pub fn new(database_type: &str) -> Self {
         Self::file(database_type, dist::driver(database_type))
     }
 
-    /// Any file.
+    /// A driver of the test build, as a WebAssembly component.
+    pub fn component(database_type: &str) -> Self {
+        Self::component_file(database_type, dist::component(database_type))
+    }
+
+    /// Any file, as a native library.
     pub fn file(database_type: &str, path: impl Into<PathBuf>) -> Self {
-        Self { database_type: database_type.to_owned(), path: path.into(), lines: Vec::new() }
+        Self::of_kind("dylib", database_type, path.into())
+    }
+
+    /// Any file, as a WebAssembly component.
+    pub fn component_file(database_type: &str, path: impl Into<PathBuf>) -> Self {
+        Self::of_kind("wasm", database_type, path.into())
+    }
+
+    fn of_kind(kind: &'static str, database_type: &str, path: PathBuf) -> Self {
+        Self { database_type: database_type.to_owned(), kind, path, lines: Vec::new() }
     }
 
     /// `enabled = false`.
@@ -54,10 +69,11 @@ impl Plugins {
     pub fn write(&self, file: &Path) {
         let mut text = String::new();
         for plugin in &self.plugins {
-            let (database_type, path) = (&plugin.database_type, plugin.path.display());
-            writeln!(text, "[[plugin]]\ntype = \"{database_type}\"\nkind = \"dylib\"\npath = \"{path}\"")
+            let Plugin { database_type, kind, path, lines } = plugin;
+            let path = path.display();
+            writeln!(text, "[[plugin]]\ntype = \"{database_type}\"\nkind = \"{kind}\"\npath = \"{path}\"")
                 .unwrap();
-            writeln!(text, "{}", plugin.lines.join("\n")).unwrap();
+            writeln!(text, "{}", lines.join("\n")).unwrap();
         }
         fs::write(file, text).unwrap();
     }
