@@ -60,6 +60,7 @@ pub struct Metrics {
     driver_failures: Family<FailureLabels, Counter>,
     refused_tokens: Counter,
     sessions: Family<SessionLabels, Gauge>,
+    waiting: Family<SessionLabels, Gauge>,
 }
 
 /// Upper bounds in seconds, from a cache hit to the longest deadline.
@@ -94,6 +95,9 @@ impl Default for Metrics {
             "Driver sessions open now, by project id and type",
             sessions.clone(),
         );
+        let waiting = Family::default();
+        let help = "Callers that wait for a driver session now, by project id and type";
+        registry.register("waiting_callers", help, waiting.clone());
         Self {
             registry,
             requests,
@@ -102,6 +106,7 @@ impl Default for Metrics {
             driver_failures,
             refused_tokens,
             sessions,
+            waiting,
         }
     }
 }
@@ -137,9 +142,12 @@ impl Metrics {
     /// All of it, in the OpenMetrics text format that Prometheus reads.
     pub fn render(&self, sessions: &Sessions) -> String {
         self.sessions.clear();
+        self.waiting.clear();
+        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
         for ((project, database_type), count) in sessions.count() {
             let labels = SessionLabels { project, r#type: database_type };
-            self.sessions.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.sessions.get_or_create(&labels).set(gauge(count.open));
+            self.waiting.get_or_create(&labels).set(gauge(count.waiting));
         }
         let mut text = String::new();
         // Writing into a String cannot fail.

@@ -10,7 +10,7 @@ pub fn program() -> PathBuf {
     existing("studio-gateway")
 }
 
-/// A native driver's file, those that only tests use included: `redis`, `probe`, `foreign`, `crash`.
+/// A native driver's file, those that only tests use included: `redis`, `probe`, `single`, `foreign`, `crash`.
 pub fn driver(database_type: &str) -> PathBuf {
     existing(&format!("drivers/{database_type}.so"))
 }

@@ -316,12 +316,11 @@ impl ConnectionService {
         }
         let target = Target { connection: Arc::new(connection.clone()), driver: driver.clone() };
         let settings = open_settings(&self.keyring, &target)?;
-        let instance = driver.instance().clone();
-        match tokio::time::timeout(CHECK_TIME, instance.check(settings)).await {
+        match tokio::time::timeout(CHECK_TIME, driver.instance().check(settings)).await {
             Ok(result) => Ok(result?),
             Err(_) => Err(DriverError::new(
                 studio_plugin_api::ErrorCode::DriverError,
-                "the driver could not check the settings",
+                "the driver did not check the settings in time",
             )
             .into()),
         }

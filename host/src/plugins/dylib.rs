@@ -82,11 +82,12 @@ impl DriverInstance for DylibDriver {
 
     fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>> {
         let check = self.module.check();
-        let checking = tokio::task::spawn_blocking(move || {
-            check(settings.expose_secret().into()).into_result().map_err(DriverError::from)
-        });
+        let checking =
+            move || check(settings.expose_secret().into()).into_result().map_err(DriverError::from);
+        // The driver's function is no future: it has a thread of its own to take its time on.
         async move {
-            checking.await.unwrap_or_else(|_| Err(broken("the driver's check ended without an answer")))
+            let checked = tokio::task::spawn_blocking(checking).await;
+            checked.unwrap_or_else(|_| Err(broken("the driver could not check the settings")))
         }
         .boxed()
     }

@@ -5,6 +5,7 @@ use secrecy::zeroize::Zeroize;
 use serde::Deserialize;
 use std::{
     collections::HashSet,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -92,6 +93,12 @@ pub struct PluginLimits {
     /// Sessions of this driver open at once, over all connections. Default: only the gateway's caps.
     #[serde(default)]
     pub max_sessions: Option<u32>,
+    /// Sessions that one connection may have, where a session takes one call at a time. Default 10.
+    #[serde(default)]
+    pub sessions: Option<NonZeroU32>,
+    /// Callers that may wait for such a session of one connection; who comes after them is refused. Default 1000.
+    #[serde(default)]
+    pub waiting: Option<NonZeroU32>,
     /// MiB of memory that one instance of a sandboxed driver may use, 1 to 1024. Default: 64.
     #[serde(default)]
     pub memory: Option<u32>,
@@ -133,6 +140,16 @@ impl PluginLimits {
     /// The time one operation may take, given the gateway's own bound.
     pub fn operation_time(&self, bound: Duration) -> Duration {
         self.operation_timeout.map_or(bound, |seconds| bound.min(Duration::from_secs(seconds.into())))
+    }
+
+    /// Sessions that one connection of an exclusive driver may have.
+    pub fn sessions(&self) -> usize {
+        self.sessions.map_or(10, |sessions| sessions.get() as usize)
+    }
+
+    /// Callers that may wait for a session of one connection of an exclusive driver.
+    pub fn waiting(&self) -> usize {
+        self.waiting.map_or(1000, |waiting| waiting.get() as usize)
     }
 }
 
@@ -218,6 +235,17 @@ mod tests {
         assert!(
             entry("wasm", "table_elements = 0").unwrap_err().to_string().contains("limits.table_elements")
         );
+    }
+
+    #[test]
+    fn connection_without_sessions_or_without_anyone_who_may_wait_is_refused_by_name() {
+        for field in ["sessions", "waiting"] {
+            let limits = format!("limits = {{ {field} = 0 }}");
+            let error =
+                read_text(&format!("[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'a.so'\n{limits}"));
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains(field) && text.contains("nonzero") && text.contains("line 5"), "{text}");
+        }
     }
 
     #[test]

@@ -292,7 +292,8 @@ async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> R
     }
     let parts = json!({"host": "localhost", "port": instance.manifest().default_port.unwrap_or(1)});
     let settings = json!({"endpoint": {"parts": parts}, "options": entry.settings});
-    match instance.check(settings.to_string().into()).await {
+    let checking = instance.check(settings.to_string().into());
+    match tokio::time::timeout(TRIAL_TIME, checking).await.map_err(|_| PluginError::Hung)? {
         Err(error)
             if error
                 .details

@@ -36,10 +36,11 @@ pub trait DriverInstance: Send + Sync {
         self.manifest().concurrency
     }
 
-    /// Checks settings (JSON of the contract's `ConnectionSettings`) without connecting.
+    /// Checks settings (JSON of the contract's `ConnectionSettings`) without connecting. A driver that blocks here
+    /// blocks nobody else.
     ///
     /// # Errors
-    /// `VALIDATION_ERROR` that names the field.
+    /// `VALIDATION_ERROR` that names the field; `DRIVER_ERROR` when the driver can't tell.
     fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>>;
 
     /// Opens a session. Dropping the future gives up.

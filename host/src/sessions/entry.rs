@@ -1,191 +1,241 @@
-//! One connection's place among the sessions, and the states it goes through.
+//! One connection's place among the sessions: its pool behind a lock, and what the pool's decisions lead to.
 
-use super::{Target, lock, permits::Permit};
-use crate::plugins::DriverSession;
-use futures_util::future::{BoxFuture, Shared};
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+use super::{
+    Shared, Target,
+    lease::Lease,
+    lock,
+    pool::{After, Asked, Pool, Pooled, Size},
+    session::Session,
 };
-use studio_plugin_api::DriverError;
+use std::{
+    sync::{Arc, Mutex, Weak},
+    time::Instant,
+};
+use studio_plugin_api::{DriverError, manifest::Concurrency};
+use tokio::sync::oneshot;
 
-/// A session being opened; everyone who waits for it holds a clone.
-pub(super) type Opening = Shared<BoxFuture<'static, Result<Arc<Session>, DriverError>>>;
-
-/// An open session together with its place under the caps: closing one gives back the other.
-pub(super) struct Session {
-    pub(super) driver_session: Box<dyn DriverSession>,
-    _permit: Permit,
-    opened: Instant,
-    /// Milliseconds after `opened` when a call last ended.
-    last_used: AtomicU64,
-    doubted: AtomicBool,
-}
-
-impl Session {
-    pub(super) fn new(driver_session: Box<dyn DriverSession>, permit: Permit) -> Self {
-        Self {
-            driver_session,
-            _permit: permit,
-            opened: Instant::now(),
-            last_used: AtomicU64::new(0),
-            doubted: AtomicBool::new(false),
-        }
-    }
-
-    pub(super) fn touch(&self) {
-        let milliseconds = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_used.store(milliseconds, Ordering::Relaxed);
-    }
-
-    fn last_used(&self) -> Instant {
-        self.opened + Duration::from_millis(self.last_used.load(Ordering::Relaxed))
-    }
-
-    /// For one ping at a time.
-    pub(super) fn begin_doubt(self: &Arc<Self>) -> Option<Doubt> {
-        let first = !self.doubted.swap(true, Ordering::Relaxed);
-        first.then(|| Doubt(self.clone()))
-    }
-}
-
-pub(super) struct Doubt(Arc<Session>);
-
-impl Drop for Doubt {
-    fn drop(&mut self) {
-        self.0.doubted.store(false, Ordering::Relaxed);
-    }
-}
-
-/// What there is of a connection's session.
-#[derive(Clone)]
-pub(super) enum State {
-    Closed,
-    Opening(Opening),
-    Open(Arc<Session>),
-    /// Opening failed; nobody tries again before `until`.
-    Paused {
-        until: Instant,
-        error: DriverError,
-    },
-}
+type Answer = Result<Lease, DriverError>;
+type Decisions = After<Arc<Session>, oneshot::Sender<Answer>>;
 
 /// A connection's place among the sessions.
 pub(super) struct Entry {
     pub(super) target: Target,
-    inner: Mutex<Inner>,
+    shared: Weak<Shared>,
+    pool: Mutex<Pool<Arc<Session>, oneshot::Sender<Answer>>>,
 }
 
-struct Inner {
-    state: State,
-    /// Failures to open since the last success.
-    failures: u32,
+/// What a caller gets who asks for a session.
+pub(super) enum Turn {
+    Now(Lease),
+    Later(Place),
 }
 
 impl Entry {
-    pub(super) fn new(target: Target) -> Self {
-        Self { target, inner: Mutex::new(Inner { state: State::Closed, failures: 0 }) }
+    pub(super) fn new(target: Target, shared: Weak<Shared>) -> Self {
+        let size = match target.driver.instance().concurrency() {
+            Concurrency::Shared => {
+                Size { concurrency: Concurrency::Shared, sessions: 1, waiting: usize::MAX }
+            }
+            Concurrency::Exclusive => {
+                let limits = &target.driver.entry().limits;
+                Size {
+                    concurrency: Concurrency::Exclusive,
+                    sessions: limits.sessions(),
+                    waiting: limits.waiting(),
+                }
+            }
+        };
+        Self { target, shared, pool: Mutex::new(Pool::new(size)) }
     }
 
-    /// The state now; a session that its driver no longer believes in counts as closed.
-    pub(super) fn look(&self) -> State {
-        let inner = lock(&self.inner);
-        match &inner.state {
-            State::Open(session) if !session.driver_session.is_open() => {
-                close(inner);
-                State::Closed
+    /// Asks for a session.
+    ///
+    /// # Errors
+    /// `CONNECTION_ERROR` with reason `circuit_open` or `too_many_waiting`.
+    pub(super) fn ask(self: &Arc<Self>) -> Result<Turn, DriverError> {
+        let mut answer = None;
+        let waiter = || {
+            let (sender, receiver) = oneshot::channel();
+            answer = Some(receiver);
+            sender
+        };
+        let (asked, after) = lock(&self.pool).ask(Instant::now(), waiter);
+        self.carry_out(after);
+        match (asked, answer) {
+            (Asked::Lent(session), _) => Ok(Turn::Now(Lease::new(self.clone(), session))),
+            (Asked::Refused(error), _) => Err(error),
+            (Asked::Waits(number), Some(answer)) => {
+                Ok(Turn::Later(Place { entry: self.clone(), number, answer }))
             }
-            state => state.clone(),
+            (Asked::Waits(_), None) => Err(cut_short()),
         }
     }
 
-    /// Starts opening, unless someone else did in the meantime.
-    pub(super) fn begin_opening(&self, open: impl FnOnce() -> Opening) -> Opening {
-        let mut inner = lock(&self.inner);
-        match &inner.state {
-            State::Opening(opening) => opening.clone(),
-            State::Open(session) => {
-                let session = session.clone();
-                futures_util::FutureExt::shared(Box::pin(std::future::ready(Ok(session))))
-            }
-            State::Closed | State::Paused { .. } => {
-                let opening = open();
-                inner.state = State::Opening(opening.clone());
-                opening
-            }
-        }
-    }
-
-    pub(super) fn finish_opening(&self, session: Arc<Session>) {
-        let mut inner = lock(&self.inner);
-        inner.failures = 0;
-        inner.state = State::Open(session);
-    }
-
-    /// After a failure: a pause that doubles with each, between the two bounds.
-    pub(super) fn pause(&self, (shortest, longest): (Duration, Duration), error: DriverError) {
-        let mut inner = lock(&self.inner);
-        let length = shortest.saturating_mul(1 << inner.failures.min(16)).min(longest);
-        inner.failures = inner.failures.saturating_add(1);
-        inner.state = State::Paused { until: Instant::now() + length, error };
-    }
-
-    /// After an attempt that never reached the database: the next caller tries again.
-    pub(super) fn abandon_opening(&self) {
-        lock(&self.inner).state = State::Closed;
-    }
-
-    pub(super) fn end_pause(&self) {
-        let mut inner = lock(&self.inner);
-        if let State::Paused { .. } = inner.state {
-            inner.state = State::Closed;
-        }
+    /// Takes back a lent session; `None` when it is not to be used again.
+    pub(super) fn give_back(self: &Arc<Self>, session: Option<Arc<Session>>) {
+        let after = lock(&self.pool).give_back(session, Instant::now());
+        self.carry_out(after);
     }
 
     /// Stops using this session; calls on it finish as they can.
     pub(super) fn give_up(&self, session: &Arc<Session>) {
-        let inner = lock(&self.inner);
-        if matches!(&inner.state, State::Open(current) if Arc::ptr_eq(current, session)) {
-            close(inner);
-        }
+        self.close(|pool| pool.remove(|other| Arc::ptr_eq(session, other)));
     }
 
-    /// Since when the session has been without a call; `None` while it has one or is not open.
+    /// Opens another session for those who wait, if it may be.
+    pub(super) fn open_more(self: &Arc<Self>) {
+        let open = lock(&self.pool).begin_opening(Instant::now());
+        self.carry_out(After { open, ..After::default() });
+    }
+
+    pub(super) fn end_pause(&self) {
+        lock(&self.pool).end_pause();
+    }
+
+    /// Since when a session has been idle here, of all that are the longest.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        match &lock(&self.inner).state {
-            State::Open(session) if Arc::strong_count(session) == 1 => Some(session.last_used()),
-            _ => None,
-        }
+        lock(&self.pool).idle_since()
     }
 
-    pub(super) fn close_if_idle_since(&self, limit: Instant) {
-        let inner = lock(&self.inner);
-        let idle = match &inner.state {
-            State::Open(session) => Arc::strong_count(session) == 1 && session.last_used() <= limit,
-            _ => false,
+    pub(super) fn close_longest_idle(&self) {
+        self.close(|pool| pool.remove_longest_idle().into_iter().collect());
+    }
+
+    /// Closes what has been idle since before `limit`, and what is broken.
+    pub(super) fn close_idle_since(&self, limit: Instant) {
+        let unwanted = |session: &Arc<Session>| {
+            !session.is_open() || session.idle_since().is_some_and(|since| since <= limit)
         };
-        if idle {
-            close(inner);
-        }
+        self.close(|pool| pool.remove(unwanted));
+    }
+
+    /// For an entry that another has replaced: calls finish on its sessions, which are closed then.
+    pub(super) fn retire(&self) {
+        self.close(Pool::retire);
+    }
+
+    /// Sessions open and callers waiting now.
+    pub(super) fn count(&self) -> (usize, usize) {
+        self.close(|pool| pool.remove(|session| !session.is_open()));
+        let pool = lock(&self.pool);
+        (pool.open(), pool.waiting())
     }
 
     /// Nothing is lost when this entry is.
-    pub(super) fn is_forgettable(self: &Arc<Self>) -> bool {
-        let inner = lock(&self.inner);
-        match &inner.state {
-            State::Closed => true,
-            State::Paused { until, .. } => *until + Duration::from_secs(60) < Instant::now(),
-            State::Opening(_) | State::Open(_) => false,
+    pub(super) fn is_forgettable(&self) -> bool {
+        lock(&self.pool).is_forgettable(Instant::now())
+    }
+
+    /// Closing a session is the driver's code, and may take its time: not under the lock.
+    fn close(
+        &self,
+        choose: impl FnOnce(&mut Pool<Arc<Session>, oneshot::Sender<Answer>>) -> Vec<Arc<Session>>,
+    ) {
+        let closed = choose(&mut lock(&self.pool));
+        drop(closed);
+    }
+
+    fn carry_out(self: &Arc<Self>, after: Decisions) {
+        for (waiter, answer) in after.answers {
+            // One that leaves in this very moment drops the lease, which gives the session to the next.
+            drop(waiter.send(answer.map(|session| Lease::new(self.clone(), session))));
+        }
+        drop(after.closed);
+        if after.open {
+            let opening = Opening { entry: self.clone(), state: OpeningState::Seeking };
+            if let Some(shared) = self.shared.upgrade() {
+                shared.start_opening(opening);
+            }
         }
     }
 }
 
-/// Closes the session, once the lock is released: closing it is the driver's code, and may take its time.
-fn close(mut inner: MutexGuard<'_, Inner>) {
-    let session = std::mem::replace(&mut inner.state, State::Closed);
-    drop(inner);
-    drop(session);
+/// A caller's place in the line. Dropping it leaves the line.
+pub(super) struct Place {
+    entry: Arc<Entry>,
+    number: u64,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Place {
+    /// Waits for a session.
+    ///
+    /// # Errors
+    /// What kept the last one from being opened.
+    pub(super) async fn wait(&mut self) -> Answer {
+        (&mut self.answer).await.unwrap_or_else(|_| Err(cut_short()))
+    }
+
+    /// Whether this is still the line for sessions that others use; not so while there is none, nor once an answer is
+    /// on its way.
+    pub(super) fn is_behind_others(&self) -> bool {
+        lock(&self.entry.pool).is_behind_others(self.number)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.entry.pool).leave(self.number);
+    }
+}
+
+/// A session being opened, counted as such until this ends, in whatever way.
+pub(super) struct Opening {
+    pub(super) entry: Arc<Entry>,
+    state: OpeningState,
+}
+
+#[derive(PartialEq)]
+enum OpeningState {
+    /// Without a place under the caps.
+    Seeking,
+    Connecting,
+    Ended,
+}
+
+impl Opening {
+    /// Whether anyone waits for it still.
+    pub(super) fn is_needed(&self) -> bool {
+        lock(&self.entry.pool).is_opening_needed()
+    }
+
+    /// Has its place under the caps now. When false, nobody needs it any more, and it is over.
+    pub(super) fn find_room(&mut self) -> bool {
+        let (needed, after) = lock(&self.entry.pool).find_room(Instant::now());
+        self.state = if needed { OpeningState::Connecting } else { OpeningState::Ended };
+        self.entry.carry_out(after);
+        needed
+    }
+
+    pub(super) fn finish(mut self, session: Session) {
+        self.state = OpeningState::Ended;
+        let after = lock(&self.entry.pool).finish_opening(Arc::new(session), Instant::now());
+        self.entry.carry_out(after);
+    }
+
+    /// Says until when the connection must do with the sessions that it has; `None` when it has none.
+    pub(super) fn fail(mut self, error: &DriverError) -> Option<Instant> {
+        self.end_in(error)
+    }
+
+    fn end_in(&mut self, error: &DriverError) -> Option<Instant> {
+        let had_room = self.state == OpeningState::Connecting;
+        self.state = OpeningState::Ended;
+        let (until, after) = lock(&self.entry.pool).fail_opening(error, had_room, Instant::now());
+        self.entry.carry_out(after);
+        until
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        // Gone without a word; those who wait must not do so for ever.
+        if self.state != OpeningState::Ended {
+            self.end_in(&cut_short());
+        }
+    }
+}
+
+fn cut_short() -> DriverError {
+    DriverError::connection("closed", "opening the session was cut short")
 }

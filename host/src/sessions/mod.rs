@@ -1,8 +1,11 @@
-//! Open driver sessions: one entry for each connection, opened once for everyone who waits, closed when idle,
-//! counted against caps, and left alone for a while when opening fails.
+//! Open driver sessions: one entry for each connection, with one session for everyone or several for one caller each,
+//! opened as callers wait, closed when idle, counted against caps, and left alone for a while when opening fails.
 
 mod entry;
+mod lease;
 mod permits;
+mod pool;
+mod session;
 
 use crate::{
     config::SessionSettings,
@@ -11,22 +14,20 @@ use crate::{
     registry::{Connection, ConnectionId, ConnectionStatus, Registry},
     secrets::Keyring,
 };
-use entry::{Entry, Session, State};
-use futures_util::FutureExt;
-use permits::{Cap, Permits, TOO_MANY};
+use entry::{Entry, Opening, Turn};
+use permits::{Cap, Permit, Permits, TOO_MANY};
+use pool::too_many_waiting;
 use serde_json::{Map, Value};
+use session::Session;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use studio_plugin_api::{Call, DriverError, ErrorCode, reply::Payload};
+use studio_plugin_api::{DriverError, ErrorCode};
+use tokio::runtime::Handle;
 
-/// The shortest and the longest pause after a failure to open. The longest keeps recovery within two seconds of a
-/// database's return, and costs a dead one no more than one attempt a second.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// How long a session whose call timed out has to answer a ping before it is given up.
-const DOUBT_TIME: Duration = Duration::from_secs(1);
+pub use lease::Lease;
 
 /// What a session is opened for: a connection as stored, and the driver in service for its type.
 #[derive(Clone)]
@@ -55,6 +56,8 @@ struct Shared {
     registry: Arc<dyn Registry>,
     keyring: Arc<Keyring>,
     permits: Permits,
+    /// Sessions are given back wherever a lease is dropped, and more may be opened then.
+    runtime: Handle,
     entries: Mutex<HashMap<ConnectionId, Arc<Entry>>>,
 }
 
@@ -64,7 +67,14 @@ impl Sessions {
         let permits = Permits::new(&settings);
         let sweep_interval =
             (*settings.idle_timeout / 5).clamp(Duration::from_millis(100), Duration::from_secs(60));
-        let shared = Arc::new(Shared { settings, registry, keyring, permits, entries: Mutex::default() });
+        let shared = Arc::new(Shared {
+            settings,
+            registry,
+            keyring,
+            permits,
+            runtime: Handle::current(),
+            entries: Mutex::default(),
+        });
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(sweep_interval);
@@ -79,42 +89,28 @@ impl Sessions {
         Self { shared }
     }
 
-    /// An open session for the target: the one there is, or a new one, opened once however many wait for it.
+    /// A session for the target: a free one, or the next that is opened or given back, in order of arrival.
     ///
     /// # Errors
     /// What the driver says when it can't connect; `CONNECTION_ERROR` with reason `circuit_open` for a while after
-    /// that, `too_many_sessions` when the caps leave no room in time; `TIMEOUT` at the deadline.
+    /// that, `too_many_sessions` when the caps leave no room in time, `too_many_waiting` when the connection's sessions
+    /// are all in use and the line is full or does not move on in time; `TIMEOUT` at the deadline.
     pub async fn lease(&self, target: &Target, deadline: Instant) -> Result<Lease, DriverError> {
         let entry = self.shared.entry(target);
-        let opening = match entry.look() {
-            State::Open(session) => return Ok(Lease { entry, session }),
-            State::Opening(opening) => opening,
-            State::Paused { until, ref error } if until > Instant::now() => {
-                return Err(circuit_open(until, error));
-            }
-            State::Closed | State::Paused { .. } => entry.begin_opening(|| {
-                let (shared, opened) = (self.shared.clone(), entry.clone());
-                // A task of its own, so that the first caller's leaving does not end it for the others.
-                let task = tokio::spawn(async move { shared.open(&opened).await });
-                let entry = entry.clone();
-                let opening = async move {
-                    task.await.unwrap_or_else(|_| {
-                        // The task is gone without a word; the next caller must not wait for it for ever.
-                        let error = DriverError::connection("closed", "opening the session was cut short");
-                        entry.pause(PAUSE, error.clone());
-                        Err(error)
-                    })
-                };
-                opening.boxed().shared()
-            }),
+        let mut place = match entry.ask()? {
+            Turn::Now(lease) => return Ok(lease),
+            Turn::Later(place) => place,
         };
-        match tokio::time::timeout_at(deadline.into(), opening).await {
-            Ok(Ok(session)) => Ok(Lease { entry, session }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                Err(DriverError::new(ErrorCode::Timeout, "the database did not accept a session in time"))
-            }
+        let patience = deadline.min(Instant::now() + *self.shared.settings.wait);
+        match tokio::time::timeout_at(patience.into(), place.wait()).await {
+            Ok(answer) => return answer,
+            Err(_) if place.is_behind_others() => return Err(too_many_waiting()),
+            // The first one is being opened, which has bounds of its own.
+            Err(_) => {}
         }
+        tokio::time::timeout_at(deadline.into(), place.wait()).await.unwrap_or_else(|_| {
+            Err(DriverError::new(ErrorCode::Timeout, "the database did not accept a session in time"))
+        })
     }
 
     /// Opens a session apart from all others, asks the server who it is, and closes it.
@@ -123,7 +119,7 @@ impl Sessions {
     /// As for [`Sessions::lease`].
     pub async fn test(&self, target: &Target) -> Result<Map<String, Value>, DriverError> {
         let result = self.shared.connect_and_ping(target).await;
-        self.shared.report(target, &result);
+        self.shared.report(target, result.as_ref().map(drop));
         if result.is_ok() {
             // What is known to work need not stay paused.
             self.shared.entry(target).end_pause();
@@ -131,104 +127,108 @@ impl Sessions {
         result
     }
 
-    /// Forgets a connection's session: running calls finish on it, new ones open another.
+    /// Forgets a connection's sessions: running calls finish on them, new ones open others.
     pub fn close(&self, connection: ConnectionId) {
-        lock(&self.shared.entries).remove(&connection);
+        let removed = lock(&self.shared.entries).remove(&connection);
+        if let Some(entry) = removed {
+            entry.retire();
+        }
     }
 
-    /// Sessions open now, by project id and database type.
-    pub fn count(&self) -> HashMap<(String, String), u64> {
-        let mut count = HashMap::new();
-        for entry in lock(&self.shared.entries).values() {
-            if let State::Open(_) = entry.look() {
-                let connection = &entry.target.connection;
+    /// What there is now, by project id and database type.
+    pub fn count(&self) -> HashMap<(String, String), Count> {
+        let mut counts: HashMap<_, Count> = HashMap::new();
+        for entry in self.shared.all_entries() {
+            let connection = &entry.target.connection;
+            let (open, waiting) = entry.count();
+            if open + waiting > 0 {
                 let place = (connection.project_id.clone(), connection.database_type.clone());
-                *count.entry(place).or_default() += 1;
+                let count = counts.entry(place).or_default();
+                count.open += open;
+                count.waiting += waiting;
             }
         }
-        count
+        counts
     }
 }
 
-/// A session in use.
-pub struct Lease {
-    entry: Arc<Entry>,
-    session: Arc<Session>,
-}
-
-impl Lease {
-    /// Runs one operation by its deadline. Dropping the future cancels it.
-    ///
-    /// # Errors
-    /// The driver's; `TIMEOUT` at the deadline.
-    pub async fn call(&self, call: Call) -> Result<Payload, DriverError> {
-        let deadline = call.deadline;
-        let running = self.session.driver_session.call(call);
-        let result = self.entry.target.driver.containment().run(deadline, running).await;
-        self.session.touch();
-        if let Err(DriverError { code: ErrorCode::Timeout, .. }) = &result {
-            self.doubt();
-        }
-        result
-    }
-
-    /// A call that timed out may mean a slow query, or a connection that is dead without knowing it. A ping tells
-    /// them apart; a session that does not answer is given up, so that the next caller gets a new one.
-    fn doubt(&self) {
-        let Some(doubt) = self.session.begin_doubt() else { return };
-        let (entry, session) = (self.entry.clone(), self.session.clone());
-        tokio::spawn(async move {
-            let ping = session.driver_session.ping();
-            let answer = entry.target.driver.containment().run(Instant::now() + DOUBT_TIME, ping).await;
-            if let Err(error) = answer {
-                tracing::warn!(connection = %entry.target.connection.id, %error, "session given up: it does not answer");
-                entry.give_up(&session);
-            }
-            drop(doubt);
-        });
-    }
+/// How many there are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Count {
+    /// Open sessions.
+    pub open: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
 }
 
 impl Shared {
-    /// The entry for the target. One of another version is replaced; whoever holds its session finishes on it.
-    fn entry(&self, target: &Target) -> Arc<Entry> {
+    /// The entry for the target. One of another version is replaced; whoever holds its sessions finishes on them.
+    fn entry(self: &Arc<Self>, target: &Target) -> Arc<Entry> {
+        let new = || Arc::new(Entry::new(target.clone(), Arc::downgrade(self)));
         let mut entries = lock(&self.entries);
         match entries.get(&target.connection.id) {
             Some(entry) if entry.target.version() == target.version() => entry.clone(),
             // A caller that looked the connection up before it changed must not bring the old version back.
-            Some(entry) if entry.target.version() > target.version() => Arc::new(Entry::new(target.clone())),
+            Some(entry) if entry.target.version() > target.version() => new(),
             _ => {
-                let entry = Arc::new(Entry::new(target.clone()));
-                entries.insert(target.connection.id, entry.clone());
+                let entry = new();
+                let replaced = entries.insert(target.connection.id, entry.clone());
+                drop(entries);
+                if let Some(replaced) = replaced {
+                    replaced.retire();
+                }
                 entry
             }
         }
     }
 
-    async fn open(&self, entry: &Arc<Entry>) -> Result<Arc<Session>, DriverError> {
-        let target = &entry.target;
-        let result = self.connect(target).await;
-        self.report(target, &result);
+    fn all_entries(&self) -> Vec<Arc<Entry>> {
+        lock(&self.entries).values().cloned().collect()
+    }
+
+    /// Opens a session in a task of its own, so that the first caller's leaving does not end it for the others.
+    fn start_opening(self: &Arc<Self>, opening: Opening) {
+        let shared = self.clone();
+        self.runtime.spawn(async move {
+            let entry = opening.entry.clone();
+            if let Some(until) = shared.open(opening).await {
+                tokio::time::sleep_until(until.into()).await;
+                entry.open_more();
+            }
+        });
+    }
+
+    /// Says when to try again, if those who wait have other sessions to wait for meanwhile.
+    async fn open(&self, mut opening: Opening) -> Option<Instant> {
+        let target = opening.entry.target.clone();
+        let make_room = |cap| {
+            if opening.is_needed() {
+                self.evict_idle(&target, cap);
+            }
+        };
+        let result = match self.permits.acquire(&target, make_room).await {
+            Ok(permit) if opening.find_room() => self.connect(&target, permit).await,
+            Ok(_) => return None,
+            Err(error) => Err(error),
+        };
         match result {
             Ok(session) => {
-                let session = Arc::new(session);
-                entry.finish_opening(session.clone());
-                Ok(session)
+                self.report(&target, Ok(()));
+                opening.finish(session);
+                None
             }
             Err(error) => {
                 tracing::warn!(connection = %target.connection.id, %error, "no session");
-                if is_want_of_room(&error) {
-                    entry.abandon_opening();
-                } else {
-                    entry.pause(PAUSE, error.clone());
+                let until = opening.fail(&error);
+                if until.is_none() {
+                    self.report(&target, Err(&error));
                 }
-                Err(error)
+                until
             }
         }
     }
 
-    async fn connect(&self, target: &Target) -> Result<Session, DriverError> {
-        let permit = self.permits.acquire(target, |cap| self.evict_idle(target, cap)).await?;
+    async fn connect(&self, target: &Target, permit: Permit) -> Result<Session, DriverError> {
         let settings = open_settings(&self.keyring, target).map_err(unopened)?;
         let instance = target.driver.instance().clone();
         let connecting = async move { instance.connect(settings).await };
@@ -243,13 +243,14 @@ impl Shared {
     }
 
     async fn connect_and_ping(&self, target: &Target) -> Result<Map<String, Value>, DriverError> {
-        let session = self.connect(target).await?;
+        let permit = self.permits.acquire(target, |cap| self.evict_idle(target, cap)).await?;
+        let session = self.connect(target, permit).await?;
         let deadline = Instant::now() + *self.settings.connect_timeout;
         target.driver.containment().run(deadline, session.driver_session.ping()).await
     }
 
     /// Lets the registry's `status` follow what was seen, without a write when it says so already.
-    fn report<T>(&self, target: &Target, result: &Result<T, DriverError>) {
+    fn report(&self, target: &Target, result: Result<(), &DriverError>) {
         let status = match result {
             Ok(_) => ConnectionStatus::Active,
             Err(error) if is_want_of_room(error) => return,
@@ -266,7 +267,7 @@ impl Shared {
 
     /// Closes the session that has been idle longest, among those that count against the cap that is full.
     fn evict_idle(&self, target: &Target, cap: Cap) {
-        let candidates: Vec<_> = lock(&self.entries).values().cloned().collect();
+        let candidates = self.all_entries();
         let counts = |other: &Target| match cap {
             Cap::Driver => Arc::ptr_eq(&other.driver, &target.driver),
             Cap::Project => other.connection.project_id == target.connection.project_id,
@@ -278,32 +279,19 @@ impl Shared {
             .filter_map(|entry| Some((entry.idle_since()?, entry)))
             .min_by_key(|(since, _)| *since);
         if let Some((_, entry)) = longest_idle {
-            entry.close_if_idle_since(Instant::now());
+            entry.close_longest_idle();
         }
     }
 
     fn sweep(&self) {
         let Some(limit) = Instant::now().checked_sub(*self.settings.idle_timeout) else { return };
-        let entries: Vec<_> = lock(&self.entries).values().cloned().collect();
+        let entries = self.all_entries();
         // Outside the lock: closing a session is the driver's code.
-        entries.iter().for_each(|entry| entry.close_if_idle_since(limit));
+        entries.iter().for_each(|entry| entry.close_idle_since(limit));
         drop(entries);
         lock(&self.entries).retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.is_forgettable());
         self.permits.forget_unused();
     }
-}
-
-fn circuit_open(until: Instant, error: &DriverError) -> DriverError {
-    let wait = until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-    let mut open = DriverError::connection(
-        "circuit_open",
-        format!("the database could not be reached a moment ago: {}", error.message),
-    );
-    if let Some(reason) = error.details.get("reason") {
-        open = open.with("cause", reason.clone());
-    }
-    open.retry_after = Some(wait);
-    open
 }
 
 /// The caps are the gateway's own limit and say nothing of the database.

@@ -25,6 +25,7 @@ mod command_line;
 mod connection_rules;
 mod connections;
 mod durability;
+mod exclusive_sessions;
 mod harness;
 mod health;
 mod http;

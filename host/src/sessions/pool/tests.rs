@@ -1,0 +1,379 @@
+use super::*;
+use proptest::prelude::*;
+use std::{cell::Cell, collections::BTreeSet, rc::Rc};
+
+/// A session as the pool sees it: a number, whether it works, and when it was last used.
+#[derive(Debug, Clone)]
+struct Fake {
+    number: u32,
+    open: Rc<Cell<bool>>,
+    used: Instant,
+}
+
+impl Fake {
+    fn new(number: u32, used: Instant) -> Self {
+        Self { number, open: Rc::new(Cell::new(true)), used }
+    }
+}
+
+impl Pooled for Fake {
+    fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        Some(self.used)
+    }
+}
+
+type FakePool = Pool<Fake, u32>;
+
+fn pool(concurrency: Concurrency, sessions: usize, waiting: usize) -> FakePool {
+    Pool::new(Size { concurrency, sessions, waiting })
+}
+
+fn exclusive(sessions: usize) -> FakePool {
+    pool(Concurrency::Exclusive, sessions, usize::MAX)
+}
+
+/// Puts callers `from..to` in line; gives back how often that began an opening.
+fn queue(pool: &mut FakePool, callers: std::ops::Range<u32>, now: Instant) -> usize {
+    let mut openings = 0;
+    for caller in callers {
+        let (asked, after) = pool.ask(now, || caller);
+        assert!(matches!(asked, Asked::Waits(_)));
+        openings += usize::from(after.open);
+    }
+    openings
+}
+
+/// Who got a session, and which.
+fn served(after: &After<Fake, u32>) -> Vec<(u32, u32)> {
+    let line =
+        |(caller, answer): &(u32, Result<Fake, DriverError>)| (*caller, answer.as_ref().unwrap().number);
+    after.answers.iter().map(line).collect()
+}
+
+fn refused() -> DriverError {
+    DriverError::connection("refused", "nobody listens")
+}
+
+/// Opens as many sessions as the pool wants, and gives them back.
+fn fill(pool: &mut FakePool, sessions: u32, now: Instant) {
+    assert_eq!(queue(pool, 0..sessions, now), 1);
+    for number in 0..sessions {
+        assert!(pool.find_room(now).0);
+        assert_eq!(served(&pool.finish_opening(Fake::new(number, now), now)), [(number, number)]);
+    }
+    for number in 0..sessions {
+        assert!(pool.give_back(Some(Fake::new(number, now)), now).closed.is_empty());
+    }
+}
+
+#[test]
+fn shared_session_goes_to_everyone_who_waits_and_stays() {
+    let now = Instant::now();
+    let mut pool = pool(Concurrency::Shared, 1, usize::MAX);
+    assert_eq!(queue(&mut pool, 0..3, now), 1);
+    assert!(matches!(pool.find_room(now), (true, After { open: false, .. })));
+    assert_eq!(served(&pool.finish_opening(Fake::new(7, now), now)), [(0, 7), (1, 7), (2, 7)]);
+    assert!(matches!(pool.ask(now, || 3).0, Asked::Lent(Fake { number: 7, .. })));
+    assert_eq!(pool.open(), 1);
+}
+
+#[test]
+fn session_of_several_that_came_back_last_is_lent_first() {
+    let now = Instant::now();
+    let mut pool = exclusive(3);
+    fill(&mut pool, 3, now);
+    for expected in [2, 1, 0] {
+        let (asked, _) = pool.ask(now, || 0);
+        assert!(matches!(asked, Asked::Lent(Fake { number, .. }) if number == expected));
+    }
+    assert_eq!(queue(&mut pool, 0..1, now), 0, "there are as many as may be");
+}
+
+#[test]
+fn connection_without_sessions_is_tried_by_one_opening_and_then_by_as_many_as_are_needed() {
+    let now = Instant::now();
+    let mut pool = exclusive(10);
+    assert_eq!(queue(&mut pool, 0..4, now), 1);
+    assert!(!pool.find_room(now).1.open, "nothing is known of the database yet");
+    let after = pool.finish_opening(Fake::new(0, now), now);
+    assert_eq!((served(&after), after.open), (vec![(0, 0)], true));
+    assert!(!pool.begin_opening(now), "one at a time stands in line for a place under the caps");
+    assert!(pool.find_room(now).1.open);
+    assert!(pool.find_room(now).1.open);
+    assert!(!pool.find_room(now).1.open, "three openings for three callers");
+}
+
+#[test]
+fn those_who_wait_are_served_in_their_order_and_the_absent_are_passed_over() {
+    let now = Instant::now();
+    let mut pool = exclusive(1);
+    queue(&mut pool, 0..5, now);
+    assert!(pool.find_room(now).0);
+    let mut order = served(&pool.finish_opening(Fake::new(0, now), now));
+    pool.leave(1);
+    pool.leave(3);
+    pool.leave(3);
+    for _ in 0..2 {
+        order.extend(served(&pool.give_back(Some(Fake::new(0, now)), now)));
+    }
+    assert_eq!(order, [(0, 0), (2, 0), (4, 0)]);
+}
+
+#[test]
+fn broken_sessions_are_closed_before_another_is_opened() {
+    let now = Instant::now();
+    let mut pool = exclusive(3);
+    fill(&mut pool, 3, now);
+    pool.free.iter().for_each(|session| session.open.set(false));
+    let (asked, after) = pool.ask(now, || 9);
+    assert!(matches!(asked, Asked::Waits(_)));
+    assert_eq!((after.closed.len(), after.open, pool.open()), (3, true, 0));
+}
+
+#[test]
+fn line_that_is_full_refuses_until_someone_leaves_it() {
+    let now = Instant::now();
+    let mut pool = pool(Concurrency::Exclusive, 1, 2);
+    queue(&mut pool, 0..2, now);
+    let Asked::Refused(error) = pool.ask(now, || 2).0 else { panic!("it is let in") };
+    assert_eq!((&error.details["reason"], error.retry_after), (&"too_many_waiting".into(), Some(REST)));
+    pool.leave(0);
+    queue(&mut pool, 2..3, now);
+}
+
+#[test]
+fn failure_with_nothing_open_is_everyones_and_pauses_ever_longer() {
+    let mut now = Instant::now();
+    let mut pool = exclusive(3);
+    for milliseconds in [100, 200, 400, 800, 1000, 1000] {
+        assert_eq!(queue(&mut pool, 0..3, now), 1);
+        assert!(pool.find_room(now).0);
+        let (until, after) = pool.fail_opening(&refused(), true, now);
+        assert!(until.is_none() && !after.open);
+        assert_eq!(after.answers.len(), 3);
+        let Asked::Refused(error) = pool.ask(now + Duration::from_millis(milliseconds - 1), || 3).0 else {
+            panic!("it is tried again after less than {milliseconds} ms")
+        };
+        assert_eq!(error.details["reason"], "circuit_open");
+        now += Duration::from_millis(milliseconds);
+    }
+}
+
+#[test]
+fn want_of_room_is_everyones_and_pauses_nothing() {
+    let now = Instant::now();
+    let mut pool = exclusive(3);
+    assert_eq!(queue(&mut pool, 0..3, now), 1);
+    assert_eq!(pool.fail_opening(&refused(), false, now).1.answers.len(), 3);
+    assert_eq!(queue(&mut pool, 3..4, now), 1);
+}
+
+#[test]
+fn failure_beside_open_sessions_is_nobodys_and_is_not_repeated_at_once() {
+    let now = Instant::now();
+    let mut pool = exclusive(2);
+    queue(&mut pool, 0..3, now);
+    assert!(pool.find_room(now).0);
+    assert!(pool.finish_opening(Fake::new(0, now), now).open);
+    assert!(pool.find_room(now).0);
+    let (until, after) = pool.fail_opening(&refused(), true, now);
+    assert!(after.answers.is_empty() && until == Some(now + REST));
+    assert_eq!(queue(&mut pool, 3..4, now), 0);
+    assert!(pool.begin_opening(now + REST));
+}
+
+#[test]
+fn those_who_wait_when_the_last_session_closes_get_a_new_one_whatever_failed_before() {
+    let now = Instant::now();
+    let mut pool = exclusive(2);
+    queue(&mut pool, 0..2, now);
+    assert!(pool.find_room(now).0);
+    assert!(pool.finish_opening(Fake::new(0, now), now).open);
+    assert!(pool.find_room(now).0);
+    assert!(pool.fail_opening(&refused(), true, now).0.is_some());
+    assert!(pool.give_back(None, now).open);
+}
+
+#[test]
+fn opening_that_finds_room_when_nobody_waits_any_more_is_over() {
+    let now = Instant::now();
+    let mut pool = exclusive(2);
+    queue(&mut pool, 0..1, now);
+    assert!(pool.is_opening_needed());
+    pool.leave(0);
+    assert!(!pool.is_opening_needed() && !pool.find_room(now).0);
+    assert!(pool.is_forgettable(now));
+    assert_eq!(queue(&mut pool, 1..2, now), 1);
+}
+
+#[test]
+fn retired_pool_serves_who_waits_and_keeps_nothing() {
+    let now = Instant::now();
+    let mut pool = exclusive(2);
+    fill(&mut pool, 2, now);
+    let (asked, _) = pool.ask(now, || 0);
+    assert!(matches!(asked, Asked::Lent(_)));
+    assert_eq!(pool.retire().len(), 1);
+    queue(&mut pool, 1..2, now);
+    assert_eq!(served(&pool.give_back(Some(Fake::new(1, now)), now)), [(1, 1)]);
+    assert_eq!(pool.give_back(Some(Fake::new(1, now)), now).closed.len(), 1);
+}
+
+#[test]
+fn longest_idle_session_goes_first() {
+    let now = Instant::now();
+    let mut pool = exclusive(3);
+    fill(&mut pool, 3, now);
+    pool.free[1].used = now.checked_sub(Duration::from_secs(1)).unwrap();
+    assert_eq!(pool.idle_since(), Some(pool.free[1].used));
+    assert_eq!(pool.remove_longest_idle().unwrap().number, 1);
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Ask,
+    /// Of those who wait or ever waited, this one.
+    Leave(usize),
+    FindRoom,
+    Finish,
+    Fail,
+    GiveBack {
+        usable: bool,
+    },
+    Break(usize),
+    Evict,
+    Pass(u64),
+    OpenMore,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        5 => Just(Event::Ask),
+        1 => any::<usize>().prop_map(Event::Leave),
+        3 => Just(Event::FindRoom),
+        3 => Just(Event::Finish),
+        1 => Just(Event::Fail),
+        4 => any::<bool>().prop_map(|usable| Event::GiveBack { usable }),
+        1 => any::<usize>().prop_map(Event::Break),
+        1 => Just(Event::Evict),
+        1 => (0..2000_u64).prop_map(Event::Pass),
+        1 => Just(Event::OpenMore),
+    ];
+    prop::collection::vec(event, 0..200)
+}
+
+/// What the world around an exclusive pool does with its decisions.
+struct World {
+    pool: FakePool,
+    now: Instant,
+    seeking: usize,
+    connecting: usize,
+    lent: Vec<Fake>,
+    line: BTreeSet<u32>,
+    callers: u32,
+    sessions: u32,
+}
+
+impl World {
+    fn carry_out(&mut self, after: After<Fake, u32>) {
+        for (caller, answer) in after.answers {
+            assert_eq!(self.line.pop_first(), Some(caller), "out of turn");
+            self.lent.extend(answer.ok());
+        }
+        self.seeking += usize::from(after.open);
+    }
+
+    fn happen(&mut self, event: Event) {
+        let now = self.now;
+        match event {
+            Event::Ask => {
+                let caller = self.callers;
+                let (asked, after) = self.pool.ask(now, || caller);
+                match asked {
+                    Asked::Lent(session) => self.lent.push(session),
+                    Asked::Waits(number) => {
+                        assert_eq!(number, u64::from(caller));
+                        self.line.insert(caller);
+                        self.callers += 1;
+                    }
+                    Asked::Refused(_) => assert!(self.line.is_empty() || self.line.len() == 20),
+                }
+                self.carry_out(after);
+            }
+            Event::Leave(caller) => {
+                let caller = u32::try_from(caller % (self.callers as usize + 1)).unwrap();
+                self.pool.leave(caller.into());
+                self.line.remove(&caller);
+            }
+            Event::FindRoom if self.seeking > 0 => {
+                let (needed, after) = self.pool.find_room(now);
+                self.seeking -= 1;
+                self.connecting += usize::from(needed);
+                self.carry_out(after);
+            }
+            Event::Finish if self.connecting > 0 => {
+                self.connecting -= 1;
+                self.sessions += 1;
+                let after = self.pool.finish_opening(Fake::new(self.sessions, now), now);
+                self.carry_out(after);
+            }
+            Event::Fail if self.seeking + self.connecting > 0 => {
+                let had_room = self.connecting > 0;
+                *(if had_room { &mut self.connecting } else { &mut self.seeking }) -= 1;
+                let (_, after) = self.pool.fail_opening(&refused(), had_room, now);
+                self.carry_out(after);
+            }
+            Event::GiveBack { usable } if !self.lent.is_empty() => {
+                let session = self.lent.remove(0);
+                let after = self.pool.give_back(usable.then_some(session), now);
+                self.carry_out(after);
+            }
+            Event::Break(place) if !self.pool.free.is_empty() => {
+                self.pool.free[place % self.pool.free.len()].open.set(false);
+            }
+            Event::Evict => drop(self.pool.remove_longest_idle()),
+            Event::Pass(milliseconds) => self.now += Duration::from_millis(milliseconds),
+            Event::OpenMore => self.seeking += usize::from(self.pool.begin_opening(now)),
+            _ => {}
+        }
+    }
+
+    fn check(&self, sessions: usize) {
+        let (free, opening) = (self.pool.free.len(), self.seeking + self.connecting);
+        assert_eq!((self.pool.lent, self.pool.opening), (self.lent.len(), opening));
+        assert!(free + self.lent.len() + opening <= sessions, "too many");
+        assert!(self.seeking <= 1);
+        let line: Vec<_> = self.pool.waiting.iter().map(|(_, caller)| *caller).collect();
+        assert_eq!(line, self.line.iter().copied().collect::<Vec<_>>());
+        if !line.is_empty() {
+            assert_eq!(free, 0, "a session is free, and someone waits");
+            assert!(!self.lent.is_empty() || opening > 0, "someone is forgotten");
+        }
+        let lent: BTreeSet<_> = self.lent.iter().map(|session| session.number).collect();
+        assert_eq!(lent.len(), self.lent.len(), "a session is lent twice");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nobody_is_forgotten_or_passed_over_whatever_happens(events in events(), sessions in 1..5_usize) {
+        let mut world = World {
+            pool: pool(Concurrency::Exclusive, sessions, 20),
+            now: Instant::now(),
+            seeking: 0,
+            connecting: 0,
+            lent: Vec::new(),
+            line: BTreeSet::new(),
+            callers: 0,
+            sessions: 0,
+        };
+        for event in events {
+            world.happen(event);
+            world.check(sessions);
+        }
+    }
+}
