@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// The target. It has no libc, whose `open` and `close` would clash with those that a driver exports, and asks nothing
-/// of WASI.
+/// The target. What it builds asks nothing of WASI, and is the same whichever toolchain a machine has.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Debian's Rust, which leaves this target's standard library to be built from its source.

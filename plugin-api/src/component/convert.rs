@@ -1,10 +1,8 @@
 //! Between the world's values and the contract's.
 
-use super::bindings::{
-    CallRequest, Error, Payload as HostPayload, Settings,
-    studio::driver::types::{
-        Access as HostAccess, Endpoint as HostEndpoint, ErrorCode as HostCode, Outcome as HostOutcome,
-    },
+use super::bindings::studio::driver::types::{
+    Access as HostAccess, CallRequest, Endpoint as HostEndpoint, Error, ErrorCode as HostCode,
+    Outcome as HostOutcome, Payload as HostPayload, Settings,
 };
 use crate::{
     Access, Call, ConnectionSettings, Driver, DriverError, Endpoint, ErrorCode, Outcome, parameters,

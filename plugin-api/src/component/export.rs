@@ -1,7 +1,7 @@
 //! The exports, over any [`Driver`].
 
 use super::{
-    bindings::{CallRequest, Error, Guest, Payload, Settings},
+    bindings::exports::studio::driver::guest::{CallRequest, Error, Guest, Payload, Settings},
     convert, log,
     network::network,
 };
