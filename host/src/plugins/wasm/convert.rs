@@ -1,11 +1,9 @@
 //! Between the world's values and the contract's. What comes from a guest is read with suspicion.
 
 use super::{
-    bindings::{
-        CallRequest, Error, Payload as GuestPayload,
-        studio::driver::types::{
-            Access as GuestAccess, ErrorCode as GuestCode, Outcome as GuestOutcome, Parameter,
-        },
+    bindings::studio::driver::types::{
+        Access as GuestAccess, CallRequest, Error, ErrorCode as GuestCode, Outcome as GuestOutcome,
+        Parameter, Payload as GuestPayload,
     },
     broken,
 };

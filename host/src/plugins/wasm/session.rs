@@ -2,7 +2,7 @@
 
 use super::{
     Shared,
-    bindings::{Driver as Guest, Error},
+    bindings::{Driver, exports::studio::driver::guest::Guest, studio::driver::types::Error},
     broken, convert,
     network::Egress,
     settings::OpenSettings,
@@ -27,7 +27,7 @@ const LONGEST_FACTS: usize = 1 << 20;
 
 /// A running instance.
 pub(super) struct Instance {
-    guest: Guest,
+    driver: Driver,
     store: Store<State>,
     sandbox: Arc<super::Sandbox>,
 }
@@ -48,7 +48,7 @@ impl Instance {
         drop(running);
         store.data_mut().turn.leave();
         match started {
-            Ok(guest) => Ok(Self { guest, store, sandbox }),
+            Ok(driver) => Ok(Self { driver, store, sandbox }),
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 let message = "too many instances of sandboxed drivers are running";
                 let mut full = DriverError::connection("too_many_sessions", message);
@@ -66,7 +66,7 @@ impl Instance {
     ) -> Result<T, DriverError> {
         Turn::begin(self.store.as_context_mut());
         let running = self.sandbox.turns.run();
-        let result = run(&self.guest, &mut self.store).await;
+        let result = run(self.driver.studio_driver_guest(), &mut self.store).await;
         drop(running);
         self.store.data_mut().turn.leave();
         result.map_err(|error| trapped(&self.store, &error))

@@ -1,10 +1,7 @@
 //! A connection's settings on their way into a guest.
 
 use super::{
-    bindings::{
-        Settings,
-        studio::driver::types::{Endpoint, Parts},
-    },
+    bindings::studio::driver::types::{Endpoint, Parts, Settings},
     broken,
     network::{Egress, Server},
 };
