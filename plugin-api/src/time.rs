@@ -1,18 +1,29 @@
 //! Time, where the sandbox has its own clock.
 //!
-//! The standard library's `Instant` does not work on every WebAssembly target; this one works on all, and is the
-//! standard one elsewhere.
+//! The standard library's `Instant` and `SystemTime` do not work on every WebAssembly target; what is here works on all,
+//! and is the standard library's elsewhere.
 
 #[cfg(not(target_family = "wasm"))]
 pub use std::time::Instant;
 
 #[cfg(target_family = "wasm")]
-pub use of_the_host::{Instant, sleep};
+pub use of_the_host::{Instant, since_unix_epoch, sleep};
+
+/// The time of day: what has passed since the Unix epoch.
+#[cfg(not(target_family = "wasm"))]
+pub fn since_unix_epoch() -> std::time::Duration {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
 
 #[cfg(target_family = "wasm")]
 mod of_the_host {
     use crate::component;
     use std::{ops::Add, time::Duration};
+
+    /// The time of day: what has passed since the Unix epoch.
+    pub fn since_unix_epoch() -> Duration {
+        component::since_unix_epoch()
+    }
 
     /// Waits. Nothing else of the session runs meanwhile.
     #[allow(clippy::unused_async)]

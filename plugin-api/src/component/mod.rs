@@ -32,6 +32,13 @@ pub(crate) fn monotonic_nanoseconds() -> u64 {
     clocks::monotonic()
 }
 
+/// The host's time of day.
+pub(crate) fn since_unix_epoch() -> std::time::Duration {
+    let now = clocks::now();
+    std::time::Duration::from_secs(now.seconds)
+        .saturating_add(std::time::Duration::from_nanos(now.nanoseconds.into()))
+}
+
 /// Lets the instance sleep.
 pub(crate) fn sleep(time: std::time::Duration) {
     clocks::sleep(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));

@@ -1,34 +1,16 @@
 //! A session's way to the server: one connection, or a cluster of them, behind the same three methods.
 
-use crate::{
-    dial::{self, Dialed},
-    errors,
-    options::{Target, Topology},
-    tls, wire,
-};
-use redis::{
-    Cmd, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisError, RedisFuture, TlsCertificates, TlsMode,
-    Value,
-    aio::ConnectionLike,
-    cluster::ClusterClientBuilder,
-    cluster_async::ClusterConnection,
-    cluster_routing::{Route as ClusterRoute, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
-    cmd,
-    io::AsyncDNSResolver,
-};
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+#[cfg(not(target_family = "wasm"))]
+use crate::native;
+#[cfg(any(target_family = "wasm", test))]
+use crate::sandboxed;
+use crate::{errors, options::Target, wire};
+use redis::{Cmd, Pipeline, Value, cmd};
 use studio_plugin_api::{DriverError, Network};
-
-/// Longer than any deadline of the host: the cluster client wants a bound, the host has its own.
-const NO_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where in a cluster a command goes. A single server is every place.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(target_family = "wasm", expect(dead_code, reason = "the sandbox knows no clusters"))]
 pub(crate) enum Route<'a> {
     /// Where the command's own keys are, or wherever its kind goes.
     Itself,
@@ -36,17 +18,6 @@ pub(crate) enum Route<'a> {
     Key(&'a [u8]),
     /// To the primary that has this slot.
     Slot(u16),
-}
-
-impl Route<'_> {
-    fn in_cluster(self) -> Option<SingleNodeRoutingInfo> {
-        let route = match self {
-            Self::Itself => return None,
-            Self::Key(key) => ClusterRoute::with_key(key, SlotAddr::Master),
-            Self::Slot(slot) => ClusterRoute::new(slot, SlotAddr::Master),
-        };
-        Some(SingleNodeRoutingInfo::SpecificNode(route))
-    }
 }
 
 /// One primary of a cluster.
@@ -64,76 +35,76 @@ pub(crate) struct Connection {
 }
 
 enum Link {
-    Single(Dialed),
-    Cluster { connection: ClusterConnection, open: AtomicBool },
+    #[cfg(not(target_family = "wasm"))]
+    Native(native::Link),
+    #[cfg(any(target_family = "wasm", test))]
+    Sandboxed(sandboxed::Link),
 }
 
 impl Connection {
     /// Opens it, logs in, and proves that the server answers.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) async fn open(target: &Target, network: Network) -> Result<Self, DriverError> {
-        // For a cluster too: one node that answers tells plainly what is wrong, where the cluster client would say
-        // only that it has no nodes.
-        let dialed = dial::dial(target, &network).await?;
-        let link = match &target.topology {
-            Topology::Cluster(seed) => {
-                require_cluster(&dialed).await?;
-                let connection = open_cluster(target, &seed.host, seed.port, network).await?;
-                Link::Cluster { connection, open: AtomicBool::new(true) }
-            }
-            _ => Link::Single(dialed),
-        };
-        Ok(Self { link })
+        Ok(Self { link: Link::Native(native::Link::open(target, network).await?) })
+    }
+
+    /// Opens it, logs in, and proves that the server answers.
+    #[cfg(target_family = "wasm")]
+    pub(crate) async fn open(target: &Target, network: Network) -> Result<Self, DriverError> {
+        Self::open_sandboxed(target, network).await
+    }
+
+    /// As in a component.
+    #[cfg(any(target_family = "wasm", test))]
+    pub(crate) async fn open_sandboxed(target: &Target, network: Network) -> Result<Self, DriverError> {
+        Ok(Self { link: Link::Sandboxed(sandboxed::Link::open(target, &network).await?) })
     }
 
     /// False as soon as the connection is known to be dead.
     pub(crate) fn is_open(&self) -> bool {
         match &self.link {
-            Link::Single(dialed) => dialed.open.load(Ordering::Acquire),
-            Link::Cluster { open, .. } => open.load(Ordering::Acquire),
+            #[cfg(not(target_family = "wasm"))]
+            Link::Native(link) => link.is_open(),
+            #[cfg(any(target_family = "wasm", test))]
+            Link::Sandboxed(link) => link.is_open(),
         }
     }
 
     /// Whether a cluster is behind it.
     pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.link, Link::Cluster { .. })
+        match &self.link {
+            #[cfg(not(target_family = "wasm"))]
+            Link::Native(link) => link.is_cluster(),
+            #[cfg(any(target_family = "wasm", test))]
+            Link::Sandboxed(_) => false,
+        }
     }
 
     /// One command; its answer, or the server's error as an error.
+    #[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "one server is every place"))]
     pub(crate) async fn query(&self, command: &Cmd, route: Route<'_>) -> Result<Value, DriverError> {
-        let answer = match &self.link {
-            Link::Single(dialed) => dialed.connection.clone().send_packed_command(command).await,
-            Link::Cluster { connection, .. } => {
-                let mut connection = connection.clone();
-                match route.in_cluster() {
-                    Some(node) => {
-                        connection.route_command(command.clone(), RoutingInfo::SingleNode(node)).await
-                    }
-                    None => connection.req_packed_command(command).await,
-                }
-            }
-        };
-        wire::check(answer.map_err(|error| self.failed(&error))?)
+        wire::check(match &self.link {
+            #[cfg(not(target_family = "wasm"))]
+            Link::Native(link) => link.query(command, route).await?,
+            #[cfg(any(target_family = "wasm", test))]
+            Link::Sandboxed(link) => link.query(command).await?,
+        })
     }
 
     /// Several commands in one round trip, one answer each. An answer may be a [`Value::ServerError`]: one command's
     /// failure is not the others'. In a cluster all of them must be at home where the route leads.
+    #[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "one server is every place"))]
     pub(crate) async fn pipeline(
         &self,
         pipeline: Pipeline,
         route: Route<'_>,
     ) -> Result<Vec<Value>, DriverError> {
-        let count = pipeline.len();
-        let answers = match &self.link {
-            Link::Single(dialed) => dialed.connection.clone().send_packed_commands(&pipeline, 0, count).await,
-            Link::Cluster { connection, .. } => {
-                let mut connection = connection.clone();
-                match route.in_cluster() {
-                    Some(node) => connection.route_pipeline(pipeline, 0, count, node).await,
-                    None => connection.req_packed_commands(&pipeline, 0, count).await,
-                }
-            }
-        };
-        answers.map_err(|error| self.failed(&error))
+        match &self.link {
+            #[cfg(not(target_family = "wasm"))]
+            Link::Native(link) => link.pipeline(pipeline, route).await,
+            #[cfg(any(target_family = "wasm", test))]
+            Link::Sandboxed(link) => link.pipeline(&pipeline).await,
+        }
     }
 
     /// Several commands as one transaction (`MULTI` … `EXEC`) in one round trip. The connection is shared, but all of
@@ -188,61 +159,6 @@ impl Connection {
         primaries.sort_by_key(|primary| primary.slot);
         Ok(primaries)
     }
-
-    /// The flag goes down before the caller learns of the error, so that its next call finds a new session.
-    fn failed(&self, error: &RedisError) -> DriverError {
-        if errors::is_lost(error) {
-            match &self.link {
-                Link::Single(dialed) => dialed.open.store(false, Ordering::Release),
-                Link::Cluster { open, .. } => open.store(false, Ordering::Release),
-            }
-        }
-        errors::from_client(error)
-    }
-}
-
-async fn require_cluster(dialed: &Dialed) -> Result<(), DriverError> {
-    let mut question = cmd("CLUSTER");
-    question.arg("INFO");
-    let answer = dialed.connection.clone().send_packed_command(&question).await;
-    match answer.map_err(|error| errors::from_client(&error))? {
-        Value::ServerError(error) if error.code() == "ERR" => {
-            Err(DriverError::connection("unsupported", "the server is no node of a cluster"))
-        }
-        answer => wire::check(answer).map(drop),
-    }
-}
-
-async fn open_cluster(
-    target: &Target,
-    host: &str,
-    port: u16,
-    network: Network,
-) -> Result<ClusterConnection, DriverError> {
-    let address = match &target.tls {
-        None => ConnectionAddr::Tcp(host.to_owned(), port),
-        Some(tls) => {
-            ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: tls.insecure, tls_params: None }
-        }
-    };
-    let failed = |error: RedisError| errors::from_client(&error);
-    let seed = address.into_connection_info().map_err(failed)?.set_redis_settings(target.login.clone());
-    let mut builder = ClusterClientBuilder::new([seed])
-        .connection_timeout(CLUSTER_CONNECT_TIMEOUT)
-        .response_timeout(NO_TIMEOUT)
-        .overall_response_timeout(None)
-        .async_dns_resolver(Resolver(network));
-    if let Some(tls) = &target.tls {
-        tls::install_default_provider();
-        // Said outright, since giving certificates alone would mean "secure".
-        builder = builder.tls(if tls.insecure { TlsMode::Insecure } else { TlsMode::Secure });
-        if let Some(authorities) = &tls.authorities {
-            let root_cert = Some(authorities.clone().into_bytes());
-            builder = builder.certs(TlsCertificates { client_tls: None, root_cert });
-        }
-    }
-    let client = builder.build().map_err(failed)?;
-    client.get_async_connection().await.map_err(failed)
 }
 
 fn read_primary(range: Value) -> Option<Primary> {
@@ -252,22 +168,4 @@ fn read_primary(range: Value) -> Option<Primary> {
     let mut node = wire::items(parts.next()?)?.into_iter();
     let (_host, _port) = (node.next()?, node.next()?);
     Some(Primary { id: wire::text(node.next()?)?, slot })
-}
-
-/// Name resolution by the host's rules, for the connections that the cluster client makes by itself.
-struct Resolver(Network);
-
-impl AsyncDNSResolver for Resolver {
-    fn resolve<'a, 'b: 'a>(
-        &'a self,
-        host: &'b str,
-        port: u16,
-    ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
-        Box::pin(async move {
-            let addresses = self.0.resolve(host, port).await.map_err(|error| {
-                RedisError::from((redis::ErrorKind::InvalidClientConfig, "address refused", error.message))
-            })?;
-            Ok(Box::new(addresses.into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send>)
-        })
-    }
 }

@@ -1,11 +1,13 @@
 //! What Redis and its client say went wrong, in the contract's words.
 
 use redis::{ErrorKind, RedisError, ServerError};
-use std::{error::Error, sync::Arc, time::Duration};
+use std::time::Duration;
 use studio_plugin_api::DriverError;
 
 /// How long a server that is loading its data is left alone.
 const LOADING_PAUSE: Duration = Duration::from_secs(1);
+
+const LOST: &str = "the connection to the Redis server was lost";
 
 /// An error that the server answered with.
 pub(crate) fn from_server(error: &ServerError) -> DriverError {
@@ -17,14 +19,13 @@ pub(crate) fn from_client(error: &RedisError) -> DriverError {
     if let Some(code) = error.code() {
         return from_code(code, error.detail().unwrap_or_default());
     }
-    if is_tls(error) {
-        return DriverError::connection("tls", format!("TLS with the Redis server failed: {}", cause(error)));
+    #[cfg(not(target_family = "wasm"))]
+    if crate::native::tls::is_failure(error) {
+        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+        return DriverError::connection("tls", format!("TLS with the Redis server failed: {cause}"));
     }
     match error.kind() {
-        ErrorKind::AuthenticationFailed => DriverError::connection(
-            "authentication_failed",
-            "the Redis server refuses the stored credentials",
-        ),
+        ErrorKind::AuthenticationFailed => credentials_refused(),
         ErrorKind::RESP3NotSupported => {
             DriverError::connection("unsupported", "the Redis server does not speak RESP3")
         }
@@ -40,16 +41,27 @@ pub(crate) fn from_client(error: &RedisError) -> DriverError {
         ErrorKind::Io => {
             // The cluster client tells the cause in a detail.
             let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-            DriverError::connection("closed", format!("the connection to the Redis server was lost{detail}"))
+            DriverError::connection("closed", format!("{LOST}{detail}"))
         }
         _ => DriverError::connection("closed", format!("no connection to the Redis server: {error}")),
     }
 }
 
-/// Whether the error means that the connection is of no more use.
-pub(crate) fn is_lost(error: &RedisError) -> bool {
-    error.code().is_none()
-        && (error.is_unrecoverable_error() || error.kind() == ErrorKind::ClusterConnectionNotFound)
+/// The server or something on the way to it has ended the connection.
+#[cfg(any(target_family = "wasm", test))]
+pub(crate) fn lost() -> DriverError {
+    DriverError::connection("closed", LOST)
+}
+
+/// An error of the host's stream. Other reasons than that it broke are told by the host well enough.
+#[cfg(any(target_family = "wasm", test))]
+pub(crate) fn from_stream(error: DriverError) -> DriverError {
+    if error.details.get("reason").is_some_and(|reason| reason == "closed") { lost() } else { error }
+}
+
+/// The server knows other passwords.
+pub(crate) fn credentials_refused() -> DriverError {
+    DriverError::connection("authentication_failed", "the Redis server refuses the stored credentials")
 }
 
 /// An error answer that is not the value that was asked for, where the protocol promises one.
@@ -67,11 +79,7 @@ fn from_code(code: &str, message: &str) -> DriverError {
             DriverError::forbidden(format!("the connection's Redis user may not do this: {sentence}"))
                 .with("code", code)
         }
-        "NOAUTH" | "WRONGPASS" => DriverError::connection(
-            "authentication_failed",
-            "the Redis server refuses the stored credentials",
-        )
-        .with("code", code),
+        "NOAUTH" | "WRONGPASS" => credentials_refused().with("code", code),
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" => {
             let reason = if code == "LOADING" { "loading" } else { "unavailable" };
             let mut error = DriverError::connection(reason, sentence).with("code", code);
@@ -80,18 +88,6 @@ fn from_code(code: &str, message: &str) -> DriverError {
         }
         _ => DriverError::query(code, sentence),
     }
-}
-
-/// The library keeps its cause as a shared `io::Error`, and that keeps rustls's own error inside: neither shows the
-/// next by `source` alone.
-fn is_tls(error: &RedisError) -> bool {
-    let shared = error.source().and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
-    let io = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
-    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
-}
-
-fn cause(error: &RedisError) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]

@@ -1,18 +1,26 @@
 //! The Redis driver of studio-gateway.
 //!
-//! `options.rs` reads a connection's settings, `dial.rs` and `connection.rs` open and use the connection; `keys/`,
-//! `command/`, `pubsub.rs` and `info.rs` are the operations. How bytes appear in JSON is told in `encoding.rs`.
+//! `options.rs` reads a connection's settings, `connection.rs` opens and uses the connection; `keys/`, `command/`,
+//! `pubsub.rs` and `info/` are the operations. How bytes appear in JSON is told in `encoding.rs`.
+//!
+//! It is built in two ways that share all of this but the transport: a native driver makes its connections itself, to
+//! single servers, clusters and what Sentinels name (`native/`); a component has one stream to one server, from the
+//! host (`sandboxed/`), and refuses the settings that would need more.
 
+mod authorities;
 mod command;
 mod connection;
-mod dial;
 mod encoding;
 mod errors;
 mod info;
 mod keys;
+mod login;
+#[cfg(not(target_family = "wasm"))]
+mod native;
 mod options;
 mod pubsub;
-mod tls;
+#[cfg(any(target_family = "wasm", test))]
+mod sandboxed;
 mod wire;
 
 use command::CommandTable;
@@ -21,11 +29,10 @@ use options::Target;
 pub use options::{RedisOptions, SentinelAddress, SentinelOptions};
 use redis::cmd;
 use std::{
-    sync::{Mutex, atomic::AtomicBool},
+    sync::{Mutex, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 use studio_plugin_api::prelude::*;
-use tokio::sync::OnceCell;
 
 /// The paths whose cached answers a write makes stale: the count of keys is in there.
 const AFTER_WRITE: [&str; 1] = ["/info"];
@@ -36,10 +43,21 @@ pub struct Redis {
     /// Whether `MEMORY USAGE` works here: servers before 4.0, renamed commands and ACL rules can make it fail, and
     /// then it is not asked again.
     memory_usage: AtomicBool,
-    /// The server's commands, asked once, when the first raw command comes.
-    commands: OnceCell<CommandTable>,
+    /// The server's commands, asked when the first raw command comes.
+    commands: OnceLock<CommandTable>,
     /// A cluster's primaries as they were when a listing last began.
     primaries: Mutex<Vec<Primary>>,
+}
+
+impl Redis {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            memory_usage: AtomicBool::new(true),
+            commands: OnceLock::new(),
+            primaries: Mutex::default(),
+        }
+    }
 }
 
 impl Driver for Redis {
@@ -107,12 +125,7 @@ impl Driver for Redis {
         network: Network,
     ) -> Result<Self, DriverError> {
         let target = Target::new(&settings)?;
-        Ok(Self {
-            connection: Connection::open(&target, network).await?,
-            memory_usage: AtomicBool::new(true),
-            commands: OnceCell::new(),
-            primaries: Mutex::default(),
-        })
+        Ok(Self::new(Connection::open(&target, network).await?))
     }
 
     async fn ping(&self) -> Result<ServerFacts, DriverError> {

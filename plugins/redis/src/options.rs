@@ -1,5 +1,6 @@
 //! A connection's options, and what they and its address come to together.
 
+use crate::authorities;
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 use studio_plugin_api::prelude::*;
 
@@ -85,6 +86,7 @@ pub(crate) struct Tls {
 /// Everything needed to open a session.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "the host knows the way"))]
     pub(crate) topology: Topology,
     pub(crate) tls: Option<Tls>,
     /// User, password, database and protocol, as the client library takes them. Its `Debug` hides the password.
@@ -102,15 +104,10 @@ struct Place {
     protocol: ProtocolVersion,
 }
 
-impl Target {
-    /// Puts address and options together.
-    ///
-    /// # Errors
-    /// `VALIDATION_ERROR` that names the field, for what does not parse or does not go together.
-    pub(crate) fn new(settings: &ConnectionSettings<RedisOptions>) -> Result<Self, DriverError> {
-        let options = &settings.options;
-        let place = match &settings.endpoint {
-            Endpoint::Parts { host, port, database_name, username, password } => Place {
+impl Place {
+    fn new(endpoint: &Endpoint) -> Result<Self, DriverError> {
+        Ok(match endpoint {
+            Endpoint::Parts { host, port, database_name, username, password } => Self {
                 address: Address { host: bare_host(host), port: *port },
                 tls: false,
                 insecure: false,
@@ -120,7 +117,21 @@ impl Target {
                 protocol: ProtocolVersion::RESP2,
             },
             Endpoint::ConnectionString(text) => parse_connection_string(text)?,
-        };
+        })
+    }
+}
+
+impl Target {
+    /// Puts address and options together.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the field, for what does not parse or does not go together.
+    pub(crate) fn new(settings: &ConnectionSettings<RedisOptions>) -> Result<Self, DriverError> {
+        let options = &settings.options;
+        let place = Place::new(&settings.endpoint)?;
+        if cfg!(target_family = "wasm") {
+            refuse_in_sandbox(options, &place)?;
+        }
         let database = agree("options.db", place.database, options.db)?.unwrap_or(0);
         if database > MAX_DATABASE {
             return Err(refuse("options.db", "must be from 0 to 15"));
@@ -149,6 +160,27 @@ impl Target {
     }
 }
 
+/// A component has streams to the connection's own address and no other, and the TLS on them is the host's, by the
+/// options alone.
+fn refuse_in_sandbox(options: &RedisOptions, place: &Place) -> Result<(), DriverError> {
+    let refuse = |field, what: &str| {
+        Err(refuse(field, &format!("{what} the sandboxed (WASM) build of this driver; the native one can")))
+    };
+    if options.cluster {
+        return refuse("options.cluster", "clusters can't be reached by");
+    }
+    if options.sentinel.is_some() {
+        return refuse("options.sentinel", "Sentinels can't be asked by");
+    }
+    if place.insecure {
+        return refuse(
+            "connection_string",
+            "`#insecure` (say `options.tls_insecure` instead) can't be obeyed by",
+        );
+    }
+    Ok(())
+}
+
 fn choose_tls(options: &RedisOptions, by_scheme: bool, insecure: bool) -> Result<Option<Tls>, DriverError> {
     let wanted = options.tls.unwrap_or(by_scheme);
     if by_scheme && !wanted {
@@ -162,9 +194,10 @@ fn choose_tls(options: &RedisOptions, by_scheme: bool, insecure: bool) -> Result
             None => Ok(None),
         };
     }
-    let tls = Tls { authorities: options.tls_ca.clone(), insecure };
-    crate::tls::check(&tls)?;
-    Ok(Some(tls))
+    if let Some(pem) = &options.tls_ca {
+        authorities::check(pem)?;
+    }
+    Ok(Some(Tls { authorities: options.tls_ca.clone(), insecure }))
 }
 
 fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology, DriverError> {
@@ -300,6 +333,25 @@ mod tests {
         let target = target(parts(), json!({ "sentinel": { "master": "m" } })).unwrap();
         let sentinels = vec![Address { host: "::1".into(), port: 7000 }];
         assert_eq!(target.topology, Topology::Sentinel { master: "m".into(), sentinels });
+    }
+
+    #[test]
+    fn the_sandbox_refuses_what_the_host_can_t_do_for_it() {
+        let refused = |endpoint: Value, options: Value| {
+            let settings = json!({ "endpoint": endpoint, "options": options });
+            let settings: ConnectionSettings<RedisOptions> = serde_json::from_value(settings).unwrap();
+            let place = Place::new(&settings.endpoint).unwrap();
+            refuse_in_sandbox(&settings.options, &place).err().map(|error| {
+                assert!(error.message.contains("sandboxed (WASM)"), "{}", error.message);
+                error.details["field"].as_str().unwrap().to_owned()
+            })
+        };
+        assert_eq!(refused(parts(), json!({ "cluster": true })).unwrap(), "options.cluster");
+        let sentinel = json!({ "sentinel": { "master": "m" } });
+        assert_eq!(refused(parts(), sentinel).unwrap(), "options.sentinel");
+        assert_eq!(refused(url("rediss://h#insecure"), json!({})).unwrap(), "connection_string");
+        assert_eq!(refused(url("rediss://u:p@h/3?protocol=resp3"), json!({ "tls_insecure": true })), None);
+        assert_eq!(refused(parts(), json!({ "tls": true, "cluster": false })), None);
     }
 
     #[test]

@@ -115,7 +115,13 @@ async fn permit(redis: &Context<Redis>, words: &[Vec<u8>]) -> Result<Access, Dri
         .filter(|name| !name.is_empty())
         .ok_or_else(|| DriverError::validation("command", "`command`: must begin with a command's name"))?;
     let shown = String::from_utf8_lossy(name).to_uppercase();
-    let known = redis.commands.get_or_try_init(|| load_table(redis)).await?;
+    let known = match redis.commands.get() {
+        Some(known) => known,
+        None => {
+            let loaded = load_table(redis).await?;
+            redis.commands.get_or_init(|| loaded)
+        }
+    };
     let needed = match access::rule(known, words) {
         Rule::Never(reason) => {
             return Err(DriverError::forbidden(format!("{shown} is not allowed here: {reason}"))
@@ -131,7 +137,7 @@ async fn permit(redis: &Context<Redis>, words: &[Vec<u8>]) -> Result<Access, Dri
     Err(DriverError::forbidden(message).with("command", shown))
 }
 
-/// Asked once a session. Where the connection's user may not ask, only admins may run commands at all.
+/// Asked when a session needs it first. Where the connection's user may not ask, only admins may run commands at all.
 async fn load_table(redis: &Redis) -> Result<CommandTable, DriverError> {
     match redis.connection.query(&cmd("COMMAND"), Route::Slot(0)).await {
         Ok(answer) => {

@@ -2,8 +2,7 @@
 
 use super::{Facts, gather};
 use crate::Redis;
-use std::time::SystemTime;
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{prelude::*, time};
 
 /// What adds up over the primaries of a cluster, by its name in `INFO`.
 pub(super) const COUNTS: &[&str] = &[
@@ -118,6 +117,6 @@ pub(crate) async fn stats(
         return Err(DriverError::validation("interval", "`interval`: must be from 1 to 60 seconds"));
     }
     let facts = gather(&redis).await?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok(Json(Snapshot::new(&facts, u64::try_from(now.as_millis()).unwrap_or(u64::MAX))))
+    let milliseconds = u64::try_from(time::since_unix_epoch().as_millis()).unwrap_or(u64::MAX);
+    Ok(Json(Snapshot::new(&facts, milliseconds)))
 }

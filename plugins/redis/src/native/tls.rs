@@ -1,21 +1,15 @@
 //! TLS towards the server.
 
-use crate::options::Tls;
+use crate::{authorities, options::Tls};
+use redis::RedisError;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 use studio_plugin_api::DriverError;
-
-const FIELD: &str = "options.tls_ca";
-
-/// Checks what can be checked without connecting: that the authorities are certificates.
-pub(crate) fn check(tls: &Tls) -> Result<(), DriverError> {
-    tls.authorities.as_deref().map_or(Ok(()), |pem| authorities(pem).map(drop))
-}
 
 /// The client's side of a handshake.
 pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, DriverError> {
@@ -30,7 +24,7 @@ pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, DriverError> {
         return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
     }
     let roots = match &tls.authorities {
-        Some(pem) => authorities(pem)?,
+        Some(pem) => trust(authorities::read(pem)?)?,
         None => system_authorities(),
     };
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
@@ -49,14 +43,21 @@ pub(crate) fn install_default_provider() {
     let _ = aws_lc_rs::default_provider().install_default();
 }
 
-fn authorities(pem: &str) -> Result<RootCertStore, DriverError> {
-    let refuse = |what: &str| DriverError::validation(FIELD, format!("`{FIELD}`: {what}"));
+/// Whether TLS is what failed. The library keeps its cause as a shared `io::Error`, and that keeps rustls's own error
+/// inside: neither shows the next by `source` alone.
+pub(crate) fn is_failure(error: &RedisError) -> bool {
+    let shared = error.source().and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let io = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
+    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// Takes these authorities for the ones to trust.
+pub(crate) fn trust(authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, DriverError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|_| refuse("is not PEM"))?;
-        roots.add(certificate).map_err(|_| refuse("holds a certificate that does not parse"))?;
+    for certificate in authorities {
+        roots.add(certificate).map_err(|_| authorities::refuse("holds a certificate that does not parse"))?;
     }
-    if roots.is_empty() { Err(refuse("holds no certificate in PEM")) } else { Ok(roots) }
+    Ok(roots)
 }
 
 /// Certificates of the system that do not parse are left out: one bad file must not make all servers unreachable.

@@ -3,13 +3,15 @@
 //! The `redis` crate could do all this, but it does not tell when an idle connection dies. Here the connection's driver
 //! task is ours, and a flag says when it ends.
 
+use super::tls;
 use crate::{
     errors,
+    login::{self, GREETING_TIMEOUT},
     options::{Address, Target, Tls, Topology},
-    tls, wire,
+    wire,
 };
 use redis::{
-    AsyncConnectionConfig, RedisConnectionInfo, Value,
+    AsyncConnectionConfig, RedisConnectionInfo,
     aio::MultiplexedConnection,
     cmd,
     io::tcp::socket2::{SockRef, TcpKeepalive},
@@ -32,10 +34,6 @@ use tokio_rustls::TlsConnector;
 
 /// For one address of a host that has several; the whole is bounded by the host's deadline.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// For TLS and for logging in. A server that does not speak TLS waits for the end of what it takes for a command, and
-/// one that does waits for the start of TLS: neither would ever answer. Shorter than the host's own bound on opening a
-/// session (5 s unless configured), which would only say that time ran out.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
 /// A peer that vanished without a word is noticed after about half a minute.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -145,9 +143,7 @@ async fn log_in(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     login: &RedisConnectionInfo,
 ) -> Result<Dialed, DriverError> {
-    tokio::time::timeout(GREETING_TIMEOUT, greet(stream, login)).await.map_err(|_| {
-        DriverError::connection("timeout", "the server accepts the connection but does not answer")
-    })?
+    tokio::time::timeout(GREETING_TIMEOUT, greet(stream, login)).await.map_err(|_| login::unanswered())?
 }
 
 async fn greet(
@@ -159,15 +155,9 @@ async fn greet(
         .set_response_timeout(None)
         .set_pipeline_buffer_size(QUEUED_REQUESTS)
         .set_write_backpressure_boundary(WRITE_BUFFER);
-    let (connection, driver) =
-        MultiplexedConnection::new_with_config(login, stream, config).await.map_err(|error| {
-            match error.kind() {
-                redis::ErrorKind::Server(_) if login.db() != 0 => {
-                    DriverError::connection("database", format!("database {} can't be selected", login.db()))
-                }
-                _ => errors::from_client(&error),
-            }
-        })?;
+    let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config)
+        .await
+        .map_err(|error| login::refusal(&error, login.db()))?;
     let open = Arc::new(AtomicBool::new(true));
     let flag = LowerOnDrop(open.clone());
     let task = tokio::spawn(async move {
@@ -175,25 +165,9 @@ async fn greet(
         drop(flag);
     });
     let dialed = Dialed { connection, open, task };
-    prove(&dialed).await?;
-    Ok(dialed)
-}
-
-/// A login that is not needed is not made, so the first command is what shows a missing password.
-async fn prove(dialed: &Dialed) -> Result<(), DriverError> {
     let answer = dialed.connection.clone().send_packed_command(&cmd("PING")).await;
-    match answer.map_err(|error| errors::from_client(&error))? {
-        // May log in but not ping: still in.
-        Value::ServerError(error) if error.code() == "NOPERM" => Ok(()),
-        Value::ServerError(error) => {
-            let error = errors::from_server(&error);
-            match error.code {
-                studio_plugin_api::ErrorCode::ConnectionError => Err(error),
-                _ => Err(DriverError::connection("refused", error.message)),
-            }
-        }
-        _ => Ok(()),
-    }
+    login::check_ping(&answer.map_err(|error| errors::from_client(&error))?)?;
+    Ok(dialed)
 }
 
 async fn find_master(

@@ -1,0 +1,69 @@
+//! Questions and answers on a stream.
+
+use super::replies::Replies;
+use crate::errors;
+use redis::{Cmd, Value};
+use std::time::Duration;
+use studio_plugin_api::{DriverError, Stream, time::Instant};
+
+/// The answer to a page of keys comes in one piece.
+const READ_SIZE: u32 = 64 << 10;
+/// A big value that was sent does not keep its room.
+const KEPT_CAPACITY: usize = 64 << 10;
+
+/// The host counts in milliseconds.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// A stream that is at the start of a question. When anything fails, it is of no more use.
+pub(super) struct Channel {
+    stream: Stream,
+    packed: Vec<u8>,
+    replies: Replies,
+}
+
+impl Channel {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, packed: Vec::new(), replies: Replies::default() }
+    }
+
+    /// Sends the commands in one piece and waits for as many answers, until the deadline where there is one.
+    pub(super) async fn exchange(
+        &mut self,
+        commands: impl Iterator<Item = &Cmd>,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Value>, DriverError> {
+        self.packed.clear();
+        self.packed.shrink_to(KEPT_CAPACITY);
+        let mut count = 0;
+        for command in commands {
+            command.write_packed_command(&mut self.packed);
+            count += 1;
+        }
+        self.stream.write(&self.packed).await.map_err(errors::from_stream)?;
+        let mut answers = Vec::with_capacity(count);
+        while answers.len() < count {
+            match self.replies.next()? {
+                Some(answer) => answers.push(answer),
+                None => {
+                    let bytes = self.read(deadline).await.map_err(errors::from_stream)?;
+                    if bytes.is_empty() {
+                        return Err(errors::lost());
+                    }
+                    self.replies.arrive(bytes);
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn read(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, DriverError> {
+        let Some(deadline) = deadline else {
+            return self.stream.read(READ_SIZE).await;
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left < SHORTEST_WAIT {
+            return Err(DriverError::connection("timeout", "the time is over"));
+        }
+        self.stream.read_within(READ_SIZE, left).await
+    }
+}

@@ -1,0 +1,50 @@
+//! The sandbox's way to the server: one stream, which the host opens, and one exchange on it at a time.
+
+mod channel;
+mod login;
+mod replies;
+#[cfg(test)]
+mod tests;
+
+use crate::{errors, options::Target};
+use channel::Channel;
+use futures_util::lock::Mutex;
+use redis::{Cmd, Pipeline, Value};
+use std::iter;
+use studio_plugin_api::{DriverError, Network};
+
+/// The connection to one server.
+pub(crate) struct Link {
+    /// Out of its place while it is used: what fails or is given up half-way is dropped, so that nobody reads the
+    /// answers to another's question.
+    channel: Mutex<Option<Channel>>,
+}
+
+impl Link {
+    pub(crate) async fn open(target: &Target, network: &Network) -> Result<Self, DriverError> {
+        let mut channel = Channel::new(network.open(target.tls.is_some()).await?);
+        login::log_in(&mut channel, &target.login).await?;
+        Ok(Self { channel: Mutex::new(Some(channel)) })
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.channel.try_lock().is_none_or(|channel| channel.is_some())
+    }
+
+    pub(crate) async fn query(&self, command: &Cmd) -> Result<Value, DriverError> {
+        let mut answers = self.exchange(iter::once(command)).await?;
+        answers.pop().ok_or_else(errors::lost)
+    }
+
+    pub(crate) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, DriverError> {
+        self.exchange(pipeline.cmd_iter()).await
+    }
+
+    async fn exchange(&self, commands: impl Iterator<Item = &Cmd>) -> Result<Vec<Value>, DriverError> {
+        let mut place = self.channel.lock().await;
+        let mut channel = place.take().ok_or_else(errors::lost)?;
+        let answers = channel.exchange(commands, None).await?;
+        *place = Some(channel);
+        Ok(answers)
+    }
+}
