@@ -81,19 +81,17 @@ impl Connection {
     }
 
     /// One command; its answer, or the server's error as an error.
-    #[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "one server is every place"))]
     pub(crate) async fn query(&self, command: &Cmd, route: Route<'_>) -> Result<Value, DriverError> {
         wire::check(match &self.link {
             #[cfg(not(target_family = "wasm"))]
             Link::Native(link) => link.query(command, route).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.query(command).await?,
+            Link::Sandboxed(link) => link.query(command, route).await?,
         })
     }
 
     /// Several commands in one round trip, one answer each. An answer may be a [`Value::ServerError`]: one command's
     /// failure is not the others'. In a cluster all of them must be at home where the route leads.
-    #[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "one server is every place"))]
     pub(crate) async fn pipeline(
         &self,
         pipeline: Pipeline,
@@ -103,7 +101,7 @@ impl Connection {
             #[cfg(not(target_family = "wasm"))]
             Link::Native(link) => link.pipeline(pipeline, route).await,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.pipeline(&pipeline).await,
+            Link::Sandboxed(link) => link.pipeline(&pipeline, route).await,
         }
     }
 

@@ -6,14 +6,14 @@ mod replies;
 #[cfg(test)]
 mod tests;
 
-use crate::{errors, options::Target};
+use crate::{connection::Route, errors, options::Target};
 use channel::Channel;
 use futures_util::lock::Mutex;
 use redis::{Cmd, Pipeline, Value};
 use std::iter;
 use studio_plugin_api::{DriverError, Network};
 
-/// The connection to one server.
+/// The connection to one server, which is every place that a route may lead to.
 pub(crate) struct Link {
     /// Out of its place while it is used: what fails or is given up half-way is dropped, so that nobody reads the
     /// answers to another's question.
@@ -31,12 +31,16 @@ impl Link {
         self.channel.try_lock().is_none_or(|channel| channel.is_some())
     }
 
-    pub(crate) async fn query(&self, command: &Cmd) -> Result<Value, DriverError> {
+    pub(crate) async fn query(&self, command: &Cmd, _: Route<'_>) -> Result<Value, DriverError> {
         let mut answers = self.exchange(iter::once(command)).await?;
         answers.pop().ok_or_else(errors::lost)
     }
 
-    pub(crate) async fn pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>, DriverError> {
+    pub(crate) async fn pipeline(
+        &self,
+        pipeline: &Pipeline,
+        _: Route<'_>,
+    ) -> Result<Vec<Value>, DriverError> {
         self.exchange(pipeline.cmd_iter()).await
     }
 
