@@ -103,7 +103,8 @@ pub struct SessionSettings {
     pub connect_timeout: Period,
     /// A session unused for this long is closed. Default 5 min.
     pub idle_timeout: Period,
-    /// How long a request waits for a place in a full pool. Default 5 s; zero: not at all.
+    /// How long a request waits for a place under the caps, or for a session that others use. Default 5 s; zero: not at
+    /// all.
     pub wait: Period,
     /// Sessions open at once, in all. Default 1000.
     pub max: NonZeroUsize,
