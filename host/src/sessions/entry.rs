@@ -166,8 +166,8 @@ impl Place {
         (&mut self.answer).await.unwrap_or_else(|_| Err(cut_short()))
     }
 
-    /// Whether this is still the line for sessions that others use; not so while there is none, nor once an answer is
-    /// on its way.
+    /// Whether this is still the line for sessions that others use; not so while one is being opened for this caller,
+    /// which has bounds of its own, nor once an answer is on its way.
     pub(super) fn is_behind_others(&self) -> bool {
         lock(&self.entry.pool).is_behind_others(self.number)
     }

@@ -15,7 +15,7 @@ use crate::{
     secrets::Keyring,
 };
 use entry::{Entry, Opening, Turn};
-use permits::{Cap, Permit, Permits, TOO_MANY};
+use permits::{Cap, LOOK_AGAIN, Permit, Permits, TOO_MANY};
 use pool::too_many_waiting;
 use serde_json::{Map, Value};
 use session::Session;
@@ -101,16 +101,18 @@ impl Sessions {
             Turn::Now(lease) => return Ok(lease),
             Turn::Later(place) => place,
         };
-        let patience = deadline.min(Instant::now() + *self.shared.settings.wait);
-        match tokio::time::timeout_at(patience.into(), place.wait()).await {
-            Ok(answer) => return answer,
-            Err(_) if place.is_behind_others() => return Err(too_many_waiting()),
-            // The first one is being opened, which has bounds of its own.
-            Err(_) => {}
+        let mut until = deadline.min(Instant::now() + *self.shared.settings.wait);
+        loop {
+            match tokio::time::timeout_at(until.into(), place.wait()).await {
+                Ok(answer) => return answer,
+                Err(_) if place.is_behind_others() => return Err(too_many_waiting()),
+                Err(_) if until < deadline => until = deadline.min(Instant::now() + LOOK_AGAIN),
+                Err(_) => {
+                    let message = "the database did not accept a session in time";
+                    return Err(DriverError::new(ErrorCode::Timeout, message));
+                }
+            }
         }
-        tokio::time::timeout_at(deadline.into(), place.wait()).await.unwrap_or_else(|_| {
-            Err(DriverError::new(ErrorCode::Timeout, "the database did not accept a session in time"))
-        })
     }
 
     /// Opens a session apart from all others, asks the server who it is, and closes it.

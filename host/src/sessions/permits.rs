@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The reason given when the caps leave no room.
 pub(super) const TOO_MANY: &str = "too_many_sessions";
-/// How often a caller that waits looks for a session that has fallen idle meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How often a caller that waits looks for what nothing wakes it for.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A cap that can be full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

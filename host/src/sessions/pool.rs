@@ -138,9 +138,10 @@ impl<S: Pooled, W> Pool<S, W> {
         }
     }
 
-    /// Whether a caller waits for sessions that others use, and not for the connection's first.
+    /// Whether a caller waits for sessions that others use, and not for the connection's first or one that is being
+    /// opened on its account.
     pub(super) fn is_behind_others(&self, number: u64) -> bool {
-        self.open() > 0 && self.place_of(number).is_some()
+        self.open() > 0 && self.place_of(number).is_some_and(|place| place >= self.opening)
     }
 
     fn place_of(&self, number: u64) -> Option<usize> {
@@ -161,7 +162,7 @@ impl<S: Pooled, W> Pool<S, W> {
     /// Counts one more as being opened, if one is needed and may be. A connection without any is tried by one alone,
     /// whatever went before: those who wait there have nothing else to hope for.
     pub(super) fn begin_opening(&mut self, now: Instant) -> bool {
-        let open = self.free.len() + self.lent;
+        let open = self.open();
         let needed = self.opening < self.waiting.len() && open + self.opening < self.size.sessions;
         let allowed = match open {
             0 => self.opening == 0,

@@ -187,6 +187,17 @@ async fn caller_waits_for_a_session_no_longer_than_the_settings_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_may_not_wait_for_others_get_sessions_of_their_own() {
+    let options = with_limits("sessions = 3").set("GATEWAY_SESSIONS_WAIT", "0");
+    let (gateway, project) = start(options, json!({"milliseconds": 200})).await;
+    let held = hold(&gateway, &project, 1).await;
+    let others = [begin(&project, "/hold"), begin(&project, "/hold")];
+    eventually("all sessions are held", async || count(&gateway, "holding").await == 3).await;
+    refused_for_the_line(&call(&project, "/nothing").await);
+    release(&gateway, held.into_iter().chain(others).collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caller_who_leaves_the_line_costs_nobody_a_session() {
     let (gateway, project) = start(with_limits("sessions = 1"), json!({})).await;
     let held = hold(&gateway, &project, 1).await;

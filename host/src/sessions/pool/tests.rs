@@ -146,6 +146,17 @@ fn line_that_is_full_refuses_until_someone_leaves_it() {
 }
 
 #[test]
+fn only_those_for_whom_nothing_is_being_opened_are_behind_others() {
+    let now = Instant::now();
+    let mut pool = exclusive(2);
+    queue(&mut pool, 0..3, now);
+    assert!((0..3).all(|caller| !pool.is_behind_others(caller)), "there is nobody before them");
+    assert!(pool.find_room(now).0);
+    assert!(pool.finish_opening(Fake::new(0, now), now).open);
+    assert_eq!([0, 1, 2].map(|caller| pool.is_behind_others(caller)), [false, false, true]);
+}
+
+#[test]
 fn failure_with_nothing_open_is_everyones_and_pauses_ever_longer() {
     let mut now = Instant::now();
     let mut pool = exclusive(3);
