@@ -1,7 +1,7 @@
 //! Drivers as WebAssembly components: `target/wasm/components/<type>.wasm`.
 
 use crate::{
-    process::run_logged,
+    process::{run_logged, show_end},
     toolchain::{TARGET, Toolchain},
     workspace::{Driver, Kind, Workspace},
 };
@@ -59,7 +59,7 @@ fn build_module(workspace: &Workspace, toolchain: &Toolchain, driver: &Driver) -
     command.current_dir(&workspace.root).env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", FLAGS);
     command.args(["--locked", "--package", &driver.package, "--lib", "--crate-type", "cdylib"]);
     command.args(PROFILE.iter().flat_map(|setting| ["--config", setting]));
-    run_logged(&mut command, &log, BUILD_TIME)?;
+    run_logged(&mut command, &log, BUILD_TIME).inspect_err(|_| show_end(&log))?;
     Ok(target.join(TARGET).join("release").join(format!("{}.wasm", driver.library())))
 }
 

@@ -6,6 +6,7 @@ mod dev;
 mod dist;
 mod gateway;
 mod process;
+mod python;
 mod sample;
 mod servers;
 mod test;

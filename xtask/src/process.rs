@@ -74,8 +74,8 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command whose output goes to a file, for at most as long as `limit` says; an error that ends with the last of
-/// the output when it fails.
+/// Runs a command whose output goes to a file, for at most as long as `limit` says; an error that names the file when
+/// it fails.
 pub fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<()> {
     let output = File::create(log).with_context(|| format!("{} can't be written", log.display()))?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
@@ -97,16 +97,17 @@ pub fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<
         sleep(TICK);
     };
     if !status.success() {
-        let text = fs::read_to_string(log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n");
-        bail!(
-            "{} failed: {status}; all of its output is in {}\n{last}",
-            command_line(command),
-            log.display()
-        );
+        bail!("{} failed ({status}), see {}", command_line(command), log.display());
     }
     Ok(())
+}
+
+/// Shows the last of what a command wrote to its log.
+pub fn show_end(log: &Path) {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
+    eprintln!("{}", last.join("\n"));
 }
 
 /// Runs a command to its end and gives back what it wrote to standard output.

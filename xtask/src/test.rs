@@ -4,6 +4,7 @@ use crate::{
     components,
     dist::{self, Contents, Profile},
     process::run,
+    python,
     servers::Postgres,
     tools,
     workspace::{Workspace, cargo},
@@ -15,6 +16,8 @@ use std::process::{Command, Stdio};
 const DIST: &str = "STUDIO_TEST_DIST";
 /// Names for the tests a PostgreSQL whose user may create databases. Set by hand, that server is used.
 const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
+/// Names for the tests the folder with `componentize-py`, where that can be had. Then there is `drivers/pydb.wasm` too.
+const PYTHON: &str = "STUDIO_TEST_PYTHON";
 
 /// Builds and tests. `arguments` go to the test runner.
 pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()> {
@@ -29,6 +32,16 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
     run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
     components::build(workspace, Contents::WithTestDrivers.drivers(workspace))?;
     let dist = dist::assemble(workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")?;
+    let python = match python::prepare(workspace) {
+        Ok(programs) => {
+            python::build_guest(workspace, &programs, &dist.join("drivers/pydb.wasm"))?;
+            Some(programs)
+        }
+        Err(reason) => {
+            eprintln!("drivers in Python are not tested: {reason:#}");
+            None
+        }
+    };
 
     let runner = |words: &[&str]| {
         let mut command = in_root(workspace);
@@ -36,6 +49,10 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         if let Some(postgres) = &postgres {
             command.env(POSTGRES_URL, &postgres.url);
         }
+        match &python {
+            Some(programs) => command.env(PYTHON, programs),
+            None => command.env_remove(PYTHON),
+        };
         command
     };
     if has_nextest() {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// The target. What it builds asks nothing of WASI, and is the same whichever toolchain a machine has.
+/// The target. What it builds asks nothing of WASI, whichever toolchain a machine has.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Debian's Rust, which leaves this target's standard library to be built from its source.
