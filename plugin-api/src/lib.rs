@@ -49,6 +49,7 @@
 
 pub mod call;
 pub mod driver;
+pub mod encoding;
 pub mod error;
 pub mod handler;
 pub mod manifest;

@@ -4,7 +4,7 @@
 //! and is the standard library's elsewhere.
 
 #[cfg(not(target_family = "wasm"))]
-pub use std::time::Instant;
+pub use {std::time::Instant, tokio::time::sleep};
 
 #[cfg(target_family = "wasm")]
 pub use of_the_host::{Instant, since_unix_epoch, sleep};
