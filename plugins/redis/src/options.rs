@@ -129,9 +129,6 @@ impl Target {
     pub(crate) fn new(settings: &ConnectionSettings<RedisOptions>) -> Result<Self, DriverError> {
         let options = &settings.options;
         let place = Place::new(&settings.endpoint)?;
-        if cfg!(target_family = "wasm") {
-            refuse_in_sandbox(options, &place)?;
-        }
         let database = agree("options.db", place.database, options.db)?.unwrap_or(0);
         if database > MAX_DATABASE {
             return Err(refuse("options.db", "must be from 0 to 15"));
@@ -142,6 +139,9 @@ impl Target {
             return Err(refuse("options.db", "a cluster has database 0 only"));
         }
         let topology = choose_topology(options, place.address)?;
+        if cfg!(target_family = "wasm") {
+            refuse_in_sandbox(&topology, place.insecure && !options.tls_insecure)?;
+        }
 
         let mut login =
             RedisConnectionInfo::default().set_db(i64::from(database)).set_protocol(place.protocol);
@@ -162,23 +162,17 @@ impl Target {
 
 /// A component has streams to the connection's own address and no other, and the TLS on them is the host's, by the
 /// options alone.
-fn refuse_in_sandbox(options: &RedisOptions, place: &Place) -> Result<(), DriverError> {
-    let refuse = |field, what: &str| {
-        Err(refuse(field, &format!("{what} the sandboxed (WASM) build of this driver; the native one can")))
-    };
-    if options.cluster {
-        return refuse("options.cluster", "clusters can't be reached by");
+fn refuse_in_sandbox(topology: &Topology, insecure_by_url: bool) -> Result<(), DriverError> {
+    const REFUSAL: &str = "the sandboxed (WASM) build of this driver can't do it, the native one can";
+    match topology {
+        Topology::Cluster(_) => Err(refuse("options.cluster", REFUSAL)),
+        Topology::Sentinel { .. } => Err(refuse("options.sentinel", REFUSAL)),
+        Topology::Single(_) if insecure_by_url => {
+            let message = format!("`#insecure`: {REFUSAL}; say `options.tls_insecure` instead");
+            Err(refuse("connection_string", &message))
+        }
+        Topology::Single(_) => Ok(()),
     }
-    if options.sentinel.is_some() {
-        return refuse("options.sentinel", "Sentinels can't be asked by");
-    }
-    if place.insecure {
-        return refuse(
-            "connection_string",
-            "`#insecure` (say `options.tls_insecure` instead) can't be obeyed by",
-        );
-    }
-    Ok(())
 }
 
 fn choose_tls(options: &RedisOptions, by_scheme: bool, insecure: bool) -> Result<Option<Tls>, DriverError> {
@@ -222,7 +216,7 @@ fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology,
 /// No message here repeats any part of the text: it may hold a password in an unexpected place.
 fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
     const FIELD: &str = "connection_string";
-    let url = redis::parse_redis_url(text.expose()).ok_or_else(|| {
+    let mut url = redis::parse_redis_url(text.expose()).ok_or_else(|| {
         refuse(FIELD, "is not a URL like redis://[user:password@]host[:port][/database] or rediss://…")
     })?;
     if url.scheme().contains("unix") {
@@ -233,19 +227,24 @@ fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
         let name = if known { format!(" `{name}`") } else { String::new() };
         return Err(refuse(FIELD, &format!("unknown parameter{name}; `protocol` is the only one")));
     }
+    // The library itself reads what says TLS only where it is built to speak it.
+    let tls = matches!(url.scheme(), "rediss" | "valkeys");
+    let insecure = match url.fragment() {
+        Some("insecure") => tls,
+        Some(_) if tls => return Err(refuse(FIELD, "only `#insecure` may stand after `#`")),
+        _ => false,
+    };
+    url.set_scheme("redis").map_err(|()| refuse(FIELD, "has no scheme"))?;
     let port = url.port();
     let database = url.path().trim_matches('/').to_owned();
     let info = url.into_connection_info().map_err(|error| {
         // The category is a fixed text of the library.
         refuse(FIELD, &format!("is not a usable Redis URL ({})", error.category()))
     })?;
-    let (address, tls, insecure) = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => (Address { host: host.clone(), port: *port }, false, false),
-        ConnectionAddr::TcpTls { host, port, insecure, .. } => {
-            (Address { host: host.clone(), port: *port }, true, *insecure)
-        }
-        _ => return Err(refuse(FIELD, "names no host")),
+    let ConnectionAddr::Tcp(host, server_port) = info.addr() else {
+        return Err(refuse(FIELD, "names no host"));
     };
+    let address = Address { host: host.clone(), port: *server_port };
     if port == Some(0) {
         return Err(refuse(FIELD, "port 0 can't be reached"));
     }
@@ -337,21 +336,17 @@ mod tests {
 
     #[test]
     fn the_sandbox_refuses_what_the_host_can_t_do_for_it() {
-        let refused = |endpoint: Value, options: Value| {
-            let settings = json!({ "endpoint": endpoint, "options": options });
-            let settings: ConnectionSettings<RedisOptions> = serde_json::from_value(settings).unwrap();
-            let place = Place::new(&settings.endpoint).unwrap();
-            refuse_in_sandbox(&settings.options, &place).err().map(|error| {
+        let refused = |options: Value, insecure_by_url: bool| {
+            let topology = target(parts(), options).unwrap().topology;
+            refuse_in_sandbox(&topology, insecure_by_url).err().map(|error| {
                 assert!(error.message.contains("sandboxed (WASM)"), "{}", error.message);
                 error.details["field"].as_str().unwrap().to_owned()
             })
         };
-        assert_eq!(refused(parts(), json!({ "cluster": true })).unwrap(), "options.cluster");
-        let sentinel = json!({ "sentinel": { "master": "m" } });
-        assert_eq!(refused(parts(), sentinel).unwrap(), "options.sentinel");
-        assert_eq!(refused(url("rediss://h#insecure"), json!({})).unwrap(), "connection_string");
-        assert_eq!(refused(url("rediss://u:p@h/3?protocol=resp3"), json!({ "tls_insecure": true })), None);
-        assert_eq!(refused(parts(), json!({ "tls": true, "cluster": false })), None);
+        assert_eq!(refused(json!({ "cluster": true }), false).unwrap(), "options.cluster");
+        assert_eq!(refused(json!({ "sentinel": { "master": "m" } }), false).unwrap(), "options.sentinel");
+        assert_eq!(refused(json!({ "tls": true }), true).unwrap(), "connection_string");
+        assert_eq!(refused(json!({ "tls": true, "cluster": false }), false), None);
     }
 
     #[test]
@@ -364,6 +359,7 @@ mod tests {
         assert_eq!(refused(url("redis://h/1"), json!({ "db": 2 })), "options.db");
         assert_eq!(refused(url("redis://u:hunter2@h"), json!({ "username": "v" })), "options.username");
         assert_eq!(refused(url("rediss://h"), json!({ "tls": false })), "options.tls");
+        assert_eq!(refused(url("rediss://h#hunter2"), json!({})), "connection_string");
         assert_eq!(refused(parts(), json!({ "db": 16 })), "options.db");
         assert_eq!(refused(parts(), json!({ "db": 1, "cluster": true })), "options.db");
         assert_eq!(refused(parts(), json!({ "tls_ca": "x" })), "options.tls_ca");
