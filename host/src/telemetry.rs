@@ -14,10 +14,19 @@ use std::time::Duration;
 use studio_plugin_api::{DriverError, ErrorCode};
 use tracing_subscriber::EnvFilter;
 
+/// The engine of the sandbox, which tells every step of compiling: at `trace`, a million lines a component. It is heard
+/// only when a directive names it.
+const TALKATIVE: [&str; 3] = ["wasmtime", "cranelift", "regalloc2"];
+
 /// Starts logging to standard error. Standard output is for what was asked for.
 pub fn start_logging(settings: &LogSettings) {
     // The settings were checked when they were read.
-    let filter = EnvFilter::try_new(settings.filter.as_str()).unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_new(settings.filter.as_str()).unwrap_or_else(|_| EnvFilter::new("info"));
+    for target in TALKATIVE.into_iter().filter(|target| !settings.filter.as_str().contains(target)) {
+        if let Ok(directive) = format!("{target}=warn").parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Only the first start in a process counts; tests start several.
     let _ = match settings.format {

@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Says as what the Redis driver is tested: `dylib`, the default, or `wasm`. `cargo xtask test` does both.
+pub const REDIS_KIND: &str = "STUDIO_TEST_REDIS_KIND";
+
 /// One `[[plugin]]`.
 #[derive(Debug, Clone)]
 pub struct Plugin {
@@ -25,6 +28,15 @@ impl Plugin {
     /// A driver of the test build, as a WebAssembly component.
     pub fn component(database_type: &str) -> Self {
         Self::component_file(database_type, dist::component(database_type))
+    }
+
+    /// The Redis driver of the kind that this test run is for.
+    pub fn redis() -> Self {
+        match std::env::var(REDIS_KIND).as_deref() {
+            Ok("wasm") => Self::component("redis"),
+            Ok("dylib") | Err(_) => Self::new("redis"),
+            Ok(other) => panic!("{REDIS_KIND} is {other}, not `dylib` or `wasm`"),
+        }
     }
 
     /// Any file, as a native library.
@@ -82,6 +94,6 @@ impl Plugins {
 impl Default for Plugins {
     /// Redis and the probe.
     fn default() -> Self {
-        Self::new([Plugin::new("redis"), Plugin::new("probe")])
+        Self::new([Plugin::redis(), Plugin::new("probe")])
     }
 }

@@ -19,6 +19,12 @@ const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 /// Names for the tests the folder with `componentize-py`, where that can be had. Then there is `drivers/pydb.wasm` too.
 const PYTHON: &str = "STUDIO_TEST_PYTHON";
 
+/// Says as what the tests load the Redis driver.
+const REDIS_KIND: &str = "STUDIO_TEST_REDIS_KIND";
+/// The package of the end-to-end tests, and what the names of those of Redis have in them.
+const TESTS: &str = "studio-gateway-tests";
+const REDIS_TESTS: &str = "redis_";
+
 /// Builds and tests. `arguments` go to the test runner.
 pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     tools::REDIS.ensure(workspace)?;
@@ -55,6 +61,12 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         };
         command
     };
+    // The tests of Redis once more, with the driver's component in the place of its library.
+    let again = |words: &[&str]| {
+        let mut command = runner(words);
+        command.env(REDIS_KIND, "wasm").stdin(Stdio::null());
+        command
+    };
     if has_nextest() {
         let settings = workspace.root.join("xtask/nextest.toml");
         // Documentation examples first, so that the summary of the tests proper is what ends the output.
@@ -62,10 +74,18 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
             run(runner(&["test", "--workspace", "--doc", "--quiet"]).stdin(Stdio::null()))?;
         }
         let mut command = runner(&["nextest", "run", "--workspace", "--config-file"]);
-        run(command.arg(settings).args(arguments).stdin(Stdio::null()))
+        run(command.arg(&settings).args(arguments).stdin(Stdio::null()))?;
+        if arguments.is_empty() {
+            let mut command = again(&["nextest", "run", "--package", TESTS, "--config-file"]);
+            run(command.arg(&settings).arg(REDIS_TESTS))?;
+        }
     } else {
-        run(runner(&["test", "--workspace"]).args(arguments).stdin(Stdio::null()))
+        run(runner(&["test", "--workspace"]).args(arguments).stdin(Stdio::null()))?;
+        if arguments.is_empty() {
+            run(&mut again(&["test", "--package", TESTS, REDIS_TESTS]))?;
+        }
     }
+    Ok(())
 }
 
 fn in_root(workspace: &Workspace) -> Command {

@@ -25,7 +25,7 @@ const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
 const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// How long rustup may take; on a closed network it would try for much longer.
-const RUSTUP_TIME: Duration = Duration::from_secs(60);
+const RUSTUP_TIME: Duration = Duration::from_secs(30);
 
 /// Variables that cargo and rustup set for what they run begin with these, and so do those by which people change
 /// builds. A guest is built the same whatever they say,
@@ -49,20 +49,21 @@ impl Toolchain {
         if has_target()? {
             return Ok(Self::Installed);
         }
-        if !has_debian()
-            && let Err(no_packages) = tools::install(workspace, &DEBIAN_PACKAGES)
-        {
-            return match add_target(workspace) {
-                Ok(()) => Ok(Self::Installed),
-                Err(no_target) => bail!(
-                    "drivers can't be built as WebAssembly components here: run `rustup target add {TARGET}` \
-                     (tried: {no_target}), or install the Debian packages {} (tried: {no_packages})",
-                    DEBIAN_PACKAGES.join(", "),
-                ),
-            };
-        }
         if !has_debian() {
-            bail!("the Debian packages {} do not have Rust {OLDEST_RUST}", DEBIAN_PACKAGES.join(", "));
+            let no_target = match add_target(workspace) {
+                Ok(()) => return Ok(Self::Installed),
+                Err(error) => error,
+            };
+            let packages = DEBIAN_PACKAGES.join(", ");
+            if let Err(no_packages) = tools::install(workspace, &DEBIAN_PACKAGES) {
+                bail!(
+                    "drivers can't be built as WebAssembly components here: run `rustup target add {TARGET}` \
+                     (tried: {no_target}), or install the Debian packages {packages} (tried: {no_packages})"
+                );
+            }
+            if !has_debian() {
+                bail!("the Debian packages {packages} do not have Rust {OLDEST_RUST}");
+            }
         }
         Ok(Self::Debian { linker: find_linker(workspace)? })
     }
