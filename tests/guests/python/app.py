@@ -95,7 +95,8 @@ MANIFEST = {
 
 
 class Guest(exports.Guest):
-    """What a driver does. An instance holds one session: its greeting, once it is open."""
+    """What a driver does. An instance of the component holds one session: its greeting, once it is open. Each call is made
+    on a new object, so what lasts is kept in the class."""
 
     greeting: str | None = None
 
@@ -106,8 +107,8 @@ class Guest(exports.Guest):
         read_greeting(settings)
 
     def open(self, settings: Settings) -> None:
-        self.greeting = read_greeting(settings)
-        log.write(log.Level.INFO, "pydb", "opened", f"greeting={self.greeting}")
+        Guest.greeting = read_greeting(settings)
+        log.write(log.Level.INFO, "pydb", "opened", f"greeting={Guest.greeting}")
 
     def call(self, request: CallRequest) -> Payload:
         greeting = self.session()
@@ -124,9 +125,9 @@ class Guest(exports.Guest):
         return json.dumps({"version": VERSION})
 
     def close(self) -> None:
-        self.greeting = None
+        Guest.greeting = None
 
     def session(self) -> str:
-        if self.greeting is None:
+        if Guest.greeting is None:
             raise fail(ErrorCode.DRIVER_ERROR, "the session is not open", session_lost=True)
-        return self.greeting
+        return Guest.greeting

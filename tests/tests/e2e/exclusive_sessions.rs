@@ -79,7 +79,7 @@ async fn release(gateway: &Gateway, held: Vec<JoinHandle<Answer>>) {
 }
 
 /// Waits until so many callers of the project wait for a session, by the gateway's metrics.
-async fn until_waiting(gateway: &Gateway, callers: usize) {
+pub(crate) async fn until_waiting(gateway: &Gateway, callers: usize) {
     let waiting = |text: &str| {
         let lines = text.lines().filter(|line| line.starts_with("studio_gateway_waiting_callers{"));
         lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()).sum::<usize>()
@@ -98,7 +98,7 @@ async fn leave(call: JoinHandle<Answer>) {
 }
 
 #[track_caller]
-fn refused_for_the_line(answer: &Answer) {
+pub(crate) fn refused_for_the_line(answer: &Answer) {
     assert_eq!(answer.refused(503, "CONNECTION_ERROR")["reason"], "too_many_waiting", "{answer}");
     assert_eq!(answer.header("retry-after"), Some("1"), "{answer}");
 }

@@ -22,6 +22,7 @@ macro_rules! on_both_registries {
 }
 
 mod command_line;
+mod components;
 mod connection_rules;
 mod connections;
 mod durability;
