@@ -33,6 +33,8 @@ mod http;
 mod identity;
 mod isolation;
 mod membership;
+mod memcached;
+mod memcached_connections;
 mod plugins;
 mod probe;
 mod projects;
