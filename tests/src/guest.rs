@@ -127,8 +127,8 @@ impl Guest {
         let package = resolve.push_str("guest.wit", include_str!("guest.wit")).unwrap();
         let world = resolve.select_world(&[package], Some("guest")).unwrap();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
-        let encoder = ComponentEncoder::default().module(&module).unwrap();
-        encoder.validate(false).encode().unwrap_or_else(|error| panic!("{error:#}"))
+        let mut encoder = ComponentEncoder::default().module(&module).unwrap();
+        encoder.encode().unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// A file with the component.

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use std::{fs, path::Path};
 use studio_gateway_tests::{Gateway, GatewayOptions, Plugin, Plugins, Project, Registry, World, dist};
 
-fn sha256(file: &Path) -> String {
+pub fn sha256(file: &Path) -> String {
     Sha256::digest(fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
