@@ -127,7 +127,8 @@ impl Guest {
         let package = resolve.push_str("guest.wit", include_str!("guest.wit")).unwrap();
         let world = resolve.select_world(&[package], Some("guest")).unwrap();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
-        let mut encoder = ComponentEncoder::default().module(&module).unwrap();
+        let mut encoder = ComponentEncoder::default();
+        encoder.module(&module).unwrap();
         encoder.encode().unwrap_or_else(|error| panic!("{error:#}"))
     }
 
