@@ -57,7 +57,6 @@ impl clocks::Host for State {
     }
 
     async fn sleep(&mut self, nanoseconds: u64) -> wasmtime::Result<()> {
-        self.turn.leave();
         tokio::time::sleep(Duration::from_nanos(nanoseconds)).await;
         Ok(())
     }
@@ -76,7 +75,6 @@ impl random::Host for State {
 
 impl net::Host for State {
     async fn open(&mut self, tls: bool) -> wasmtime::Result<Result<Resource<ByteStream>, Failure>> {
-        self.turn.leave();
         if !self.streams.has_room() {
             return Ok(Err(failure(Reason::TooMany, "a session may not have more streams open")));
         }
@@ -92,7 +90,6 @@ impl net::HostByteStream for State {
         most: u32,
         timeout: Option<u32>,
     ) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
-        self.turn.leave();
         let reading = self.stream(&stream)?.read(most);
         let read = match timeout {
             None => reading.await,
@@ -112,13 +109,11 @@ impl net::HostByteStream for State {
         stream: Resource<ByteStream>,
         bytes: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Failure>> {
-        self.turn.leave();
         let written = self.stream(&stream)?.write(&bytes).await;
         Ok(written.map_err(|error| broken_stream(&error)))
     }
 
     async fn shutdown(&mut self, stream: Resource<ByteStream>) -> wasmtime::Result<Result<(), Failure>> {
-        self.turn.leave();
         let ended = self.stream(&stream)?.shutdown().await;
         Ok(ended.map_err(|error| broken_stream(&error)))
     }

@@ -7,7 +7,7 @@ use super::{
     network::Egress,
     settings::OpenSettings,
     state::State,
-    turns::Turn,
+    turns::{Turn, run_in_line},
 };
 use crate::plugins::{DriverSession, check_payload};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -42,11 +42,10 @@ impl Instance {
         // What one host call may take out of the guest's memory; that can't be more than there is.
         store.set_hostcall_fuel(shared.limits.memory_bytes());
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().turn.again()));
-        Turn::begin(store.as_context_mut());
+        let place = Turn::begin(store.as_context_mut());
         let running = sandbox.turns.run();
-        let started = compiled.component.instantiate_async(&mut store).await;
+        let started = run_in_line(place, compiled.component.instantiate_async(&mut store)).await;
         drop(running);
-        store.data_mut().turn.leave();
         match started {
             Ok(driver) => Ok(Self { driver, store, sandbox }),
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
@@ -64,11 +63,10 @@ impl Instance {
         &mut self,
         run: impl AsyncFnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, DriverError> {
-        Turn::begin(self.store.as_context_mut());
+        let place = Turn::begin(self.store.as_context_mut());
         let running = self.sandbox.turns.run();
-        let result = run(self.driver.studio_driver_guest(), &mut self.store).await;
+        let result = run_in_line(place, run(self.driver.studio_driver_guest(), &mut self.store)).await;
         drop(running);
-        self.store.data_mut().turn.leave();
         result.map_err(|error| trapped(&self.store, &error))
     }
 

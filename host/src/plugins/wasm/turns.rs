@@ -7,6 +7,8 @@
 
 use super::state::State;
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -61,7 +63,7 @@ impl Turns {
 
     /// A place for one instance.
     pub(super) fn place(&self) -> Turn {
-        Turn { lanes: self.lanes.clone(), lane: Arc::default(), has_waited: false, free_shares: FREE_SHARES }
+        Turn { lanes: self.lanes.clone(), place: Arc::default(), free_shares: FREE_SHARES }
     }
 
     /// Counts a guest as running until the value is dropped.
@@ -115,45 +117,62 @@ fn tick(engine: &EngineWeak, running: &Running) {
     }
 }
 
-/// One instance's place in the line.
+/// One instance's turns.
 pub(super) struct Turn {
     lanes: Arc<Semaphore>,
-    lane: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    place: Arc<Mutex<Place>>,
+    free_shares: u32,
+}
+
+/// An instance's place in the line.
+#[derive(Default)]
+pub(super) struct Place {
+    _lane: Option<OwnedSemaphorePermit>,
+    /// Whether it is waiting for a lane.
+    in_line: bool,
     /// Whether the guest has waited for the host since its share began.
     has_waited: bool,
-    free_shares: u32,
 }
 
 impl Turn {
     /// Begins a call.
-    pub(super) fn begin(mut store: StoreContextMut<'_, State>) {
+    pub(super) fn begin(mut store: StoreContextMut<'_, State>) -> Arc<Mutex<Place>> {
         store.set_epoch_deadline(SHARE);
         let turn = &mut store.data_mut().turn;
-        turn.has_waited = false;
         turn.free_shares = FREE_SHARES;
-    }
-
-    /// Leaves the line: the call has ended, or waits for the host.
-    pub(super) fn leave(&mut self) {
-        self.has_waited = true;
-        lock(&self.lane).take();
+        lock(&turn.place).has_waited = false;
+        turn.place.clone()
     }
 
     /// At the end of a share: lets others run, and waits for a lane.
     pub(super) fn again(&mut self) -> UpdateDeadline {
-        if std::mem::take(&mut self.has_waited) && self.free_shares > 0 {
+        if std::mem::take(&mut lock(&self.place).has_waited) && self.free_shares > 0 {
             self.free_shares -= 1;
             return UpdateDeadline::Continue(SHARE);
         }
-        let (lanes, lane) = (self.lanes.clone(), self.lane.clone());
+        let (lanes, place) = (self.lanes.clone(), self.place.clone());
         let waiting = async move {
-            lock(&lane).take();
+            *lock(&place) = Place { _lane: None, in_line: true, has_waited: false };
             tokio::task::yield_now().await;
-            let next = lanes.acquire_owned().await.ok();
-            *lock(&lane) = next;
+            let lane = lanes.acquire_owned().await.ok();
+            *lock(&place) = Place { _lane: lane, in_line: false, has_waited: false };
         };
         UpdateDeadline::YieldCustom(SHARE, Box::pin(waiting))
     }
+}
+
+/// Runs a guest's call. While it waits for the host, by whatever function, it is not in line.
+pub(super) async fn run_in_line<T>(place: Arc<Mutex<Place>>, call: impl Future<Output = T>) -> T {
+    let mut call = pin!(call);
+    poll_fn(|context| {
+        let polled = call.as_mut().poll(context);
+        let mut place = lock(&place);
+        if polled.is_ready() || !place.in_line {
+            *place = Place { _lane: None, in_line: false, has_waited: true };
+        }
+        polled
+    })
+    .await
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
