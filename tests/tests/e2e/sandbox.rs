@@ -13,7 +13,10 @@ pub fn hostile() -> Plugin {
 }
 
 /// A gateway with these plugins, and an empty project.
-pub async fn start_with(plugins: impl IntoIterator<Item = Plugin>, options: GatewayOptions) -> (Gateway, Project) {
+pub async fn start_with(
+    plugins: impl IntoIterator<Item = Plugin>,
+    options: GatewayOptions,
+) -> (Gateway, Project) {
     let gateway = Gateway::start(options.plugins(Plugins::new(plugins))).await;
     let project = Project::create_empty(&gateway, "alpha").await;
     (gateway, project)

@@ -106,7 +106,9 @@ async fn answers_that_lie_about_memory_break_the_session_only() {
             .operation("long", &failure(1, (256, 4_000_000_000), (256, 0))),
     )
     .await;
-    for path in ["/outside", "/across", "/around", "/result", "/askew", "/outcome", "/variant", "/code", "/long"] {
+    for path in
+        ["/outside", "/across", "/around", "/result", "/askew", "/outcome", "/variant", "/code", "/long"]
+    {
         running.breaks(path, "broke the contract").await;
     }
     running.breaks("/message", "broke the contract").await;
@@ -149,7 +151,8 @@ async fn forged_handles_reach_nothing() {
             ("drop", ""),
         ] {
             let name = format!("{function}-{}", paths.len());
-            let call = format!("(call ${function} (i32.const {handle}) {arguments}) (call $number (i64.const 1))");
+            let call =
+                format!("(call ${function} (i32.const {handle}) {arguments}) (call $number (i64.const 1))");
             guest = guest.operation(&name, &call);
             paths.push(format!("/{name}"));
         }
@@ -271,12 +274,17 @@ async fn guest_that_sleeps_through_wasi_keeps_nobody_from_computing() {
     )
     .await;
     for number in 0..4 {
-        running.project.connect("guest", json!({"identifier": format!("s{number}"), "host": "127.0.0.1"})).await;
+        running
+            .project
+            .connect("guest", json!({"identifier": format!("s{number}"), "host": "127.0.0.1"}))
+            .await;
     }
     let asleep: Vec<_> = (0..4)
         .map(|number| {
-            let (viewer, path) =
-                (running.project.viewer.clone(), running.project.path("guest", &format!("/sleep?connection=s{number}")));
+            let (viewer, path) = (
+                running.project.viewer.clone(),
+                running.project.path("guest", &format!("/sleep?connection=s{number}")),
+            );
             tokio::spawn(async move { viewer.get(&path).await })
         })
         .collect();

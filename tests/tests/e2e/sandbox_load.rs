@@ -85,7 +85,8 @@ async fn file_that_is_no_driver_component_is_refused() {
     cases.bytes("cut", &whole[..whole.len() / 2], &["not a WebAssembly component"]);
     cases.bytes("module", wat::parse_str("(module)").unwrap(), &["not a WebAssembly component"]);
     cases.bytes("empty", wat::parse_str("(component)").unwrap(), &["not a studio-gateway driver"]);
-    let noise: Vec<u8> = (0..100_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let noise: Vec<u8> =
+        (0..100_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     cases.bytes("noise", [b"\0asm\x0d\0\x01\0", noise.as_slice()].concat(), &["not a WebAssembly component"]);
     cases.bytes("header", b"\0asm", &["not a WebAssembly component"]);
     cases.must_be_refused().await;
@@ -116,11 +117,21 @@ async fn manifest_that_lies_is_refused() {
     );
     // 60 MiB of zero bytes, which is text; and 100 MiB that are not there.
     let told = |length: u32| {
-        format!("(i32.store (i32.const 4) (i32.const {length})) (i32.store (i32.const 0) (i32.const 8192)) (return (i32.const 0))")
+        format!(
+            "(i32.store (i32.const 4) (i32.const {length})) (i32.store (i32.const 0) (i32.const 8192)) (return (i32.const 0))"
+        )
     };
     let large = "(memory (export \"memory\") 1000)";
-    cases.guest("large", |guest| guest.memory(large).before_manifest(&told(60 << 20)), &["bytes", "the most"]);
-    cases.guest("absent", |guest| guest.before_manifest(&told(100 << 20)), &["manifest", "broke the contract"]);
+    cases.guest(
+        "large",
+        |guest| guest.memory(large).before_manifest(&told(60 << 20)),
+        &["bytes", "the most"],
+    );
+    cases.guest(
+        "absent",
+        |guest| guest.before_manifest(&told(100 << 20)),
+        &["manifest", "broke the contract"],
+    );
     cases.must_be_refused().await;
 }
 
@@ -136,7 +147,11 @@ async fn component_that_takes_too_much_to_start_is_refused() {
     cases.guest("four", |guest| guest.memory(&memory(65_536)), &["memory"]);
     cases.guest("hundred", |guest| guest.memory(&memory(1600)), &["memory", "64 MiB"]);
     cases.guest("table", |guest| guest.fields("(table 1000000 funcref)"), &["table"]);
-    cases.guest("tables", |guest| guest.fields("(table 15000 funcref) (table 15000 funcref)"), &["table", "20000"]);
+    cases.guest(
+        "tables",
+        |guest| guest.fields("(table 15000 funcref) (table 15000 funcref)"),
+        &["table", "20000"],
+    );
     cases.guest("third", |guest| guest.fields("(memory 1) (memory 1)"), &["memor"]);
     cases.must_be_refused().await;
 }

@@ -125,9 +125,8 @@ async fn storm(project: &Project, rounds: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storm_leaves_nothing_behind() {
-    let options = GatewayOptions::default()
-        .set("GATEWAY_SESSIONS_IDLE_TIMEOUT", "300ms")
-        .set("GATEWAY_LOG", "warn");
+    let options =
+        GatewayOptions::default().set("GATEWAY_SESSIONS_IDLE_TIMEOUT", "300ms").set("GATEWAY_LOG", "warn");
     let (mut gateway, project) = start(options).await;
     connect_many(&project, 8).await;
     // What is made once, for good, is made now.
@@ -135,7 +134,9 @@ async fn storm_leaves_nothing_behind() {
     let sessions = async |gateway: &Gateway| {
         let metrics = gateway.anonymous().request("GET", "/metrics");
         let text = gateway.platform_admin().send(metrics).await;
-        String::from_utf8_lossy(&text.bytes).lines().any(|line| line.starts_with("studio_gateway_open_sessions{") && !line.ends_with(" 0"))
+        String::from_utf8_lossy(&text.bytes)
+            .lines()
+            .any(|line| line.starts_with("studio_gateway_open_sessions{") && !line.ends_with(" 0"))
     };
     eventually("all sessions are closed", async || !sessions(&gateway).await).await;
     let before = Usage::of(&mut gateway);

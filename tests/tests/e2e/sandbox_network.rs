@@ -132,7 +132,8 @@ async fn connection_string_must_name_one_host() {
     let redis = RedisServer::plain().await;
     let (_gateway, project) = start(GatewayOptions::default()).await;
     let at = async |identifier: &str, string: String| -> Answer {
-        let body = json!({"identifier": identifier, "connection_string": string, "options": {"network": true}});
+        let body =
+            json!({"identifier": identifier, "connection_string": string, "options": {"network": true}});
         project.connect("hostile", body).await;
         call(&project, identifier, "/nothing").await
     };
@@ -151,7 +152,13 @@ async fn connection_string_must_name_one_host() {
 }
 
 /// Why the connection has no session.
-async fn reason(project: &Project, identifier: &str, host: &str, port: u16, options: Value) -> (String, String) {
+async fn reason(
+    project: &Project,
+    identifier: &str,
+    host: &str,
+    port: u16,
+    options: Value,
+) -> (String, String) {
     let body = json!({"identifier": identifier, "host": host, "port": port, "options": options});
     project.connect("hostile", body).await;
     let answer = call(project, identifier, "/nothing").await;

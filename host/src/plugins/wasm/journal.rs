@@ -2,6 +2,7 @@
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
+    borrow::Cow,
     io,
     num::NonZeroU32,
     pin::Pin,
@@ -12,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::io::AsyncWrite;
-use tracing::Level;
+use tracing::{Level, level_filters::LevelFilter};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
 /// Records a second for one driver, and how many may come at once. What is beyond is counted and dropped.
@@ -56,8 +57,11 @@ impl Journal {
         request_id.clone_into(&mut self.request_id.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Writes one record, if there is room.
+    /// Writes one record of the guest's, if there is room.
     pub(super) fn write(&self, level: Level, target: &str, message: &str, fields: &str) {
+        if level > LevelFilter::current() {
+            return;
+        }
         if self.shared.limiter.check().is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -67,7 +71,17 @@ impl Journal {
         if dropped > 0 {
             tracing::warn!(target: "driver", %driver, dropped, "the driver writes too much: records were dropped");
         }
-        let (message, fields, target) = (cut(message), cut(fields), cut(target));
+        self.emit(level, target, message, fields);
+    }
+
+    /// Writes what the gateway has to say of the guest, however much that wrote itself.
+    pub(super) fn report(&self, message: &str, reason: &str) {
+        self.emit(Level::ERROR, "sandbox", message, reason);
+    }
+
+    fn emit(&self, level: Level, target: &str, message: &str, fields: &str) {
+        let driver = &self.shared.driver;
+        let (message, fields, target) = (tidy(message), tidy(fields), tidy(target));
         let request_id = self.request_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
         macro_rules! emit {
             ($level:ident) => {
@@ -92,8 +106,21 @@ impl Journal {
     }
 }
 
-fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default()
+/// No more than there is room for, and on one line: what follows a line's end could pass for a record of the gateway's.
+fn tidy(text: &str) -> Cow<'_, str> {
+    let text = text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default();
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line.into()
 }
 
 /// A standard output whose lines are records.

@@ -96,7 +96,7 @@ fn trapped(store: &Store<State>, error: &wasmtime::Error) -> DriverError {
         None => "the driver broke the contract; the gateway's log says how".to_owned(),
     };
     let text: String = format!("{error:#}").chars().take(2000).collect();
-    store.data().journal.write(tracing::Level::ERROR, "sandbox", &text, &message);
+    store.data().journal.report(&text, &message);
     broken(message)
 }
 
