@@ -4,7 +4,7 @@ use super::{
     DriverInstance,
     dylib::DylibDriver,
     file::{PluginEntry, PluginKind},
-    manifest::check_manifest,
+    manifest::{check_manifest, shorten},
     wasm::{CompiledCache, Sandbox, SandboxLimits, WasmDriver},
 };
 use futures_util::future::BoxFuture;
@@ -178,7 +178,8 @@ impl Loader {
             }
             PluginKind::Wasm => {
                 let limits = entry.limits.sandbox();
-                let driver = WasmDriver::load(self.sandbox()?, bytes, &sha256, limits).await?;
+                let name = &entry.database_type;
+                let driver = WasmDriver::load(self.sandbox()?, name, bytes, &sha256, limits).await?;
                 check_manifest(driver.manifest())?;
                 Arc::new(driver)
             }
@@ -211,7 +212,7 @@ impl Loader {
             PluginKind::Wasm => {
                 let (sha256, size) = (hex_digest(&bytes), bytes.len() as u64);
                 let limits = SandboxLimits::default();
-                let driver = WasmDriver::load(self.sandbox()?, bytes, &sha256, limits).await?;
+                let driver = WasmDriver::load(self.sandbox()?, "inspected", bytes, &sha256, limits).await?;
                 check_manifest(driver.manifest())?;
                 let manifest = driver.manifest().clone();
                 Ok(Inspection {
@@ -280,7 +281,7 @@ pub(super) fn check_version(driver: &str) -> Result<(), PluginError> {
     if minor(driver) == minor(API_VERSION) {
         Ok(())
     } else {
-        Err(PluginError::WrongVersion { driver: driver.to_owned(), host: API_VERSION.to_owned() })
+        Err(PluginError::WrongVersion { driver: shorten(driver), host: API_VERSION.to_owned() })
     }
 }
 

@@ -5,6 +5,8 @@ use studio_plugin_api::manifest::Manifest;
 
 /// Segments below `/api/platform/` that are the host's own.
 pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
+/// Characters of a name or a version.
+const LONGEST_NAME: usize = 100;
 /// More than any database needs; a manifest beyond it is a mistake or a prank.
 const MOST_OPERATIONS: usize = 1000;
 
@@ -20,7 +22,12 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
                 .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
     };
     if !is_name(database_type) || RESERVED_TYPES.contains(&database_type.as_str()) {
-        return refuse(format!("`{database_type}` can't be a database type"));
+        return refuse(format!("`{}` can't be a database type", shorten(database_type)));
+    }
+    for (field, text) in [("name", &manifest.name), ("version", &manifest.version)] {
+        if text.chars().count() > LONGEST_NAME || text.contains(char::is_control) {
+            return refuse(format!("`{field}` must be one line of at most {LONGEST_NAME} characters"));
+        }
     }
     if manifest.operations.len() > MOST_OPERATIONS {
         return refuse(format!("{} operations are more than {MOST_OPERATIONS}", manifest.operations.len()));
@@ -29,7 +36,7 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
     for operation in &manifest.operations {
         let (method, path) = (operation.method.as_str(), operation.path.as_str());
         if !is_path_template(path) {
-            return refuse(format!("`{path}` is not a path template like `/keys/{{key}}`"));
+            return refuse(format!("`{}` is not a path template like `/keys/{{key}}`", shorten(path)));
         }
         if path == "/connections" || path.starts_with("/connections/") {
             return refuse(format!("`{path}` is the host's own"));
@@ -43,11 +50,21 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
             .find(|target| !manifest.operations.iter().any(|known| known.path == **target))
         {
             return refuse(format!(
-                "`{method} {path}` invalidates `{unknown}`, which is no operation's path"
+                "`{method} {path}` invalidates `{}`, which is no operation's path",
+                shorten(unknown)
             ));
         }
     }
     Ok(())
+}
+
+/// A text that a driver chose, fit for one line of the log.
+pub(super) fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
+    if text.chars().count() > LONGEST_NAME {
+        short.push('…');
+    }
+    short
 }
 
 fn is_path_template(path: &str) -> bool {

@@ -159,7 +159,7 @@ fn not_a_component(error: &wasmtime::Error) -> PluginError {
     PluginError::NotAComponent(one_line(&format!("{error:#}")))
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(500).collect()
 }

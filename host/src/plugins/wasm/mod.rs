@@ -27,7 +27,7 @@ pub(super) use limits::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
 
 use super::{DriverInstance, DriverSession, load::PluginError};
 use convert::read_error;
-use engine::Compiled;
+use engine::{Compiled, one_line};
 use futures_util::{FutureExt, future::BoxFuture};
 use journal::Journal;
 use network::Egress;
@@ -77,15 +77,16 @@ struct Shared {
 }
 
 impl WasmDriver {
-    /// Compiles the component, or takes it from the cache, and asks it for its manifest.
+    /// Compiles the component, or takes it from the cache, and asks it for its manifest. The log calls it `name`.
     pub(super) async fn load(
         sandbox: Arc<Sandbox>,
+        name: &str,
         bytes: Vec<u8>,
         sha256: &str,
         limits: SandboxLimits,
     ) -> Result<Self, PluginError> {
         let compiled = sandbox.compile(bytes, sha256).await?;
-        let mut shared = Shared { compiled, limits, journal: Journal::new("(loading)") };
+        let shared = Shared { compiled, limits, journal: Journal::new(name) };
         let asking = async {
             let mut instance = Instance::start(&shared, Egress::Nowhere).await?;
             instance.manifest().await
@@ -100,10 +101,10 @@ impl WasmDriver {
                 text.len()
             )));
         }
-        let manifest: Manifest = serde_json::from_str(&text)
-            .map_err(|error| PluginError::Manifest(format!("it does not read: {error}")))?;
+        let manifest: Manifest = serde_json::from_str(&text).map_err(|error| {
+            PluginError::Manifest(format!("it does not read: {}", one_line(&error.to_string())))
+        })?;
         super::load::check_version(&manifest.api_version)?;
-        shared.journal = Journal::new(&manifest.database_type);
         Ok(Self { shared: Arc::new(shared), manifest })
     }
 
