@@ -179,7 +179,8 @@ async fn host_has_stack_left_when_a_guest_has_none() {
 #[tokio::test]
 async fn misdeeds_while_opening_are_the_callers_error_and_pause_the_connection() {
     let options = GatewayOptions::default().set("GATEWAY_SESSIONS_CONNECT_TIMEOUT", "1s");
-    let (gateway, project) = start(options).await;
+    let (gateway, project) = start_with([Plugin::component("hostile")], options).await;
+    connect(&project, "main", 1, json!({})).await;
     for (misdeed, status, code, words) in [
         ("panic", 502, "DRIVER_ERROR", "panicked"),
         ("recurse", 502, "DRIVER_ERROR", "out of stack"),

@@ -147,12 +147,9 @@ async fn component_that_takes_too_much_to_start_is_refused() {
     cases.guest("four", |guest| guest.memory(&memory(65_536)), &["memory"]);
     cases.guest("hundred", |guest| guest.memory(&memory(1600)), &["memory", "64 MiB"]);
     cases.guest("table", |guest| guest.fields("(table 1000000 funcref)"), &["table"]);
-    cases.guest(
-        "tables",
-        |guest| guest.fields("(table 15000 funcref) (table 15000 funcref)"),
-        &["table", "20000"],
-    );
-    cases.guest("third", |guest| guest.fields("(memory 1) (memory 1)"), &["memor"]);
+    cases.guest("elements", |guest| guest.fields("(table 20001 funcref)"), &["table elements", "20000"]);
+    cases.guest("tables", |guest| guest.fields("(table 1 funcref) (table 1 funcref)"), &["tables"]);
+    cases.guest("second", |guest| guest.fields("(memory 1)"), &["memories"]);
     cases.must_be_refused().await;
 }
 

@@ -172,7 +172,7 @@ async fn tls_is_the_hosts_and_follows_the_connections_settings() {
     let other = RedisServer::start(RedisOptions::new().tls()).await;
     let plain = RedisServer::plain().await;
     let (silent, _streams) = silent_server().await;
-    let (_gateway, project) = start(GatewayOptions::default()).await;
+    let (_gateway, project) = start_with([Plugin::component("hostile")], GatewayOptions::default()).await;
     let authority = &redis.certificates.as_ref().unwrap().authority;
     let trusting = json!({"network": true, "tls": true, "tls_ca": authority});
 
@@ -185,7 +185,11 @@ async fn tls_is_the_hosts_and_follows_the_connections_settings() {
         let id = project.connect("hostile", body).await;
         call(&project, identifier, "/nothing").await.expect(200);
         let test = format!("{}/{id}/test", project.connections("hostile"));
-        assert_eq!(project.owner.post(&test, json!({})).await.expect(200).data()["ok"], true, "{identifier}");
+        assert_eq!(
+            project.owner.post(&test, json!({})).await.expect(200).data()["success"],
+            true,
+            "{identifier}"
+        );
     }
 
     let unknown = json!({"network": true, "tls": true});
