@@ -286,6 +286,23 @@ async fn deadline_of_one_call_is_not_anothers() {
     slept.expect(204);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_loops_leave_their_connection_other_sessions() {
+    let (_gateway, project) = start(GatewayOptions::default()).await;
+    let looping = async { tokio::join!(call(&project, "main", "/loop"), call(&project, "main", "/loop")) };
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for _ in 0..20 {
+            let begin = Instant::now();
+            call(&project, "main", "/nothing").await.expect(200);
+            assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
+        }
+    };
+    let ((first, second), ()) = tokio::join!(looping, others);
+    first.refused(504, "TIMEOUT");
+    second.refused(504, "TIMEOUT");
+}
+
 #[tokio::test]
 async fn clock_of_each_session_begins_at_its_own_zero() {
     let (_gateway, project) = start(GatewayOptions::default()).await;

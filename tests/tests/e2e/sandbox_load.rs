@@ -105,6 +105,7 @@ async fn manifest_that_lies_is_refused() {
     cases.guest("many", operations(vec![operation("/a"); 40_000]), &["40000", "1000"]);
     cases.guest("projects", |guest| guest, &["projects"]);
     cases.guest("other", |guest| guest.manifest_field("type", json!("another")), &["another", "other"]);
+    cases.guest("name", |guest| guest.manifest_field("name", json!("two\nlines")), &["`name`", "one line"]);
     cases.guest("json", |guest| guest.manifest_text("{\"type\": "), &["manifest"]);
     cases.guest("list", |guest| guest.manifest_text("[]"), &["manifest"]);
     cases.guest("deep", |guest| guest.manifest_text("[".repeat(1_000_000)), &["manifest"]);
