@@ -61,7 +61,7 @@ pub mod settings;
 pub mod testing;
 pub mod time;
 
-mod log_text;
+mod log_bridge;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod abi;

@@ -3,11 +3,15 @@
 use super::{
     AbiCall, AbiError, AbiPayload, DriverModule, DriverModuleRef, HostObject, Session, Session_TO,
     SessionObject, TD_Opaque,
-    log::{Bridge, RequestScope, level_filter},
+    log::{RequestScope, level_filter, write},
 };
 use crate::{
-    Call, ConnectionSettings, Driver, DriverError, Endpoint, ErrorCode, Network, Outcome, manifest,
-    operations::Operation, parameters, reply::Payload,
+    Call, ConnectionSettings, Driver, DriverError, Endpoint, ErrorCode, Network, Outcome,
+    log_bridge::{LogBridge, LogRecord},
+    manifest,
+    operations::Operation,
+    parameters,
+    reply::Payload,
 };
 use abi_stable::{
     library::RootModuleResult,
@@ -62,9 +66,9 @@ extern "C" fn start<D: Driver>(host: HostObject, log_level: u8) -> RResult<(), A
             .build()
             .map_err(|error| broken(format!("no thread for the driver: {error}")))?;
         let host = Arc::new(host);
-        let bridge = Bridge { host: host.clone(), level: level_filter(log_level) };
-        // A second subscriber can't be set in this copy of tracing; the first stays.
-        let _ = tracing::subscriber::set_global_default(bridge);
+        let log = host.clone();
+        LogBridge { level: level_filter(log_level), write: move |record: LogRecord<'_>| write(&log, record) }
+            .set();
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         let _ = HOST.set(host);
         let _ = RUNTIME.set(runtime);

@@ -1,9 +1,9 @@
 //! The driver's `tracing` events, carried to the host's log.
 
 use super::{AbiLogRecord, HostObject};
-use crate::log_text::LogText;
-use std::{cell::RefCell, sync::Arc};
-use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, span};
+use crate::log_bridge::LogRecord;
+use std::cell::RefCell;
+use tracing::{Level, level_filters::LevelFilter};
 
 thread_local! {
     /// The request id of the call being polled on this thread.
@@ -28,12 +28,6 @@ impl RequestScope {
     }
 }
 
-/// A subscriber that hands every event to the host. Spans are not carried: a record names its request instead.
-pub(super) struct Bridge {
-    pub(super) host: Arc<HostObject>,
-    pub(super) level: LevelFilter,
-}
-
 /// From the number on the border.
 pub(super) fn level_filter(level: u8) -> LevelFilter {
     match level {
@@ -46,38 +40,19 @@ pub(super) fn level_filter(level: u8) -> LevelFilter {
     }
 }
 
-impl Subscriber for Bridge {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.level
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let text = LogText::of(event);
-        let level = match *event.metadata().level() {
+/// Hands the host a record of this thread.
+pub(super) fn write(host: &HostObject, record: LogRecord<'_>) {
+    host.log(AbiLogRecord {
+        level: match record.level {
             Level::ERROR => 1,
             Level::WARN => 2,
             Level::INFO => 3,
             Level::DEBUG => 4,
             Level::TRACE => 5,
-        };
-        self.host.log(AbiLogRecord {
-            level,
-            target: event.metadata().target().into(),
-            message: text.message.into(),
-            fields: text.fields.into(),
-            request_id: CURRENT_REQUEST.with(|current| current.borrow().as_str().into()),
-        });
-    }
+        },
+        target: record.target.into(),
+        message: record.message.into(),
+        fields: record.fields.into(),
+        request_id: CURRENT_REQUEST.with(|current| current.borrow().as_str().into()),
+    });
 }

@@ -1,18 +1,14 @@
 //! Publishing, and who listens.
 
-use crate::{
-    Redis,
-    connection::Route,
-    encoding::{self, Encoding},
-    errors,
-    keys::read_name,
-    wire,
-};
+use crate::{Redis, connection::Route, errors, keys::read_name, wire};
 use redis::{Value, cmd};
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{
+    encoding::{self, Encoding},
+    prelude::*,
+};
 
 /// Which channels.
 #[derive(Deserialize, JsonSchema)]
@@ -98,7 +94,7 @@ pub(crate) async fn channels(
 }
 
 fn read_channel((name, subscribers): (Value, Value)) -> Option<Channel> {
-    let (channel, channel_encoding) = encoding::name(wire::bytes(name)?);
+    let (channel, channel_encoding) = encoding::show(wire::bytes(name)?);
     Some(Channel { channel, channel_encoding, subscribers: wire::integer(&subscribers)?, pattern: false })
 }
 

@@ -7,14 +7,14 @@ mod table;
 
 pub(crate) use table::CommandTable;
 
-use crate::{Redis, connection::Route, encoding::Encoding, errors, wire};
+use crate::{Redis, connection::Route, errors, wire};
 use access::Rule;
 use redis::{Cmd, cmd};
 use reply::Reply;
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{encoding::Encoding, prelude::*};
 
 /// What to run.
 #[derive(Deserialize, JsonSchema)]

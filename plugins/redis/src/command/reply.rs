@@ -1,6 +1,6 @@
 //! Any reply of the server as JSON.
 
-use crate::{encoding::Lone, wire};
+use crate::{lone::Lone, wire};
 use redis::Value;
 use serde::{
     Serialize, Serializer,

@@ -11,15 +11,13 @@ use super::{
     value::JsonValue,
     write::{SetBody, Setting},
 };
-use crate::{
-    Redis,
-    connection::Route,
-    encoding::{self, Encoding},
-    wire,
-};
+use crate::{Redis, connection::Route, wire};
 use futures_util::future::join_all;
 use redis::{Pipeline, Value};
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{
+    encoding::{self, Encoding},
+    prelude::*,
+};
 
 const MAX_OPERATIONS: usize = 100;
 
@@ -229,7 +227,7 @@ async fn send_alone(redis: &Redis, operation: &Planned) -> Result<(), DriverErro
 }
 
 fn show(index: usize, operation: Planned, error: Option<DriverError>) -> OperationResult {
-    let (key, key_encoding) = encoding::name(operation.key);
+    let (key, key_encoding) = encoding::show(operation.key);
     OperationResult {
         index,
         action: operation.action,

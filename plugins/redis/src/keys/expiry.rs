@@ -1,14 +1,12 @@
 //! `DELETE /keys/{key}` and `POST /keys/{key}/expire`.
 
 use super::{KeyPath, command, no_such_key, read_ttl, seconds};
-use crate::{
-    Redis,
-    connection::Route,
-    encoding::{self, Encoding},
-    wire,
-};
+use crate::{Redis, connection::Route, wire};
 use redis::{Cmd, Pipeline};
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{
+    encoding::{self, Encoding},
+    prelude::*,
+};
 
 /// When to expire.
 #[derive(Deserialize, JsonSchema)]
@@ -51,7 +49,7 @@ pub(crate) async fn expire(
     if wire::integer(&exists) == Some(0) {
         return Err(no_such_key());
     }
-    let (key, key_encoding) = encoding::name(key);
+    let (key, key_encoding) = encoding::show(key);
     Ok(Json(ExpiringKey { key, key_encoding, ttl: seconds(ttl.unwrap_or(-1)) }))
 }
 

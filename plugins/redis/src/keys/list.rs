@@ -4,12 +4,14 @@ use super::{command, memory_usage, read_count, seconds};
 use crate::{
     Redis,
     connection::{Primary, Route},
-    encoding::{self, Encoding},
     errors, wire,
 };
 use redis::{Pipeline, Value, cmd};
 use std::{collections::HashSet, sync::PoisonError};
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{
+    encoding::{self, Encoding},
+    prelude::*,
+};
 
 /// What to list.
 #[derive(Deserialize, JsonSchema)]
@@ -116,7 +118,7 @@ async fn describe_keys(
         if key_type == "none" || milliseconds == -2 {
             continue;
         }
-        let (key, key_encoding) = encoding::name(key);
+        let (key, key_encoding) = encoding::show(key);
         listed.push(ListedKey { key, key_encoding, r#type: key_type, ttl: seconds(milliseconds), size });
     }
     Ok(listed)

@@ -8,10 +8,10 @@ pub(crate) mod read;
 pub(crate) mod value;
 pub(crate) mod write;
 
-use crate::{Redis, encoding::Encoding, wire};
+use crate::{Redis, wire};
 use redis::{Cmd, Value, cmd};
 use std::sync::atomic::Ordering;
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{encoding::Encoding, prelude::*};
 
 /// The most items on a page, for keys and for members of a collection.
 pub(crate) const MAX_PAGE: u32 = 1000;

@@ -4,12 +4,12 @@
 //! go by position, a sorted set by rank, lowest score first, as its users expect to see it; streams go by entry id.
 
 use super::{KeyType, command, no_such_key};
-use crate::{Redis, connection::Route, encoding::Encoding, errors, wire};
+use crate::{Redis, connection::Route, errors, wire};
 use redis::{Cmd, Pipeline, Value};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::collections::HashSet;
-use studio_plugin_api::DriverError;
+use studio_plugin_api::{DriverError, encoding::Encoding};
 
 /// Which page.
 pub(crate) struct Request<'a> {

@@ -1,14 +1,12 @@
 //! `GET /keys/{key}`.
 
 use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, seconds};
-use crate::{
-    Redis,
-    connection::Route,
-    encoding::{self, Encoding},
-    errors, wire,
-};
+use crate::{Redis, connection::Route, errors, wire};
 use redis::{Pipeline, Value, cmd};
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{
+    encoding::{self, Encoding},
+    prelude::*,
+};
 
 /// A string up to this long comes with the first round trip; a longer one takes a second, so that asking about a huge
 /// string never loads it just to refuse it.
@@ -96,7 +94,7 @@ pub(crate) async fn read(
             Content::Page(page::read(&redis, &key, key_type, &request).await?)
         }
     };
-    let (key, key_encoding) = encoding::name(key);
+    let (key, key_encoding) = encoding::show(key);
     Ok(Json(KeyAnswer {
         key,
         key_encoding,

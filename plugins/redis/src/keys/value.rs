@@ -12,7 +12,6 @@
 //! back. Numbers are kept as written: `1.50` stays `1.50`, and integers of any length keep every digit.
 
 use super::KeyType;
-use crate::encoding::Encoding;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
@@ -20,7 +19,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 use std::fmt;
-use studio_plugin_api::DriverError;
+use studio_plugin_api::{DriverError, encoding::Encoding};
 
 /// A value as it stands in the body.
 #[derive(Debug, Deserialize)]

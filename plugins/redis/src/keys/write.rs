@@ -8,14 +8,12 @@ use super::{
     KeyPath, KeyType, command, no_such_key, read_ttl, seconds,
     value::{JsonValue, NewValue},
 };
-use crate::{
-    Redis,
-    connection::Route,
-    encoding::{self, Encoding},
-    errors, wire,
-};
+use crate::{Redis, connection::Route, errors, wire};
 use redis::{Cmd, Pipeline, Value, cmd};
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{
+    encoding::{self, Encoding},
+    prelude::*,
+};
 
 const SCRIPT: &str = include_str!("write.lua");
 
@@ -201,7 +199,7 @@ async fn change_expiry(redis: &Redis, key: Vec<u8>, ttl: Option<i64>) -> Result<
 }
 
 fn show(key: Vec<u8>, written: Written) -> WrittenKey {
-    let (key, key_encoding) = encoding::name(key);
+    let (key, key_encoding) = encoding::show(key);
     WrittenKey {
         key,
         key_encoding,

@@ -1,0 +1,31 @@
+//! Bytes in JSON where no field beside them could tell their encoding.
+//!
+//! Elsewhere [`studio_plugin_api::encoding`] holds: a part of an answer that is not UTF-8 comes as base64, and a field
+//! beside it says so. For a collection it holds for the answer as a whole: when any field name, member or value in the
+//! page is not UTF-8, every one of them in that page is base64.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Serialize, Serializer};
+
+/// A string, or `{"base64": "…"}`.
+pub(crate) struct Lone<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for Lone<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.collect_map([("base64", STANDARD.encode(self.0))]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_stands_as_it_is_and_other_bytes_say_what_they_are() {
+        assert_eq!(serde_json::to_string(&Lone(b"\xFF")).unwrap(), r#"{"base64":"/w=="}"#);
+        assert_eq!(serde_json::to_string(&Lone(b"a")).unwrap(), r#""a""#);
+    }
+}
