@@ -136,7 +136,11 @@ pub fn driver_loader(settings: &Settings, program: Option<PathBuf>, keyring: Opt
         async move { addresses.resolve(&host, port).await.map_err(DriverError::from) }.boxed()
     };
     let cache = keyring.map(|keyring| CompiledCache::new(settings.plugins.compiled_folder.clone(), keyring));
-    let sandbox = SandboxSettings { sessions: settings.sessions.max.get(), cache };
+    let sandbox = SandboxSettings {
+        sessions: settings.sessions.max.get(),
+        compile_time: *settings.plugins.compile_timeout,
+        cache,
+    };
     Loader::new(program, Arc::new(resolve), sandbox)
 }
 

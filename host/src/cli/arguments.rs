@@ -178,4 +178,10 @@ pub enum PluginCommand {
         /// The driver's file.
         file: PathBuf,
     },
+    /// Compile a component in this very process, to standard output. The gateway runs this.
+    #[command(hide = true)]
+    Compile {
+        /// The component's file.
+        file: PathBuf,
+    },
 }

@@ -32,9 +32,11 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
-    // A trial runs a stranger's code in a bare process: no settings are read for it.
-    if let Command::Plugin(PluginCommand::Trial { file }) = &arguments.command {
-        return Ok(plugin::try_out(file));
+    // These take a stranger's file into a bare process: no settings are read for them.
+    match &arguments.command {
+        Command::Plugin(PluginCommand::Trial { file }) => return Ok(plugin::try_out(file)),
+        Command::Plugin(PluginCommand::Compile { file }) => return Ok(plugin::compile(file)),
+        _ => {}
     }
     // Variables that are no text can't be the gateway's.
     let environment = std::env::vars_os()

@@ -5,13 +5,14 @@ use crate::{
     app::driver_loader,
     config::{OnPluginError, Settings},
     plugins::{
-        Inspection, PluginError, TRIAL_REFUSED,
+        Inspection, PluginError, REFUSED,
         catalog::Catalog,
+        compile_in_this_process,
         file::{self, PluginEntry},
         inspect_in_this_process,
     },
 };
-use std::{path::Path, process::ExitCode};
+use std::{io::Write, path::Path, process::ExitCode};
 
 pub(super) async fn run(settings: &Settings, command: PluginCommand) -> Result<(), CommandError> {
     // Without a cache: whoever looks into a file wants to know how long it takes to compile.
@@ -46,7 +47,7 @@ pub(super) async fn run(settings: &Settings, command: PluginCommand) -> Result<(
                 manifest.version
             );
         }
-        PluginCommand::Trial { .. } => {}
+        PluginCommand::Trial { .. } | PluginCommand::Compile { .. } => {}
     }
     Ok(())
 }
@@ -73,7 +74,19 @@ pub(super) fn try_out(file: &Path) -> ExitCode {
     }
 }
 
+/// Compiles the component here and writes the code, for the gateway that started this process.
+pub(super) fn compile(file: &Path) -> ExitCode {
+    let compiled = compile_in_this_process(file);
+    match compiled {
+        Ok(code) => match std::io::stdout().write_all(&code) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error),
+        },
+        Err(error) => refuse(&error),
+    }
+}
+
 fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{error}");
-    ExitCode::from(TRIAL_REFUSED)
+    ExitCode::from(REFUSED)
 }

@@ -74,6 +74,7 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_PLUGINS", word, plugins.file),
     variable!("GATEWAY_ON_PLUGIN_ERROR", word, plugins.on_plugin_error),
     variable!("GATEWAY_COMPILED_FOLDER", word, plugins.compiled_folder),
+    variable!("GATEWAY_COMPILE_TIMEOUT", word, plugins.compile_timeout),
     variable!("GATEWAY_LOG", word, log.filter),
     variable!("GATEWAY_LOG_FORMAT", word, log.format),
 ];

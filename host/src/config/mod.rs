@@ -142,6 +142,8 @@ pub struct PluginSettings {
     pub on_plugin_error: OnPluginError,
     /// The folder that keeps the compiled code of WebAssembly components. Default `data/compiled`.
     pub compiled_folder: PathBuf,
+    /// How long compiling one component may take. Default 60 s.
+    pub compile_timeout: Period,
 }
 
 /// `[log]`: what is logged, and how.
@@ -230,6 +232,7 @@ impl Default for PluginSettings {
             file: "plugins.toml".into(),
             on_plugin_error: OnPluginError::Fail,
             compiled_folder: "data/compiled".into(),
+            compile_timeout: Period::from_seconds(60),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     DriverInstance,
+    apart::{Task, run_apart},
     dylib::DylibDriver,
     file::{PluginEntry, PluginKind},
     manifest::{check_manifest, shorten},
@@ -16,20 +17,18 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use studio_plugin_api::{API_VERSION, DriverError, manifest::Manifest};
 use tempfile::NamedTempFile;
-use tokio::process::Command;
 
 /// How a driver's host names are resolved, by the gateway's address rules.
 pub(in crate::plugins) type Resolve =
     dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
 
-/// How long a driver may take to load in its trial.
-const TRIAL_TIME: Duration = Duration::from_secs(10);
+/// How a library is loaded for the first time.
+const TRIAL: Task = Task { word: "trial", doing: "loading", time: Duration::from_secs(10) };
 
 /// Why a file is not a driver that this gateway can run. The message does not name the file; its holder does.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +87,22 @@ pub enum PluginError {
     /// The trial said no, in these words.
     #[error("{0}")]
     TrialFailed(String),
-    /// The trial process died.
-    #[error("it crashes when it is loaded ({0})")]
-    Crashed(String),
-    /// The trial did not end.
-    #[error("it does not finish loading within {} seconds", TRIAL_TIME.as_secs())]
-    Hung,
+    /// The process that tried or compiled it died.
+    #[error("the process that was {doing} it crashed ({status})")]
+    Crashed {
+        /// At what.
+        doing: &'static str,
+        /// How the process ended.
+        status: String,
+    },
+    /// It takes too long.
+    #[error("it does not finish {doing} within {seconds} seconds")]
+    Hung {
+        /// What it does.
+        doing: &'static str,
+        /// The time that it has.
+        seconds: u64,
+    },
     /// Its own start function failed.
     #[error("it does not start: {0}")]
     NotStarted(String),
@@ -138,6 +147,8 @@ pub struct Loader {
 pub struct SandboxSettings {
     /// Sessions that there is room for.
     pub sessions: usize,
+    /// How long compiling one component may take, in a process of its own.
+    pub compile_time: Duration,
     /// Where compiled code is kept; `None`: it is compiled each time.
     pub cache: Option<CompiledCache>,
 }
@@ -243,8 +254,8 @@ impl Loader {
         if let Some(sandbox) = &*sandbox {
             return Ok(sandbox.clone());
         }
-        let SandboxSettings { sessions, cache } = self.sandbox_settings.clone();
-        let made = Arc::new(Sandbox::new(sessions, cache, self.resolve.clone())?);
+        let (settings, program) = (self.sandbox_settings.clone(), self.program.clone());
+        let made = Arc::new(Sandbox::new(settings, program, self.resolve.clone())?);
         *sandbox = Some(made.clone());
         Ok(made)
     }
@@ -252,26 +263,10 @@ impl Loader {
     /// Loads the file in a process of its own first, so that one that crashes or hangs at load harms nobody.
     async fn try_out(&self, file: &Path) -> Result<Option<Inspection>, PluginError> {
         let Some(program) = &self.program else { return Ok(None) };
-        let trial = Command::new(program)
-            .args(["plugin", "trial"])
-            .arg(file)
-            .env_clear()
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let output = tokio::time::timeout(TRIAL_TIME, trial)
-            .await
-            .map_err(|_| PluginError::Hung)?
-            .map_err(PluginError::NoTrial)?;
-        match output.status.code() {
-            Some(0) => serde_json::from_slice(&output.stdout)
-                .map(Some)
-                .map_err(|error| PluginError::Manifest(format!("it does not read: {error}"))),
-            Some(code) if code == i32::from(TRIAL_REFUSED) => {
-                Err(PluginError::TrialFailed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
-            }
-            _ => Err(PluginError::Crashed(output.status.to_string())),
-        }
+        let output = run_apart(program, TRIAL, file).await?;
+        serde_json::from_slice(&output)
+            .map(Some)
+            .map_err(|error| PluginError::Manifest(format!("it does not read: {error}")))
     }
 }
 
@@ -294,7 +289,10 @@ async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> R
     let parts = json!({"host": "localhost", "port": instance.manifest().default_port.unwrap_or(1)});
     let settings = json!({"endpoint": {"parts": parts}, "options": entry.settings});
     let checking = instance.check(settings.to_string().into());
-    match tokio::time::timeout(TRIAL_TIME, checking).await.map_err(|_| PluginError::Hung)? {
+    match tokio::time::timeout(TRIAL.time, checking)
+        .await
+        .map_err(|_| PluginError::Hung { doing: "checking its settings", seconds: TRIAL.time.as_secs() })?
+    {
         Err(error)
             if error
                 .details
@@ -307,9 +305,6 @@ async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> R
         _ => Ok(()),
     }
 }
-
-/// The exit code by which a trial says that its standard error holds the reason.
-pub const TRIAL_REFUSED: u8 = 3;
 
 /// Loads a file here and now. For the trial process; a crash in the file is a crash of this process.
 ///
@@ -337,7 +332,7 @@ fn kind_of(bytes: &[u8]) -> PluginKind {
 }
 
 /// The bytes that were hashed, in a file that nobody else can change, and that is gone once it is loaded.
-fn private_copy(bytes: &[u8]) -> Result<NamedTempFile, PluginError> {
+pub(super) fn private_copy(bytes: &[u8]) -> Result<NamedTempFile, PluginError> {
     let mut file = tempfile::Builder::new()
         .prefix("studio-driver-")
         .suffix(".so")

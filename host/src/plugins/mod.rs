@@ -4,6 +4,7 @@
 //! made of is behind two traits, [`DriverInstance`] and [`DriverSession`]; `dylib.rs` implements them over the native
 //! border, `wasm/` in a sandbox. Nothing outside this module knows of what kind a driver is.
 
+mod apart;
 pub mod catalog;
 pub mod containment;
 mod dylib;
@@ -21,10 +22,11 @@ use studio_plugin_api::{
     reply::Payload,
 };
 
-pub use load::{Inspection, Loader, PluginError, SandboxSettings, TRIAL_REFUSED, inspect_in_this_process};
+pub use apart::REFUSED;
+pub use load::{Inspection, Loader, PluginError, SandboxSettings, inspect_in_this_process};
 pub use manifest::RESERVED_TYPES;
 pub use routes::Route;
-pub use wasm::CompiledCache;
+pub use wasm::{CompiledCache, compile_in_this_process};
 
 /// A loaded driver, of whatever kind.
 pub trait DriverInstance: Send + Sync {

@@ -1,7 +1,11 @@
 //! Components that can't be drivers are refused when they are loaded, in one line that says why.
 
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use studio_gateway_tests::{Gateway, GatewayOptions, Guest, Plugin, Plugins, dist};
 use tempfile::TempDir;
 
@@ -220,4 +224,20 @@ async fn component_is_inspected_and_verified() {
 
 fn imports_evil(file: PathBuf) -> PathBuf {
     imports(Guest::new("evil"), "evil:thing/x", "run").write(file)
+}
+
+#[tokio::test]
+async fn component_that_takes_for_ever_to_compile_is_refused_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    // The compiler's work grows much faster than this function.
+    let loops = ["(loop (br_if 0 (local.get 0)) ".repeat(900), ")".repeat(900)].concat().repeat(20);
+    let locals = "i64 ".repeat(2000);
+    let function =
+        format!("(func (export \"b\") (param i32) (result i32) (local {locals}) {loops} (local.get 0))");
+    let file = Guest::new("bomb").fields(&function).write(folder.path().join("bomb.wasm"));
+    let plugins = Plugins::new([Plugin::component_file("bomb", file)]);
+    let options = GatewayOptions::default().plugins(plugins).set("GATEWAY_COMPILE_TIMEOUT", "2s");
+    let begin = Instant::now();
+    Gateway::prepare(options).await.fails_to_start().await.says(&["bomb.wasm", "compiling", "2 seconds"]);
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }

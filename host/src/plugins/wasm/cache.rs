@@ -4,6 +4,7 @@
 //! tag that only this gateway's encryption key makes, over the code and what it was compiled from. A file that was
 //! changed, cut short, moved, or made under another key or by another engine is compiled anew and replaced.
 
+use super::code::Code;
 use crate::secrets::Keyring;
 use sha2::{Digest, Sha256};
 use std::{
@@ -33,17 +34,11 @@ impl CompiledCache {
     pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let (file, header) = self.place(engine, sha256);
         let bytes = fs::read(&file).ok()?;
-        let Some(code) = self.keyring.check_tagged(&bytes).and_then(|body| body.strip_prefix(&*header))
-        else {
+        let Some(code) = Code::from_tagged(&self.keyring, &header, &bytes) else {
             tracing::warn!(file = %file.display(), "compiled code is not as this gateway left it; compiling anew");
             return None;
         };
-        // SAFETY: deserializing runs whatever code is given, so it must be what `Component::serialize` made. The tag
-        // over it can be made only with the gateway's encryption key, by `store`, from exactly that, for this component
-        // and this engine.
-        #[allow(unsafe_code)]
-        let component = unsafe { Component::deserialize(engine, code) };
-        component
+        code.revive(engine)
             .inspect_err(
                 |error| tracing::warn!(file = %file.display(), %error, "compiled code can't be used"),
             )
@@ -51,19 +46,16 @@ impl CompiledCache {
     }
 
     /// Keeps a component's code. When that fails, the next start compiles again.
-    pub(super) fn store(&self, engine: &Engine, sha256: &str, component: &Component) {
+    pub(super) fn store(&self, engine: &Engine, sha256: &str, code: &Code) {
         let (file, header) = self.place(engine, sha256);
-        let written = component.serialize().map_err(io::Error::other).and_then(|code| {
-            let mut body = Vec::with_capacity(header.len() + code.len());
-            body.extend_from_slice(&header);
-            body.extend_from_slice(&code);
+        let write = || -> io::Result<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             let mut new = tempfile::NamedTempFile::new_in(&self.folder)?;
-            new.write_all(&self.keyring.tag(&body))?;
+            new.write_all(&code.tag(&self.keyring, &header))?;
             new.persist(&file)?;
             Ok(())
-        });
-        if let Err(error) = written {
+        };
+        if let Err(error) = write() {
             tracing::warn!(file = %file.display(), %error, "compiled code can't be kept; every start will compile");
         }
     }

@@ -3,13 +3,15 @@
 use super::{
     bindings::{Driver, DriverPre},
     cache::CompiledCache,
-    limits::{MOST_MEMORIES, MOST_MEMORY, MOST_TABLE_ELEMENTS, MOST_TABLES},
+    code::{Code, Compiler},
+    limits::{MOST_INSTANCES, MOST_MEMORIES, MOST_MEMORY, MOST_TABLE_ELEMENTS, MOST_TABLES},
     state::State,
     turns::Turns,
 };
-use crate::plugins::load::{PluginError, Resolve, check_version};
+use crate::plugins::load::{PluginError, Resolve, SandboxSettings, check_version};
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,8 +20,6 @@ use wasmtime::{
     component::{Component, HasSelf, Linker, types::ComponentItem},
 };
 
-/// Bytes of the largest component that is compiled.
-const LARGEST_COMPONENT: usize = 128 << 20;
 /// Bytes of stack for a guest, and of the fiber that it runs on, which host functions use too.
 const GUEST_STACK: usize = 512 << 10;
 const FIBER_STACK: usize = 1 << 20;
@@ -31,6 +31,8 @@ pub(in crate::plugins) struct Sandbox {
     pub(super) engine: Engine,
     pub(super) turns: Turns,
     linker: Linker<State>,
+    /// A process to compile in; `None`: this one.
+    compiler: Option<Compiler>,
     cache: Option<CompiledCache>,
     resolve: Arc<Resolve>,
 }
@@ -47,21 +49,23 @@ pub(super) struct Compiled {
 }
 
 impl Sandbox {
-    /// An engine with room for so many sessions. Compiled code is kept in `cache`; names are resolved by `resolve`.
+    /// `program` is the gateway's own, to compile with; names are resolved by `resolve`.
     pub(in crate::plugins) fn new(
-        sessions: usize,
-        cache: Option<CompiledCache>,
+        settings: SandboxSettings,
+        program: Option<PathBuf>,
         resolve: Arc<Resolve>,
     ) -> Result<Self, PluginError> {
+        let engine = new_engine(settings.sessions + SPARE_INSTANCES)?;
         let failed = |error: wasmtime::Error| PluginError::NoSandbox(format!("{error:#}"));
-        let engine = Engine::new(&config(sessions + SPARE_INSTANCES)).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         Driver::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(failed)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let turns = Turns::start(engine.weak(), workers)
             .map_err(|error| PluginError::NoSandbox(error.to_string()))?;
-        Ok(Self { engine, turns, linker, cache, resolve })
+        let SandboxSettings { compile_time, cache, .. } = settings;
+        let compiler = program.map(|program| Compiler { program, time: compile_time });
+        Ok(Self { engine, turns, linker, compiler, cache, resolve })
     }
 
     /// Compiles a component, or takes its code from the cache, and checks what it imports and exports.
@@ -70,32 +74,23 @@ impl Sandbox {
         bytes: Vec<u8>,
         sha256: &str,
     ) -> Result<Compiled, PluginError> {
-        let (sandbox, sha256) = (self.clone(), sha256.to_owned());
-        let compiling = tokio::task::spawn_blocking(move || sandbox.compile_now(&bytes, &sha256));
-        let (component, compile_time) =
-            compiling.await.map_err(|_| PluginError::NotAComponent("compiling it panicked".to_owned()))??;
+        let cached = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, sha256));
+        let (component, compile_time) = match cached {
+            Some(component) => (component, None),
+            None => {
+                let begin = Instant::now();
+                let code = Code::compile(&self.engine, self.compiler.as_ref(), bytes).await?;
+                let time = begin.elapsed();
+                let component = code.revive(&self.engine).map_err(|error| not_a_component(&error))?;
+                if let Some(cache) = &self.cache {
+                    cache.store(&self.engine, sha256, &code);
+                }
+                (component, Some(time))
+            }
+        };
         let imports = self.imports(&component);
         let component = self.link(&component, &imports)?;
         Ok(Compiled { component, imports, compile_time, resolve: self.resolve.clone(), sandbox: self })
-    }
-
-    fn compile_now(&self, bytes: &[u8], sha256: &str) -> Result<(Component, Option<Duration>), PluginError> {
-        if bytes.len() > LARGEST_COMPONENT {
-            return Err(PluginError::NotAComponent(format!(
-                "it has {} bytes, and {LARGEST_COMPONENT} are the most",
-                bytes.len()
-            )));
-        }
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, sha256)) {
-            return Ok((component, None));
-        }
-        let begin = Instant::now();
-        let component = Component::new(&self.engine, bytes).map_err(|error| not_a_component(&error))?;
-        let time = begin.elapsed();
-        if let Some(cache) = &self.cache {
-            cache.store(&self.engine, sha256, &component);
-        }
-        Ok((component, Some(time)))
     }
 
     fn link(
@@ -132,13 +127,18 @@ impl Sandbox {
     }
 }
 
+/// An engine with room for so many instances.
+pub(super) fn new_engine(instances: usize) -> Result<Engine, PluginError> {
+    Engine::new(&config(instances)).map_err(|error| PluginError::NoSandbox(format!("{error:#}")))
+}
+
 fn config(instances: usize) -> Config {
     let count = u32::try_from(instances).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count)
-        .total_core_instances(count.saturating_mul(20))
-        .total_memories(count)
-        .total_tables(count.saturating_mul(3))
+        .total_core_instances(count.saturating_mul(MOST_INSTANCES))
+        .total_memories(count.saturating_mul(MOST_MEMORIES))
+        .total_tables(count.saturating_mul(MOST_TABLES))
         .total_stacks(count)
         .max_memories_per_component(MOST_MEMORIES)
         .max_tables_per_component(MOST_TABLES)
@@ -155,7 +155,7 @@ fn config(instances: usize) -> Config {
     config
 }
 
-fn not_a_component(error: &wasmtime::Error) -> PluginError {
+pub(super) fn not_a_component(error: &wasmtime::Error) -> PluginError {
     PluginError::NotAComponent(one_line(&format!("{error:#}")))
 }
 

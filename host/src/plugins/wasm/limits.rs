@@ -7,10 +7,10 @@ pub(in crate::plugins) const MOST_MEMORY: u32 = 1024;
 /// The most table elements that may be allowed to an instance.
 pub(in crate::plugins) const MOST_TABLE_ELEMENTS: u32 = 100_000;
 /// Core instances in one instance of a component: a component that was linked from parts has one for each.
-const MOST_INSTANCES: usize = 100;
-/// Tables and memories in one instance of a component.
-pub(super) const MOST_TABLES: u32 = 10;
-pub(super) const MOST_MEMORIES: u32 = 2;
+pub(super) const MOST_INSTANCES: u32 = 40;
+/// Tables and memories in one instance of a component, over all its parts.
+pub(super) const MOST_TABLES: u32 = 4;
+pub(super) const MOST_MEMORIES: u32 = 1;
 
 /// What one instance of a sandboxed driver may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl ResourceLimiter for Meter {
     }
 
     fn instances(&self) -> usize {
-        MOST_INSTANCES
+        MOST_INSTANCES as usize
     }
     fn tables(&self) -> usize {
         MOST_TABLES as usize

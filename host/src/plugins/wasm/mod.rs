@@ -9,6 +9,7 @@
 //! import besides is linked to implementations that give nothing away (`state.rs`).
 
 mod cache;
+mod code;
 mod convert;
 mod engine;
 mod imports;
@@ -22,6 +23,7 @@ mod stream;
 mod turns;
 
 pub use cache::CompiledCache;
+pub use code::compile_in_this_process;
 pub(super) use engine::Sandbox;
 pub(super) use limits::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
 
