@@ -48,7 +48,7 @@ pub struct PluginEntry {
     pub database_type: String,
     /// How it is shipped.
     pub kind: PluginKind,
-    /// The file, relative to `plugins.toml`.
+    /// The file, relative to `plugins.toml`. Without an extension, the kind's own: `.so` or `.wasm`.
     pub path: PathBuf,
     /// Whether it is loaded. Default: true.
     #[serde(default = "enabled")]
@@ -72,6 +72,15 @@ pub enum PluginKind {
     Dylib,
     /// A WebAssembly component, sandboxed.
     Wasm,
+}
+
+impl PluginKind {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Dylib => std::env::consts::DLL_EXTENSION,
+            Self::Wasm => "wasm",
+        }
+    }
 }
 
 impl std::fmt::Display for PluginKind {
@@ -180,6 +189,9 @@ pub fn read(path: &Path) -> Result<Vec<PluginEntry>, PluginsFileError> {
     let mut entries = file?.plugin;
     for entry in &mut entries {
         entry.path = folder.join(&entry.path);
+        if entry.path.extension().is_none() {
+            entry.path.set_extension(entry.kind.extension());
+        }
         entry.limits.check(entry.kind).map_err(|message| PluginsFileError::Malformed {
             path: path.to_owned(),
             message: format!("plugin `{}`: {message}", entry.database_type),
@@ -212,6 +224,18 @@ mod tests {
                 .unwrap();
         assert!(entries[0].path.is_absolute() && entries[0].path.ends_with("drivers/a.so"));
         assert!(entries[0].enabled);
+    }
+
+    #[test]
+    fn path_without_an_extension_gets_that_of_its_kind() {
+        for (kind, path, file) in [
+            ("dylib", "drivers/a", "drivers/a.so"),
+            ("wasm", "drivers/a", "drivers/a.wasm"),
+            ("wasm", "drivers/a.component", "drivers/a.component"),
+        ] {
+            let text = format!("[[plugin]]\ntype = 'a'\nkind = '{kind}'\npath = '{path}'");
+            assert!(read_text(&text).unwrap()[0].path.ends_with(file));
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@
 use crate::exclusive_sessions::{refused_for_the_line, until_waiting};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
-use studio_gateway_tests::{Gateway, GatewayOptions, Plugin, Plugins, Project, RedisServer, World};
+use std::fs;
+use studio_gateway_tests::{
+    Gateway, GatewayOptions, Plugin, Plugins, Project, RedisOptions, RedisServer, World, dist,
+};
 use tokio::task::JoinSet;
 
 async fn start(plugin: Plugin) -> (Gateway, Project) {
@@ -123,18 +126,21 @@ async fn line_for_a_component_is_bounded_and_moves_on() {
 #[tokio::test]
 async fn switching_a_driver_to_its_component_and_back_is_one_line_and_a_reload() {
     let world = World::start_with(
-        GatewayOptions::default().plugins(Plugins::new([Plugin::new("redis"), Plugin::new("probe")])),
-        Default::default(),
+        GatewayOptions::default().plugins(Plugins::new([Plugin::new("redis")])),
+        RedisOptions::new(),
     )
     .await;
     let key = world.alpha.path("redis", "/keys/k");
     world.alpha.developer.post(&key, json!({"value": "v"})).await.expect(201);
-    for (plugin, kind) in [(Plugin::component("redis"), "wasm"), (Plugin::new("redis"), "dylib")] {
-        Plugins::new([plugin, Plugin::new("probe")]).write(&world.gateway.plugins_file());
+    let path = dist::driver("redis").with_extension("");
+    for kind in ["wasm", "dylib"] {
+        let text = format!("[[plugin]]\ntype = 'redis'\nkind = '{kind}'\npath = '{}'\n", path.display());
+        fs::write(world.gateway.plugins_file(), text).unwrap();
         world.platform_admin.post("/api/platform/plugins/reload", json!({})).await.expect(200);
         let plugins = world.stranger.get("/api/platform/plugins").await.expect(200).items();
-        assert!(
-            plugins.iter().any(|plugin| plugin["type"] == "redis" && plugin["kind"] == kind),
+        assert_eq!(
+            (&plugins[0]["type"], &plugins[0]["kind"]),
+            (&json!("redis"), &json!(kind)),
             "{plugins:?}"
         );
         assert_eq!(world.alpha.viewer.get(&key).await.expect(200).data()["value"], "v");
