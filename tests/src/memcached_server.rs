@@ -3,7 +3,6 @@
 use crate::{
     certificates::Certificates,
     process::{Process, free_port},
-    time::{PATIENCE, within},
 };
 use std::{
     fs,
@@ -81,14 +80,9 @@ impl MemcachedServer {
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "memcached runs already");
         let log = self.folder.path().join("log");
-        self.process = Some(Process::start(self.command(), &log, &log));
-        within(*PATIENCE, "memcached answers", async || {
-            if self.process.as_mut().is_some_and(|process| process.ended().is_some()) {
-                panic!("memcached ended: {}", fs::read_to_string(&log).unwrap_or_default());
-            }
-            self.answers()
-        })
-        .await;
+        let command = self.command();
+        let process = Process::start_server("memcached", command, &log, async || self.answers()).await;
+        self.process = Some(process);
     }
 
     fn command(&self) -> Command {

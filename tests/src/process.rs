@@ -1,8 +1,8 @@
 //! Child processes that are gone when their handle is.
 
-use crate::time::within;
+use crate::time::{PATIENCE, within};
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -23,6 +23,24 @@ impl Process {
         command.stdin(Stdio::null()).stdout(append(output)).stderr(append(errors));
         let child = command.spawn();
         Self { child: child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display())) }
+    }
+
+    /// Starts a server, its output appended to `log`, and waits until it answers.
+    pub async fn start_server(
+        name: &str,
+        command: Command,
+        log: &Path,
+        mut answers: impl AsyncFnMut() -> bool,
+    ) -> Self {
+        let mut process = Self::start(command, log, log);
+        within(*PATIENCE, &format!("{name} answers"), async || {
+            if process.ended().is_some() {
+                panic!("{name} ended: {}", fs::read_to_string(log).unwrap_or_default());
+            }
+            answers().await
+        })
+        .await;
+        process
     }
 
     /// Its id.

@@ -3,7 +3,6 @@
 use crate::{
     certificates::Certificates,
     process::{Process, free_port},
-    time::{PATIENCE, within},
 };
 use redis::aio::MultiplexedConnection;
 use std::{fs, process::Command};
@@ -85,14 +84,9 @@ impl RedisServer {
         fs::write(folder.join("redis.conf"), self.configuration()).unwrap();
         let mut command = Command::new("redis-server");
         command.arg(folder.join("redis.conf")).current_dir(&folder);
-        self.process = Some(Process::start(command, &folder.join("log"), &folder.join("log")));
-        within(*PATIENCE, "Redis answers", async || {
-            if self.process.as_mut().is_some_and(|process| process.ended().is_some()) {
-                panic!("Redis ended: {}", fs::read_to_string(folder.join("log")).unwrap_or_default());
-            }
-            self.answers().await
-        })
-        .await;
+        let log = folder.join("log");
+        let process = Process::start_server("Redis", command, &log, async || self.answers().await).await;
+        self.process = Some(process);
     }
 
     fn configuration(&self) -> String {
