@@ -1,8 +1,9 @@
 //! Running the gateway's own program for what a stranger's file might do to the process that does it: crash, or not come
 //! to an end.
 
-use super::load::PluginError;
-use std::{path::Path, process::Stdio, time::Duration};
+use super::error::PluginError;
+use std::{io::Write, path::Path, process::Stdio, time::Duration};
+use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 /// The exit code by which such a process says that its standard error holds the reason.
@@ -37,4 +38,15 @@ pub(super) async fn run_apart(program: &Path, task: Task, file: &Path) -> Result
         }
         _ => Err(PluginError::Crashed { doing: task.doing, status: output.status.to_string() }),
     }
+}
+
+/// The bytes that were hashed, in a file that nobody else can change, and that is gone once it is loaded.
+pub(super) fn private_copy(bytes: &[u8]) -> Result<NamedTempFile, PluginError> {
+    let mut file = tempfile::Builder::new()
+        .prefix("studio-driver-")
+        .suffix(".so")
+        .tempfile()
+        .map_err(PluginError::NoTrial)?;
+    file.write_all(bytes).and_then(|()| file.flush()).map_err(PluginError::NoTrial)?;
+    Ok(file)
 }

@@ -3,8 +3,9 @@
 use super::{
     DriverInstance,
     containment::Containment,
+    error::PluginError,
     file::{self, PluginEntry, PluginKind, PluginsFileError},
-    load::{Loaded, Loader, PluginError},
+    load::{Loaded, Loader},
     routes::{Route, Routes},
 };
 use crate::config::OnPluginError;

@@ -5,8 +5,10 @@
 //! in a native driver is a crash of the gateway: that is what a trusted native driver costs.
 
 use super::{
-    DriverInstance, DriverSession, check_payload,
-    load::{PluginError, Resolve, check_version},
+    DriverInstance, DriverSession, Resolve, check_payload,
+    error::{PluginError, one_line},
+    manifest::check_version,
+    record::Record,
 };
 use abi_stable::{
     library::{LibraryError, lib_header_from_path},
@@ -23,7 +25,7 @@ use studio_plugin_api::{
     reply::Payload,
 };
 use tokio::runtime::Handle;
-use tracing::level_filters::LevelFilter;
+use tracing::{Level, level_filters::LevelFilter};
 
 /// A driver in a native library.
 pub(super) struct DylibDriver {
@@ -36,13 +38,15 @@ impl DylibDriver {
     /// module's and its manifest's functions.
     pub(super) fn load(file: &Path) -> Result<Self, PluginError> {
         let header = lib_header_from_path(file).map_err(|error| match error {
-            LibraryError::OpenError { err, .. } => PluginError::NotLoadable(one_line(&err.to_string())),
+            LibraryError::OpenError { err, .. } => {
+                PluginError::NotLoadable(one_line(&err.to_string(), LONGEST_REASON))
+            }
             _ => PluginError::NotADriver,
         })?;
         check_version(&header.version_strings().version)?;
         let module = header
             .check_layout::<DriverModuleRef>()
-            .map_err(|error| PluginError::Incompatible(one_line(&error.to_string())))?;
+            .map_err(|error| PluginError::Incompatible(one_line(&error.to_string(), LONGEST_REASON)))?;
         let text =
             module.manifest()().into_result().map_err(|error| PluginError::Manifest(error.message.into()))?;
         let manifest = serde_json::from_str(&text)
@@ -58,11 +62,11 @@ impl DylibDriver {
             runtime: Handle::current(),
         };
         let level = LevelFilter::current().into_level().map_or(0, |level| match level {
-            tracing::Level::ERROR => 1,
-            tracing::Level::WARN => 2,
-            tracing::Level::INFO => 3,
-            tracing::Level::DEBUG => 4,
-            tracing::Level::TRACE => 5,
+            Level::ERROR => 1,
+            Level::WARN => 2,
+            Level::INFO => 3,
+            Level::DEBUG => 4,
+            Level::TRACE => 5,
         });
         self.module.start()(Host_TO::from_value(host, TD_Opaque), level)
             .into_result()
@@ -70,10 +74,8 @@ impl DylibDriver {
     }
 }
 
-fn one_line(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(300).collect()
-}
+/// Characters of the loader's own words that are passed on.
+const LONGEST_REASON: usize = 300;
 
 impl DriverInstance for DylibDriver {
     fn manifest(&self) -> &Manifest {
@@ -152,27 +154,15 @@ struct HostSide {
 
 impl Host for HostSide {
     fn log(&self, record: AbiLogRecord) {
-        macro_rules! emit {
-            ($level:ident) => {
-                tracing::event!(
-                    target: "driver",
-                    tracing::Level::$level,
-                    driver = %self.database_type,
-                    request_id = %record.request_id,
-                    target = %record.target,
-                    fields = %record.fields,
-                    "{}",
-                    record.message
-                )
-            };
-        }
-        match record.level {
-            1 => emit!(ERROR),
-            2 => emit!(WARN),
-            3 => emit!(INFO),
-            4 => emit!(DEBUG),
-            _ => emit!(TRACE),
-        }
+        let level = match record.level {
+            1 => Level::ERROR,
+            2 => Level::WARN,
+            3 => Level::INFO,
+            4 => Level::DEBUG,
+            _ => Level::TRACE,
+        };
+        let AbiLogRecord { target, message, fields, request_id, .. } = &record;
+        Record { driver: &self.database_type, request_id, target, message, fields }.write(level);
     }
 
     fn resolve(&self, host: RString, port: u16) -> FfiFuture<RResult<RVec<RString>, AbiError>> {

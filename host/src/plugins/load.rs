@@ -1,115 +1,27 @@
 //! From a file to a running driver: hash, trial, load, check.
 
 use super::{
-    DriverInstance,
-    apart::{Task, run_apart},
+    DriverInstance, Resolve,
+    apart::{Task, private_copy, run_apart},
     dylib::DylibDriver,
+    error::PluginError,
     file::{PluginEntry, PluginKind},
-    manifest::{check_manifest, shorten},
-    wasm::{CompiledCache, Sandbox, SandboxLimits, WasmDriver},
+    manifest::check_manifest,
+    wasm::{Sandbox, SandboxLimits, SandboxSettings, WasmDriver},
 };
-use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
-    io::Write,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use studio_plugin_api::{API_VERSION, DriverError, manifest::Manifest};
-use tempfile::NamedTempFile;
-
-/// How a driver's host names are resolved, by the gateway's address rules.
-pub(in crate::plugins) type Resolve =
-    dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
+use studio_plugin_api::manifest::Manifest;
 
 /// How a library is loaded for the first time.
 const TRIAL: Task = Task { word: "trial", doing: "loading", time: Duration::from_secs(10) };
-
-/// Why a file is not a driver that this gateway can run. The message does not name the file; its holder does.
-#[derive(Debug, thiserror::Error)]
-pub enum PluginError {
-    /// The file can't be read.
-    #[error("the file can't be read: {0}")]
-    Unreadable(std::io::Error),
-    /// The private copy could not be made, or the trial not be started.
-    #[error("the driver could not be tried: {0}")]
-    NoTrial(std::io::Error),
-    /// The bytes are not those that were pinned.
-    #[error("its SHA-256 is {actual}, and plugins.toml pins {pinned}")]
-    WrongHash {
-        /// What plugins.toml says.
-        pinned: String,
-        /// What the bytes give.
-        actual: String,
-    },
-    /// The file is of the other kind.
-    #[error("it is of kind \"{actual}\", and plugins.toml says otherwise")]
-    WrongKind {
-        /// What it is.
-        actual: PluginKind,
-    },
-    /// The system's loader refused it.
-    #[error("it is not a library that can be loaded: {0}")]
-    NotLoadable(String),
-    /// A library or a component, but without a driver's entry points.
-    #[error("it is not a studio-gateway driver")]
-    NotADriver,
-    /// No WebAssembly component, or one that does not compile.
-    #[error("it is not a WebAssembly component that can be run: {0}")]
-    NotAComponent(String),
-    /// It asks for what the sandbox does not have.
-    #[error("it imports what the sandbox does not give: {0}")]
-    Import(String),
-    /// The sandbox can't be made on this machine.
-    #[error("the sandbox for WebAssembly can't be made: {0}")]
-    NoSandbox(String),
-    /// Built against another version of the contract.
-    #[error(
-        "it was built against driver API {driver}, and this gateway speaks {host}: rebuild it for that version"
-    )]
-    WrongVersion {
-        /// The driver's.
-        driver: String,
-        /// The gateway's.
-        host: String,
-    },
-    /// Same version by name, but another layout.
-    #[error("its binary interface differs from this gateway's: {0}")]
-    Incompatible(String),
-    /// Its manifest can't be had or breaks the rules.
-    #[error("its manifest is refused: {0}")]
-    Manifest(String),
-    /// The trial said no, in these words.
-    #[error("{0}")]
-    TrialFailed(String),
-    /// The process that tried or compiled it died.
-    #[error("the process that was {doing} it crashed ({status})")]
-    Crashed {
-        /// At what.
-        doing: &'static str,
-        /// How the process ended.
-        status: String,
-    },
-    /// It takes too long.
-    #[error("it does not finish {doing} within {seconds} seconds")]
-    Hung {
-        /// What it does.
-        doing: &'static str,
-        /// The time that it has.
-        seconds: u64,
-    },
-    /// Its own start function failed.
-    #[error("it does not start: {0}")]
-    NotStarted(String),
-    /// Its `settings` in plugins.toml do not fit its options.
-    #[error("its settings in plugins.toml are refused: {0}")]
-    Settings(String),
-}
 
 /// What `plugin inspect` shows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,17 +52,6 @@ pub struct Loader {
     sandbox_settings: SandboxSettings,
     /// Made when the first component is loaded.
     sandbox: Mutex<Option<Arc<Sandbox>>>,
-}
-
-/// Where components run.
-#[derive(Clone)]
-pub struct SandboxSettings {
-    /// Sessions that there is room for.
-    pub sessions: usize,
-    /// How long compiling one component may take, in a process of its own.
-    pub compile_time: Duration,
-    /// Where compiled code is kept; `None`: it is compiled each time.
-    pub cache: Option<CompiledCache>,
 }
 
 /// A driver that runs.
@@ -270,16 +171,6 @@ impl Loader {
     }
 }
 
-/// Versions of the contract agree when their `MAJOR.MINOR` do.
-pub(super) fn check_version(driver: &str) -> Result<(), PluginError> {
-    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
-    if minor(driver) == minor(API_VERSION) {
-        Ok(())
-    } else {
-        Err(PluginError::WrongVersion { driver: shorten(driver), host: API_VERSION.to_owned() })
-    }
-}
-
 /// Lets the driver look at the options that plugins.toml gives every connection. The endpoint is made up: only what
 /// the driver says of options counts.
 async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> Result<(), PluginError> {
@@ -329,17 +220,6 @@ pub fn inspect_in_this_process(path: &Path) -> Result<Inspection, PluginError> {
 /// A file says what it is by how it begins; whatever is no WebAssembly is left to the system's loader to judge.
 fn kind_of(bytes: &[u8]) -> PluginKind {
     if bytes.starts_with(b"\0asm") { PluginKind::Wasm } else { PluginKind::Dylib }
-}
-
-/// The bytes that were hashed, in a file that nobody else can change, and that is gone once it is loaded.
-pub(super) fn private_copy(bytes: &[u8]) -> Result<NamedTempFile, PluginError> {
-    let mut file = tempfile::Builder::new()
-        .prefix("studio-driver-")
-        .suffix(".so")
-        .tempfile()
-        .map_err(PluginError::NoTrial)?;
-    file.write_all(bytes).and_then(|()| file.flush()).map_err(PluginError::NoTrial)?;
-    Ok(file)
 }
 
 /// The SHA-256 of a file's bytes, in hex.

@@ -1,7 +1,7 @@
 //! The rules that a driver's manifest must keep: the router and the rest of the host build on them.
 
-use super::load::PluginError;
-use studio_plugin_api::manifest::Manifest;
+use super::error::PluginError;
+use studio_plugin_api::{API_VERSION, manifest::Manifest};
 
 /// Segments below `/api/platform/` that are the host's own.
 pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
@@ -58,8 +58,18 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
     Ok(())
 }
 
+/// Versions of the contract agree when their `MAJOR.MINOR` do.
+pub(super) fn check_version(driver: &str) -> Result<(), PluginError> {
+    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    if minor(driver) == minor(API_VERSION) {
+        Ok(())
+    } else {
+        Err(PluginError::WrongVersion { driver: shorten(driver), host: API_VERSION.to_owned() })
+    }
+}
+
 /// A text that a driver chose, fit for one line of the log.
-pub(super) fn shorten(text: &str) -> String {
+fn shorten(text: &str) -> String {
     let mut short: String = text.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
     if text.chars().count() > LONGEST_NAME {
         short.push('…');

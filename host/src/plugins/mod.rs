@@ -8,14 +8,17 @@ mod apart;
 pub mod catalog;
 pub mod containment;
 mod dylib;
+mod error;
 pub mod file;
 mod load;
 mod manifest;
+mod record;
 mod routes;
 mod wasm;
 
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
+use std::net::SocketAddr;
 use studio_plugin_api::{
     Call, DriverError, ErrorCode, Outcome,
     manifest::{Concurrency, Manifest},
@@ -23,10 +26,14 @@ use studio_plugin_api::{
 };
 
 pub use apart::REFUSED;
-pub use load::{Inspection, Loader, PluginError, SandboxSettings, inspect_in_this_process};
+pub use error::PluginError;
+pub use load::{Inspection, Loader, inspect_in_this_process};
 pub use manifest::RESERVED_TYPES;
 pub use routes::Route;
-pub use wasm::{CompiledCache, compile_in_this_process};
+pub use wasm::{CompiledCache, SandboxSettings, compile_in_this_process};
+
+/// How a driver's host names are resolved, by the gateway's address rules.
+type Resolve = dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
 
 /// A loaded driver, of whatever kind.
 pub trait DriverInstance: Send + Sync {

@@ -64,7 +64,7 @@ impl CompiledCache {
     fn place(&self, engine: &Engine, sha256: &str) -> (PathBuf, Vec<u8>) {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let engine: String = hasher.0.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let engine = format!("{:016x}", hasher.finish());
         let file = self.folder.join(format!("{sha256}-{engine}.compiled"));
         (file, format!("studio-gateway compiled component {sha256} {engine}\n").into_bytes())
     }
@@ -80,6 +80,6 @@ impl Hasher for Sha256Hasher {
     fn finish(&self) -> u64 {
         let mut first = [0; 8];
         first.iter_mut().zip(self.0.clone().finalize()).for_each(|(place, byte)| *place = byte);
-        u64::from_le_bytes(first)
+        u64::from_be_bytes(first)
     }
 }

@@ -3,8 +3,8 @@
 use super::engine::{new_engine, not_a_component};
 use crate::{
     plugins::{
-        apart::{Task, run_apart},
-        load::{PluginError, private_copy},
+        apart::{Task, private_copy, run_apart},
+        error::PluginError,
     },
     secrets::Keyring,
 };

@@ -8,7 +8,11 @@ use super::{
     state::State,
     turns::Turns,
 };
-use crate::plugins::load::{PluginError, Resolve, SandboxSettings, check_version};
+use crate::plugins::{
+    Resolve,
+    error::{PluginError, one_line},
+    manifest::check_version,
+};
 use std::{
     collections::BTreeSet,
     path::PathBuf,
@@ -25,6 +29,20 @@ const GUEST_STACK: usize = 512 << 10;
 const FIBER_STACK: usize = 1 << 20;
 /// Instances beyond the sessions that may be open: those that check settings, and those that are closing.
 const SPARE_INSTANCES: usize = 64;
+
+/// Characters of the engine's own words that are passed on.
+pub(super) const LONGEST_REASON: usize = 500;
+
+/// Where components run.
+#[derive(Clone)]
+pub struct SandboxSettings {
+    /// Sessions that there is room for.
+    pub sessions: usize,
+    /// How long compiling one component may take, in a process of its own.
+    pub compile_time: Duration,
+    /// Where compiled code is kept; `None`: it is compiled each time.
+    pub cache: Option<CompiledCache>,
+}
 
 /// Compiles and runs components.
 pub(in crate::plugins) struct Sandbox {
@@ -110,7 +128,7 @@ impl Sandbox {
             // Its import that nothing here answers to, or the export that it lacks, by name.
             let text = format!("{error:#}");
             if text.contains("import") {
-                PluginError::Import(one_line(&text))
+                PluginError::Import(one_line(&text, LONGEST_REASON))
             } else {
                 PluginError::NotADriver
             }
@@ -156,10 +174,5 @@ fn config(instances: usize) -> Config {
 }
 
 pub(super) fn not_a_component(error: &wasmtime::Error) -> PluginError {
-    PluginError::NotAComponent(one_line(&format!("{error:#}")))
-}
-
-pub(super) fn one_line(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(500).collect()
+    PluginError::NotAComponent(one_line(&format!("{error:#}"), LONGEST_REASON))
 }

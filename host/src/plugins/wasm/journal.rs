@@ -1,5 +1,6 @@
 //! What guests write, in the gateway's log: thinned out when it is too much, cut when it is too long.
 
+use crate::plugins::record::Record;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
     borrow::Cow,
@@ -83,26 +84,8 @@ impl Journal {
         let driver = &self.shared.driver;
         let (message, fields, target) = (tidy(message), tidy(fields), tidy(target));
         let request_id = self.request_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        macro_rules! emit {
-            ($level:ident) => {
-                tracing::event!(
-                    target: "driver",
-                    Level::$level,
-                    %driver,
-                    %request_id,
-                    %target,
-                    %fields,
-                    "{message}"
-                )
-            };
-        }
-        match level {
-            Level::ERROR => emit!(ERROR),
-            Level::WARN => emit!(WARN),
-            Level::INFO => emit!(INFO),
-            Level::DEBUG => emit!(DEBUG),
-            Level::TRACE => emit!(TRACE),
-        }
+        let request_id = &request_id;
+        Record { driver, request_id, target: &target, message: &message, fields: &fields }.write(level);
     }
 }
 

@@ -25,11 +25,16 @@ mod turns;
 pub use cache::CompiledCache;
 pub use code::compile_in_this_process;
 pub(super) use engine::Sandbox;
+pub use engine::SandboxSettings;
 pub(super) use limits::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
 
-use super::{DriverInstance, DriverSession, load::PluginError};
+use super::{
+    DriverInstance, DriverSession,
+    error::{PluginError, one_line},
+    manifest::check_version,
+};
 use convert::read_error;
-use engine::{Compiled, one_line};
+use engine::{Compiled, LONGEST_REASON};
 use futures_util::{FutureExt, future::BoxFuture};
 use journal::Journal;
 use network::Egress;
@@ -104,9 +109,12 @@ impl WasmDriver {
             )));
         }
         let manifest: Manifest = serde_json::from_str(&text).map_err(|error| {
-            PluginError::Manifest(format!("it does not read: {}", one_line(&error.to_string())))
+            PluginError::Manifest(format!(
+                "it does not read: {}",
+                one_line(&error.to_string(), LONGEST_REASON)
+            ))
         })?;
-        super::load::check_version(&manifest.api_version)?;
+        check_version(&manifest.api_version)?;
         Ok(Self { shared: Arc::new(shared), manifest })
     }
 

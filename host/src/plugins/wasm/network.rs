@@ -4,7 +4,7 @@ use super::{
     bindings::studio::driver::net::{Failure, Reason},
     stream::ByteStream,
 };
-use crate::plugins::load::Resolve;
+use crate::plugins::Resolve;
 use rustls::ClientConfig;
 use std::{io, sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, ErrorCode};

@@ -5,7 +5,7 @@ use super::{
     broken,
     network::{Egress, Server},
 };
-use crate::plugins::load::Resolve;
+use crate::plugins::Resolve;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
 use serde::Deserialize;
 use serde_json::{Map, Value};

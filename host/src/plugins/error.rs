@@ -1,0 +1,90 @@
+//! Why a file is not a driver.
+
+use super::file::PluginKind;
+
+/// Why a file is not a driver that this gateway can run. The message does not name the file; its holder does.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// The file can't be read.
+    #[error("the file can't be read: {0}")]
+    Unreadable(std::io::Error),
+    /// The private copy could not be made, or the trial not be started.
+    #[error("the driver could not be tried: {0}")]
+    NoTrial(std::io::Error),
+    /// The bytes are not those that were pinned.
+    #[error("its SHA-256 is {actual}, and plugins.toml pins {pinned}")]
+    WrongHash {
+        /// What plugins.toml says.
+        pinned: String,
+        /// What the bytes give.
+        actual: String,
+    },
+    /// The file is of the other kind.
+    #[error("it is of kind \"{actual}\", and plugins.toml says otherwise")]
+    WrongKind {
+        /// What it is.
+        actual: PluginKind,
+    },
+    /// The system's loader refused it.
+    #[error("it is not a library that can be loaded: {0}")]
+    NotLoadable(String),
+    /// A library or a component, but without a driver's entry points.
+    #[error("it is not a studio-gateway driver")]
+    NotADriver,
+    /// No WebAssembly component, or one that does not compile.
+    #[error("it is not a WebAssembly component that can be run: {0}")]
+    NotAComponent(String),
+    /// It asks for what the sandbox does not have.
+    #[error("it imports what the sandbox does not give: {0}")]
+    Import(String),
+    /// The sandbox can't be made on this machine.
+    #[error("the sandbox for WebAssembly can't be made: {0}")]
+    NoSandbox(String),
+    /// Built against another version of the contract.
+    #[error(
+        "it was built against driver API {driver}, and this gateway speaks {host}: rebuild it for that version"
+    )]
+    WrongVersion {
+        /// The driver's.
+        driver: String,
+        /// The gateway's.
+        host: String,
+    },
+    /// Same version by name, but another layout.
+    #[error("its binary interface differs from this gateway's: {0}")]
+    Incompatible(String),
+    /// Its manifest can't be had or breaks the rules.
+    #[error("its manifest is refused: {0}")]
+    Manifest(String),
+    /// The trial said no, in these words.
+    #[error("{0}")]
+    TrialFailed(String),
+    /// The process that tried or compiled it died.
+    #[error("the process that was {doing} it crashed ({status})")]
+    Crashed {
+        /// At what.
+        doing: &'static str,
+        /// How the process ended.
+        status: String,
+    },
+    /// It takes too long.
+    #[error("it does not finish {doing} within {seconds} seconds")]
+    Hung {
+        /// What it does.
+        doing: &'static str,
+        /// The time that it has.
+        seconds: u64,
+    },
+    /// Its own start function failed.
+    #[error("it does not start: {0}")]
+    NotStarted(String),
+    /// Its `settings` in plugins.toml do not fit its options.
+    #[error("its settings in plugins.toml are refused: {0}")]
+    Settings(String),
+}
+
+/// A text of somebody else's, on one line and no longer than that many characters.
+pub(super) fn one_line(text: &str, most: usize) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(most).collect()
+}

@@ -1,0 +1,42 @@
+//! What drivers of either kind write, in the gateway's log.
+
+use std::fmt::Display;
+use tracing::Level;
+
+/// One record of a driver's.
+pub(super) struct Record<'a, T: ?Sized> {
+    pub(super) driver: &'a str,
+    pub(super) request_id: &'a str,
+    /// The place in the driver's source.
+    pub(super) target: &'a T,
+    pub(super) message: &'a T,
+    /// `name=value name=value`.
+    pub(super) fields: &'a T,
+}
+
+impl<T: Display + ?Sized> Record<'_, T> {
+    /// Writes it.
+    pub(super) fn write(&self, level: Level) {
+        let Self { driver, request_id, target, message, fields } = self;
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "driver",
+                    Level::$level,
+                    %driver,
+                    %request_id,
+                    %target,
+                    %fields,
+                    "{message}"
+                )
+            };
+        }
+        match level {
+            Level::ERROR => emit!(ERROR),
+            Level::WARN => emit!(WARN),
+            Level::INFO => emit!(INFO),
+            Level::DEBUG => emit!(DEBUG),
+            Level::TRACE => emit!(TRACE),
+        }
+    }
+}
