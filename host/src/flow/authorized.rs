@@ -2,7 +2,6 @@
 
 use super::{FlowError, call::Call};
 use crate::identity::{Access, Authorization, Gate, Principal};
-use studio_plugin_api::manifest::AccessManifest;
 
 /// A call whose caller may make it. Only [`authorize`] makes one.
 pub(super) struct Authorized {
@@ -33,11 +32,6 @@ impl Authorized {
 
     /// Whether the call may change something, as far as its operation and its caller's role tell.
     pub(super) fn may_write(&self) -> bool {
-        let operation = self.call.driver.operation(self.call.operation);
-        match operation.map(|operation| operation.access) {
-            Some(AccessManifest::Write | AccessManifest::Admin) => true,
-            Some(AccessManifest::PerCall) => self.authorization.granted() > Access::Read,
-            Some(AccessManifest::Read) | None => false,
-        }
+        self.call.driver.may_write(self.call.operation, self.authorization.granted())
     }
 }

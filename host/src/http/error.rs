@@ -21,7 +21,8 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
-    details: Map<String, Value>,
+    /// In a box: errors are moved often, and looked into once.
+    details: Box<Map<String, Value>>,
     retry_after: Option<Duration>,
     allow: Option<String>,
 }
@@ -47,7 +48,7 @@ impl ApiError {
             status: status(code),
             code: code.as_str(),
             message: message.into(),
-            details: Map::new(),
+            details: Box::default(),
             retry_after: None,
             allow: None,
         }
@@ -148,7 +149,7 @@ pub(super) fn internal(error: &dyn std::fmt::Display) -> ApiError {
 impl From<DriverError> for ApiError {
     fn from(error: DriverError) -> Self {
         Self {
-            details: error.details,
+            details: Box::new(error.details),
             retry_after: error.retry_after,
             ..Self::new(error.code, error.message)
         }

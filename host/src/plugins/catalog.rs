@@ -21,7 +21,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use studio_plugin_api::manifest::{Manifest, OperationManifest};
+use studio_plugin_api::{
+    Access,
+    manifest::{AccessManifest, Manifest, OperationManifest},
+};
 use tokio::sync::Semaphore;
 
 /// Why the catalog could not be made.
@@ -114,6 +117,15 @@ impl Driver {
     /// An operation by its number.
     pub fn operation(&self, number: u32) -> Option<&OperationManifest> {
         self.manifest().operations.get(number as usize)
+    }
+
+    /// Whether a call of one of its operations may change something, as far as that and the caller's role tell.
+    pub fn may_write(&self, operation: u32, granted: Access) -> bool {
+        match self.operation(operation).map(|operation| operation.access) {
+            Some(AccessManifest::Write | AccessManifest::Admin) => true,
+            Some(AccessManifest::PerCall) => granted > Access::Read,
+            Some(AccessManifest::Read) | None => false,
+        }
     }
 
     /// A connection's options over the plugin's own `settings`.

@@ -28,9 +28,10 @@ impl Lease {
     /// Runs one operation by its deadline. Dropping the future cancels it.
     ///
     /// # Errors
-    /// The driver's; `TIMEOUT` at the deadline.
+    /// The driver's; `TIMEOUT` at the deadline, with `details.outcome` `unknown` where something may be changed.
     pub async fn call(mut self, call: Call) -> Result<Payload, DriverError> {
         let deadline = call.deadline;
+        let may_write = self.entry.target.driver.may_write(call.operation, call.granted);
         // The task's own hold on the session: one that is cut keeps its place under the caps until it is gone.
         let session = self.session.clone();
         let running = async move {
@@ -43,6 +44,10 @@ impl Lease {
             Ok(result) => {
                 self.is_cut = false;
                 result
+            }
+            // The driver was cut in whatever it did.
+            Err(error) if may_write && error.code == ErrorCode::Timeout => {
+                Err(error.with("outcome", "unknown"))
             }
             Err(error) => Err(error),
         };

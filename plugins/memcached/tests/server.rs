@@ -8,7 +8,9 @@ use studio_plugin_api::{Access, testing::TestRequest};
 use support::{Server, code, field};
 
 fn names(object: &Value) -> Vec<&String> {
-    object.as_object().unwrap().keys().collect()
+    let mut names: Vec<&String> = object.as_object().unwrap().keys().collect();
+    names.sort();
+    names
 }
 
 #[tokio::test]

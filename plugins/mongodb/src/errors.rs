@@ -1,0 +1,281 @@
+//! What MongoDB and its client say went wrong, in the contract's words.
+
+mod code_names;
+
+use crate::{
+    ejson::{self, Form},
+    reach::Reach,
+};
+use bson::{Document, RawDocumentBuf};
+use mongodb::error::{
+    CommandError, Error, ErrorKind, NO_WRITES_PERFORMED, RETRYABLE_WRITE_ERROR, WriteConcernError,
+    WriteError, WriteFailure,
+};
+use serde_json::{Map, Value};
+use std::io;
+use studio_plugin_api::{DriverError, ErrorCode};
+
+/// The names of the server's codes that mean something here (`error_codes.yml` of MongoDB's source).
+mod code {
+    pub(super) const HOST_UNREACHABLE: i32 = 6;
+    pub(super) const HOST_NOT_FOUND: i32 = 7;
+    pub(super) const UNAUTHORIZED: i32 = 13;
+    pub(super) const AUTHENTICATION_FAILED: i32 = 18;
+    pub(super) const NAMESPACE_NOT_FOUND: i32 = 26;
+    pub(super) const INDEX_NOT_FOUND: i32 = 27;
+    pub(super) const NAMESPACE_EXISTS: i32 = 48;
+    pub(super) const MAX_TIME_EXPIRED: i32 = 50;
+    pub(super) const WRITE_CONCERN_TIMEOUT: i32 = 64;
+    pub(super) const INDEX_OPTIONS_CONFLICT: i32 = 85;
+    pub(super) const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
+    pub(super) const NETWORK_TIMEOUT: i32 = 89;
+    pub(super) const SHUTDOWN_IN_PROGRESS: i32 = 91;
+    pub(super) const PRIMARY_STEPPED_DOWN: i32 = 189;
+    pub(super) const EXCEEDED_TIME_LIMIT: i32 = 262;
+    pub(super) const CLIENT_DISCONNECT: i32 = 279;
+    pub(super) const ATLAS_ERROR: i32 = 8000;
+    pub(super) const SOCKET_EXCEPTION: i32 = 9001;
+    pub(super) const NOT_WRITABLE_PRIMARY: i32 = 10107;
+    pub(super) const OBJECT_TOO_LARGE: i32 = 10334;
+    pub(super) const DUPLICATE_KEY: i32 = 11000;
+    pub(super) const DUPLICATE_KEY_UPDATE: i32 = 11001;
+    pub(super) const UPDATED_OBJECT_TOO_LARGE: [i32; 2] = [17419, 17420];
+    pub(super) const INTERRUPTED_AT_SHUTDOWN: i32 = 11600;
+    pub(super) const INTERRUPTED: i32 = 11601;
+    pub(super) const INTERRUPTED_BY_STATE_CHANGE: i32 = 11602;
+    pub(super) const DUPLICATE_KEY_CAPPED: i32 = 12582;
+    pub(super) const NOT_PRIMARY_NO_SECONDARY_OK: i32 = 13435;
+    pub(super) const NOT_PRIMARY_OR_SECONDARY: i32 = 13436;
+
+    /// Codes that end a command wherever it is: a write of many documents may have changed some of them, and a
+    /// `mongos` may have lost sight of a shard that went on.
+    pub(super) const INTERRUPTING: [i32; 16] = [
+        HOST_UNREACHABLE,
+        HOST_NOT_FOUND,
+        MAX_TIME_EXPIRED,
+        WRITE_CONCERN_TIMEOUT,
+        NETWORK_TIMEOUT,
+        SHUTDOWN_IN_PROGRESS,
+        PRIMARY_STEPPED_DOWN,
+        EXCEEDED_TIME_LIMIT,
+        CLIENT_DISCONNECT,
+        SOCKET_EXCEPTION,
+        NOT_WRITABLE_PRIMARY,
+        INTERRUPTED_AT_SHUTDOWN,
+        INTERRUPTED,
+        INTERRUPTED_BY_STATE_CHANGE,
+        NOT_PRIMARY_NO_SECONDARY_OK,
+        NOT_PRIMARY_OR_SECONDARY,
+    ];
+}
+
+/// An error that the server gave for a command, a write or one document of several.
+pub(crate) struct ServerError<'a> {
+    /// MongoDB's number for it.
+    pub(crate) code: i32,
+    /// MongoDB's name for it, where the server gives one.
+    pub(crate) name: Option<&'a str>,
+    /// In the server's words.
+    pub(crate) message: &'a str,
+    /// What more it says, as of a document that a validator refuses.
+    pub(crate) info: Option<&'a Document>,
+}
+
+impl<'a> ServerError<'a> {
+    fn of_command(error: &'a CommandError) -> Self {
+        Self { code: error.code, name: Some(&error.code_name), message: &error.message, info: None }
+    }
+
+    fn of_write(error: &'a WriteError) -> Self {
+        Self {
+            code: error.code,
+            name: error.code_name.as_deref(),
+            message: &error.message,
+            info: error.details.as_ref(),
+        }
+    }
+
+    /// Whether a unique index refused it.
+    pub(crate) fn is_duplicate_key(&self) -> bool {
+        matches!(self.code, code::DUPLICATE_KEY | code::DUPLICATE_KEY_UPDATE | code::DUPLICATE_KEY_CAPPED)
+    }
+
+    /// The server's own code and name, and what more is known, for `details`.
+    pub(crate) fn details(&self) -> Map<String, Value> {
+        let mut details = Map::new();
+        let name = self.name.filter(|name| !name.is_empty()).map(str::to_owned);
+        details.insert("code".to_owned(), name.unwrap_or_else(|| code_names::find(self.code)).into());
+        details.insert("code_number".to_owned(), self.code.into());
+        if self.is_duplicate_key()
+            && let Some(index) = index_named_in(self.message)
+        {
+            details.insert("index".to_owned(), index.into());
+        }
+        if let Some(info) = self.info
+            && let Some(info) = to_json(info)
+        {
+            details.insert("info".to_owned(), info);
+        }
+        details
+    }
+
+    /// As the host takes it.
+    pub(crate) fn into_error(self) -> DriverError {
+        let (kind, reason) = match self.code {
+            // There is no login in the connection's settings, and the server wants one.
+            code::UNAUTHORIZED if self.message.ends_with("requires authentication") => {
+                (ErrorCode::ConnectionError, Some("authentication_failed"))
+            }
+            code::UNAUTHORIZED => (ErrorCode::Forbidden, None),
+            code::AUTHENTICATION_FAILED => (ErrorCode::ConnectionError, Some("authentication_failed")),
+            code::ATLAS_ERROR if self.message.contains("auth") => {
+                (ErrorCode::ConnectionError, Some("authentication_failed"))
+            }
+            code::NAMESPACE_NOT_FOUND | code::INDEX_NOT_FOUND => (ErrorCode::NotFound, None),
+            code::NAMESPACE_EXISTS | code::INDEX_OPTIONS_CONFLICT | code::INDEX_KEY_SPECS_CONFLICT => {
+                (ErrorCode::Conflict, None)
+            }
+            _ if self.is_duplicate_key() => (ErrorCode::Conflict, None),
+            code::MAX_TIME_EXPIRED | code::EXCEEDED_TIME_LIMIT => (ErrorCode::Timeout, None),
+            code::OBJECT_TOO_LARGE => (ErrorCode::PayloadTooLarge, None),
+            too_large if code::UPDATED_OBJECT_TOO_LARGE.contains(&too_large) => {
+                (ErrorCode::PayloadTooLarge, None)
+            }
+            code::NOT_WRITABLE_PRIMARY
+            | code::NOT_PRIMARY_NO_SECONDARY_OK
+            | code::NOT_PRIMARY_OR_SECONDARY => (ErrorCode::ConnectionError, Some("not_primary")),
+            code::SHUTDOWN_IN_PROGRESS
+            | code::PRIMARY_STEPPED_DOWN
+            | code::INTERRUPTED_AT_SHUTDOWN
+            | code::INTERRUPTED_BY_STATE_CHANGE => (ErrorCode::ConnectionError, Some("unavailable")),
+            code::HOST_UNREACHABLE
+            | code::HOST_NOT_FOUND
+            | code::NETWORK_TIMEOUT
+            | code::SOCKET_EXCEPTION => (ErrorCode::ConnectionError, Some("closed")),
+            _ => (ErrorCode::QueryError, None),
+        };
+        let mut error = DriverError::new(kind, self.message);
+        error.details = self.details();
+        match reason {
+            Some(reason) => error.with("reason", reason),
+            None => error,
+        }
+    }
+}
+
+/// A document of the server's as it looks in an error.
+fn to_json(document: &Document) -> Option<Value> {
+    let raw = RawDocumentBuf::try_from(document).ok()?;
+    let mut json = Vec::new();
+    ejson::write_document(&raw, Form::Relaxed, &mut json).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+/// The index that a duplicate key error is about: `… index: email_1 dup key: { email: "x" }`.
+fn index_named_in(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once(" index: ")?;
+    let (name, _) = rest.split_once(" dup key").or_else(|| rest.split_once(" collation"))?;
+    // Before MongoDB 4.2 the namespace stood before it: `db.coll.$email_1`.
+    let name = name.split(" collation").next().unwrap_or(name);
+    Some(name.rsplit_once(".$").map_or(name, |(_, name)| name).trim())
+}
+
+/// Any error of the client library.
+pub(crate) fn from_client(error: &Error, reach: &Reach) -> DriverError {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => ServerError::of_command(command).into_error(),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => ServerError::of_write(write).into_error(),
+        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => from_write_concern(concern),
+        ErrorKind::Authentication { .. } => DriverError::connection(
+            "authentication_failed",
+            "the MongoDB server refuses the credentials; is `auth_source` the user's own database?",
+        ),
+        ErrorKind::InvalidTlsConfig { message, .. } => DriverError::connection("tls", message.clone()),
+        ErrorKind::DnsResolve { message, .. } => DriverError::connection("not_resolved", message.clone()),
+        ErrorKind::Io(io) => from_io(io),
+        ErrorKind::ConnectionPoolCleared { .. } => DriverError::connection("closed", LOST),
+        ErrorKind::ProxyConnect { .. } | ErrorKind::ServerSelection { .. } => {
+            reach.explain().unwrap_or_else(|| no_server(error))
+        }
+        ErrorKind::InvalidArgument { message, .. } => {
+            DriverError::new(ErrorCode::ValidationError, message.clone())
+        }
+        ErrorKind::IncompatibleServer { message, .. } => {
+            DriverError::connection("unsupported", message.clone())
+        }
+        ErrorKind::SessionsNotSupported => DriverError::connection(
+            "unsupported",
+            "the MongoDB server is older than 3.6 and knows no sessions",
+        ),
+        ErrorKind::Shutdown => DriverError::connection("closed", LOST),
+        other => DriverError::new(ErrorCode::DriverError, format!("the MongoDB server's answer: {other}")),
+    }
+}
+
+const LOST: &str = "the connection to the MongoDB server was lost";
+
+fn no_server(error: &Error) -> DriverError {
+    tracing::debug!(%error, "no server was found");
+    DriverError::connection("timeout", "no MongoDB server that can do this was found in time")
+}
+
+/// The write was done, but not by as many members of the replica set as was asked for.
+pub(crate) fn from_write_concern(concern: &WriteConcernError) -> DriverError {
+    let server = ServerError {
+        code: concern.code,
+        name: Some(&concern.code_name),
+        message: &concern.message,
+        info: concern.details.as_ref(),
+    };
+    let mut error = DriverError::new(ErrorCode::QueryError, concern.message.clone());
+    error.details = server.details();
+    error.with("outcome", "unknown")
+}
+
+/// An error of a connection. rustls puts its own into `InvalidData`.
+pub(crate) fn from_io(error: &io::Error) -> DriverError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            DriverError::connection("refused", "the MongoDB server refuses connections")
+        }
+        io::ErrorKind::TimedOut => {
+            DriverError::connection("timeout", "the MongoDB server did not answer in time")
+        }
+        io::ErrorKind::InvalidData => {
+            DriverError::connection("tls", format!("TLS with the MongoDB server failed: {error}"))
+        }
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::AddrNotAvailable => {
+            DriverError::connection("refused", format!("the MongoDB server can't be reached: {error}"))
+        }
+        _ => DriverError::connection("closed", LOST),
+    }
+}
+
+/// An error of a write. Where it may have been done all the same, `details.outcome` says `unknown`.
+pub(crate) fn from_write(error: &Error, reach: &Reach) -> DriverError {
+    let mapped = from_client(error, reach);
+    if may_have_happened(error) { outcome_unknown(mapped) } else { mapped }
+}
+
+/// Says of a failed write that it may have been done.
+pub(crate) fn outcome_unknown(error: DriverError) -> DriverError {
+    error.with("outcome", "unknown")
+}
+
+fn may_have_happened(error: &Error) -> bool {
+    if error.contains_label(NO_WRITES_PERFORMED) {
+        return false;
+    }
+    match error.kind.as_ref() {
+        ErrorKind::Io(io) => io.kind() != io::ErrorKind::ConnectionRefused,
+        // A retry found no server; what became of the first attempt is not known.
+        ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::InvalidResponse { .. } => true,
+        ErrorKind::Command(command) if code::INTERRUPTING.contains(&command.code) => true,
+        _ => error.contains_label(RETRYABLE_WRITE_ERROR),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Lists: which part of one a caller gets, and how the server's come in.
+
+use crate::session::{Failure, Running};
+use bson::RawDocumentBuf;
+use futures_util::StreamExt;
+use mongodb::raw_batch_cursor::SessionRawBatchCursor;
+use studio_plugin_api::prelude::*;
+
+/// How many questions about the items of a list go to the server at once: half of the connections, so that a long
+/// list holds nobody up.
+pub(crate) const AT_ONCE: usize = 5;
+
+/// The most items of one reply.
+const LARGEST_PAGE: usize = 1000;
+
+/// The part of a list that a reply holds.
+///
+/// # Errors
+/// `VALIDATION_ERROR` for `limit` where it is out of range, or absent although there are more items than fit: a part is
+/// never given to someone who takes it for the whole.
+pub(crate) fn take_page<T>(items: Vec<T>, limit: Option<usize>, skip: usize) -> Result<Vec<T>, DriverError> {
+    let limit = match limit {
+        Some(limit) if (1..=LARGEST_PAGE).contains(&limit) => limit,
+        Some(limit) => {
+            let message = format!("`limit`: must be from 1 to {LARGEST_PAGE}, not {limit}");
+            return Err(DriverError::validation("limit", message));
+        }
+        None if items.len().saturating_sub(skip) > LARGEST_PAGE => {
+            let message = format!(
+                "`limit`: is needed where there are more than {LARGEST_PAGE} items: there are {}; ask for parts by `limit` and `skip`",
+                items.len()
+            );
+            return Err(DriverError::validation("limit", message).with("total", items.len()));
+        }
+        None => LARGEST_PAGE,
+    };
+    Ok(items.into_iter().skip(skip).take(limit).collect())
+}
+
+/// Everything that a cursor gives, which must be of a bounded size.
+///
+/// # Errors
+/// The server's, or the connection's.
+pub(crate) async fn read_all(
+    mut cursor: SessionRawBatchCursor,
+    running: &mut Running,
+) -> Result<Vec<RawDocumentBuf>, Failure> {
+    let mut all = Vec::new();
+    let mut batches = cursor.stream(running.session()?);
+    while let Some(batch) = batches.next().await {
+        for document in batch?.doc_slices()? {
+            let document = document?.as_document();
+            all.extend(document.map(ToOwned::to_owned));
+        }
+    }
+    Ok(all)
+}
+
+/// Nothing, where the server refuses to tell: one item's trouble is no reason to keep back the list.
+///
+/// # Errors
+/// Any other.
+pub(crate) fn unless_refused<T>(told: Result<T, DriverError>) -> Result<Option<T>, DriverError> {
+    match told {
+        Ok(value) => Ok(Some(value)),
+        Err(error)
+            if matches!(error.code, ErrorCode::Forbidden | ErrorCode::NotFound | ErrorCode::QueryError) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_given_only_to_who_asked_for_it() {
+        let items = |count| (0..count).collect::<Vec<usize>>();
+        assert_eq!(take_page(items(5), None, 0).unwrap(), items(5));
+        assert_eq!(take_page(items(1000), None, 0).unwrap().len(), 1000);
+        assert_eq!(take_page(items(1200), Some(1000), 1000).unwrap(), (1000..1200).collect::<Vec<_>>());
+        assert_eq!(take_page(items(1200), None, 200).unwrap().len(), 1000);
+        assert_eq!(take_page(items(5), Some(2), 1).unwrap(), [1, 2]);
+        assert!(take_page(items(5), Some(2), 5).unwrap().is_empty());
+        let error = take_page(items(1001), None, 0).unwrap_err();
+        assert_eq!(
+            (error.details["field"].as_str(), error.details["total"].as_u64()),
+            (Some("limit"), Some(1001))
+        );
+        for limit in [0, 1001] {
+            assert_eq!(take_page(items(1), Some(limit), 0).unwrap_err().details["field"], "limit");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Which servers can't be reached, and why, as last seen.
+//!
+//! The client library keeps looking for a server until its time is over and then says only that there was none. What
+//! each attempt failed of is in its events, and in what the relay refused.
+
+use crate::errors;
+use mongodb::{
+    error::{Error, ErrorKind},
+    event::{EventHandler, sdam::SdamEvent},
+    options::ServerAddress,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use studio_plugin_api::DriverError;
+use tokio::sync::Notify;
+
+/// The port of a server that names none.
+const DEFAULT_PORT: u16 = 27017;
+
+/// A host and a port, as a server or a connection names them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// Host name or IP address.
+    pub(crate) host: String,
+    /// TCP port.
+    pub(crate) port: u16,
+}
+
+impl Place {
+    pub(crate) fn new(host: String, port: u16) -> Self {
+        Self { host, port }
+    }
+
+    fn of(address: &ServerAddress) -> Option<Self> {
+        match address {
+            ServerAddress::Tcp { host, port } => Some(Self::new(host.clone(), port.unwrap_or(DEFAULT_PORT))),
+            _ => None,
+        }
+    }
+}
+
+/// What is known of the servers of one session.
+#[derive(Default)]
+pub(crate) struct Reach {
+    /// The replica set that they must be of; none: any or none.
+    replica_set: Option<String>,
+    seen: Mutex<Seen>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Connects that the relay could not make, by where to.
+    refused: HashMap<Place, DriverError>,
+    /// Servers whose last check failed.
+    failing: HashMap<Place, DriverError>,
+    /// Servers that answer, but are of another replica set. The client library passes them over without a word.
+    strangers: HashMap<Place, DriverError>,
+}
+
+impl Seen {
+    fn failures(&self) -> impl Iterator<Item = &DriverError> {
+        self.failing.values().chain(self.strangers.values())
+    }
+}
+
+impl Reach {
+    /// Of servers that must be of this replica set, if one is named.
+    pub(crate) fn new(replica_set: Option<String>) -> Self {
+        Self { replica_set, ..Self::default() }
+    }
+
+    /// The relay could not connect.
+    pub(crate) fn refused(&self, place: &Place, error: DriverError) {
+        self.lock().refused.insert(place.clone(), error);
+    }
+
+    /// The relay did connect.
+    pub(crate) fn connected(&self, place: &Place) {
+        self.lock().refused.remove(place);
+    }
+
+    /// What the client library calls whenever it has checked a server.
+    pub(crate) fn listener(self: &Arc<Self>) -> EventHandler<SdamEvent> {
+        let reach = self.clone();
+        EventHandler::callback(move |event| match event {
+            SdamEvent::ServerHeartbeatFailed(event) => reach.failed(&event.server_address, &event.failure),
+            SdamEvent::ServerHeartbeatSucceeded(event) => {
+                reach.answered(&event.server_address, event.reply.get_str("setName").ok());
+            }
+            SdamEvent::ServerClosed(event) => reach.forget(&event.address),
+            _ => {}
+        })
+    }
+
+    fn failed(&self, address: &ServerAddress, failure: &Error) {
+        let Some(place) = Place::of(address) else { return };
+        let error = match failure.kind.as_ref() {
+            // What the relay said of it in its own words is all that there is to know.
+            ErrorKind::ProxyConnect { .. } => self.lock().refused.get(&place).cloned(),
+            _ => None,
+        };
+        let error = error.unwrap_or_else(|| errors::from_client(failure, self));
+        self.lock().failing.insert(place, error);
+        self.changed.notify_waiters();
+    }
+
+    /// A check succeeded, of a server that says that it is of this replica set, or of none.
+    fn answered(&self, address: &ServerAddress, set: Option<&str>) {
+        self.forget(address);
+        let Some(place) = Place::of(address) else { return };
+        match &self.replica_set {
+            Some(expected) if set != Some(expected) => {
+                let is = set.map_or_else(|| "of no replica set".to_owned(), |set| format!("of `{set}`"));
+                let message = format!("the MongoDB server is {is}, and not of the replica set `{expected}`");
+                self.lock().strangers.insert(place, DriverError::connection("replica_set", message));
+                self.changed.notify_waiters();
+            }
+            _ => drop(self.lock().strangers.remove(&place)),
+        }
+    }
+
+    fn forget(&self, address: &ServerAddress) {
+        if let Some(place) = Place::of(address) {
+            self.lock().failing.remove(&place);
+        }
+    }
+
+    /// Why no server can be used, as far as that is known.
+    pub(crate) fn explain(&self) -> Option<DriverError> {
+        let seen = self.lock();
+        seen.failures().next().or_else(|| seen.refused.values().next()).cloned()
+    }
+
+    /// Waits until this many servers fail, and says why one of them does.
+    pub(crate) async fn all_fail(&self, servers: usize) -> DriverError {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let seen = self.lock();
+                if seen.failures().count() >= servers.max(1)
+                    && let Some(error) = seen.failures().next()
+                {
+                    return error.clone();
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

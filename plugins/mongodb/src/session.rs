@@ -1,0 +1,161 @@
+//! Running something on the server for one caller, and stopping it there when the caller leaves.
+//!
+//! Each call has a server session (an `lsid`) of its own. Four things stop what runs in it:
+//!
+//! - `maxTimeMS`, which every operation that can take it has from its request's deadline.
+//! - `killSessions` when the caller leaves: by MongoDB's manual it ends what runs in the session and closes its cursors,
+//!   and users may always kill their own. `killOp` needs the operation's number, which must be searched for first, and
+//!   on a `mongos` a privilege.
+//! - `killCursors`, which the client library sends for a cursor that was not read to its end.
+//! - The end of the connection: dropping a call's future closes it, through the relay too. MongoDB 4.2 and later notice
+//!   that for commands that read; not for all that write.
+//!
+//! Measured on SecantusDB 0.7.0b3 with an aggregation that takes minutes: `maxTimeMS` stops it at the next document or
+//! stage. `killSessions`, `killOp` and a closed connection do not: it goes on until `maxTimeMS`, and is then gone. An
+//! open cursor is closed by `killCursors` at once and left by `killSessions`, which is why both are sent. `killSessions`
+//! is granted to a user who may only `readWrite`, `killOp` is not.
+
+use crate::{MongoDb, errors};
+use bson::{Document, doc};
+use mongodb::{Client, ClientSession, error::Error};
+use std::time::Duration;
+use studio_plugin_api::{Context, DriverError, ErrorCode};
+use tokio::time::timeout;
+
+/// The part of the time left that is kept back for giving an answer, and its bounds.
+const RESERVED_PART: u32 = 20;
+const RESERVED_LEAST: Duration = Duration::from_millis(5);
+const RESERVED_MOST: Duration = Duration::from_millis(250);
+/// How long a kill may take before it is given up.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether an operation may change something, so that a failure may leave that open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Changes nothing.
+    Reads,
+    /// May change something.
+    Writes,
+}
+
+/// A server session in use. Dropped before [`finish`](Self::finish), what runs in it is killed on the server.
+pub(crate) struct Running {
+    client: Client,
+    session: Option<ClientSession>,
+    kind: Kind,
+    /// When to give up, from now: the time that the server gets as `maxTimeMS`.
+    time: Duration,
+}
+
+impl Running {
+    /// The session, for the client library's `session(…)`.
+    ///
+    /// # Errors
+    /// None while it runs.
+    pub(crate) fn session(&mut self) -> Result<&mut ClientSession, Error> {
+        self.session.as_mut().ok_or_else(|| Error::custom("the session has ended"))
+    }
+
+    /// What the server gets as `maxTimeMS`.
+    pub(crate) fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// `maxTimeMS` as a command takes it.
+    pub(crate) fn max_time_ms(&self) -> i64 {
+        i64::try_from(self.time.as_millis()).unwrap_or(i64::MAX).max(1)
+    }
+
+    fn finish(mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let client = self.client.clone();
+        let reads = self.kind == Kind::Reads;
+        runtime.spawn(async move {
+            let id: Document = session.id().clone();
+            let admin = client.database("admin");
+            let mut kill = admin.run_command(doc! { "killSessions": [id] });
+            // Where a connection string says to read from secondaries, it runs there.
+            if reads && let Some(criteria) = client.selection_criteria() {
+                kill = kill.selection_criteria(criteria.clone());
+            }
+            match timeout(KILL_TIMEOUT, kill).await {
+                Ok(Ok(_)) => tracing::debug!("an abandoned operation was killed"),
+                Ok(Err(error)) => tracing::warn!(%error, "an abandoned operation could not be killed"),
+                Err(_) => tracing::warn!("killing an abandoned operation took too long"),
+            }
+            // Only now may the client give the session's id to someone else.
+            drop(session);
+        });
+    }
+}
+
+impl MongoDb {
+    /// Runs an operation in a session of its own, for as long as its caller waits.
+    ///
+    /// # Errors
+    /// As the operation fails; `TIMEOUT` when the time is over. Of what writes, `details.outcome` is `unknown` where it
+    /// may have been done all the same.
+    pub(crate) async fn run<T>(
+        &self,
+        context: &Context<Self>,
+        kind: Kind,
+        operation: impl AsyncFnOnce(&mut Running) -> Result<T, Failure>,
+    ) -> Result<T, DriverError> {
+        let left = context.time_left();
+        let reserved = (left / RESERVED_PART).clamp(RESERVED_LEAST, RESERVED_MOST);
+        let time = left.saturating_sub(reserved);
+        let result = timeout(time, async {
+            let session = self.client.start_session().await?;
+            let mut running = Running { client: self.client.clone(), session: Some(session), kind, time };
+            let result = operation(&mut running).await;
+            running.finish();
+            result
+        })
+        .await;
+        match (result, kind) {
+            (Ok(Ok(value)), _) => Ok(value),
+            (Ok(Err(Failure::Told(error))), _) => Err(error),
+            (Ok(Err(Failure::Client(error))), Kind::Reads) => Err(errors::from_client(&error, &self.reach)),
+            (Ok(Err(Failure::Client(error))), Kind::Writes) => Err(errors::from_write(&error, &self.reach)),
+            (Err(_), Kind::Reads) => Err(out_of_time()),
+            (Err(_), Kind::Writes) => Err(errors::outcome_unknown(out_of_time())),
+        }
+    }
+}
+
+fn out_of_time() -> DriverError {
+    DriverError::new(ErrorCode::Timeout, "MongoDB took longer than the request may; it was told to stop")
+}
+
+/// Why an operation failed.
+pub(crate) enum Failure {
+    /// In the client library's words, still to be translated.
+    Client(Error),
+    /// In the contract's words.
+    Told(DriverError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<DriverError> for Failure {
+    fn from(error: DriverError) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<bson::error::Error> for Failure {
+    fn from(error: bson::error::Error) -> Self {
+        Self::Told(DriverError::new(ErrorCode::DriverError, format!("the server's answer: {error}")))
+    }
+}
