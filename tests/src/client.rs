@@ -196,6 +196,15 @@ impl Answer {
         envelope["data"].clone()
     }
 
+    /// The payload of a success as it stands: a `serde_json::Value` may order it, and write it in other words.
+    #[track_caller]
+    pub fn payload(&self) -> &str {
+        assert!((200..300).contains(&self.status), "{self}");
+        let text = std::str::from_utf8(&self.bytes).unwrap_or_else(|_| panic!("not text: {self}"));
+        let payload = text.strip_prefix("{\"data\":").and_then(|rest| rest.strip_suffix('}'));
+        payload.unwrap_or_else(|| panic!("not in the envelope: {self}"))
+    }
+
     /// The payload, which must be a list.
     #[track_caller]
     pub fn items(&self) -> Vec<Value> {

@@ -21,17 +21,18 @@ pub fn component(database_type: &str) -> PathBuf {
 }
 
 fn existing(name: &str) -> PathBuf {
-    let folder = match std::env::var_os(VARIABLE) {
-        Some(folder) => PathBuf::from(folder),
-        // Where `cargo xtask test` left it last time, beside the test program's own folder.
-        None => std::env::current_exe()
-            .expect("the test program's path")
-            .ancestors()
-            .map(|folder| folder.join("test-dist"))
-            .find(|folder| folder.is_dir())
-            .expect("nothing is built to test: run `cargo xtask test`"),
-    };
-    let file = folder.join(name);
+    let file = named_or_left(VARIABLE, "test-dist").join(name);
     assert!(file.is_file(), "{} is missing: run `cargo xtask test`", file.display());
     file
+}
+
+/// What `cargo xtask test` makes and names by an environment variable. Without that, where it left it last time: in
+/// `target/`, which the test program is in too.
+pub(crate) fn named_or_left(variable: &str, path: &str) -> PathBuf {
+    if let Some(named) = std::env::var_os(variable) {
+        return named.into();
+    }
+    let program = std::env::current_exe().expect("the test program's path");
+    let found = program.ancestors().map(|folder| folder.join(path)).find(|left| left.exists());
+    found.unwrap_or_else(|| panic!("there is no {path} to test with: run `cargo xtask test`"))
 }

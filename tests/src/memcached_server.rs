@@ -147,7 +147,7 @@ impl MemcachedServer {
 
     /// Freezes it: connections stay open, nothing is answered.
     pub fn pause(&self) {
-        self.process.as_ref().expect("memcached runs").signal("STOP");
+        self.process.as_ref().expect("memcached runs").freeze();
     }
 
     /// Ends a [`pause`](Self::pause).

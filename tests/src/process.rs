@@ -6,7 +6,8 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 /// A running program. Dropping it kills it.
@@ -53,6 +54,25 @@ impl Process {
         let mut shell = Command::new("sh");
         shell.args(["-c", "kill -s \"$1\" \"$2\"", "kill", name, &self.id().to_string()]);
         assert!(shell.status().expect("sh").success(), "SIG{name} to {}", self.id());
+    }
+
+    /// Freezes it, until `CONT`. Of a program with several threads, some run on for a moment after the signal; then none.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        let deadline = Instant::now() + *PATIENCE;
+        while !self.is_frozen() {
+            assert!(Instant::now() < deadline, "{} does not freeze", self.id());
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_frozen(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("the threads of a child");
+        threads.flatten().all(|thread| {
+            let state = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // After the name in brackets.
+            state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     /// Kills it as a crash does, and waits until it is gone.

@@ -158,7 +158,7 @@ impl RedisServer {
 
     /// Freezes it: connections stay open, nothing is answered.
     pub fn pause(&self) {
-        self.process.as_ref().expect("Redis runs").signal("STOP");
+        self.process.as_ref().expect("Redis runs").freeze();
     }
 
     /// Ends a [`pause`](Self::pause).

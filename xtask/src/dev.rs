@@ -5,7 +5,7 @@ use crate::{
     gateway::{Gateway, Program},
     process::interrupted,
     sample,
-    servers::Redis,
+    servers::{Mongo, Redis},
     workspace::Workspace,
 };
 use anyhow::{Context, Result};
@@ -26,29 +26,27 @@ const ADDRESS: &str = "127.0.0.1:8787";
 pub fn run(workspace: &Workspace) -> Result<()> {
     let dist = dist::build_and_assemble(workspace, Profile::Debug)?;
     let data = make_data(workspace, &dist)?;
-    let redis = start_redis(workspace, &data);
+    let redis = Redis::start(workspace, Some(&make_folder(&data, "redis")?));
+    let mongo = Mongo::start(workspace, &make_folder(&data, "mongodb")?);
 
     let mut environment = vec![("GATEWAY_CONFIG", path_text(&data.join("gateway.toml"))?)];
     if TcpListener::bind(ADDRESS).is_err() {
         println!("{ADDRESS} is taken, so the gateway listens on a free port");
         environment.push(("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()));
     }
-    // Dropped before Redis is: the gateway ends first.
+    // Dropped before the databases are: the gateway ends first.
     let mut gateway = Gateway::start(&Program::of(&dist, environment))?;
-    let path = match &redis {
-        Ok(redis) => {
-            gateway.set_up(redis.port)?;
-            sample::load(redis.port)?;
-            println!("\nRedis on port {}, project `default`; its keys:", redis.port);
-            "/api/platform/redis/default/keys"
-        }
-        Err(reason) => {
-            gateway.create_project()?;
-            println!("\nNo Redis to show: {reason:#}. The gateway serves all the same:");
-            "/api/platform/plugins"
-        }
-    };
-    println!("\ncurl -H 'Authorization: Bearer {}' {}{path}\n", gateway.token(), gateway.address);
+    gateway.create_project()?;
+    show(&gateway, "Redis", &redis, |redis| {
+        gateway.set_up("redis", redis.port)?;
+        sample::redis::load(redis.port)?;
+        Ok((redis.port, "/api/platform/redis/default/keys"))
+    })?;
+    show(&gateway, "MongoDB", &mongo, |mongo| {
+        gateway.set_up("mongodb", mongo.port)?;
+        sample::mongodb::load(&gateway)?;
+        Ok((mongo.port, sample::mongodb::SHOWN))
+    })?;
     println!("Ctrl-C stops everything.");
 
     while !interrupted() {
@@ -56,14 +54,36 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         sleep(Duration::from_millis(100));
     }
     drop(gateway);
-    drop(redis);
+    drop((redis, mongo));
     Ok(())
 }
 
-fn start_redis(workspace: &Workspace, data: &Path) -> Result<Redis> {
-    let folder = data.join("redis");
+/// Makes project `default` have a database, and says how to see it; or why there is none.
+fn show<S>(
+    gateway: &Gateway,
+    name: &str,
+    server: &Result<S>,
+    set_up: impl FnOnce(&S) -> Result<(u16, &'static str)>,
+) -> Result<()> {
+    let path = match server {
+        Ok(server) => {
+            let (port, path) = set_up(server)?;
+            println!("\n{name} on port {port}, project `default`; some of what is in it:");
+            path
+        }
+        Err(reason) => {
+            println!("\nNo {name} to show: {reason:#}. The gateway serves all the same:");
+            "/api/platform/plugins"
+        }
+    };
+    println!("\ncurl -H 'Authorization: Bearer {}' {}{path}\n", gateway.token(), gateway.address);
+    Ok(())
+}
+
+fn make_folder(data: &Path, name: &str) -> Result<PathBuf> {
+    let folder = data.join(name);
     fs::create_dir_all(&folder)?;
-    Redis::start(workspace, Some(&folder))
+    Ok(folder)
 }
 
 /// Makes `data/`, with the settings and secrets that are not there yet. Only its owner can read it.

@@ -2,6 +2,7 @@
 
 use crate::process::{Server, guarded, interrupted, output_of};
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
@@ -93,13 +94,17 @@ impl Gateway {
 
     /// Asks, and gives back the status and what is in the envelope.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
+        self.send(method, path, body.map(Value::to_string).unwrap_or_default())
+    }
+
+    fn send(&self, method: &str, path: &str, body: String) -> Result<(u16, Value)> {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address))
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
-            .body(body.map(Value::to_string).unwrap_or_default())?;
+            .body(body)?;
         let mut answer = agent.run(request).with_context(|| format!("{method} {path}"))?;
         let text = answer.body_mut().read_to_string()?;
         let mut json: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -108,37 +113,37 @@ impl Gateway {
     }
 
     /// Creates something; that it is there already is fine.
-    pub fn create(&self, path: &str, body: &Value) -> Result<()> {
-        match self.ask("POST", path, Some(body))? {
+    pub fn create(&self, path: &str, body: &impl Serialize) -> Result<()> {
+        match self.send("POST", path, serde_json::to_string(body)?)? {
             (201 | 409, _) => Ok(()),
             (status, answer) => bail!("POST {path}: {status} {answer}"),
         }
     }
 
-    /// Creates project `default` in organization `default` with a Redis at this port as its primary connection, or
-    /// points the connection that is there to it.
-    pub fn set_up(&self, redis_port: u16) -> Result<()> {
+    /// Creates project `default` in organization `default` with a database at this port as its primary connection of the
+    /// type, or points the connection that is there to it.
+    pub fn set_up(&self, database_type: &str, port: u16) -> Result<()> {
         self.create_project()?;
-        let path = "/api/platform/redis/default/connections";
-        let place = serde_json::json!({"host": "127.0.0.1", "port": redis_port});
+        let path = format!("/api/platform/{database_type}/default/connections");
+        let place = serde_json::json!({"host": "127.0.0.1", "port": port});
         let mut new = place.clone();
         if let Some(new) = new.as_object_mut() {
             new.insert("identifier".into(), "default".into());
         }
-        let (status, answer) = self.ask("POST", path, Some(&new))?;
+        let (status, answer) = self.ask("POST", &path, Some(&new))?;
         match status {
             201 => return Ok(()),
             409 => {}
             _ => bail!("POST {path}: {status} {answer}"),
         }
-        let (_, connections) = self.ask("GET", path, None)?;
+        let (_, connections) = self.ask("GET", &path, None)?;
         let id = connections
             .as_array()
             .into_iter()
             .flatten()
             .find(|connection| connection.get("identifier").is_some_and(|name| name == "default"))
             .and_then(|connection| connection.get("id")?.as_str())
-            .context("project `default` has no Redis connection `default`")?;
+            .with_context(|| format!("project `default` has no {database_type} connection `default`"))?;
         match self.ask("PUT", &format!("{path}/{id}"), Some(&place))? {
             (200, _) => Ok(()),
             (status, answer) => bail!("PUT {path}/{id}: {status} {answer}"),

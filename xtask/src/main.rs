@@ -6,6 +6,7 @@ mod dev;
 mod dist;
 mod gateway;
 mod process;
+mod pypi;
 mod python;
 mod sample;
 mod servers;
@@ -30,7 +31,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Start a gateway to play with: its own Redis with sample data, one project, and a curl to paste.
+    /// Start a gateway to play with: its own Redis and MongoDB with sample data, one project, and a curl to paste.
     Dev,
     /// Build everything and run all tests, setting up the servers that they need.
     Test {
@@ -50,8 +51,12 @@ enum Task {
         #[arg(long)]
         debug: bool,
     },
-    /// Measure the gateway beside Webdis on the same Redis, then run the micro-benchmarks.
+    /// Measure the gateway beside Webdis on the same Redis, and beside a loop over its client on the same MongoDB; start
+    /// and memory; then run the micro-benchmarks.
     Bench {
+        /// Only one of them.
+        #[arg(value_enum)]
+        subject: Option<bench::Subject>,
         /// How many times each measurement is repeated.
         #[arg(long, default_value_t = 5)]
         rounds: usize,
@@ -87,6 +92,8 @@ fn run() -> Result<()> {
             println!("{} ({profile}) is ready", folder.display());
             Ok(())
         }
-        Task::Bench { rounds, seconds } => bench::run_rounds(&workspace, rounds.max(1), seconds.max(1)),
+        Task::Bench { subject, rounds, seconds } => {
+            bench::run_rounds(&workspace, subject, rounds.max(1), seconds.max(1))
+        }
     }
 }

@@ -2,25 +2,36 @@
 
 use crate::{
     process::{Server, guarded, output_of, wait_until},
-    sample, tools,
+    pypi, sample, tools,
     workspace::Workspace,
 };
 use anyhow::{Context, Result};
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::{fs::chown, process::CommandExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
+
+/// Names for the tests the program that they start as MongoDB. Set by hand, that program takes SecantusDB's place, here
+/// too; it must take the same options.
+pub const MONGODB: &str = "STUDIO_TEST_MONGODB";
 
 /// How long a server may take to start.
 const START_TIME: Duration = Duration::from_secs(60);
 
 /// A running Redis.
 pub struct Redis {
+    /// Where it listens.
+    pub port: u16,
+    _server: Server,
+}
+
+/// A running server of MongoDB's protocol: a replica set of one.
+pub struct Mongo {
     /// Where it listens.
     pub port: u16,
     _server: Server,
@@ -39,6 +50,16 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// What is started as MongoDB, once it is installed.
+pub fn mongodb_program(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os(MONGODB) {
+        return Ok(program.into());
+    }
+    let installed = pypi::SECANTUS.ensure(workspace);
+    installed
+        .with_context(|| format!("no MongoDB: install SecantusDB, or name a server like it by {MONGODB}"))
+}
+
 impl Redis {
     /// Starts one that keeps its data in `folder`, or nowhere.
     pub fn start(workspace: &Workspace, folder: Option<&Path>) -> Result<Self> {
@@ -52,7 +73,26 @@ impl Redis {
         };
         command.stdout(Stdio::null());
         let mut server = Server::start("redis-server", command)?;
-        wait_until(&mut server, START_TIME, || sample::answers(port))?;
+        wait_until(&mut server, START_TIME, || sample::redis::answers(port))?;
+        Ok(Self { port, _server: server })
+    }
+}
+
+impl Mongo {
+    /// Starts one that keeps its data in `folder`.
+    pub fn start(workspace: &Workspace, folder: &Path) -> Result<Self> {
+        let program = mongodb_program(workspace)?;
+        let log = workspace.target_folder("xtask")?.join("mongodb.log");
+        let port = free_port()?;
+        let mut command = guarded(program);
+        command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--storage-path"]).arg(folder);
+        let output = File::create(&log)?;
+        command.stdout(output.try_clone()?).stderr(output);
+        let mut server = Server::start("MongoDB", command)?;
+        // It listens once its storage is open.
+        let is_ready = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        wait_until(&mut server, START_TIME, is_ready)
+            .with_context(|| format!("MongoDB did not start, see {}", log.display()))?;
         Ok(Self { port, _server: server })
     }
 }

@@ -4,8 +4,8 @@ use crate::{
     components,
     dist::{self, Contents, Profile},
     process::run,
-    python,
-    servers::Postgres,
+    pypi, python,
+    servers::{self, Postgres},
     tools,
     workspace::{Workspace, cargo},
 };
@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 const DIST: &str = "STUDIO_TEST_DIST";
 /// Names for the tests a PostgreSQL whose user may create databases. Set by hand, that server is used.
 const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
-/// Names for the tests the folder with `componentize-py`, where that can be had. Then there is `drivers/pydb.wasm` too.
+/// Names for the tests `componentize-py`, where that can be had. Then there is `drivers/pydb.wasm` too.
 const PYTHON: &str = "STUDIO_TEST_PYTHON";
 
 /// Says as what the tests load the Redis driver.
@@ -29,6 +29,7 @@ const REDIS_TESTS: &str = "redis_";
 pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     tools::REDIS.ensure(workspace)?;
     tools::MEMCACHED.ensure(workspace)?;
+    let mongo = servers::mongodb_program(workspace)?;
     let postgres = match std::env::var(POSTGRES_URL) {
         Ok(_) => None,
         Err(_) => Some(Postgres::start(workspace)?),
@@ -38,10 +39,10 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
     run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
     components::build(workspace, Contents::WithTestDrivers.drivers(workspace))?;
     let dist = dist::assemble(workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")?;
-    let python = match python::prepare(workspace) {
-        Ok(programs) => {
-            python::build_guest(workspace, &programs, &dist.join("drivers/pydb.wasm"))?;
-            Some(programs)
+    let python = match pypi::COMPONENTIZE.ensure(workspace) {
+        Ok(componentize) => {
+            python::build_guest(workspace, &componentize, &dist.join("drivers/pydb.wasm"))?;
+            Some(componentize)
         }
         Err(reason) => {
             eprintln!("drivers in Python are not tested: {reason:#}");
@@ -51,12 +52,12 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
 
     let runner = |words: &[&str]| {
         let mut command = in_root(workspace);
-        command.args(words).env(DIST, &dist);
+        command.args(words).env(DIST, &dist).env(servers::MONGODB, &mongo);
         if let Some(postgres) = &postgres {
             command.env(POSTGRES_URL, &postgres.url);
         }
         match &python {
-            Some(programs) => command.env(PYTHON, programs),
+            Some(componentize) => command.env(PYTHON, componentize),
             None => command.env_remove(PYTHON),
         };
         command

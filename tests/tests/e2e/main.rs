@@ -21,6 +21,9 @@ macro_rules! on_both_registries {
     };
 }
 
+/// The generator of the driver's own tests.
+#[path = "../../../plugins/mongodb/src/ejson/tests/arbitrary.rs"]
+mod bson_documents;
 mod command_line;
 mod components;
 mod connection_rules;
@@ -35,6 +38,20 @@ mod isolation;
 mod membership;
 mod memcached;
 mod memcached_connections;
+mod mongodb_access;
+mod mongodb_aggregate;
+mod mongodb_cancellation;
+mod mongodb_connections;
+mod mongodb_documents;
+mod mongodb_faults;
+mod mongodb_guard;
+mod mongodb_ids;
+mod mongodb_inserts;
+mod mongodb_limits;
+mod mongodb_network;
+mod mongodb_structure;
+mod mongodb_types;
+mod mongodb_updates;
 mod plugins;
 mod probe;
 mod projects;

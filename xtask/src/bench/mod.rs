@@ -1,0 +1,127 @@
+//! `cargo xtask bench`: the gateway beside others before the same databases, in turns, then the micro-benchmarks.
+
+mod load;
+mod mongodb;
+mod redis;
+
+use crate::{
+    components,
+    dev::random_hex,
+    dist::{self, Profile},
+    gateway::{Gateway, Program},
+    process::run,
+    tools,
+    workspace::{Workspace, cargo},
+};
+use anyhow::Result;
+use clap::ValueEnum;
+use load::{Load, median, milliseconds, resident_mebibytes};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How often the gateway is started to measure that.
+const STARTS: usize = 5;
+
+/// What there is to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Subject {
+    /// The Redis driver, native and sandboxed, beside Webdis.
+    Redis,
+    /// The MongoDB driver beside its client in a loop.
+    Mongodb,
+    /// Start and memory.
+    Start,
+    /// What the crates have in `benches/`.
+    Micro,
+}
+
+/// What all measurements are made with.
+struct Bench<'a> {
+    workspace: &'a Workspace,
+    dist: PathBuf,
+    /// Removed in the end.
+    folder: &'a Path,
+    load: Load,
+    rounds: usize,
+}
+
+/// Measures one subject or all, and prints.
+pub fn run_rounds(
+    workspace: &Workspace,
+    subject: Option<Subject>,
+    rounds: usize,
+    seconds: u32,
+) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let bench = Bench {
+        workspace,
+        load: Load { wrk: tools::WRK.ensure(workspace)?, seconds },
+        dist: dist::build_and_assemble(workspace, Profile::Release)?,
+        folder: folder.path(),
+        rounds,
+    };
+    let is_wanted = |one| subject.is_none_or(|subject| subject == one);
+    if is_wanted(Subject::Redis) {
+        redis::measure(&bench)?;
+    }
+    if is_wanted(Subject::Mongodb) {
+        mongodb::measure(&bench)?;
+    }
+    if is_wanted(Subject::Start) {
+        bench.measure_start()?;
+    }
+    if is_wanted(Subject::Micro) {
+        components::build(workspace, workspace.drivers.iter().filter(|driver| !driver.shipped))?;
+        for (package, bench) in &workspace.benches {
+            run(cargo().current_dir(&workspace.root).args([
+                "bench",
+                "--package",
+                package,
+                "--bench",
+                bench,
+            ]))?;
+        }
+    }
+    Ok(())
+}
+
+impl Bench<'_> {
+    fn measure_start(&self) -> Result<()> {
+        let program = self.program("start", &self.dist.join("plugins.toml"))?;
+        let mut start_times = Vec::new();
+        for _ in 1..STARTS {
+            start_times.push(milliseconds(Gateway::start(&program)?.start_time));
+        }
+        let gateway = Gateway::start(&program)?;
+        start_times.push(milliseconds(gateway.start_time));
+        std::thread::sleep(Duration::from_secs(1));
+        println!("start to ready     {:.0} ms, median of {STARTS}", median(&start_times));
+        println!("resident, idle     {:.1} MiB", resident_mebibytes(&gateway)?);
+        Ok(())
+    }
+
+    /// A gateway with a registry of its own.
+    fn program(&self, name: &str, plugins: &Path) -> Result<Program> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder)?;
+        let environment = vec![
+            ("DATABASE_URL", format!("sqlite:{}", folder.join("platform.db").display())),
+            ("DATABASE_ENCRYPTION_KEY", random_hex()?),
+            ("GATEWAY_JWT_SECRET", random_hex()?),
+            ("GATEWAY_PLUGINS", plugins.display().to_string()),
+            ("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()),
+            ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
+            ("GATEWAY_COMPILED_FOLDER", folder.join("compiled").display().to_string()),
+            ("GATEWAY_LOG", "warn".to_owned()),
+        ];
+        Ok(Program::of(&self.dist, environment))
+    }
+
+    fn print_heading(&self) {
+        let Self { rounds, load, .. } = self;
+        println!("\nrequests a second, 32 connections, median of {rounds} rounds of {} s", load.seconds);
+    }
+}

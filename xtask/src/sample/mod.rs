@@ -1,0 +1,4 @@
+//! Something to see: sample data for the databases of `dev`.
+
+pub mod mongodb;
+pub mod redis;
