@@ -3,6 +3,7 @@
 use crate::{
     addresses::AddressPolicy,
     audit::AuditTrail,
+    cache::ReplyCache,
     config::{ConfigError, Settings},
     connections::service::ConnectionService,
     directory::Directory,
@@ -83,6 +84,8 @@ pub struct Gateway {
     pub directory: Arc<Directory>,
     /// Seals and opens secrets.
     pub keyring: Arc<Keyring>,
+    /// Replies that may be served again.
+    pub cache: Arc<ReplyCache>,
     /// Open driver sessions.
     pub sessions: Sessions,
     /// Managing connections.
@@ -166,14 +169,21 @@ impl Gateway {
         let verifier = TokenVerifier::open(&settings.identity, directory.clone()).await?;
         let gate = Arc::new(Gate::new(verifier, directory.clone()));
         let sessions = Sessions::new(settings.sessions.clone(), registry.clone(), keyring.clone());
-        let connections =
-            ConnectionService::new(directory.clone(), keyring.clone(), sessions.clone(), addresses);
+        let cache = Arc::new(ReplyCache::new(settings.cache.clone()));
+        let connections = ConnectionService::new(
+            directory.clone(),
+            keyring.clone(),
+            sessions.clone(),
+            cache.clone(),
+            addresses,
+        );
         let (audit, audit_writer) = AuditTrail::start(registry);
         let metrics = Arc::new(Metrics::default());
         let flow = Flow {
             catalog: catalog.clone(),
             gate: gate.clone(),
             directory: directory.clone(),
+            cache: cache.clone(),
             sessions: sessions.clone(),
             limits: settings.limits.clone(),
             audit: audit.clone(),
@@ -186,6 +196,7 @@ impl Gateway {
             gate,
             directory,
             keyring,
+            cache,
             sessions,
             connections,
             addresses,

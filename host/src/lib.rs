@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod app;
 pub mod audit;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod connections;

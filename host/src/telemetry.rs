@@ -1,6 +1,7 @@
 //! Logs and metrics.
 
 use crate::{
+    cache::ReplyCache,
     config::{LogFormat, LogSettings},
     flow::OperationLabel,
     sessions::Sessions,
@@ -49,6 +50,37 @@ struct OperationLabels {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CacheLabels {
+    r#type: String,
+    operation: String,
+    result: &'static str,
+}
+
+/// What the cache did for a request of a cacheable operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheUse {
+    /// It had the reply.
+    Hit,
+    /// It had none.
+    Miss,
+    /// It had none, but another request's call was under way that gave it.
+    Collapsed,
+    /// It was not to be asked, by the caller or by the settings.
+    Bypass,
+}
+
+impl CacheUse {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct FailureLabels {
     r#type: String,
     code: &'static str,
@@ -68,6 +100,8 @@ pub struct Metrics {
     driver_seconds: Family<OperationLabels, Histogram>,
     driver_failures: Family<FailureLabels, Counter>,
     refused_tokens: Counter,
+    cache: Family<CacheLabels, Counter>,
+    cache_size: Gauge,
     sessions: Family<SessionLabels, Gauge>,
     waiting: Family<SessionLabels, Gauge>,
 }
@@ -98,6 +132,11 @@ impl Default for Metrics {
         );
         let refused_tokens = Counter::default();
         registry.register("refused_tokens", "Requests without a token that verifies", refused_tokens.clone());
+        let cache = Family::default();
+        let help = "Requests of cacheable operations, by what the cache did for them";
+        registry.register("cache_requests", help, cache.clone());
+        let cache_size = Gauge::default();
+        registry.register_with_unit("cache_size", "Kept replies, about", Unit::Bytes, cache_size.clone());
         let sessions = Family::default();
         registry.register(
             "open_sessions",
@@ -114,6 +153,8 @@ impl Default for Metrics {
             driver_seconds,
             driver_failures,
             refused_tokens,
+            cache,
+            cache_size,
             sessions,
             waiting,
         }
@@ -148,8 +189,16 @@ impl Metrics {
         }
     }
 
+    /// Counts what the cache did for a request of a cacheable operation.
+    pub fn cache_asked(&self, label: &OperationLabel, result: CacheUse) {
+        let (database_type, operation) = name(Some(label), "");
+        let labels = CacheLabels { r#type: database_type, operation, result: result.as_str() };
+        self.cache.get_or_create(&labels).inc();
+    }
+
     /// All of it, in the OpenMetrics text format that Prometheus reads.
-    pub fn render(&self, sessions: &Sessions) -> String {
+    pub fn render(&self, sessions: &Sessions, cache: &ReplyCache) -> String {
+        self.cache_size.set(i64::try_from(cache.bytes()).unwrap_or(i64::MAX));
         self.sessions.clear();
         self.waiting.clear();
         let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);

@@ -18,7 +18,7 @@ pub enum Access {
 }
 
 /// A call as the host hands it over: authenticated, authorized and routed, with the token and the user left behind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Call {
     /// Index into the manifest's `operations`.
     pub operation: u32,

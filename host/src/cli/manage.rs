@@ -7,6 +7,7 @@ use super::{
 use crate::{
     addresses::AddressPolicy,
     app::{driver_loader, open_keyring, open_registry},
+    cache::ReplyCache,
     config::{OnPluginError, Settings},
     connections::{input::check_identifier, service::ConnectionService, settings::visible_options},
     directory::Directory,
@@ -103,7 +104,8 @@ pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) 
     let catalog = Catalog::load(&settings.plugins.file, OnPluginError::Skip, loader).await?;
     let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));
     let sessions = Sessions::new(settings.sessions.clone(), registry.clone(), keyring.clone());
-    let service = ConnectionService::new(directory, keyring, sessions, addresses);
+    let cache = Arc::new(ReplyCache::new(settings.cache.clone()));
+    let service = ConnectionService::new(directory, keyring, sessions, cache, addresses);
     let driver = |database_type: &str| {
         catalog
             .driver(database_type)

@@ -70,6 +70,8 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_REQUEST_TIMEOUT", word, limits.request_timeout),
     variable!("GATEWAY_MAX_BODY_BYTES", number, limits.max_body_bytes),
     variable!("GATEWAY_MAX_REPLY_BYTES", number, limits.max_reply_bytes),
+    variable!("GATEWAY_CACHE_ENABLED", boolean, cache.enabled),
+    variable!("GATEWAY_CACHE_MAX_BYTES", number, cache.max_bytes),
     variable!("GATEWAY_ALLOW_PRIVATE_ADDRESSES", boolean, addresses.allow_private),
     variable!("GATEWAY_PLUGINS", word, plugins.file),
     variable!("GATEWAY_ON_PLUGIN_ERROR", word, plugins.on_plugin_error),

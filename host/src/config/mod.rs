@@ -36,6 +36,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// `[limits]`: what one request may use.
     pub limits: LimitSettings,
+    /// `[cache]`: replies that are served again.
+    pub cache: CacheSettings,
     /// `[addresses]`: where connections may lead.
     pub addresses: AddressSettings,
     /// `[plugins]`: the drivers.
@@ -122,6 +124,16 @@ pub struct LimitSettings {
     pub max_body_bytes: NonZeroUsize,
     /// The longest reply of a driver, in bytes. Default 64 MiB.
     pub max_reply_bytes: NonZeroUsize,
+}
+
+/// `[cache]`: replies that are served again.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// Whether any reply is kept. Default true. `plugins.toml` says it for each driver and operation.
+    pub enabled: bool,
+    /// The bytes that all kept replies may take together; one of them, an eighth of it. Default 64 MiB.
+    pub max_bytes: NonZeroUsize,
 }
 
 /// `[addresses]`: where connections may lead.
@@ -223,6 +235,12 @@ impl Default for LimitSettings {
             max_body_bytes: mebibytes(10),
             max_reply_bytes: mebibytes(64),
         }
+    }
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { enabled: true, max_bytes: mebibytes(64) }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     addresses::{AddressError, AddressPolicy},
+    cache::ReplyCache,
     directory::Directory,
     plugins::catalog::Driver,
     registry::{
@@ -65,6 +66,7 @@ pub struct ConnectionService {
     directory: Arc<Directory>,
     keyring: Arc<Keyring>,
     sessions: Sessions,
+    cache: Arc<ReplyCache>,
     addresses: AddressPolicy,
 }
 
@@ -74,9 +76,10 @@ impl ConnectionService {
         directory: Arc<Directory>,
         keyring: Arc<Keyring>,
         sessions: Sessions,
+        cache: Arc<ReplyCache>,
         addresses: AddressPolicy,
     ) -> Self {
-        Self { directory, keyring, sessions, addresses }
+        Self { directory, keyring, sessions, cache, addresses }
     }
 
     /// Creates a connection of the driver's type.
@@ -129,7 +132,7 @@ impl ConnectionService {
         Ok(created?)
     }
 
-    /// Changes a connection. Sessions with the old settings take no new calls.
+    /// Changes a connection. Sessions with the old settings take no new calls, and replies from them are dropped.
     ///
     /// # Errors
     /// [`ServiceError`]; nothing is changed then.
@@ -169,11 +172,12 @@ impl ConnectionService {
         if changed.settings_version != before.settings_version || changed.status == ConnectionStatus::Inactive
         {
             self.sessions.close(id);
+            self.cache.forget([id]);
         }
         Ok(changed)
     }
 
-    /// Deletes a connection and closes its session.
+    /// Deletes a connection, closes its sessions and drops what was kept of its replies.
     ///
     /// # Errors
     /// [`ServiceError::NoConnection`], the registry's.
@@ -189,6 +193,7 @@ impl ConnectionService {
             return Err(ServiceError::NoConnection(id.to_string()));
         }
         self.sessions.close(id);
+        self.cache.forget([id]);
         Ok(())
     }
 

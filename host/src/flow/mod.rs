@@ -2,17 +2,21 @@
 //! private to their steps, so that a request which was not authorized cannot reach a session.
 //!
 //! ```text
-//! request -> Call -> Authorized -> Ready -> Reply -> response
+//! request -> Call -> Authorized -> Located -> Hit ----------> Reply -> response
+//!                                          -> Miss -> Ready ->
 //! ```
 
 mod authorized;
+mod cached;
 mod call;
+mod located;
 mod ready;
 mod reply;
 mod trail;
 
 use crate::{
     audit::AuditTrail,
+    cache::ReplyCache,
     config::LimitSettings,
     directory::Directory,
     identity::{Gate, GateError},
@@ -25,9 +29,10 @@ use axum::{body::Body, extract::Request, response::Response};
 use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
 
+use cached::Looked;
 pub(crate) use call::read_query;
 pub use call::{OperationLabel, RequestFacts};
-pub(crate) use ready::read_body;
+pub(crate) use located::read_body;
 use trail::Trail;
 
 /// What the steps work with.
@@ -38,6 +43,8 @@ pub struct Flow {
     pub gate: Arc<Gate>,
     /// Which connection is meant.
     pub directory: Arc<Directory>,
+    /// What was answered before.
+    pub cache: Arc<ReplyCache>,
     /// The open sessions.
     pub sessions: Sessions,
     /// Bounds on one request.
@@ -120,8 +127,11 @@ impl Flow {
         let authorized = by(deadline, authorized::authorize(&self.gate, call)).await?;
         let trail = Trail::begin(&self.audit, &authorized);
         let result = async {
-            let ready = by(deadline, ready::prepare(self, authorized)).await?;
-            ready.run(&self.metrics).await
+            let located = by(deadline, located::locate(self, authorized)).await?;
+            match cached::look_up(self, located).await {
+                Looked::Hit(reply) => Ok(reply),
+                Looked::Miss(located, ticket) => ticket.redeem(self, located).await,
+            }
         }
         .await;
         trail.finish(result.as_ref().map_err(FlowError::code)).await;

@@ -1,88 +1,47 @@
-//! The third step: the body read, the connection found, a session leased; and then the call itself.
+//! The last step but one, when no kept reply would do: a session leased; and then the call itself.
 
-use super::{Flow, FlowError, authorized::Authorized, call::OperationLabel, reply::Reply};
+use super::located::Located;
 use crate::{
-    registry::{ConnectionId, ConnectionSelector, ConnectionStatus},
-    sessions::{Lease, Target},
+    cache::{Ending, ReplyCache},
+    sessions::{Lease, Sessions},
     telemetry::Metrics,
 };
-use axum::body::{Body, HttpBody};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::time::Instant;
-use studio_plugin_api::{Call, DriverError};
+use studio_plugin_api::{Access, DriverError, reply::Payload};
 
 /// A call with everything it needs.
 pub(super) struct Ready {
-    label: OperationLabel,
+    located: Located,
     lease: Lease,
-    call: Call,
-    connection: ConnectionId,
 }
 
-/// Gets what the call needs.
-pub(super) async fn prepare(flow: &Flow, authorized: Authorized) -> Result<Ready, FlowError> {
-    let (call, granted) = authorized.into_parts();
-    let label = call.label();
-    let body = read_body(call.body, flow.limits.max_body_bytes.get()).await?;
-    let database_type = &call.driver.manifest().database_type;
-    let found = flow.directory.connection(&call.reference, database_type, &call.selector).await?;
-    let connection =
-        found.ok_or_else(|| FlowError::NoConnection(no_connection(database_type, &call.selector)))?;
-    if connection.status == ConnectionStatus::Inactive {
-        return Err(FlowError::Inactive(connection.identifier.clone()));
-    }
-    let id = connection.id;
-    let target = Target { connection, driver: call.driver };
-    let lease = flow.sessions.lease(&target, call.deadline).await?;
-    let call = Call {
-        operation: call.operation,
-        granted,
-        path: call.path,
-        query: call.query,
-        body,
-        deadline: call.deadline,
-        max_reply_bytes: flow.limits.max_reply_bytes.get() as u64,
-        request_id: call.facts.request_id,
-    };
-    Ok(Ready { label, lease, call, connection: id })
+/// Leases the session.
+pub(super) async fn prepare(sessions: &Sessions, located: Located) -> Result<Ready, DriverError> {
+    let lease = sessions.lease(&located.target, located.call.deadline).await?;
+    Ok(Ready { located, lease })
 }
 
 impl Ready {
-    /// Makes the call.
-    pub(super) async fn run(self, metrics: &Metrics) -> Result<Reply, FlowError> {
-        let limit = self.call.max_reply_bytes;
+    /// Makes the call. Kept replies that it may make stale are out of use before its result is known to anyone.
+    pub(super) async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Payload, DriverError> {
+        let Located { label, call, target, .. } = self.located;
+        let limit = call.max_reply_bytes;
         let start = Instant::now();
-        let result = self.lease.call(self.call).await;
-        metrics.driver_answered(&self.label, start.elapsed(), result.as_ref().err());
+        let write = match target.driver.caching(call.operation) {
+            Some(caching) if call.granted > Access::Read => {
+                cache.begin_write(target.connection.id, &caching.invalidates, start)
+            }
+            _ => None,
+        };
+        let result = self.lease.call(call).await;
+        if let Some(write) = write {
+            write.end(Ending::of(&result), Instant::now());
+        }
+        metrics.driver_answered(&label, start.elapsed(), result.as_ref().err());
         let payload = result?;
         if payload.json.len() as u64 > limit {
-            return Err(DriverError::result_too_large(limit).into());
+            return Err(DriverError::result_too_large(limit));
         }
-        Ok(Reply::new(payload, self.connection))
-    }
-}
-
-/// Reads a request's body whole, if it is within the limit in bytes.
-pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, FlowError> {
-    // What is announced too large is not waited for.
-    if body.size_hint().lower() > limit as u64 {
-        return Err(FlowError::BodyTooLarge { limit });
-    }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(FlowError::BodyTooLarge { limit }),
-        Err(_) => Err(FlowError::BodyCutShort),
-    }
-}
-
-fn no_connection(database_type: &str, selector: &ConnectionSelector) -> String {
-    match selector {
-        ConnectionSelector::Primary => format!("the project has no `{database_type}` connection yet"),
-        ConnectionSelector::Id(id) => {
-            format!("the project has no `{database_type}` connection with the id {id}")
-        }
-        ConnectionSelector::Identifier(name) => {
-            format!("the project has no `{database_type}` connection named `{name}`")
-        }
+        Ok(payload)
     }
 }

@@ -1,9 +1,15 @@
 //! The last step: the driver's payload in the host's envelope, byte for byte, never through a JSON value.
 
-use crate::registry::ConnectionId;
+use crate::{
+    cache::{CacheStatus, Kept, has_already},
+    registry::ConnectionId,
+};
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY},
+};
 use http_body::{Frame, SizeHint};
 use std::{
     convert::Infallible,
@@ -17,19 +23,59 @@ const CLOSING: &[u8] = b"}";
 /// Payloads up to this many bytes are copied into one buffer with the envelope: cheaper than three writes.
 const SMALL: usize = 16 * 1024;
 
-/// What the driver answered.
+/// RFC 9211.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// Callers may keep a cacheable reply, and ask each time whether it still counts: a write would not reach them.
+const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
+/// What a cacheable reply depends on besides its address.
+const VARIES_BY: HeaderValue = HeaderValue::from_static("accept-encoding, authorization");
+
+/// What the driver answered, now or before.
 pub(super) struct Reply {
-    payload: Payload,
+    outcome: Outcome,
+    json: Bytes,
+    only_read: bool,
     connection: ConnectionId,
+    /// Of a cacheable reply.
+    entity_tag: Option<HeaderValue>,
+    /// The caller has the very same already.
+    is_known: bool,
+    status: Option<CacheStatus>,
 }
 
 impl Reply {
+    /// One that nobody keeps.
     pub(super) fn new(payload: Payload, connection: ConnectionId) -> Self {
-        Self { payload, connection }
+        Self {
+            outcome: payload.outcome,
+            json: payload.json.into(),
+            only_read: payload.only_read,
+            connection,
+            entity_tag: None,
+            is_known: false,
+            status: None,
+        }
+    }
+    /// One that may be kept, for a request with these headers.
+    pub(super) fn cacheable(reply: &Kept, headers: &HeaderMap, connection: ConnectionId) -> Self {
+        let is_ok = reply.outcome == Outcome::Ok;
+        Self {
+            outcome: reply.outcome,
+            json: reply.json.clone(),
+            only_read: true,
+            connection,
+            entity_tag: is_ok.then(|| reply.entity_tag.clone()),
+            is_known: is_ok && has_already(headers, &reply.entity_tag),
+            status: None,
+        }
+    }
+    /// Says what the cache did.
+    pub(super) fn with_status(self, status: CacheStatus) -> Self {
+        Self { status: Some(status), ..self }
     }
     /// Whether a call that might have written only read.
     pub(super) fn only_read(&self) -> bool {
-        self.payload.only_read
+        self.only_read
     }
     /// The connection that served it.
     pub(super) fn connection(&self) -> ConnectionId {
@@ -37,32 +83,52 @@ impl Reply {
     }
 
     pub(super) fn into_response(self) -> Response {
-        let status = match self.payload.outcome {
-            Outcome::Ok => StatusCode::OK,
-            Outcome::Created => StatusCode::CREATED,
-            Outcome::NoContent => StatusCode::NO_CONTENT,
-        };
-        let json = self.payload.json;
-        let body = match json.len() {
-            0 => Body::empty(),
-            length if length <= SMALL => {
-                let mut whole = Vec::with_capacity(OPENING.len() + length + CLOSING.len());
-                whole.extend_from_slice(OPENING);
-                whole.extend_from_slice(&json);
-                whole.extend_from_slice(CLOSING);
-                Body::from(whole)
+        let mut response = match self.is_known {
+            true => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
             }
-            _ => Body::new(Envelope {
-                parts: [Bytes::from_static(OPENING), Bytes::from(json), Bytes::from_static(CLOSING)],
-            }),
+            false => envelop(self.outcome, self.json),
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        if status != StatusCode::NO_CONTENT {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let headers = response.headers_mut();
+        if let Some(entity_tag) = self.entity_tag {
+            headers.insert(ETAG, entity_tag);
+            headers.insert(CACHE_CONTROL, REVALIDATED);
+            headers.insert(VARY, VARIES_BY);
+        }
+        let status = self.status.and_then(|status| HeaderValue::try_from(status.to_string()).ok());
+        if let Some(status) = status {
+            headers.insert(CACHE_STATUS, status);
         }
         response
     }
+}
+
+/// A success with the payload in the envelope.
+fn envelop(outcome: Outcome, json: Bytes) -> Response {
+    let status = match outcome {
+        Outcome::Ok => StatusCode::OK,
+        Outcome::Created => StatusCode::CREATED,
+        Outcome::NoContent => StatusCode::NO_CONTENT,
+    };
+    let body = match json.len() {
+        0 => Body::empty(),
+        length if length <= SMALL => {
+            let mut whole = Vec::with_capacity(OPENING.len() + length + CLOSING.len());
+            whole.extend_from_slice(OPENING);
+            whole.extend_from_slice(&json);
+            whole.extend_from_slice(CLOSING);
+            Body::from(whole)
+        }
+        _ => Body::new(Envelope { parts: [Bytes::from_static(OPENING), json, Bytes::from_static(CLOSING)] }),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response
 }
 
 /// A payload between the envelope's two ends, without a copy.

@@ -154,6 +154,7 @@ pub(super) async fn delete(
         return Err(GateError::NoProject(reference).into());
     }
     connections.items.iter().for_each(|connection| gateway.sessions.close(connection.id));
+    gateway.cache.forget(connections.items.iter().map(|connection| connection.id));
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

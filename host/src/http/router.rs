@@ -74,6 +74,20 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(metrics, observe))
         .layer(compression)
+        .layer(middleware::map_response(weaken_compressed))
+}
+
+/// A compressed body is not, byte for byte, what a strong entity tag says it is (RFC 9110 §8.8.1).
+async fn weaken_compressed(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if headers.contains_key(header::CONTENT_ENCODING)
+        && let Some(tag) = headers.get(header::ETAG)
+        && !tag.as_bytes().starts_with(b"W/")
+        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat())
+    {
+        headers.insert(header::ETAG, weak);
+    }
+    response
 }
 
 /// The answer when the gateway's own code panicked; the panic's text is on standard error.
@@ -112,11 +126,17 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
     let any_origin = settings.cors_origins.iter().any(|origin| origin.as_str() == "*");
     let origins =
         settings.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok());
-    let exposed = ["x-request-id", "x-total-count", "retry-after", "allow"];
+    let exposed = ["x-request-id", "x-total-count", "retry-after", "allow", "etag", "cache-status"];
     CorsLayer::new()
         .allow_origin(if any_origin { AllowOrigin::any() } else { AllowOrigin::list(origins) })
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("x-request-id")])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CACHE_CONTROL,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("x-request-id"),
+        ])
         .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(Duration::from_secs(600))
 }

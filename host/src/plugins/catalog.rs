@@ -1,7 +1,8 @@
 //! The loaded drivers by database type, replaced as a whole when `plugins.toml` is read again.
 
 use super::{
-    DriverInstance,
+    DriverInstance, OperationCaching,
+    caching::plan_caching,
     containment::Containment,
     error::PluginError,
     file::{self, PluginEntry, PluginKind, PluginsFileError},
@@ -51,6 +52,8 @@ pub struct Driver {
     entry: PluginEntry,
     sha256: String,
     routes: Routes,
+    /// By the operations' numbers.
+    caching: Vec<OperationCaching>,
     containment: Arc<Containment>,
     generation: u64,
     secret_options: Vec<Vec<String>>,
@@ -68,10 +71,12 @@ impl Driver {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
         let manifest = loaded.instance.manifest();
         let routes = Routes::build(&manifest.operations).map_err(PluginError::Manifest)?;
+        let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
         let mut secret_options = Vec::new();
         find_secret_options(&manifest.options, &mut Vec::new(), &mut secret_options);
         Ok(Self {
             routes,
+            caching,
             secret_options,
             containment: Containment::new(),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
@@ -117,6 +122,10 @@ impl Driver {
     /// An operation by its number.
     pub fn operation(&self, number: u32) -> Option<&OperationManifest> {
         self.manifest().operations.get(number as usize)
+    }
+    /// What is kept of an operation's replies.
+    pub fn caching(&self, number: u32) -> Option<&OperationCaching> {
+        self.caching.get(number as usize)
     }
 
     /// Whether a call of one of its operations may change something, as far as that and the caller's role tell.

@@ -81,6 +81,9 @@ pub enum PluginError {
     /// Its `settings` in plugins.toml do not fit its options.
     #[error("its settings in plugins.toml are refused: {0}")]
     Settings(String),
+    /// Its `cache` in plugins.toml does not fit its operations.
+    #[error("its cache in plugins.toml is refused: {0}")]
+    Cache(String),
 }
 
 /// A text of somebody else's, on one line and no longer than that many characters.

@@ -1,5 +1,6 @@
 //! `plugins.toml`: which drivers the gateway loads, from where, and what it allows them.
 
+use super::caching::PluginCache;
 use super::wasm::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
 use secrecy::zeroize::Zeroize;
 use serde::Deserialize;
@@ -62,6 +63,9 @@ pub struct PluginEntry {
     /// What the driver may use.
     #[serde(default)]
     pub limits: PluginLimits,
+    /// Which of its replies are kept, and for how long.
+    #[serde(default)]
+    pub cache: PluginCache,
 }
 
 /// How a driver is shipped.

@@ -1,7 +1,11 @@
 //! The rules that a driver's manifest must keep: the router and the rest of the host build on them.
 
 use super::error::PluginError;
-use studio_plugin_api::{API_VERSION, manifest::Manifest};
+use studio_plugin_api::{
+    API_VERSION,
+    manifest::{AccessManifest, Manifest},
+    operations::Method,
+};
 
 /// Segments below `/api/platform/` that are the host's own.
 pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
@@ -9,6 +13,8 @@ pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
 const LONGEST_NAME: usize = 100;
 /// More than any database needs; a manifest beyond it is a mistake or a prank.
 const MOST_OPERATIONS: usize = 1000;
+/// Seconds that a reply may be served again: a day.
+pub(super) const LONGEST_CACHE: u64 = 86_400;
 
 /// Holds a manifest to the rules.
 pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
@@ -43,6 +49,17 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
         }
         if !seen.insert((method, path)) {
             return refuse(format!("`{method} {path}` is declared twice"));
+        }
+        if let Some(seconds) = operation.cache_seconds {
+            // What a call does must not depend on whether its reply was kept.
+            if (operation.method, operation.access) != (Method::Get, AccessManifest::Read) {
+                return refuse(format!(
+                    "`{method} {path}` has cached replies, which is for `GET` operations with access `read`"
+                ));
+            }
+            if !(1..=LONGEST_CACHE).contains(&seconds) {
+                return refuse(format!("`{path}` is cached for {seconds} seconds, not 1 to {LONGEST_CACHE}"));
+            }
         }
         if let Some(unknown) = operation
             .invalidates
@@ -116,6 +133,19 @@ mod tests {
         let mut stale = operation("/a");
         stale["invalidates"] = json!(["/b"]);
         assert!(refused(json!([stale])).contains("no operation's path"));
+        let cached = |change: serde_json::Value| {
+            let mut cached = operation("/a");
+            cached["cache_seconds"] = json!(30);
+            cached.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            json!([cached])
+        };
+        for change in [json!({"method": "POST"}), json!({"access": "admin"}), json!({"access": "per_call"})] {
+            assert!(refused(cached(change)).contains("has cached replies"));
+        }
+        for seconds in [0, LONGEST_CACHE + 1] {
+            assert!(refused(cached(json!({"cache_seconds": seconds}))).contains("not 1 to"));
+        }
+        check_manifest(&manifest(cached(json!({})))).unwrap();
         let mut reserved = manifest(json!([]));
         reserved.database_type = "projects".into();
         assert!(check_manifest(&reserved).is_err());

@@ -5,6 +5,7 @@
 //! border, `wasm/` in a sandbox. Nothing outside this module knows of what kind a driver is.
 
 mod apart;
+mod caching;
 pub mod catalog;
 pub mod containment;
 mod dylib;
@@ -26,6 +27,7 @@ use studio_plugin_api::{
 };
 
 pub use apart::REFUSED;
+pub use caching::{Keeping, OperationCaching};
 pub use error::PluginError;
 pub use load::{Inspection, Loader, inspect_in_this_process};
 pub use manifest::RESERVED_TYPES;

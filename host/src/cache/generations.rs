@@ -1,0 +1,308 @@
+//! Which kept replies still count: numbers that writes move on.
+//!
+//! A place is a path of a connection. A reply belongs to the generation that its place was in when the read began, and
+//! counts only while that is the current one. The end of a write starts a new generation before the write is
+//! acknowledged: whoever asks after that finds nothing from before it. A reply that a write overlapped is not kept.
+//! No number is given twice, so a place may be forgotten at any time: it comes back with another one.
+
+use crate::registry::ConnectionId;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use studio_plugin_api::{DriverError, ErrorCode, reply::Payload};
+
+/// How long a write that was cut off may still reach the database: what is read meanwhile is not kept.
+const AFTERMATH: Duration = Duration::from_secs(10);
+/// Places remembered, beyond which those that are at rest are forgotten.
+const MOST_PLACES: usize = 100_000;
+
+/// What writes make stale: an operation's path (as a template) on a connection, with whatever parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// `/databases/{db}/collections`.
+    pub path: Arc<str>,
+}
+
+/// A time of a place without a write's end in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Generation(u64);
+
+/// How a write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It turned out to be none.
+    OnlyRead,
+    /// It happened, wholly or in part, or not at all; but it is over.
+    Over,
+    /// Nobody knows: it may even happen yet.
+    Unknown,
+}
+
+impl Ending {
+    /// By what the driver answered.
+    pub fn of(result: &Result<Payload, DriverError>) -> Self {
+        match result {
+            Ok(payload) if payload.only_read => Self::OnlyRead,
+            Ok(_) => Self::Over,
+            Err(error) => match error.code {
+                ErrorCode::ConnectionError
+                | ErrorCode::Timeout
+                | ErrorCode::DriverError
+                | ErrorCode::InternalError => Self::Unknown,
+                _ => Self::Over,
+            },
+        }
+    }
+}
+
+/// The generations of all places.
+#[derive(Default)]
+pub struct Generations {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last number given.
+    last: u64,
+    slots: HashMap<Place, Slot>,
+}
+
+struct Slot {
+    generation: u64,
+    /// Writes under way.
+    writing: u32,
+    /// A write whose outcome is unknown may happen until then.
+    unsettled_until: Option<Instant>,
+}
+
+impl Slot {
+    fn is_settled(&self, at: Instant) -> bool {
+        self.writing == 0 && self.unsettled_until.is_none_or(|until| until <= at)
+    }
+}
+
+impl State {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn slot(&mut self, place: &Place, now: Instant) -> &mut Slot {
+        if self.slots.len() >= MOST_PLACES && !self.slots.contains_key(place) {
+            self.slots.retain(|_, slot| !slot.is_settled(now));
+        }
+        let generation = self.next();
+        self.slots.entry(place.clone()).or_insert(Slot { generation, writing: 0, unsettled_until: None })
+    }
+}
+
+impl Generations {
+    /// The generation of a read that begins now.
+    pub fn current(&self, place: &Place, now: Instant) -> Generation {
+        let mut state = self.lock();
+        match state.slots.get(place) {
+            Some(slot) => Generation(slot.generation),
+            None => Generation(state.slot(place, now).generation),
+        }
+    }
+
+    /// Whether the reply to a read may be kept that began then in that generation: no write has overlapped it.
+    pub fn may_keep(&self, place: &Place, generation: Generation, began: Instant) -> bool {
+        let state = self.lock();
+        let slot = state.slots.get(place);
+        slot.is_some_and(|slot| slot.generation == generation.0 && slot.is_settled(began))
+    }
+
+    /// Notes that a write begins, which may make these places stale. Dropping the result ends it with an unknown
+    /// outcome.
+    pub fn begin_write(self: &Arc<Self>, places: Vec<Place>, now: Instant) -> Write {
+        let mut state = self.lock();
+        for place in &places {
+            state.slot(place, now).writing += 1;
+        }
+        drop(state);
+        Write { generations: self.clone(), places }
+    }
+
+    /// Forgets the places of connections that are no more.
+    pub fn forget(&self, is_gone: impl Fn(ConnectionId) -> bool) {
+        // One that is being written to has to see the write's end.
+        self.lock().slots.retain(|place, slot| slot.writing > 0 || !is_gone(place.connection));
+    }
+
+    fn end_write(&self, places: &[Place], ending: Ending, now: Instant) {
+        let mut state = self.lock();
+        for place in places {
+            let next = state.next();
+            let Some(slot) = state.slots.get_mut(place) else { continue };
+            slot.writing = slot.writing.saturating_sub(1);
+            if ending != Ending::OnlyRead {
+                slot.generation = next;
+            }
+            if ending == Ending::Unknown {
+                slot.unsettled_until = Some(now + AFTERMATH);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds this.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write under way.
+pub struct Write {
+    generations: Arc<Generations>,
+    places: Vec<Place>,
+}
+
+impl Write {
+    /// Ends it. To be called before the write is acknowledged.
+    pub fn end(mut self, ending: Ending, now: Instant) {
+        let places = std::mem::take(&mut self.places);
+        self.generations.end_write(&places, ending, now);
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if !self.places.is_empty() {
+            self.generations.end_write(&self.places, Ending::Unknown, Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(path: &str) -> Place {
+        Place { connection: ConnectionId(uuid::Uuid::from_u128(7)), path: path.into() }
+    }
+
+    struct Clocked {
+        generations: Arc<Generations>,
+        now: Instant,
+    }
+
+    impl Clocked {
+        fn new() -> Self {
+            Self { generations: Arc::default(), now: Instant::now() }
+        }
+        fn pass(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+        }
+        fn read(&self, path: &str) -> (Generation, Instant) {
+            (self.generations.current(&place(path), self.now), self.now)
+        }
+        fn may_keep(&self, path: &str, (generation, began): (Generation, Instant)) -> bool {
+            self.generations.may_keep(&place(path), generation, began)
+        }
+        fn write(&self, path: &str) -> Write {
+            self.generations.begin_write(vec![place(path)], self.now)
+        }
+    }
+
+    #[test]
+    fn reply_that_no_write_overlaps_is_kept_and_found_until_a_write_ends() {
+        let clocked = Clocked::new();
+        let read = clocked.read("/a");
+        assert!(clocked.may_keep("/a", read));
+        let write = clocked.write("/a");
+        assert_eq!(clocked.read("/a").0, read.0, "nothing is acknowledged yet");
+        write.end(Ending::Over, clocked.now);
+        assert_ne!(clocked.read("/a").0, read.0);
+        assert!(clocked.may_keep("/a", clocked.read("/a")));
+    }
+
+    #[test]
+    fn reply_that_a_write_overlaps_in_any_way_is_not_kept() {
+        let clocked = Clocked::new();
+        let before = clocked.read("/a");
+        let write = clocked.write("/a");
+        let during = clocked.read("/a");
+        assert!(!clocked.may_keep("/a", before) && !clocked.may_keep("/a", during), "while it is under way");
+        let other = clocked.write("/a");
+        write.end(Ending::Over, clocked.now);
+        let after_one = clocked.read("/a");
+        assert!(!clocked.may_keep("/a", after_one), "another one is still under way");
+        other.end(Ending::Over, clocked.now);
+        for read in [before, during, after_one] {
+            assert!(!clocked.may_keep("/a", read), "after it");
+        }
+    }
+
+    #[test]
+    fn write_that_only_read_makes_nothing_stale() {
+        let clocked = Clocked::new();
+        let read = clocked.read("/a");
+        clocked.write("/a").end(Ending::OnlyRead, clocked.now);
+        assert!(clocked.may_keep("/a", read));
+        assert_eq!(clocked.read("/a").0, read.0);
+    }
+
+    #[test]
+    fn after_a_write_of_unknown_outcome_nothing_is_kept_for_a_while() {
+        let mut clocked = Clocked::new();
+        let before = clocked.read("/a");
+        clocked.write("/a").end(Ending::Unknown, clocked.now);
+        assert_ne!(clocked.read("/a").0, before.0);
+        clocked.pass(9);
+        let meanwhile = clocked.read("/a");
+        clocked.pass(9);
+        assert!(!clocked.may_keep("/a", meanwhile), "it may have been read before the write happened");
+        assert!(clocked.may_keep("/a", clocked.read("/a")));
+    }
+
+    #[test]
+    fn write_whose_caller_leaves_counts_as_unknown() {
+        let mut clocked = Clocked::new();
+        let before = clocked.read("/a");
+        drop(clocked.write("/a"));
+        assert_ne!(clocked.read("/a").0, before.0);
+        assert!(!clocked.may_keep("/a", clocked.read("/a")));
+        clocked.pass(20);
+        assert!(clocked.may_keep("/a", clocked.read("/a")));
+    }
+
+    #[test]
+    fn other_paths_and_other_connections_stay() {
+        let clocked = Clocked::new();
+        let elsewhere = Place { connection: ConnectionId(uuid::Uuid::from_u128(8)), path: "/a".into() };
+        let (other_path, other) = (clocked.read("/b"), clocked.generations.current(&elsewhere, clocked.now));
+        clocked.write("/a").end(Ending::Over, clocked.now);
+        assert!(clocked.may_keep("/b", other_path));
+        assert_eq!(clocked.generations.current(&elsewhere, clocked.now), other);
+    }
+
+    #[test]
+    fn forgotten_place_comes_back_in_another_generation() {
+        let clocked = Clocked::new();
+        let read = clocked.read("/a");
+        clocked.generations.forget(|_| true);
+        assert!(!clocked.may_keep("/a", read));
+        assert_ne!(clocked.read("/a").0, read.0);
+        let during = clocked.read("/a");
+        let write = clocked.write("/a");
+        clocked.generations.forget(|_| true);
+        write.end(Ending::Over, clocked.now);
+        assert_ne!(clocked.read("/a").0, during.0, "a write under way is not forgotten");
+    }
+
+    #[test]
+    fn places_at_rest_are_forgotten_when_there_are_too_many() {
+        let clocked = Clocked::new();
+        let _write = clocked.write("/busy");
+        for number in 0..MOST_PLACES + 10 {
+            clocked.read(&number.to_string());
+        }
+        let state = clocked.generations.lock();
+        assert!(state.slots.len() <= MOST_PLACES && state.slots.contains_key(&place("/busy")));
+    }
+}

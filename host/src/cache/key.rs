@@ -1,0 +1,112 @@
+//! What a kept reply is found by.
+
+use crate::{
+    plugins::catalog::Driver,
+    registry::{Connection, ConnectionId},
+};
+use studio_plugin_api::{Access, Call};
+
+/// Everything that a reply depends on besides the database. Two calls with one key have one reply.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub(super) connection: ConnectionId,
+    settings_version: i64,
+    /// Which loading of the driver: a reloaded one answers for itself.
+    driver: u64,
+    operation: u32,
+    granted: Access,
+    parameters: Box<[u8]>,
+}
+
+impl Key {
+    /// Of a call on a connection by a driver.
+    pub fn new(connection: &Connection, driver: &Driver, call: &Call) -> Self {
+        Self {
+            connection: connection.id,
+            settings_version: connection.settings_version,
+            driver: driver.generation(),
+            operation: call.operation,
+            granted: call.granted,
+            parameters: canonical(&call.path, &call.query),
+        }
+    }
+
+    /// Of a made-up call.
+    #[cfg(test)]
+    pub(super) fn made_up(connection: ConnectionId, parameter: &str) -> Self {
+        Self {
+            connection,
+            settings_version: 1,
+            driver: 1,
+            operation: 0,
+            granted: Access::Read,
+            parameters: canonical(&[parameter.into()], &[]),
+        }
+    }
+
+    /// Bytes that it takes in memory, about.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.parameters.len()
+    }
+}
+
+/// All parameters as bytes, the same for calls that differ in nothing but the order of their query parameters. Values
+/// of one name keep their order: to a driver, it may mean something.
+fn canonical(path: &[Vec<u8>], query: &[(String, String)]) -> Box<[u8]> {
+    let mut ordered: Vec<&(String, String)> = query.iter().collect();
+    ordered.sort_by_key(|(name, _)| name);
+    let parts = || {
+        let values = ordered.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        path.iter().map(Vec::as_slice).chain(values)
+    };
+    // Each part's length stands before it, so that two lists of parts never make one key. How many of them are of the
+    // path, the operation says.
+    let mut bytes = Vec::with_capacity(parts().map(|part| part.len() + size_of::<u64>()).sum());
+    for part in parts() {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes.into_boxed_slice()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    fn query(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn order_of_names_does_not_count_and_order_of_one_names_values_does() {
+        let of = |pairs: &[(&str, &str)]| canonical(&[], &query(pairs));
+        assert_eq!(of(&[("a", "1"), ("b", "2")]), of(&[("b", "2"), ("a", "1")]));
+        assert_ne!(of(&[("a", "1"), ("a", "2")]), of(&[("a", "2"), ("a", "1")]));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_apart() {
+        assert_ne!(canonical(&[b"\xFF".to_vec()], &[]), canonical(&["\u{FFFD}".into()], &[]));
+        assert_ne!(
+            canonical(&[b"a".to_vec(), b"b".to_vec()], &[]),
+            canonical(&[b"ab".to_vec(), vec![]], &[])
+        );
+    }
+
+    proptest! {
+        /// Of one operation, hence with the same number of path values.
+        #[test]
+        fn different_parameters_never_make_one_key(
+            one in (vec(vec(any::<u8>(), 0..4), 2), vec(("[ab]{0,2}", "[ab]{0,2}"), 0..4)),
+            other in (vec(vec(any::<u8>(), 0..4), 2), vec(("[ab]{0,2}", "[ab]{0,2}"), 0..4)),
+        ) {
+            let ordered = |(path, mut query): (Vec<Vec<u8>>, Vec<(String, String)>)| {
+                query.sort_by(|(one, _), (other, _)| one.cmp(other));
+                (path, query)
+            };
+            let same_key = canonical(&one.0, &one.1) == canonical(&other.0, &other.1);
+            prop_assert_eq!(same_key, ordered(one) == ordered(other));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Replies that may be served again.
+//!
+//! [`ReplyCache`] keeps them; `key.rs` says what one is found by, `generations.rs` which ones still count,
+//! `flights.rs` joins callers who want the same one at once, `conditional.rs` and `status.rs` speak HTTP.
+//! How long a reply counts is its [`Kept::expires`], which is compared with the time that the caller gives: the clock of
+//! `moka` only clears away.
+
+mod conditional;
+mod flights;
+mod generations;
+mod key;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use crate::{config::CacheSettings, registry::ConnectionId};
+use bytes::Bytes;
+use flights::Flights;
+use generations::Generations;
+use http::HeaderValue;
+use moka::{Expiry, future::Cache, policy::EvictionPolicy};
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use studio_plugin_api::{DriverError, Outcome, reply::Payload};
+
+pub use conditional::{Wish, entity_tag, has_already};
+pub use flights::Flight;
+pub use generations::{Ending, Generation, Place, Write};
+pub use key::Key;
+pub use status::{CacheStatus, Forward};
+
+/// One reply may take this part of the whole; a larger one would drive out too many others.
+const LARGEST_PART: usize = 8;
+
+/// A reply that is kept, or could be.
+#[derive(Debug)]
+pub struct Kept {
+    /// Which success.
+    pub outcome: Outcome,
+    /// The driver's payload.
+    pub json: Bytes,
+    /// Its entity tag.
+    pub entity_tag: HeaderValue,
+    /// Until when it counts.
+    pub expires: Instant,
+    generation: Generation,
+}
+
+impl Kept {
+    /// The reply of a read.
+    pub fn new(reading: &Reading, payload: Payload, now: Instant) -> Self {
+        Self {
+            outcome: payload.outcome,
+            entity_tag: entity_tag(&payload.json),
+            // Without the room that the driver's buffer had to grow.
+            json: payload.json.into_boxed_slice().into(),
+            expires: now + reading.time_to_live,
+            generation: reading.generation,
+        }
+    }
+}
+
+/// A reply that callers share.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The reply.
+    pub reply: Arc<Kept>,
+    /// Where it is from.
+    pub origin: Origin,
+}
+
+/// Where a reply is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was kept before.
+    Cache,
+    /// The driver, and it is kept now.
+    DriverKept,
+    /// The driver, and it is not kept.
+    Driver,
+}
+
+/// A read of something that may be kept.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    key: Arc<Key>,
+    place: Place,
+    generation: Generation,
+    began: Instant,
+    time_to_live: Duration,
+}
+
+/// The kept replies.
+pub struct ReplyCache {
+    settings: CacheSettings,
+    entries: Cache<Arc<Key>, Arc<Kept>>,
+    generations: Arc<Generations>,
+    flights: Flights<Result<Answer, DriverError>>,
+}
+
+impl ReplyCache {
+    /// Empty.
+    pub fn new(settings: CacheSettings) -> Self {
+        let weigh = |key: &Arc<Key>, kept: &Arc<Kept>| {
+            u32::try_from(key.size() + size_of::<Kept>() + kept.json.len()).unwrap_or(u32::MAX)
+        };
+        let entries = Cache::builder()
+            .max_capacity(settings.max_bytes.get() as u64)
+            .weigher(weigh)
+            // A reply that writes made stale is not asked for again, and the first to go.
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(ClearAway)
+            .support_invalidation_closures()
+            .build();
+        Self { settings, entries, generations: Arc::default(), flights: Flights::default() }
+    }
+
+    /// Whether the settings want any reply to be kept.
+    pub fn is_enabled(&self) -> bool {
+        self.settings.enabled
+    }
+
+    /// Begins a read, whose reply counts for `time_to_live`.
+    pub fn begin_read(&self, key: Key, path: &Arc<str>, time_to_live: Duration, now: Instant) -> Reading {
+        let place = Place { connection: key.connection, path: path.clone() };
+        let generation = self.generations.current(&place, now);
+        Reading { key: Arc::new(key), place, generation, began: now, time_to_live }
+    }
+
+    /// The same read, begun anew.
+    pub fn begin_again(&self, reading: Reading, now: Instant) -> Reading {
+        Reading { generation: self.generations.current(&reading.place, now), began: now, ..reading }
+    }
+
+    /// What is kept and counts.
+    pub async fn find(&self, reading: &Reading, now: Instant) -> Option<Arc<Kept>> {
+        let kept = self.entries.get(&reading.key).await?;
+        (kept.generation == reading.generation && kept.expires > now).then_some(kept)
+    }
+
+    /// Keeps the reply of a read, unless a write overlapped it or it is too large.
+    pub async fn keep(&self, reading: &Reading, payload: Payload, now: Instant) -> Answer {
+        let reply = Arc::new(Kept::new(reading, payload, now));
+        let is_keepable = reply.outcome == Outcome::Ok
+            && reply.json.len() <= self.settings.max_bytes.get() / LARGEST_PART
+            && self.generations.may_keep(&reading.place, reading.generation, reading.began);
+        if is_keepable {
+            self.entries.insert(reading.key.clone(), reply.clone()).await;
+        }
+        Answer { reply, origin: if is_keepable { Origin::DriverKept } else { Origin::Driver } }
+    }
+
+    /// Joins the call of another caller who wants the same reply, or begins one that ends by `deadline`. A call is made
+    /// only when no reply has come to be kept meanwhile; its reply is kept.
+    pub fn join<F>(
+        self: &Arc<Self>,
+        reading: &Reading,
+        deadline: Instant,
+        call: impl FnOnce() -> F,
+    ) -> Flight<Result<Answer, DriverError>>
+    where
+        F: Future<Output = Result<Payload, DriverError>> + Send + 'static,
+    {
+        self.flights.join(&reading.key, reading.generation, deadline, || {
+            let (cache, reading, call) = (self.clone(), reading.clone(), call());
+            async move {
+                // Another flight may have landed since its caller looked.
+                if let Some(reply) = cache.find(&reading, Instant::now()).await {
+                    return Ok(Answer { reply, origin: Origin::Cache });
+                }
+                let payload = call.await?;
+                Ok(cache.keep(&reading, payload, Instant::now()).await)
+            }
+        })
+    }
+
+    /// Notes that a write begins which may make replies at these paths stale; `None` when there are none.
+    pub fn begin_write(&self, connection: ConnectionId, paths: &[Arc<str>], now: Instant) -> Option<Write> {
+        if paths.is_empty() || !self.is_enabled() {
+            return None;
+        }
+        let places = paths.iter().map(|path| Place { connection, path: path.clone() }).collect();
+        Some(self.generations.begin_write(places, now))
+    }
+
+    /// Drops what is kept of these connections: they were deleted, or changed.
+    pub fn forget(&self, connections: impl IntoIterator<Item = ConnectionId>) {
+        let gone: HashSet<ConnectionId> = connections.into_iter().collect();
+        self.generations.forget(|connection| gone.contains(&connection));
+        let dropped = self.entries.invalidate_entries_if(move |key, _| gone.contains(&key.connection));
+        if let Err(error) = dropped {
+            tracing::error!(%error, "replies of a connection that is gone stay until they expire");
+        }
+    }
+
+    /// Bytes that all kept replies take, about.
+    pub fn bytes(&self) -> u64 {
+        self.entries.weighted_size()
+    }
+}
+
+/// Lets `moka` drop replies that have expired.
+struct ClearAway;
+
+impl Expiry<Arc<Key>, Arc<Kept>> for ClearAway {
+    fn expire_after_create(&self, _: &Arc<Key>, kept: &Arc<Kept>, now: Instant) -> Option<Duration> {
+        Some(kept.expires.saturating_duration_since(now))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Arc<Key>,
+        kept: &Arc<Kept>,
+        now: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(kept.expires.saturating_duration_since(now))
+    }
+}
