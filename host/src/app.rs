@@ -10,6 +10,7 @@ use crate::{
     flow::Flow,
     http::{metrics_router, router, server::serve},
     identity::{Gate, JwksError, TokenVerifier},
+    limits::RateLimits,
     plugins::{
         CompiledCache, Loader, SandboxSettings,
         catalog::{Catalog, CatalogError},
@@ -80,6 +81,8 @@ pub struct Gateway {
     pub catalog: Arc<Catalog>,
     /// Who may what.
     pub gate: Arc<Gate>,
+    /// How often they may.
+    pub rate_limits: Arc<RateLimits>,
     /// The registry's recent answers, and the registry.
     pub directory: Arc<Directory>,
     /// Seals and opens secrets.
@@ -179,9 +182,11 @@ impl Gateway {
         );
         let (audit, audit_writer) = AuditTrail::start(registry);
         let metrics = Arc::new(Metrics::default());
+        let rate_limits = RateLimits::start(&settings.rate_limit, metrics.clone());
         let flow = Flow {
             catalog: catalog.clone(),
             gate: gate.clone(),
+            rate_limits: rate_limits.clone(),
             directory: directory.clone(),
             cache: cache.clone(),
             sessions: sessions.clone(),
@@ -194,6 +199,7 @@ impl Gateway {
             flow,
             catalog,
             gate,
+            rate_limits,
             directory,
             keyring,
             cache,

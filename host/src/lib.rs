@@ -16,6 +16,7 @@ pub mod directory;
 pub mod flow;
 pub mod http;
 pub mod identity;
+pub mod limits;
 pub mod plugins;
 pub mod registry;
 pub mod secrets;

@@ -92,7 +92,12 @@ struct SessionLabels {
     r#type: String,
 }
 
-/// Everything that is counted. Labels come from manifests and routes, never from a caller's values.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    limit: String,
+}
+
+/// Everything that is counted. Labels come from manifests, routes and settings, never from a caller's values.
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
@@ -102,6 +107,7 @@ pub struct Metrics {
     refused_tokens: Counter,
     cache: Family<CacheLabels, Counter>,
     cache_size: Gauge,
+    rate_limited: Family<LimitLabels, Counter>,
     sessions: Family<SessionLabels, Gauge>,
     waiting: Family<SessionLabels, Gauge>,
 }
@@ -137,6 +143,9 @@ impl Default for Metrics {
         registry.register("cache_requests", help, cache.clone());
         let cache_size = Gauge::default();
         registry.register_with_unit("cache_size", "Kept replies, about", Unit::Bytes, cache_size.clone());
+        let rate_limited = Family::default();
+        let help = "Requests refused by a rate limit, by the limit's key in the settings";
+        registry.register("rate_limited", help, rate_limited.clone());
         let sessions = Family::default();
         registry.register(
             "open_sessions",
@@ -155,6 +164,7 @@ impl Default for Metrics {
             refused_tokens,
             cache,
             cache_size,
+            rate_limited,
             sessions,
             waiting,
         }
@@ -194,6 +204,17 @@ impl Metrics {
         let (database_type, operation) = name(Some(label), "");
         let labels = CacheLabels { r#type: database_type, operation, result: result.as_str() };
         self.cache.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request that a rate limit refused.
+    pub fn rate_limited(&self, limit: &str) {
+        self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).inc();
+    }
+
+    /// How many requests a rate limit refused so far.
+    #[cfg(test)]
+    pub(crate) fn rate_limited_count(&self, limit: &str) -> u64 {
+        self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).get()
     }
 
     /// All of it, in the OpenMetrics text format that Prometheus reads.

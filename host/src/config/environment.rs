@@ -31,12 +31,12 @@ impl Variable {
 
 /// A row of the table: the way of reading (`word`, `optional`, `number`, `list`) follows from the field's type.
 macro_rules! variable {
-    ($name:literal, $read:ident, $section:ident . $field:ident) => {
+    ($name:literal, $read:ident, $section:ident $(. $field:ident)+) => {
         Variable {
             name: $name,
-            key: concat!(stringify!($section), ".", stringify!($field)),
+            key: concat!(stringify!($section) $(, ".", stringify!($field))+),
             apply: |settings, text| {
-                settings.$section.$field = $read(text)?;
+                settings.$section$(.$field)+ = $read(text)?;
                 Ok(())
             },
         }
@@ -50,6 +50,8 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_LISTEN", word, http.listen),
     variable!("GATEWAY_METRICS_LISTEN", optional, http.metrics_listen),
     variable!("GATEWAY_CORS_ORIGINS", list, http.cors_origins),
+    variable!("GATEWAY_TRUSTED_PROXIES", list, http.trusted_proxies),
+    variable!("GATEWAY_FORWARDED_HEADER", word, http.forwarded_header),
     variable!("GATEWAY_DRAIN_TIMEOUT", word, http.drain_timeout),
     variable!("DATABASE_URL", word, registry.url),
     variable!("DATABASE_ENCRYPTION_KEY", optional, registry.encryption_key),
@@ -72,6 +74,12 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_MAX_REPLY_BYTES", number, limits.max_reply_bytes),
     variable!("GATEWAY_CACHE_ENABLED", boolean, cache.enabled),
     variable!("GATEWAY_CACHE_MAX_BYTES", number, cache.max_bytes),
+    variable!("GATEWAY_RATE_LIMIT", optional, rate_limit.everyone.total),
+    variable!("GATEWAY_RATE_LIMIT_READ", optional, rate_limit.everyone.read),
+    variable!("GATEWAY_RATE_LIMIT_WRITE", optional, rate_limit.everyone.write),
+    variable!("GATEWAY_RATE_LIMIT_ADMIN", optional, rate_limit.everyone.admin),
+    variable!("GATEWAY_RATE_LIMIT_QUERY", optional, rate_limit.everyone.query),
+    variable!("GATEWAY_RATE_LIMIT_ADDRESS", optional, rate_limit.address),
     variable!("GATEWAY_ALLOW_PRIVATE_ADDRESSES", boolean, addresses.allow_private),
     variable!("GATEWAY_PLUGINS", word, plugins.file),
     variable!("GATEWAY_ON_PLUGIN_ERROR", word, plugins.on_plugin_error),

@@ -7,19 +7,22 @@
 
 mod environment;
 mod load;
+mod rates;
 mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 pub use self::environment::{ENVIRONMENT, Variable};
 pub use self::load::ConfigError;
+pub use self::rates::{Rate, RateLimitSettings, RequestLimit, RequestLimits};
 pub use self::values::{
-    JwksAlgorithm, JwksSource, LogFilter, LogFormat, OnPluginError, Origin, Period, Secret,
+    ForwardedHeader, JwksAlgorithm, JwksSource, LogFilter, LogFormat, OnPluginError, Origin, Period, Secret,
 };
 
 /// All settings, one struct per section of `gateway.toml`. `Debug` and `Serialize` show no secret.
@@ -38,6 +41,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[cache]`: replies that are served again.
     pub cache: CacheSettings,
+    /// `[rate_limit]`: how often callers may ask.
+    pub rate_limit: RateLimitSettings,
     /// `[addresses]`: where connections may lead.
     pub addresses: AddressSettings,
     /// `[plugins]`: the drivers.
@@ -59,6 +64,11 @@ pub struct HttpSettings {
     pub metrics_listen: Option<SocketAddr>,
     /// Origins that browsers may call from (CORS). Default none.
     pub cors_origins: Vec<Origin>,
+    /// Networks of proxies that say truly whom they forward for. Default none: a client is who connects.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they say it. Others pass through proxies as clients sent them, so only one is believed.
+    /// Default `x-forwarded-for`.
+    pub forwarded_header: ForwardedHeader,
     /// How long running requests may take to finish once the gateway was told to stop. Default 30 s.
     pub drain_timeout: Period,
 }
@@ -187,6 +197,8 @@ impl Default for HttpSettings {
             listen: (Ipv4Addr::LOCALHOST, 8787).into(),
             metrics_listen: None,
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             drain_timeout: Period::from_seconds(30),
         }
     }

@@ -220,6 +220,16 @@ impl TryFrom<String> for Origin {
     }
 }
 
+/// The header in which proxies say whom they forward for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: addresses between commas.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// What is logged: directives of [`tracing_subscriber::EnvFilter`], such as `info,studio_gateway=debug`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]

@@ -1,7 +1,10 @@
 //! The second step: whether its caller may make the call. Membership is looked at on every request.
 
 use super::{FlowError, call::Call};
-use crate::identity::{Access, Authorization, Gate, Principal};
+use crate::{
+    identity::{Access, Authorization, Gate, Principal},
+    registry::Role,
+};
 
 /// A call whose caller may make it. Only [`authorize`] makes one.
 pub(super) struct Authorized {
@@ -24,6 +27,10 @@ impl Authorized {
 
     pub(super) fn call(&self) -> &Call {
         &self.call
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.authorization.role()
     }
 
     pub(super) fn principal(&self) -> &Principal {

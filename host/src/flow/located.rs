@@ -1,7 +1,7 @@
-//! The third step: the body read, the connection found. What the call still lacks is a session, or a reply that was
+//! The fourth step: the body read, the connection found. What the call still lacks is a session, or a reply that was
 //! kept.
 
-use super::{Flow, FlowError, authorized::Authorized, call::OperationLabel};
+use super::{Flow, FlowError, admitted::Admitted, call::OperationLabel};
 use crate::{
     plugins::OperationCaching,
     registry::{ConnectionSelector, ConnectionStatus},
@@ -30,8 +30,8 @@ impl Located {
 }
 
 /// Finds the connection, which must not be switched off.
-pub(super) async fn locate(flow: &Flow, authorized: Authorized) -> Result<Located, FlowError> {
-    let (call, granted) = authorized.into_parts();
+pub(super) async fn locate(flow: &Flow, admitted: Admitted) -> Result<Located, FlowError> {
+    let (call, granted) = admitted.into_parts();
     let label = call.label();
     let body = read_body(call.body, flow.limits.max_body_bytes.get()).await?;
     let database_type = &call.driver.manifest().database_type;

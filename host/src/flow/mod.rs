@@ -2,10 +2,11 @@
 //! private to their steps, so that a request which was not authorized cannot reach a session.
 //!
 //! ```text
-//! request -> Call -> Authorized -> Located -> Hit ----------> Reply -> response
-//!                                          -> Miss -> Ready ->
+//! request -> Call -> Authorized -> Admitted -> Located -> Hit ----------> Reply -> response
+//!                                                      -> Miss -> Ready ->
 //! ```
 
+mod admitted;
 mod authorized;
 mod cached;
 mod call;
@@ -20,6 +21,7 @@ use crate::{
     config::LimitSettings,
     directory::Directory,
     identity::{Gate, GateError},
+    limits::{RateLimits, Refusal, Standing},
     plugins::catalog::Catalog,
     registry::RegistryError,
     sessions::Sessions,
@@ -33,6 +35,9 @@ use cached::Looked;
 pub(crate) use call::read_query;
 pub use call::{OperationLabel, RequestFacts};
 pub(crate) use located::read_body;
+
+use admitted::Admitted;
+use call::Call;
 use trail::Trail;
 
 /// What the steps work with.
@@ -41,6 +46,8 @@ pub struct Flow {
     pub catalog: Arc<Catalog>,
     /// Who may what.
     pub gate: Arc<Gate>,
+    /// How often they may.
+    pub rate_limits: Arc<RateLimits>,
     /// Which connection is meant.
     pub directory: Arc<Directory>,
     /// What was answered before.
@@ -81,6 +88,9 @@ pub enum FlowError {
     /// The caller is not let through.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// The caller asks too often.
+    #[error(transparent)]
+    TooOften(#[from] Box<Refusal>),
     /// The body is over the limit.
     #[error("the request body is larger than the limit of {limit} bytes")]
     BodyTooLarge {
@@ -107,27 +117,44 @@ pub enum FlowError {
     Deadline,
 }
 
+/// How far a driver request came.
+#[derive(Default)]
+pub struct Served {
+    /// Its operation, once that is known.
+    pub label: Option<OperationLabel>,
+    /// What is left of its caller's limits, once they let it through.
+    pub standing: Option<Standing>,
+}
+
 impl Flow {
     /// Serves one driver request.
     pub async fn serve(
         &self,
         request: Request<Body>,
         facts: RequestFacts,
-    ) -> (Option<OperationLabel>, Result<Response, FlowError>) {
-        let call = match call::route(&self.catalog, &self.limits, request, facts) {
-            Ok(call) => call,
-            Err(error) => return (None, Err(error)),
-        };
-        let label = call.label();
-        (Some(label), self.run(call).await)
+    ) -> (Served, Result<Response, FlowError>) {
+        let mut served = Served::default();
+        let result = async {
+            let call = call::route(&self.catalog, &self.limits, request, facts)?;
+            served.label = Some(call.label());
+            let deadline = call.deadline;
+            let admitted = by(deadline, self.admit(call)).await?;
+            served.standing = admitted.standing().cloned();
+            self.run(admitted, deadline).await
+        }
+        .await;
+        (served, result)
     }
 
-    async fn run(&self, call: call::Call) -> Result<Response, FlowError> {
-        let deadline = call.deadline;
-        let authorized = by(deadline, authorized::authorize(&self.gate, call)).await?;
-        let trail = Trail::begin(&self.audit, &authorized);
+    async fn admit(&self, call: Call) -> Result<Admitted, FlowError> {
+        let authorized = authorized::authorize(&self.gate, call).await?;
+        admitted::admit(&self.rate_limits, authorized)
+    }
+
+    async fn run(&self, admitted: Admitted, deadline: Instant) -> Result<Response, FlowError> {
+        let trail = Trail::begin(&self.audit, admitted.authorized());
         let result = async {
-            let located = by(deadline, located::locate(self, authorized)).await?;
+            let located = by(deadline, located::locate(self, admitted)).await?;
             match cached::look_up(self, located).await {
                 Looked::Hit(reply) => Ok(reply),
                 Looked::Miss(located, ticket) => ticket.redeem(self, located).await,
@@ -156,6 +183,7 @@ impl FlowError {
             Self::Gate(GateError::NoProject(_)) => ErrorCode::NotFound,
             Self::Gate(GateError::RoleTooLow { .. } | GateError::NotForYou(_)) => ErrorCode::Forbidden,
             Self::Gate(GateError::Registry(_)) | Self::Registry(_) => ErrorCode::InternalError,
+            Self::TooOften(_) => ErrorCode::RateLimited,
             Self::BodyTooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::Inactive(_) => ErrorCode::Conflict,
             Self::Driver(error) => error.code,

@@ -5,6 +5,7 @@ use crate::{
     connections::{input::InvalidField, service::ServiceError, settings::SettingsError},
     flow::FlowError,
     identity::{GateError, TokenError},
+    limits::Refusal,
     plugins::catalog::CatalogError,
     registry::RegistryError,
 };
@@ -186,6 +187,14 @@ impl From<GateError> for ApiError {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let error = Self::new(ErrorCode::RateLimited, refusal.to_string());
+        let error = error.with("retry_after", refusal.seconds).with("limit", refusal.limit);
+        Self { retry_after: Some(Duration::from_secs(refusal.seconds.into())), ..error }
+    }
+}
+
 impl From<RegistryError> for ApiError {
     fn from(error: RegistryError) -> Self {
         match error {
@@ -247,6 +256,7 @@ impl From<FlowError> for ApiError {
             FlowError::UnknownType(_) => Self::unknown_database_type(message),
             FlowError::WrongMethod { allow } => Self::method_not_allowed(Some(allow)),
             FlowError::Gate(error) => error.into(),
+            FlowError::TooOften(refusal) => (*refusal).into(),
             FlowError::Registry(error) => (*error).clone().into(),
             FlowError::Driver(error) => error.into(),
             FlowError::Parameter { field, .. } => Self::new(code, message).with("field", field),

@@ -2,9 +2,11 @@
 
 mod body;
 mod caller;
+mod client_address;
 mod connections;
 pub mod error;
 mod health;
+mod limit;
 mod members;
 mod observe;
 mod organizations;

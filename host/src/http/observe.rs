@@ -1,6 +1,6 @@
 //! Around every request: its id, its one log line, its count, and the body of its error.
 
-use super::error::ApiError;
+use super::{client_address::TrustedProxies, error::ApiError};
 use crate::{
     flow::{OperationLabel, RequestFacts},
     telemetry::Metrics,
@@ -21,9 +21,16 @@ const REQUEST_ID: &str = "x-request-id";
 /// The longest id that is taken over from a request.
 const LONGEST_ID: usize = 128;
 
+/// What it takes.
+#[derive(Clone)]
+pub(super) struct Observer {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) proxies: TrustedProxies,
+}
+
 /// Wraps the whole service.
 pub(super) async fn observe(
-    State(metrics): State<Arc<Metrics>>,
+    State(observer): State<Observer>,
     mut request: Request<Body>,
     next: Next,
 ) -> Response {
@@ -31,7 +38,7 @@ pub(super) async fn observe(
     let remote = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
-        .map(|ConnectInfo(address)| address.ip().to_canonical());
+        .map(|ConnectInfo(peer)| observer.proxies.client_address(peer.ip(), request.headers()));
     let request_id = take_or_make_id(&request);
     request.extensions_mut().insert(RequestFacts { request_id: request_id.clone(), remote });
     let method = request.method().clone();
@@ -58,7 +65,7 @@ pub(super) async fn observe(
     }
     let label = response.extensions().get::<OperationLabel>();
     let status = response.status().as_u16();
-    metrics.request_answered(label, &route, status, start.elapsed());
+    observer.metrics.request_answered(label, &route, status, start.elapsed());
     tracing::info!(
         target: "request",
         request_id,

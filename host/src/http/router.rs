@@ -1,13 +1,20 @@
 //! Which path is whose.
 
 use super::{
+    client_address::TrustedProxies,
     connections,
     error::{ApiError, internal},
-    health, members,
-    observe::observe,
+    health,
+    limit::{by_address, by_user, refused},
+    members,
+    observe::{Observer, observe},
     organizations, plugins, projects,
 };
-use crate::{app::Gateway, config::HttpSettings, flow::RequestFacts};
+use crate::{
+    app::Gateway,
+    config::HttpSettings,
+    flow::{FlowError, RequestFacts},
+};
 use axum::{
     Extension, Router,
     body::Body,
@@ -34,8 +41,6 @@ const SMALLEST_COMPRESSED: u64 = 1024;
 /// The whole API; `/metrics` in it unless that has a listener of its own.
 pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
     let mut router = Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
         .route("/api/platform/plugins", get(plugins::list))
         .route("/api/platform/plugins/reload", post(plugins::reload))
         .route("/api/platform/organizations", get(organizations::list).post(organizations::create))
@@ -53,15 +58,19 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
             get(connections::get).put(connections::change).merge(delete(connections::delete)),
         )
         .route("/api/platform/{type}/{ref}/connections/{id}/test", post(connections::test))
+        .route_layer(middleware::from_fn_with_state(gateway.clone(), by_user))
         .route("/api/platform/{type}", any(driver_request))
         .route("/api/platform/{type}/{ref}", any(driver_request))
         .route("/api/platform/{type}/{ref}/{*rest}", any(driver_request))
+        .route_layer(middleware::from_fn_with_state(gateway.clone(), by_address))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
         .fallback(async || ApiError::new(ErrorCode::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed(None));
     if settings.metrics_listen.is_none() {
         router = router.route("/metrics", get(health::metrics));
     }
-    let metrics = gateway.metrics.clone();
+    let observer = Observer { metrics: gateway.metrics.clone(), proxies: TrustedProxies::new(settings) };
     let router = router.with_state(gateway);
     let router = match settings.cors_origins.is_empty() {
         true => router,
@@ -72,7 +81,7 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
     );
     router
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(metrics, observe))
+        .layer(middleware::from_fn_with_state(observer, observe))
         .layer(compression)
         .layer(middleware::map_response(weaken_compressed))
 }
@@ -107,16 +116,20 @@ async fn driver_request(
     request: Request<Body>,
 ) -> Response {
     let asks_for_methods = request.method() == Method::OPTIONS;
-    let (label, result) = gateway.flow.serve(request, facts).await;
+    let (served, result) = gateway.flow.serve(request, facts).await;
     let mut response = match result {
         Ok(response) => response,
-        Err(crate::flow::FlowError::WrongMethod { allow }) if asks_for_methods => {
+        Err(FlowError::WrongMethod { allow }) if asks_for_methods => {
             let allow = HeaderValue::from_str(&allow).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"));
             (StatusCode::NO_CONTENT, [(header::ALLOW, allow)]).into_response()
         }
+        Err(FlowError::TooOften(refusal)) => refused(*refusal),
         Err(error) => ApiError::from(error).into_response(),
     };
-    if let Some(label) = label {
+    if let Some(standing) = served.standing {
+        standing.write(response.headers_mut());
+    }
+    if let Some(label) = served.label {
         response.extensions_mut().insert(label);
     }
     response
@@ -126,7 +139,16 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
     let any_origin = settings.cors_origins.iter().any(|origin| origin.as_str() == "*");
     let origins =
         settings.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok());
-    let exposed = ["x-request-id", "x-total-count", "retry-after", "allow", "etag", "cache-status"];
+    let exposed = [
+        "x-request-id",
+        "x-total-count",
+        "retry-after",
+        "ratelimit-policy",
+        "ratelimit",
+        "allow",
+        "etag",
+        "cache-status",
+    ];
     CorsLayer::new()
         .allow_origin(if any_origin { AllowOrigin::any() } else { AllowOrigin::list(origins) })
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])

@@ -51,6 +51,10 @@ impl Authorization {
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
     }
+    /// Their role on the project.
+    pub fn role(&self) -> Role {
+        self.role
+    }
     /// The most that they may do.
     pub fn granted(&self) -> Access {
         self.role.access()

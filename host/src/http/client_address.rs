@@ -1,0 +1,146 @@
+//! Which client a request comes from, where proxies stand in front of the gateway.
+
+use crate::config::{ForwardedHeader, HttpSettings};
+use http::{HeaderMap, HeaderName, header::FORWARDED};
+use ipnet::IpNet;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The proxies that say truly whom they forward for, and how they say it.
+#[derive(Clone)]
+pub(super) struct TrustedProxies {
+    networks: Arc<[IpNet]>,
+    header: ForwardedHeader,
+}
+
+impl TrustedProxies {
+    pub(super) fn new(settings: &HttpSettings) -> Self {
+        Self { networks: settings.trusted_proxies.as_slice().into(), header: settings.forwarded_header }
+    }
+
+    /// The client's address: whoever connected, or as long as that is a trusted proxy, whom it forwarded for. Each proxy
+    /// adds to the header's end, so what stands before an address that is not trusted may be anyone's invention.
+    pub(super) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let name = match self.header {
+            ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
+            ForwardedHeader::Forwarded => FORWARDED,
+        };
+        // Several lines are one list.
+        let lines = headers.get_all(name).iter().rev();
+        let mut elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let mut client = peer.to_canonical();
+        while self.networks.iter().any(|network| network.contains(&client))
+            && let Some(address) = elements.next().and_then(|element| self.read(element))
+        {
+            client = address.to_canonical();
+        }
+        client
+    }
+
+    /// The address in one element of the header. Whoever is `unknown`, or has a name of the proxy's own, has none.
+    fn read(&self, element: &[u8]) -> Option<IpAddr> {
+        let text = std::str::from_utf8(element).ok()?.trim();
+        match self.header {
+            // Some proxies add the port.
+            ForwardedHeader::XForwardedFor => {
+                text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()
+            }
+            ForwardedHeader::Forwarded => rfc7239::parse(text).next()?.ok()?.forwarded_for?.ip().copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PROXY: &str = "10.0.0.1";
+
+    /// The client of a request from this peer with these lines of the header; 10.0.0.0/8 and 2001:db8:ffff::/48 are
+    /// trusted.
+    fn client(header: ForwardedHeader, peer: &str, lines: &[&str]) -> String {
+        let trusted_proxies = ["10.0.0.0/8", "2001:db8:ffff::/48"].map(|network| network.parse().unwrap());
+        let settings = HttpSettings {
+            trusted_proxies: trusted_proxies.into(),
+            forwarded_header: header,
+            ..HttpSettings::default()
+        };
+        let name = if header == ForwardedHeader::Forwarded { FORWARDED } else { X_FORWARDED_FOR };
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(&name, line.parse().unwrap());
+        }
+        TrustedProxies::new(&settings).client_address(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    fn by_x_forwarded_for(peer: &str, lines: &[&str]) -> String {
+        client(ForwardedHeader::XForwardedFor, peer, lines)
+    }
+
+    fn by_forwarded(peer: &str, lines: &[&str]) -> String {
+        client(ForwardedHeader::Forwarded, peer, lines)
+    }
+
+    #[test]
+    fn strangers_headers_count_for_nothing() {
+        assert_eq!(by_x_forwarded_for("192.0.2.9", &["198.51.100.1"]), "192.0.2.9");
+        assert_eq!(by_forwarded("192.0.2.9", &["for=198.51.100.1"]), "192.0.2.9");
+        assert_eq!(by_forwarded("::ffff:192.0.2.9", &[]), "192.0.2.9");
+    }
+
+    #[test]
+    fn trusted_proxy_says_whom_it_forwards_for() {
+        for value in ["192.0.2.60", "192.0.2.60:4711", "198.51.100.1,192.0.2.60", "?, 192.0.2.60 , 10.1.2.3"]
+        {
+            assert_eq!(by_x_forwarded_for(PROXY, &[value]), "192.0.2.60", "{value}");
+        }
+        for value in [
+            "for=192.0.2.60",
+            "For=\"192.0.2.60:4711\";proto=https;by=10.0.0.1",
+            "for=\"unclosed, for=_hidden, for=192.0.2.60",
+            "for=192.0.2.60, for=\"[2001:db8:ffff::1]:80\";proto=http",
+        ] {
+            assert_eq!(by_forwarded(PROXY, &[value]), "192.0.2.60", "{value}");
+        }
+        let client = by_forwarded("::ffff:10.0.0.1", &["for=\"[2001:db8:cafe::17]:4711\""]);
+        assert_eq!(client, "2001:db8:cafe::17");
+        assert_eq!(by_x_forwarded_for("2001:db8:ffff::9", &["2001:db8::17"]), "2001:db8::17");
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        assert_eq!(by_x_forwarded_for(PROXY, &["198.51.100.1", "192.0.2.60", "10.0.0.9"]), "192.0.2.60");
+    }
+
+    #[test]
+    fn client_is_the_last_proxy_known_where_the_header_does_not_say() {
+        for value in ["", "not an address", "10.0.0.300", "192.0.2.60, "] {
+            assert_eq!(by_x_forwarded_for(PROXY, &[value]), PROXY, "{value}");
+        }
+        for value in ["for=unknown", "for=_hidden", "for=2001:db8::1", "proto=https", "192.0.2.60", ";;"] {
+            assert_eq!(by_forwarded(PROXY, &[value]), PROXY, "{value}");
+        }
+        assert_eq!(by_x_forwarded_for(PROXY, &[]), PROXY);
+        assert_eq!(by_x_forwarded_for(PROXY, &["unknown, 10.0.0.9, 10.0.0.8"]), "10.0.0.9");
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_client_writes_before_the_proxy_changes_nothing(text in "[ -~\u{e4}]{0,60}") {
+            let (simple, standard) = (format!("{text},192.0.2.60"), format!("{text},for=192.0.2.60"));
+            prop_assert_eq!(by_x_forwarded_for(PROXY, &[&simple]), "192.0.2.60");
+            prop_assert_eq!(by_forwarded(PROXY, &[&standard]), "192.0.2.60");
+        }
+
+        #[test]
+        fn no_header_makes_reading_panic(text in "[ -~]{0,60}") {
+            by_x_forwarded_for(PROXY, &[&text]);
+            by_forwarded(PROXY, &[&text]);
+        }
+    }
+}

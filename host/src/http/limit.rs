@@ -1,0 +1,77 @@
+//! How often clients may ask: by address before anyone looks at their token, and by user.
+
+use super::error::ApiError;
+use crate::{
+    app::Gateway,
+    flow::RequestFacts,
+    identity::Access,
+    limits::{Asked, Class, Refusal},
+};
+use axum::{
+    body::Body,
+    extract::{RawPathParams, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use std::sync::Arc;
+
+/// Around every route of the API.
+pub(super) async fn by_address(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
+    let address = request.extensions().get::<RequestFacts>().and_then(|facts| facts.remote);
+    match address.map_or(Ok(()), |address| gateway.rate_limits.admit_address(address)) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refused(*refusal),
+    }
+}
+
+/// Around the host's own routes; a driver's request is counted on its own path.
+pub(super) async fn by_user(
+    State(gateway): State<Arc<Gateway>>,
+    parameters: RawPathParams,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
+    let (mut database_type, mut project) = (None, None);
+    for (name, value) in &parameters {
+        match name {
+            "type" => database_type = Some(value),
+            "ref" => project = Some(value),
+            _ => {}
+        }
+    }
+    let (gate, headers) = (&gateway.gate, request.headers());
+    let known = match project {
+        Some(project) => gate
+            .authorize(headers, project, Access::Read)
+            .await
+            .map(|authorization| (authorization.principal().clone(), Some(authorization.role()))),
+        None => gate.authenticate(headers, None).await.map(|principal| (principal, None)),
+    };
+    // Whoever is not let in learns it from the route, in its own words.
+    let Ok((principal, role)) = known else { return next.run(request).await };
+    let class = Class::of_method(request.method());
+    match gateway.rate_limits.admit(&Asked { principal: &principal, role, database_type, project, class }) {
+        Ok(standing) => {
+            let mut response = next.run(request).await;
+            if let Some(standing) = standing {
+                standing.write(response.headers_mut());
+            }
+            response
+        }
+        Err(refusal) => refused(*refusal),
+    }
+}
+
+/// The answer to one request too many.
+pub(super) fn refused(mut refusal: Refusal) -> Response {
+    let standing = refusal.standing.take();
+    let mut response = ApiError::from(refusal).into_response();
+    if let Some(standing) = standing {
+        standing.write(response.headers_mut());
+    }
+    response
+}

@@ -1,0 +1,133 @@
+//! Where a limit keeps what everyone used of it: bounded, however many they are.
+
+use governor::{
+    nanos::Nanos,
+    state::{StateStore, keyed::ShrinkableKeyedStateStore},
+};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// For each caller, by a hash of who they are, the time at which their allowance is whole again (GCRA's theoretical
+/// arrival time). Once that has passed, an entry says no more than its absence would, and is dropped.
+///
+/// While the store is full, callers who are not in it are let through uncounted. Whoever can be as many callers as that
+/// would have an untouched allowance for each anyway; those who are in it stay limited.
+pub(super) struct Cells {
+    arrivals: Mutex<HashMap<u64, Nanos>>,
+    most: usize,
+}
+
+impl Cells {
+    /// Room for `most` callers.
+    pub(super) fn new(most: usize) -> Self {
+        Self { arrivals: Mutex::default(), most }
+    }
+
+    fn arrivals(&self) -> MutexGuard<'_, HashMap<u64, Nanos>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StateStore for Cells {
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, caller: &u64, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut arrivals = self.arrivals();
+        if let Some(arrival) = arrivals.get_mut(caller) {
+            let (outcome, next) = decide(Some(*arrival))?;
+            *arrival = next;
+            return Ok(outcome);
+        }
+        let (outcome, first) = decide(None)?;
+        if arrivals.len() < self.most {
+            arrivals.insert(*caller, first);
+        }
+        Ok(outcome)
+    }
+}
+
+impl ShrinkableKeyedStateStore<u64> for Cells {
+    fn retain_recent(&self, drop_below: Nanos) {
+        let mut arrivals = self.arrivals();
+        arrivals.retain(|_, arrival| *arrival > drop_below);
+        // A crowd that has left gives its memory back; one that comes and goes does not make the table move each time.
+        if arrivals.capacity() / 4 > arrivals.len() {
+            let room = arrivals.len() * 2;
+            arrivals.shrink_to(room);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.arrivals().len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.arrivals().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use governor::{Quota, RateLimiter, clock::FakeRelativeClock, middleware::NoOpMiddleware};
+    use std::{num::NonZeroU32, time::Duration};
+
+    const MOST: usize = 1000;
+
+    type Limiter = RateLimiter<u64, Cells, FakeRelativeClock, NoOpMiddleware<Nanos>>;
+
+    fn limiter(clock: &FakeRelativeClock) -> Limiter {
+        let quota = Quota::per_minute(NonZeroU32::new(2).unwrap());
+        RateLimiter::new(quota, Cells::new(MOST), clock.clone())
+    }
+
+    #[test]
+    fn callers_without_number_do_not_grow_the_store() {
+        let clock = FakeRelativeClock::default();
+        let limiter = limiter(&clock);
+        for caller in 0..1_000_000 {
+            limiter.check_key(&caller).unwrap();
+        }
+        assert_eq!(limiter.len(), MOST);
+        // 1024 entries would need 1170 places or so; twice that is the next size of the table.
+        let room = limiter.into_state_store().arrivals().capacity();
+        assert!(room < 4 * MOST, "{room}");
+    }
+
+    #[test]
+    fn those_who_were_counted_before_a_crowd_stay_limited_in_it() {
+        let limiter = limiter(&FakeRelativeClock::default());
+        limiter.check_key(&0).unwrap();
+        limiter.check_key(&0).unwrap();
+        for caller in 1..5000 {
+            limiter.check_key(&caller).unwrap();
+        }
+        assert!(limiter.check_key(&0).is_err());
+    }
+
+    #[test]
+    fn entries_expire_when_their_allowance_is_whole_again_and_not_before() {
+        let clock = FakeRelativeClock::default();
+        let limiter = limiter(&clock);
+        for caller in 0..500 {
+            limiter.check_key(&caller).unwrap();
+        }
+        limiter.check_key(&7).unwrap();
+        clock.advance(Duration::from_secs(29));
+        limiter.retain_recent();
+        assert_eq!(limiter.len(), 500);
+        // One request a half-minute; what was used once is whole after one, and goes within the next.
+        clock.advance(Duration::from_secs(31));
+        limiter.retain_recent();
+        assert_eq!(limiter.len(), 1, "only caller 7 is not long whole");
+        clock.advance(Duration::from_secs(30));
+        limiter.retain_recent();
+        assert!(limiter.is_empty());
+        assert!(limiter.into_state_store().arrivals().capacity() < 16, "memory is given back");
+    }
+}

@@ -1,0 +1,231 @@
+//! How often callers may ask.
+//!
+//! Two limits count for a user's request: that of its class, and that of all classes together (`total`). Each comes from
+//! the first table of `[rate_limit]` that sets it: the project's, the driver's, the role's, everyone's. When none sets
+//! either, the class may have [`CLASS_RATE`]. Both must let the request through. A limit counts what falls
+//! under it, for each user apart: `drivers.redis.read` all their reads of any Redis, `projects.shop.read` those on
+//! project `shop`.
+//!
+//! Before that, and before anyone looks at tokens, requests are counted by the address that they come from.
+
+mod cells;
+mod rule;
+mod standing;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use self::standing::Standing;
+
+use self::{
+    rule::{Rule, whole_seconds},
+    standing::Left,
+    tables::Tables,
+};
+use crate::{
+    config::{Rate, RateLimitSettings, RequestLimit, RequestLimits},
+    identity::Principal,
+    registry::Role,
+    telemetry::Metrics,
+};
+use governor::clock::{Clock, MonotonicClock};
+use http::Method;
+use sfv::string_ref;
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
+use studio_plugin_api::manifest::AccessManifest;
+
+/// Requests a minute of one class that a user may make where settings say nothing.
+pub const CLASS_RATE: Rate = Rate::per_minute(100);
+/// Requests a minute from one address where settings say nothing.
+pub const ADDRESS_RATE: Rate = Rate::per_minute(6000);
+/// How many users at their limit may share an address, at the least.
+const USERS_OF_AN_ADDRESS: u32 = 10;
+/// How often callers whose allowance is whole again are forgotten.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a request does, as limits tell requests apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Needs an admin, or changes what is the gateway's own.
+    Admin,
+    /// Reads or writes by what it is sent.
+    Query,
+}
+
+impl Class {
+    /// That of a driver's operation.
+    pub fn of_operation(access: AccessManifest) -> Self {
+        match access {
+            AccessManifest::Read => Self::Read,
+            AccessManifest::Write => Self::Write,
+            AccessManifest::Admin => Self::Admin,
+            AccessManifest::PerCall => Self::Query,
+        }
+    }
+
+    /// That of one of the gateway's own routes: all that is changed there is connections, members and their like.
+    pub fn of_method(method: &Method) -> Self {
+        match method.is_safe() {
+            true => Self::Read,
+            false => Self::Admin,
+        }
+    }
+}
+
+/// A request as limits see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// Their role on the project, if the request is about one.
+    pub role: Option<Role>,
+    /// The database type that it is about, if any.
+    pub database_type: Option<&'a str>,
+    /// The reference of the project that it is about, if any.
+    pub project: Option<&'a str>,
+    /// What it does.
+    pub class: Class,
+}
+
+/// A request that was one too many.
+#[derive(Debug, thiserror::Error)]
+#[error("too many requests: `{limit}` lets through {rate} a minute; try again in {seconds} s")]
+pub struct Refusal {
+    /// The limit's dotted key in the settings, below `rate_limit`.
+    pub limit: String,
+    /// Whole seconds until there is room for the next request; at least 1.
+    pub seconds: u32,
+    /// What the caller is told of all limits.
+    pub standing: Option<Standing>,
+    rate: NonZeroU32,
+}
+
+/// All limits, and what everyone used of them.
+pub struct RateLimits<C: Clock = MonotonicClock> {
+    /// Nothing when limiting is switched off.
+    tables: Option<Tables<C>>,
+    address: Option<Rule<C>>,
+    /// Who a caller is becomes a number of 64 bits, by keys that nobody knows: two callers share one as good as never.
+    hasher: RandomState,
+    metrics: Arc<Metrics>,
+}
+
+impl RateLimits {
+    /// By the system's clock. Callers are forgotten by a task that ends with the last clone.
+    pub fn start(settings: &RateLimitSettings, metrics: Arc<Metrics>) -> Arc<Self> {
+        let limits = Arc::new(Self::with_clock(settings, metrics, &MonotonicClock));
+        let weak = Arc::downgrade(&limits);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+            loop {
+                ticks.tick().await;
+                match weak.upgrade() {
+                    Some(limits) => limits.sweep(),
+                    None => break,
+                }
+            }
+        });
+        limits
+    }
+}
+
+impl<C: Clock + Clone> RateLimits<C> {
+    /// By any clock.
+    pub fn with_clock(settings: &RateLimitSettings, metrics: Arc<Metrics>, clock: &C) -> Self {
+        let hasher = RandomState::new();
+        if settings.everyone.total == Some(RequestLimit::Unlimited) {
+            return Self { tables: None, address: None, hasher, metrics };
+        }
+        let tables = Tables::new(settings, clock);
+        let address = match settings.address.unwrap_or_else(|| usual_address_limit(&settings.everyone)) {
+            RequestLimit::Unlimited => None,
+            RequestLimit::Rate(rate) => {
+                Some(Rule::new("address".to_owned(), string_ref("address"), None, rate, clock.clone()))
+            }
+        };
+        Self { tables: Some(tables), address, hasher, metrics }
+    }
+}
+
+/// Far above what a user may, so that people behind one address do not stand in each other's way.
+fn usual_address_limit(everyone: &RequestLimits) -> RequestLimit {
+    let users = match everyone.total {
+        Some(RequestLimit::Rate(rate)) => rate.requests().get().saturating_mul(USERS_OF_AN_ADDRESS),
+        _ => 0,
+    };
+    RequestLimit::Rate(Rate::per_minute(users.max(ADDRESS_RATE.requests().get())))
+}
+
+impl<C: Clock> RateLimits<C> {
+    /// Counts a user's request. Tells what is left of the limits that apply to it, if any does.
+    ///
+    /// # Errors
+    /// [`Refusal`], when it is one too many.
+    pub fn admit(&self, asked: &Asked<'_>) -> Result<Option<Standing>, Box<Refusal>> {
+        let Some(tables) = &self.tables else { return Ok(None) };
+        let caller = match asked.principal {
+            Principal::User { subject, .. } => self.number(("user", subject)),
+            Principal::ProjectService { reference } => self.number(("service_role", reference)),
+        };
+        match tables.applying(asked) {
+            // The class first: whoever has used that up does not use up the total by trying.
+            (Some(class), Some(total)) => self.decide(&[class, total], caller),
+            (Some(rule), None) | (None, Some(rule)) => self.decide(&[rule], caller),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Counts a request by where it comes from.
+    ///
+    /// # Errors
+    /// [`Refusal`], when it is one too many.
+    pub fn admit_address(&self, address: IpAddr) -> Result<(), Box<Refusal>> {
+        let Some(rule) = &self.address else { return Ok(()) };
+        self.decide(&[rule], self.number(network(address))).map(drop)
+    }
+
+    /// Forgets callers whose allowance is whole again.
+    pub fn sweep(&self) {
+        self.tables.iter().flat_map(Tables::rules).chain(&self.address).for_each(Rule::sweep);
+    }
+
+    fn number(&self, caller: impl Hash) -> u64 {
+        self.hasher.hash_one(caller)
+    }
+
+    fn decide(&self, rules: &[&Rule<C>], caller: u64) -> Result<Option<Standing>, Box<Refusal>> {
+        let mut left = Vec::with_capacity(rules.len());
+        for rule in rules {
+            match rule.count(caller) {
+                Ok(requests) => left.push(Left::after(rule, requests)),
+                Err(wait) => {
+                    self.metrics.rate_limited(&rule.key);
+                    let seconds = whole_seconds(wait).max(1);
+                    left.push(Left::nothing_for(seconds));
+                    let standing = Standing::new(rules, &left);
+                    let (limit, rate) = (rule.key.clone(), rule.rate.requests());
+                    return Err(Box::new(Refusal { limit, seconds, standing, rate }));
+                }
+            }
+        }
+        Ok(Standing::new(rules, &left))
+    }
+}
+
+/// Whoever has an IPv6 address has at least the 2⁶⁴ of its network (RFC 6177): they count as one.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}

@@ -1,0 +1,65 @@
+//! One limit, and what everyone used of it.
+
+use super::cells::Cells;
+use crate::config::Rate;
+use governor::{Quota, RateLimiter, clock::Clock, middleware::StateInformationMiddleware};
+use sfv::StringRef;
+use std::time::Duration;
+
+/// The most callers that one limit counts at a time: 5 MB. Each is forgotten a minute or so after they paused.
+const MOST_CALLERS: usize = 200_000;
+
+/// One limit, and what everyone used of it.
+pub(super) struct Rule<C: Clock> {
+    /// Its dotted key in the settings, below `rate_limit`.
+    pub(super) key: String,
+    /// Its name in header fields.
+    pub(super) name: &'static StringRef,
+    /// What it counts apart, for header fields; nothing for what counts for everyone.
+    pub(super) partition: Option<Vec<u8>>,
+    pub(super) rate: Rate,
+    limiter: RateLimiter<u64, Cells, C, StateInformationMiddleware>,
+}
+
+/// Seconds, rounded up.
+pub(super) fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX)
+}
+
+impl<C: Clock> Rule<C> {
+    pub(super) fn new(
+        key: String,
+        name: &'static StringRef,
+        partition: Option<&str>,
+        rate: Rate,
+        clock: C,
+    ) -> Self {
+        let quota = Quota::per_minute(rate.requests()).allow_burst(rate.burst());
+        let limiter = RateLimiter::new(quota, Cells::new(MOST_CALLERS), clock);
+        Self { key, name, partition: partition.map(Into::into), rate, limiter }
+    }
+
+    /// Counts a request of a caller: how many more there may be now, or how long to wait for this one.
+    pub(super) fn count(&self, caller: u64) -> Result<u32, Duration> {
+        match self.limiter.check_key(&caller) {
+            Ok(counted) => Ok(counted.remaining_burst_capacity()),
+            Err(refused) => Err(refused.wait_time_from(self.limiter.clock().now())),
+        }
+    }
+
+    /// How long so many requests take to come back.
+    pub(super) fn time_for(&self, requests: u32) -> Duration {
+        Duration::from_secs(60) * requests / self.rate.requests().get()
+    }
+
+    /// How many callers it counts now.
+    #[cfg(test)]
+    pub(super) fn callers(&self) -> usize {
+        self.limiter.len()
+    }
+
+    /// Forgets callers whose allowance is whole again.
+    pub(super) fn sweep(&self) {
+        self.limiter.retain_recent();
+    }
+}

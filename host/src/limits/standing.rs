@@ -1,0 +1,79 @@
+//! What a caller is told of their limits: `RateLimit-Policy` and `RateLimit`, as structured fields
+//! (draft-ietf-httpapi-ratelimit-headers-11, RFC 9651).
+
+use super::rule::{Rule, whole_seconds};
+use governor::clock::Clock;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{KeyRef, ListSerializer, key_ref};
+
+/// The limits that apply to a request.
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// What is left of them.
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+const QUOTA: &KeyRef = key_ref("q");
+const WINDOW: &KeyRef = key_ref("w");
+const REMAINING: &KeyRef = key_ref("r");
+const TIME: &KeyRef = key_ref("t");
+const PARTITION: &KeyRef = key_ref("pk");
+
+/// The limits that applied to a request, and what is left of them.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+/// What is left of a limit.
+pub(super) struct Left {
+    /// Requests that may come at once.
+    requests: u32,
+    /// For how many seconds no more than these may come.
+    seconds: u32,
+}
+
+impl Left {
+    /// After a request that was let through. Who spreads what is left over the time it takes to come back keeps the
+    /// rate; nothing left is a wait for the next one.
+    pub(super) fn after<C: Clock>(rule: &Rule<C>, requests: u32) -> Self {
+        Self { requests, seconds: whole_seconds(rule.time_for(requests.max(1))) }
+    }
+
+    /// For a request that was not.
+    pub(super) fn nothing_for(seconds: u32) -> Self {
+        Self { requests: 0, seconds }
+    }
+}
+
+impl Standing {
+    /// Nothing when no limit applied. `left` may be shorter than `rules`: who is refused by one is not counted by the
+    /// next.
+    pub(super) fn new<C: Clock>(rules: &[&Rule<C>], left: &[Left]) -> Option<Self> {
+        let (mut policy, mut limit) = (ListSerializer::new(), ListSerializer::new());
+        for rule in rules {
+            // A burst over the time in which it comes back: what the limiter holds callers to, short term and long.
+            let burst = rule.rate.burst().get();
+            let item = policy.bare_item(rule.name);
+            let item =
+                item.parameter(QUOTA, burst).parameter(WINDOW, whole_seconds(rule.time_for(burst)).max(1));
+            if let Some(partition) = &rule.partition {
+                let _ = item.parameter(PARTITION, partition.as_slice());
+            }
+        }
+        for (rule, left) in rules.iter().zip(left) {
+            let item = limit.bare_item(rule.name);
+            let item = item.parameter(REMAINING, left.requests).parameter(TIME, left.seconds);
+            if let Some(partition) = &rule.partition {
+                let _ = item.parameter(PARTITION, partition.as_slice());
+            }
+        }
+        let value = |list: ListSerializer<String>| HeaderValue::try_from(list.finish()?).ok();
+        Some(Self { policy: value(policy)?, limit: value(limit)? })
+    }
+
+    /// Writes both fields.
+    pub fn write(self, headers: &mut HeaderMap) {
+        headers.insert(POLICY, self.policy);
+        headers.insert(LIMIT, self.limit);
+    }
+}
