@@ -9,11 +9,21 @@ mod support;
 
 use axum::{body::Body, extract::Request};
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use studio_driver_probe::Probe;
-use studio_gateway::{http::router, plugins::DriverSession};
-use studio_plugin_api::{ConnectionSettings, Driver, Network, testing};
-use support::{PROBE, call, on_worker, session, wire};
+use studio_gateway::{
+    cache::{Ending, Key},
+    http::router,
+    plugins::{DriverSession, Keeping},
+    registry::ConnectionSelector,
+};
+use studio_plugin_api::{
+    Call, ConnectionSettings, Driver, Network, Outcome, manifest::OperationManifest, reply::Payload, testing,
+};
+use support::{PROBE, Wired, call, on_worker, session, wire};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -67,15 +77,22 @@ fn path(criterion: &mut Criterion) {
     let wired = runtime.block_on(wire(PROBE));
     let service = router(wired.gateway.clone(), &wired.settings.http);
     let mut group = criterion.benchmark_group("path");
-    for (name, path) in [
-        ("liveness, through every layer", "/healthz"),
-        ("warm driver request, through every layer", "/api/platform/probe/p/nothing"),
+    let counter = "/api/platform/probe/p/counters/c";
+    runtime.block_on(set_counter(&wired));
+    for (name, path, directive) in [
+        ("liveness, through every layer", "/healthz", ""),
+        ("warm driver request, through every layer", "/api/platform/probe/p/nothing", ""),
+        ("kept reply, through every layer", counter, ""),
+        ("fresh reply that is kept, through every layer", counter, "no-cache"),
     ] {
         group.bench_function(name, |bencher| {
             let (service, token) = (service.clone(), wired.token.clone());
             on_worker(bencher, &runtime, move || {
-                let request =
-                    Request::builder().uri(path).header("authorization", &token).body(Body::empty());
+                let request = Request::builder()
+                    .uri(path)
+                    .header("authorization", &token)
+                    .header("cache-control", directive)
+                    .body(Body::empty());
                 let answering = service.clone().oneshot(request.expect("a request"));
                 async move { assert!(answering.await.expect("an answer").status().is_success()) }
             });
@@ -84,5 +101,60 @@ fn path(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, border, path);
+/// What the cache adds to a request: looking up a reply that is kept; and looking up one that is not, joining the calls
+/// under way, and keeping what comes (budget: 2 µs each).
+fn cache(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let wired = runtime.block_on(wire(PROBE));
+    let driver = wired.gateway.catalog.driver("probe").expect("the probe driver");
+    let connection = runtime.block_on(async {
+        let found = wired.gateway.directory.connection("p", "probe", &ConnectionSelector::Primary).await;
+        found.expect("the registry").expect("the connection")
+    });
+    let operation = (0..).find(|number| {
+        driver.caching(*number).is_some_and(|caching| matches!(caching.keeping, Keeping::For(_)))
+    });
+    let operation = operation.expect("a cacheable operation");
+    let caching = driver.caching(operation).expect("the operation").clone();
+    let payload = || Payload { outcome: Outcome::Ok, json: vec![b'1'; 1000], only_read: false };
+    let mut group = criterion.benchmark_group("cache");
+    for (name, is_kept) in [("look-up, hit", true), ("look-up, miss, joining, keeping", false)] {
+        let cache = wired.gateway.cache.clone();
+        let (connection, driver, path) = (connection.clone(), driver.clone(), caching.path.clone());
+        group.bench_function(name, |bencher| {
+            let (cache, connection, driver, path) =
+                (cache.clone(), connection.clone(), driver.clone(), path.clone());
+            on_worker(bencher, &runtime, move || {
+                let (cache, connection, driver, path) =
+                    (cache.clone(), connection.clone(), driver.clone(), path.clone());
+                async move {
+                    let call = Call { operation, path: vec![b"c".to_vec()], ..call() };
+                    let now = Instant::now();
+                    if !is_kept && let Some(write) = cache.begin_write(connection.id, &[path.clone()], now) {
+                        write.end(Ending::Over, now);
+                    }
+                    let key = Key::new(&connection, &driver, &call);
+                    let reading = cache.begin_read(key, &path, Duration::from_secs(60), now);
+                    if cache.find(&reading, now).await.is_none() {
+                        let flight = cache.join(&reading, call.deadline, || async move { Ok(payload()) });
+                        drop(flight.work.await.expect("an answer"));
+                    }
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A counter that was never moved on has no reply.
+async fn set_counter(wired: &Wired) {
+    let session = session(&wired.gateway, PROBE).await;
+    let driver = wired.gateway.catalog.driver("probe").expect("the probe driver");
+    let adds = |row: &OperationManifest| row.method.as_str() == "POST" && row.path == "/counters/{name}";
+    let operation = driver.manifest().operations.iter().position(adds).expect("an operation") as u32;
+    let call = Call { operation, path: vec![b"c".to_vec()], ..call() };
+    drop(session.call(call).await.expect("it adds"));
+}
+
+criterion_group!(benches, border, path, cache);
 criterion_main!(benches);

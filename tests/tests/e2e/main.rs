@@ -24,6 +24,8 @@ macro_rules! on_both_registries {
 /// The generator of the driver's own tests.
 #[path = "../../../plugins/mongodb/src/ejson/tests/arbitrary.rs"]
 mod bson_documents;
+mod cache;
+mod cache_consistency;
 mod command_line;
 mod components;
 mod connection_rules;

@@ -48,7 +48,9 @@ pub fn measure(bench: &Bench) -> Result<()> {
     load.run(&get, &["-H", &bearer])?;
     load.run(&sandboxed_get, &["-H", &sandboxed_bearer])?;
     load.run(&peer, &[])?;
-    let [mut gets, mut sandboxed_gets, mut beside_gets, mut commands, mut beside_commands] =
+    let info = format!("{}/api/platform/redis/default/info", native.address);
+    let insisting = ["-H", &bearer, "-H", "Cache-Control: no-cache"];
+    let [mut gets, mut sandboxed_gets, mut beside_gets, mut commands, mut beside_commands, mut hits, mut misses] =
         std::array::from_fn(|_| Series::default());
     for round in 1..=*rounds {
         load.measure(&native, &get, &["-H", &bearer], &mut gets)?;
@@ -56,6 +58,8 @@ pub fn measure(bench: &Bench) -> Result<()> {
         load.measure_peer(&peer, &mut beside_gets)?;
         load.measure(&native, &command, &["-s", &script], &mut commands)?;
         load.measure_peer(&peer, &mut beside_commands)?;
+        load.measure(&native, &info, &["-H", &bearer], &mut hits)?;
+        load.measure(&native, &info, &insisting, &mut misses)?;
         println!("Redis: round {round} of {rounds} done");
     }
 
@@ -63,6 +67,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     gets.print_beside("GET /keys/{key}", "webdis GET", &beside_gets);
     commands.print_beside("POST /command", "webdis GET", &beside_commands);
     sandboxed_gets.print_beside("GET, sandboxed", "native", &gets);
+    hits.print_beside("GET /info, kept", "fresh", &misses);
     println!("an idle session of the sandboxed driver takes {session_memory:.0} KiB");
     Ok(())
 }

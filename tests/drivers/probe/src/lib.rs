@@ -1,5 +1,7 @@
 //! A driver that behaves and misbehaves on request, for the gateway's tests and benchmarks. It talks to no database.
 
+mod counters;
+
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
@@ -41,6 +43,9 @@ pub struct ProbeOptions {
     connect: Connect,
     /// A secret that the driver can show it was given, by its length alone.
     token: Option<Secret>,
+    /// Which counters it has.
+    #[serde(default)]
+    store: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
@@ -130,6 +135,21 @@ impl Driver for Probe {
             .post("/break", break_session)
             .write()
             .summary("Lose the database, as the driver sees it")
+            .get("/counters/{name}", counters::read)
+            .read()
+            .cache(Duration::from_secs(60))
+            .summary("Read a counter")
+            .get("/counters/{name}/reads", counters::count_reads)
+            .read()
+            .summary("Count how often a counter was read")
+            .post("/counters/{name}", counters::add)
+            .write()
+            .invalidates(["/counters/{name}"])
+            .summary("Move a counter on")
+            .post("/counters/{name}/maybe", counters::maybe_add)
+            .per_call()
+            .invalidates(["/counters/{name}"])
+            .summary("Move a counter on, or not")
     }
 
     async fn connect(settings: ConnectionSettings<ProbeOptions>, _: Network) -> Result<Self, DriverError> {
