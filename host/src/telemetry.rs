@@ -109,7 +109,9 @@ pub struct Metrics {
     cache_size: Gauge,
     rate_limited: Family<LimitLabels, Counter>,
     sessions: Family<SessionLabels, Gauge>,
+    running: Family<SessionLabels, Gauge>,
     waiting: Family<SessionLabels, Gauge>,
+    open_circuits: Family<SessionLabels, Gauge>,
 }
 
 /// Upper bounds in seconds, from a cache hit to the longest deadline.
@@ -152,9 +154,16 @@ impl Default for Metrics {
             "Driver sessions open now, by project id and type",
             sessions.clone(),
         );
+        let running = Family::default();
+        let help = "Calls under way in driver sessions now, by project id and type";
+        registry.register("running_calls", help, running.clone());
         let waiting = Family::default();
-        let help = "Callers that wait for a driver session now, by project id and type";
+        let help =
+            "Callers that wait for a driver session or a place among calls now, by project id and type";
         registry.register("waiting_callers", help, waiting.clone());
+        let open_circuits = Family::default();
+        let help = "Connections left alone for a while because their database fails, by project id and type";
+        registry.register("open_circuits", help, open_circuits.clone());
         Self {
             registry,
             requests,
@@ -166,7 +175,9 @@ impl Default for Metrics {
             cache_size,
             rate_limited,
             sessions,
+            running,
             waiting,
+            open_circuits,
         }
     }
 }
@@ -220,13 +231,16 @@ impl Metrics {
     /// All of it, in the OpenMetrics text format that Prometheus reads.
     pub fn render(&self, sessions: &Sessions, cache: &ReplyCache) -> String {
         self.cache_size.set(i64::try_from(cache.bytes()).unwrap_or(i64::MAX));
-        self.sessions.clear();
-        self.waiting.clear();
+        for family in [&self.sessions, &self.running, &self.waiting, &self.open_circuits] {
+            family.clear();
+        }
         let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
         for ((project, database_type), count) in sessions.count() {
             let labels = SessionLabels { project, r#type: database_type };
             self.sessions.get_or_create(&labels).set(gauge(count.open));
+            self.running.get_or_create(&labels).set(gauge(count.running));
             self.waiting.get_or_create(&labels).set(gauge(count.waiting));
+            self.open_circuits.get_or_create(&labels).set(gauge(count.open_circuits));
         }
         let mut text = String::new();
         // Writing into a String cannot fail.

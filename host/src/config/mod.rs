@@ -115,13 +115,19 @@ pub struct SessionSettings {
     pub connect_timeout: Period,
     /// A session unused for this long is closed. Default 5 min.
     pub idle_timeout: Period,
-    /// How long a request waits for a place under the caps, or for a session that others use. Default 5 s; zero: not at
-    /// all.
+    /// How long a request waits for a place under the caps of sessions, for a session that others use, or for a place
+    /// among its project's calls. Default 5 s; zero: not at all.
     pub wait: Period,
     /// Sessions open at once, in all. Default 1000.
     pub max: NonZeroUsize,
     /// Sessions open at once for one project. Default 50.
     pub max_per_project: NonZeroUsize,
+    /// Calls under way at once on one connection whose session takes many. Default 100.
+    pub max_calls: NonZeroUsize,
+    /// Calls under way at once for one project. Default 400.
+    pub max_calls_per_project: NonZeroUsize,
+    /// Requests that may wait for one connection, or for one project's calls. Default 1000.
+    pub max_waiting: NonZeroUsize,
 }
 
 /// `[limits]`: what one request may use.
@@ -236,6 +242,9 @@ impl Default for SessionSettings {
             wait: Period::from_seconds(5),
             max: at_least_one(1000),
             max_per_project: at_least_one(50),
+            max_calls: at_least_one(100),
+            max_calls_per_project: at_least_one(400),
+            max_waiting: at_least_one(1000),
         }
     }
 }

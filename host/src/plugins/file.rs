@@ -109,7 +109,12 @@ pub struct PluginLimits {
     /// Sessions that one connection may have, where a session takes one call at a time. Default 10.
     #[serde(default)]
     pub sessions: Option<NonZeroU32>,
-    /// Callers that may wait for such a session of one connection; who comes after them is refused. Default 1000.
+    /// Calls under way at once on one connection, where a session takes many. Default: the gateway's own
+    /// `sessions.max_calls`.
+    #[serde(default)]
+    pub calls: Option<NonZeroU32>,
+    /// Callers that may wait for one connection; who comes after them is refused. Default: the gateway's own
+    /// `sessions.max_waiting`.
     #[serde(default)]
     pub waiting: Option<NonZeroU32>,
     /// MiB of memory that one instance of a sandboxed driver may use, 1 to 1024. Default: 64.
@@ -158,11 +163,6 @@ impl PluginLimits {
     /// Sessions that one connection of an exclusive driver may have.
     pub fn sessions(&self) -> usize {
         self.sessions.map_or(10, |sessions| sessions.get() as usize)
-    }
-
-    /// Callers that may wait for a session of one connection of an exclusive driver.
-    pub fn waiting(&self) -> usize {
-        self.waiting.map_or(1000, |waiting| waiting.get() as usize)
     }
 }
 
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn connection_without_sessions_or_without_anyone_who_may_wait_is_refused_by_name() {
-        for field in ["sessions", "waiting"] {
+        for field in ["sessions", "calls", "waiting"] {
             let limits = format!("limits = {{ {field} = 0 }}");
             let error =
                 read_text(&format!("[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'a.so'\n{limits}"));

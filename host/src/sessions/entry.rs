@@ -1,14 +1,19 @@
 //! One connection's place among the sessions: its pool behind a lock, and what the pool's decisions lead to.
 
 use super::{
-    Shared, Target,
+    Count, Shared, Target,
+    calls::ProjectCalls,
     lease::Lease,
     lock,
-    pool::{After, Asked, Pool, Pooled, Size},
+    pool::{After, Asked, Ended, News, Pool, Pooled, Size},
     session::Session,
 };
+use crate::{config::SessionSettings, registry::ConnectionStatus};
 use std::{
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 use studio_plugin_api::{DriverError, manifest::Concurrency};
@@ -20,6 +25,10 @@ type Decisions = After<Arc<Session>, oneshot::Sender<Answer>>;
 /// A connection's place among the sessions.
 pub(super) struct Entry {
     pub(super) target: Target,
+    /// All calls of its project.
+    pub(super) project: Arc<ProjectCalls>,
+    /// Callers who have a session and wait for a place among their project's calls.
+    pub(super) held_up: AtomicUsize,
     shared: Weak<Shared>,
     pool: Mutex<Pool<Arc<Session>, oneshot::Sender<Answer>>>,
 }
@@ -31,35 +40,28 @@ pub(super) enum Turn {
 }
 
 impl Entry {
-    pub(super) fn new(target: Target, shared: Weak<Shared>) -> Self {
-        let size = match target.driver.instance().concurrency() {
-            Concurrency::Shared => {
-                Size { concurrency: Concurrency::Shared, sessions: 1, waiting: usize::MAX }
-            }
-            Concurrency::Exclusive => {
-                let limits = &target.driver.entry().limits;
-                Size {
-                    concurrency: Concurrency::Exclusive,
-                    sessions: limits.sessions(),
-                    waiting: limits.waiting(),
-                }
-            }
-        };
-        Self { target, shared, pool: Mutex::new(Pool::new(size)) }
+    pub(super) fn new(
+        target: Target,
+        settings: &SessionSettings,
+        project: Arc<ProjectCalls>,
+        shared: Weak<Shared>,
+    ) -> Self {
+        let pool = Mutex::new(Pool::new(size(&target, settings)));
+        Self { target, project, held_up: AtomicUsize::new(0), shared, pool }
     }
 
-    /// Asks for a session.
+    /// Asks for a session, that is worth having if it comes by `turn_by` and leaves time for a call before `deadline`.
     ///
     /// # Errors
     /// `CONNECTION_ERROR` with reason `circuit_open` or `too_many_waiting`.
-    pub(super) fn ask(self: &Arc<Self>) -> Result<Turn, DriverError> {
+    pub(super) fn ask(self: &Arc<Self>, turn_by: Instant, deadline: Instant) -> Result<Turn, DriverError> {
         let mut answer = None;
         let waiter = || {
             let (sender, receiver) = oneshot::channel();
             answer = Some(receiver);
             sender
         };
-        let (asked, after) = lock(&self.pool).ask(Instant::now(), waiter);
+        let (asked, after) = lock(&self.pool).ask(Instant::now(), (turn_by, deadline), waiter);
         self.carry_out(after);
         match (asked, answer) {
             (Asked::Lent(session), _) => Ok(Turn::Now(Lease::new(self.clone(), session))),
@@ -72,9 +74,14 @@ impl Entry {
     }
 
     /// Takes back a lent session; `None` when it is not to be used again.
-    pub(super) fn give_back(self: &Arc<Self>, session: Option<Arc<Session>>) {
-        let after = lock(&self.pool).give_back(session, Instant::now());
+    pub(super) fn give_back(self: &Arc<Self>, session: Option<Arc<Session>>, ended: Ended) {
+        let after = lock(&self.pool).give_back(session, ended, Instant::now());
         self.carry_out(after);
+    }
+
+    /// The sessions that were idle from `limit` on, lent to be pinged.
+    pub(super) fn borrow_idle(&self, limit: Instant) -> Vec<Arc<Session>> {
+        lock(&self.pool).borrow_idle(limit)
     }
 
     /// Stops using this session; calls on it finish as they can.
@@ -88,8 +95,8 @@ impl Entry {
         self.carry_out(After { open, ..After::default() });
     }
 
-    pub(super) fn end_pause(&self) {
-        lock(&self.pool).end_pause();
+    pub(super) fn close_circuit(&self) {
+        lock(&self.pool).close_circuit();
     }
 
     /// Since when a session has been idle here, of all that are the longest.
@@ -114,11 +121,17 @@ impl Entry {
         self.close(Pool::retire);
     }
 
-    /// Sessions open and callers waiting now.
-    pub(super) fn count(&self) -> (usize, usize) {
+    /// What there is now.
+    pub(super) fn count(&self) -> Count {
         self.close(|pool| pool.remove(|session| !session.is_open()));
+        let held_up = self.held_up.load(Ordering::Relaxed);
         let pool = lock(&self.pool);
-        (pool.open(), pool.waiting())
+        Count {
+            open: pool.open(),
+            running: pool.running().saturating_sub(held_up),
+            waiting: pool.waiting() + held_up,
+            open_circuits: usize::from(pool.is_circuit_open()),
+        }
     }
 
     /// Nothing is lost when this entry is.
@@ -141,11 +154,37 @@ impl Entry {
             drop(waiter.send(answer.map(|session| Lease::new(self.clone(), session))));
         }
         drop(after.closed);
-        if after.open {
-            let opening = Opening { entry: self.clone(), state: OpeningState::Seeking };
-            if let Some(shared) = self.shared.upgrade() {
-                shared.start_opening(opening);
+        let opening = after.open.then(|| Opening { entry: self.clone(), state: OpeningState::Seeking });
+        if opening.is_none() && after.news.is_none() {
+            return;
+        }
+        let Some(shared) = self.shared.upgrade() else { return };
+        if let Some(opening) = opening {
+            shared.start_opening(opening);
+        }
+        match after.news {
+            Some(News::Works) => shared.report(&self.target, ConnectionStatus::Active),
+            Some(News::Fails) => {
+                tracing::warn!(connection = %self.target.connection.id, "most calls fail: left alone for a while");
+                shared.report(&self.target, ConnectionStatus::Error);
             }
+            None => {}
+        }
+    }
+}
+
+/// How much a connection may have: what `plugins.toml` says for its driver, or else the settings.
+fn size(target: &Target, settings: &SessionSettings) -> Size {
+    let limits = &target.driver.entry().limits;
+    let waiting = limits.waiting.map_or(settings.max_waiting.get(), |waiting| waiting.get() as usize);
+    match target.driver.instance().concurrency() {
+        Concurrency::Shared => {
+            let calls = limits.calls.map_or(settings.max_calls.get(), |calls| calls.get() as usize);
+            Size { concurrency: Concurrency::Shared, sessions: 1, calls, waiting }
+        }
+        Concurrency::Exclusive => {
+            let sessions = limits.sessions();
+            Size { concurrency: Concurrency::Exclusive, sessions, calls: sessions, waiting }
         }
     }
 }

@@ -1,20 +1,28 @@
 //! A session in the hands of one caller.
 
-use super::{entry::Entry, pool::Pooled, session::Session};
+use super::{
+    calls::CallPlace,
+    entry::Entry,
+    ping::ping,
+    pool::{Ended, Pooled},
+    session::Session,
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Concurrency, reply::Payload};
 
-/// How long a shared session whose call timed out has to answer a ping before it is given up.
-const DOUBT_TIME: Duration = Duration::from_secs(1);
+/// A call that had less time than this and did not end says nothing of the database.
+const TELLING_TIME: Duration = Duration::from_secs(1);
 
 /// A session in use. Dropping it gives the session back.
 pub struct Lease {
     entry: Arc<Entry>,
     session: Arc<Session>,
     concurrency: Concurrency,
+    place: Option<CallPlace>,
+    ended: Ended,
     /// A call has begun and not ended by itself: what it left behind in the session, nobody knows.
     is_cut: bool,
 }
@@ -22,7 +30,17 @@ pub struct Lease {
 impl Lease {
     pub(super) fn new(entry: Arc<Entry>, session: Arc<Session>) -> Self {
         let concurrency = entry.target.driver.instance().concurrency();
-        Self { entry, session, concurrency, is_cut: false }
+        Self { entry, session, concurrency, place: None, ended: Ended::Unknown, is_cut: false }
+    }
+
+    /// Takes a place among the calls of the connection's project. Last of all, so that who waits for a slow database has
+    /// no place that another database's callers could use.
+    ///
+    /// # Errors
+    /// `CONNECTION_ERROR` with reason `too_many_waiting`.
+    pub(super) async fn enter(mut self, turn_by: Instant, deadline: Instant) -> Result<Self, DriverError> {
+        self.place = Some(self.entry.project.enter(&self.entry.held_up, turn_by, deadline).await?);
+        Ok(self)
     }
 
     /// Runs one operation by its deadline. Dropping the future cancels it.
@@ -39,6 +57,7 @@ impl Lease {
             drop(session);
             Ok(result)
         };
+        let begun = Instant::now();
         self.is_cut = true;
         let result = match self.entry.target.driver.containment().run(deadline, running).await {
             Ok(result) => {
@@ -56,6 +75,8 @@ impl Lease {
         {
             self.doubt();
         }
+        self.ended = how_it_ended(&result, begun, deadline);
+        self.entry.project.learn(begun.elapsed());
         result
     }
 
@@ -65,10 +86,7 @@ impl Lease {
         let Some(doubt) = self.session.begin_doubt() else { return };
         let (entry, session) = (self.entry.clone(), self.session.clone());
         tokio::spawn(async move {
-            let ping = session.driver_session.ping();
-            let answer = entry.target.driver.containment().run(Instant::now() + DOUBT_TIME, ping).await;
-            if let Err(error) = answer {
-                tracing::warn!(connection = %entry.target.connection.id, %error, "session given up: it does not answer");
+            if ping(&entry, &session).await.is_err() {
                 entry.give_up(&session);
             }
             drop(doubt);
@@ -79,9 +97,25 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.session.touch();
-        if self.concurrency == Concurrency::Exclusive {
-            let usable = !self.is_cut && self.session.is_open();
-            self.entry.give_back(usable.then(|| self.session.clone()));
+        let usable = !self.is_cut && self.session.is_open();
+        let ended = std::mem::replace(&mut self.ended, Ended::Unknown);
+        self.place = None;
+        self.entry.give_back(usable.then(|| self.session.clone()), ended);
+    }
+}
+
+/// What a call's end tells of the database.
+fn how_it_ended(result: &Result<Payload, DriverError>, begun: Instant, deadline: Instant) -> Ended {
+    let Err(error) = result else { return Ended::Answered { begun } };
+    match error.code {
+        ErrorCode::ConnectionError => Ended::Failed { begun, error: error.clone() },
+        ErrorCode::Timeout if deadline.saturating_duration_since(begun) >= TELLING_TIME => {
+            Ended::Failed { begun, error: error.clone() }
         }
+        ErrorCode::QueryError | ErrorCode::NotFound | ErrorCode::Conflict | ErrorCode::ResultTooLarge => {
+            Ended::Answered { begun }
+        }
+        // The driver may have said so without asking the database.
+        _ => Ended::Unknown,
     }
 }

@@ -1,9 +1,13 @@
 //! Open driver sessions: one entry for each connection, with one session for everyone or several for one caller each,
-//! opened as callers wait, closed when idle, counted against caps, and left alone for a while when opening fails.
+//! opened as callers wait, closed when idle, counted against caps, and left alone for a while when the database fails.
 
+mod breaker;
+mod calls;
 mod entry;
 mod lease;
+mod pace;
 mod permits;
+mod ping;
 mod pool;
 mod session;
 
@@ -14,8 +18,10 @@ use crate::{
     registry::{Connection, ConnectionId, ConnectionStatus, Registry},
     secrets::Keyring,
 };
-use entry::{Entry, Opening, Turn};
+use calls::Projects;
+use entry::{Entry, Opening, Place, Turn};
 use permits::{Cap, LOOK_AGAIN, Permit, Permits, TOO_MANY};
+use ping::ping_idle;
 use pool::too_many_waiting;
 use serde_json::{Map, Value};
 use session::Session;
@@ -56,15 +62,16 @@ struct Shared {
     registry: Arc<dyn Registry>,
     keyring: Arc<Keyring>,
     permits: Permits,
+    projects: Projects,
     /// Sessions are given back wherever a lease is dropped, and more may be opened then.
     runtime: Handle,
     entries: Mutex<HashMap<ConnectionId, Arc<Entry>>>,
 }
 
 impl Sessions {
-    /// No sessions yet. Idle ones are closed by a task that ends with the last clone.
+    /// No sessions yet. Idle ones are pinged, and closed in the end, by a task that ends with the last clone.
     pub fn new(settings: SessionSettings, registry: Arc<dyn Registry>, keyring: Arc<Keyring>) -> Self {
-        let permits = Permits::new(&settings);
+        let (permits, projects) = (Permits::new(&settings), Projects::new(&settings));
         let sweep_interval =
             (*settings.idle_timeout / 5).clamp(Duration::from_millis(100), Duration::from_secs(60));
         let shared = Arc::new(Shared {
@@ -72,6 +79,7 @@ impl Sessions {
             registry,
             keyring,
             permits,
+            projects,
             runtime: Handle::current(),
             entries: Mutex::default(),
         });
@@ -80,39 +88,33 @@ impl Sessions {
             let mut ticks = tokio::time::interval(sweep_interval);
             loop {
                 ticks.tick().await;
-                match weak.upgrade() {
-                    Some(shared) => shared.sweep(),
-                    None => break,
-                }
+                let Some(shared) = weak.upgrade() else { break };
+                shared.sweep();
+                let Some(limit) = Instant::now().checked_sub(sweep_interval) else { continue };
+                let entries = shared.all_entries();
+                drop(shared);
+                ping_idle(entries, limit).await;
             }
         });
         Self { shared }
     }
 
-    /// A session for the target: a free one, or the next that is opened or given back, in order of arrival.
+    /// A session for the target, and a place among its project's calls: free ones, or the next that there are, in order
+    /// of arrival.
     ///
     /// # Errors
-    /// What the driver says when it can't connect; `CONNECTION_ERROR` with reason `circuit_open` for a while after
-    /// that, `too_many_sessions` when the caps leave no room in time, `too_many_waiting` when the connection's sessions
-    /// are all in use and the line is full or does not move on in time; `TIMEOUT` at the deadline.
+    /// What the driver says when it can't connect; `CONNECTION_ERROR` with reason `circuit_open` for a while after the
+    /// database failed, `too_many_sessions` when the caps leave no room in time, `too_many_waiting` when the connection
+    /// or its project has as many calls under way as may be, and the line is full or does not move on in time;
+    /// `TIMEOUT` at the deadline.
     pub async fn lease(&self, target: &Target, deadline: Instant) -> Result<Lease, DriverError> {
-        let entry = self.shared.entry(target);
-        let mut place = match entry.ask()? {
-            Turn::Now(lease) => return Ok(lease),
-            Turn::Later(place) => place,
+        let turn_by = deadline.min(Instant::now() + *self.shared.settings.wait);
+        let lease = match self.shared.entry(target).ask(turn_by, deadline)? {
+            Turn::Now(lease) => lease,
+            Turn::Later(place) => wait(place, turn_by, deadline).await?,
         };
-        let mut until = deadline.min(Instant::now() + *self.shared.settings.wait);
-        loop {
-            match tokio::time::timeout_at(until.into(), place.wait()).await {
-                Ok(answer) => return answer,
-                Err(_) if place.is_behind_others() => return Err(too_many_waiting()),
-                Err(_) if until < deadline => until = deadline.min(Instant::now() + LOOK_AGAIN),
-                Err(_) => {
-                    let message = "the database did not accept a session in time";
-                    return Err(DriverError::new(ErrorCode::Timeout, message));
-                }
-            }
-        }
+        // Opening a session has bounds of its own: this is another line.
+        lease.enter(deadline.min(Instant::now() + *self.shared.settings.wait), deadline).await
     }
 
     /// Opens a session apart from all others, asks the server who it is, and closes it.
@@ -121,10 +123,10 @@ impl Sessions {
     /// As for [`Sessions::lease`].
     pub async fn test(&self, target: &Target) -> Result<Map<String, Value>, DriverError> {
         let result = self.shared.connect_and_ping(target).await;
-        self.shared.report(target, result.as_ref().map(drop));
+        self.shared.report_opening(target, result.as_ref().map(drop));
         if result.is_ok() {
-            // What is known to work need not stay paused.
-            self.shared.entry(target).end_pause();
+            // What is known to work need not be left alone.
+            self.shared.entry(target).close_circuit();
         }
         result
     }
@@ -142,12 +144,14 @@ impl Sessions {
         let mut counts: HashMap<_, Count> = HashMap::new();
         for entry in self.shared.all_entries() {
             let connection = &entry.target.connection;
-            let (open, waiting) = entry.count();
-            if open + waiting > 0 {
+            let one = entry.count();
+            if one != Count::default() {
                 let place = (connection.project_id.clone(), connection.database_type.clone());
                 let count = counts.entry(place).or_default();
-                count.open += open;
-                count.waiting += waiting;
+                count.open += one.open;
+                count.running += one.running;
+                count.waiting += one.waiting;
+                count.open_circuits += one.open_circuits;
             }
         }
         counts
@@ -155,18 +159,41 @@ impl Sessions {
 }
 
 /// How many there are.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     /// Open sessions.
     pub open: usize,
-    /// Callers that wait for one.
+    /// Callers that have one.
+    pub running: usize,
+    /// Callers that wait for one, or for a place among their project's calls.
     pub waiting: usize,
+    /// Connections that are left alone because their database fails.
+    pub open_circuits: usize,
+}
+
+/// Waits in line, until `turn_by` where others are served first, until `deadline` where a session is being opened.
+async fn wait(mut place: Place, turn_by: Instant, deadline: Instant) -> Result<Lease, DriverError> {
+    let mut until = turn_by;
+    loop {
+        match tokio::time::timeout_at(until.into(), place.wait()).await {
+            Ok(answer) => return answer,
+            Err(_) if place.is_behind_others() => return Err(too_many_waiting(Duration::ZERO)),
+            Err(_) if until < deadline => until = deadline.min(Instant::now() + LOOK_AGAIN),
+            Err(_) => {
+                let message = "the database did not accept a session in time";
+                return Err(DriverError::new(ErrorCode::Timeout, message));
+            }
+        }
+    }
 }
 
 impl Shared {
     /// The entry for the target. One of another version is replaced; whoever holds its sessions finishes on them.
     fn entry(self: &Arc<Self>, target: &Target) -> Arc<Entry> {
-        let new = || Arc::new(Entry::new(target.clone(), Arc::downgrade(self)));
+        let new = || {
+            let project = self.projects.get(&target.connection.project_id);
+            Arc::new(Entry::new(target.clone(), &self.settings, project, Arc::downgrade(self)))
+        };
         let mut entries = lock(&self.entries);
         match entries.get(&target.connection.id) {
             Some(entry) if entry.target.version() == target.version() => entry.clone(),
@@ -215,7 +242,7 @@ impl Shared {
         };
         match result {
             Ok(session) => {
-                self.report(&target, Ok(()));
+                self.report_opening(&target, Ok(()));
                 opening.finish(session);
                 None
             }
@@ -223,7 +250,7 @@ impl Shared {
                 tracing::warn!(connection = %target.connection.id, %error, "no session");
                 let until = opening.fail(&error);
                 if until.is_none() {
-                    self.report(&target, Err(&error));
+                    self.report_opening(&target, Err(&error));
                 }
                 until
             }
@@ -251,15 +278,18 @@ impl Shared {
         target.driver.containment().run(deadline, session.driver_session.ping()).await
     }
 
+    fn report_opening(&self, target: &Target, result: Result<(), &DriverError>) {
+        match result {
+            Ok(()) => self.report(target, ConnectionStatus::Active),
+            Err(error) if is_want_of_room(error) => {}
+            Err(_) => self.report(target, ConnectionStatus::Error),
+        }
+    }
+
     /// Lets the registry's `status` follow what was seen, without a write when it says so already.
-    fn report(&self, target: &Target, result: Result<(), &DriverError>) {
-        let status = match result {
-            Ok(_) => ConnectionStatus::Active,
-            Err(error) if is_want_of_room(error) => return,
-            Err(_) => ConnectionStatus::Error,
-        };
+    fn report(&self, target: &Target, status: ConnectionStatus) {
         let (registry, connection) = (self.registry.clone(), target.connection.clone());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let version = connection.settings_version;
             if let Err(error) = registry.set_connection_status(connection.id, version, status).await {
                 tracing::warn!(connection = %connection.id, %error, "the connection's status could not be written");
@@ -293,6 +323,7 @@ impl Shared {
         drop(entries);
         lock(&self.entries).retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.is_forgettable());
         self.permits.forget_unused();
+        self.projects.forget_unused();
     }
 }
 

@@ -1,23 +1,23 @@
 //! What there is of one connection's sessions, and who gets which: decisions alone, without locks, tasks or I/O.
 //!
-//! A pool of a shared driver has room for one session, which stays in the pool while it is lent, to any number of
-//! callers. One of an exclusive driver has room for several, and what is lent is out of the pool until it comes back.
-//! All else is the same for both.
+//! A pool of a shared driver has room for one session, which stays in the pool while it is lent, to as many callers at
+//! once as may be. One of an exclusive driver has room for several, and what is lent is out of the pool until it comes
+//! back. All else is the same for both.
 //!
 //! Two things always hold. While somebody waits, no session is free. And while somebody waits, a session is lent that
 //! will come back, or one is being opened: nobody is forgotten.
 
+use super::{breaker::Breaker, pace::Pace};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 use studio_plugin_api::{DriverError, manifest::Concurrency};
 
-/// The shortest and the longest pause after a failure to open. The longest keeps recovery within two seconds of a
-/// database's return, and costs a dead one no more than one attempt a second.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// How long a connection with sessions makes do with them after one more could not be opened.
 const REST: Duration = Duration::from_secs(1);
+/// The longest time after which callers are told to try again.
+const LONGEST_ADVICE: Duration = Duration::from_secs(60);
 
 /// What the pool asks of a session. A clone is the same session.
 pub(super) trait Pooled: Clone {
@@ -34,6 +34,8 @@ pub(super) struct Size {
     pub(super) concurrency: Concurrency,
     /// Sessions, lent ones and those being opened included.
     pub(super) sessions: usize,
+    /// Calls under way.
+    pub(super) calls: usize,
     /// Callers that wait.
     pub(super) waiting: usize,
 }
@@ -43,17 +45,16 @@ pub(super) struct Pool<S, W> {
     size: Size,
     /// Open and ready to be lent. The last one is lent first, so that those not needed fall idle and are closed.
     free: Vec<S>,
-    /// Out of the pool, in the hands of one caller each.
-    lent: usize,
+    /// Callers who have a session. Those of an exclusive driver's are out of the pool.
+    running: usize,
     opening: usize,
     /// One of those being opened has no place under the caps yet. No second one stands in that line beside it.
     seeking: bool,
     /// In order of arrival, numbered.
     waiting: VecDeque<(u64, W)>,
     arrivals: u64,
-    /// Failures to open since the last success.
-    failures: u32,
-    paused: Option<(Instant, DriverError)>,
+    breaker: Breaker,
+    pace: Pace,
     resting_until: Option<Instant>,
     /// Another pool is in its place: nothing is kept here that nobody uses.
     retired: bool,
@@ -67,6 +68,24 @@ pub(super) enum Asked<S> {
     Refused(DriverError),
 }
 
+/// How a caller's use of a session ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// With the database's answer.
+    Answered { begun: Instant },
+    /// Without a database.
+    Failed { begun: Instant, error: DriverError },
+    /// Nobody knows; or it says nothing of the database.
+    Unknown,
+}
+
+/// What calls tell of a database that they did not tell before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    Works,
+    Fails,
+}
+
 /// What a decision leaves to be done, outside the lock, in this order.
 #[must_use]
 pub(super) struct After<S, W> {
@@ -76,11 +95,13 @@ pub(super) struct After<S, W> {
     pub(super) closed: Vec<S>,
     /// To begin opening a session; it is counted already.
     pub(super) open: bool,
+    /// To be told to the registry.
+    pub(super) news: Option<News>,
 }
 
 impl<S, W> Default for After<S, W> {
     fn default() -> Self {
-        Self { answers: Vec::new(), closed: Vec::new(), open: false }
+        Self { answers: Vec::new(), closed: Vec::new(), open: false, news: None }
     }
 }
 
@@ -89,46 +110,70 @@ impl<S: Pooled, W> Pool<S, W> {
         Self {
             size,
             free: Vec::new(),
-            lent: 0,
+            running: 0,
             opening: 0,
             seeking: false,
             waiting: VecDeque::new(),
             arrivals: 0,
-            failures: 0,
-            paused: None,
+            breaker: Breaker::default(),
+            pace: Pace::default(),
             resting_until: None,
             retired: false,
         }
     }
 
-    /// Lends a session, or puts the caller in line for one.
-    pub(super) fn ask(&mut self, now: Instant, waiter: impl FnOnce() -> W) -> (Asked<S>, After<S, W>) {
+    /// Lends a session, or puts the caller in line for one. A line that does not let them through by `turn_by`, or leaves
+    /// no time for a call before `deadline`, is not for them.
+    pub(super) fn ask(
+        &mut self,
+        now: Instant,
+        (turn_by, deadline): (Instant, Instant),
+        waiter: impl FnOnce() -> W,
+    ) -> (Asked<S>, After<S, W>) {
         let mut after = After::default();
-        while let Some(session) = self.free.pop() {
-            if !session.is_open() {
-                after.closed.push(session);
-                continue;
-            }
-            match self.size.concurrency {
-                Concurrency::Shared => self.free.push(session.clone()),
-                Concurrency::Exclusive => self.lent += 1,
-            }
+        if let Err(error) = self.breaker.admit(now) {
+            return (Asked::Refused(error), after);
+        }
+        if let Some(session) = self.lend(&mut after) {
             return (Asked::Lent(session), after);
         }
-        if let Some((until, error)) = &self.paused
-            && *until > now
-            && self.is_empty()
-        {
-            return (Asked::Refused(circuit_open(*until - now, error)), after);
-        }
         if self.waiting.len() >= self.size.waiting {
-            return (Asked::Refused(too_many_waiting()), after);
+            return (Asked::Refused(too_many_waiting(Duration::ZERO)), after);
+        }
+        // Those for whom sessions are being opened wait for nobody else.
+        let line = (self.waiting.len().saturating_sub(self.opening), self.running);
+        if self.open() > 0
+            && let Err(wait) = self.pace.check(now, line, (turn_by, deadline))
+        {
+            return (Asked::Refused(too_many_waiting(wait)), after);
         }
         let number = self.arrivals;
         self.arrivals += 1;
         self.waiting.push_back((number, waiter()));
         after.open = self.begin_opening(now);
         (Asked::Waits(number), after)
+    }
+
+    /// A free session, counted as lent, if another call may run.
+    fn lend(&mut self, after: &mut After<S, W>) -> Option<S> {
+        while self.has_room()
+            && let Some(session) = self.free.pop()
+        {
+            if !session.is_open() {
+                after.closed.push(session);
+                continue;
+            }
+            if self.size.concurrency == Concurrency::Shared {
+                self.free.push(session.clone());
+            }
+            self.running += 1;
+            return Some(session);
+        }
+        None
+    }
+
+    fn has_room(&self) -> bool {
+        self.running < self.size.calls
     }
 
     /// Takes a caller out of the line. One that is not in it any more has its answer.
@@ -148,15 +193,57 @@ impl<S: Pooled, W> Pool<S, W> {
         self.waiting.binary_search_by_key(&number, |(number, _)| *number).ok()
     }
 
-    /// Takes back what was lent; `None` when it is not to be used again.
-    pub(super) fn give_back(&mut self, session: Option<S>, now: Instant) -> After<S, W> {
+    /// Takes back what was lent; `None` when it is not to be used again. One of a shared driver is in the pool already.
+    pub(super) fn give_back(&mut self, session: Option<S>, ended: Ended, now: Instant) -> After<S, W> {
         let mut after = After::default();
-        self.lent -= 1;
-        if let Some(session) = session {
-            self.place(session, &mut after);
+        self.running -= 1;
+        self.learn(ended, now, &mut after);
+        match session {
+            Some(session) if self.size.concurrency == Concurrency::Exclusive => {
+                self.place(session, &mut after)
+            }
+            _ => self.serve(&mut after),
         }
         after.open = self.begin_opening(now);
         after
+    }
+
+    /// When calls fail so often that the connection is left alone, nobody waits for it any more.
+    fn learn(&mut self, ended: Ended, now: Instant, after: &mut After<S, W>) {
+        match ended {
+            Ended::Answered { begun } => {
+                self.pace.learn(now.saturating_duration_since(begun));
+                if self.breaker.call_answered(now) {
+                    after.news = Some(News::Works);
+                }
+            }
+            Ended::Failed { begun, error } => {
+                self.pace.learn(now.saturating_duration_since(begun));
+                if self.breaker.call_failed(begun, &error, now) {
+                    after.news = Some(News::Fails);
+                    self.refuse_all(&error, after);
+                }
+            }
+            Ended::Unknown => {}
+        }
+    }
+
+    fn refuse_all(&mut self, error: &DriverError, after: &mut After<S, W>) {
+        after.answers.extend(self.waiting.drain(..).map(|(_, waiter)| (waiter, Err(error.clone()))));
+    }
+
+    /// Lends the sessions that were idle from `limit` on, for each to be pinged and given back. One of a shared driver
+    /// stays in the pool.
+    pub(super) fn borrow_idle(&mut self, limit: Instant) -> Vec<S> {
+        let is_idle = |session: &S| session.idle_since().is_some_and(|since| since <= limit);
+        match self.size.concurrency {
+            Concurrency::Shared => self.free.iter().filter(|session| is_idle(session)).cloned().collect(),
+            Concurrency::Exclusive => {
+                let idle: Vec<S> = self.free.extract_if(.., |session| is_idle(session)).collect();
+                self.running += idle.len();
+                idle
+            }
+        }
     }
 
     /// Counts one more as being opened, if one is needed and may be. A connection without any is tried by one alone,
@@ -195,8 +282,7 @@ impl<S: Pooled, W> Pool<S, W> {
     pub(super) fn finish_opening(&mut self, session: S, now: Instant) -> After<S, W> {
         let mut after = After::default();
         self.opening -= 1;
-        self.failures = 0;
-        self.paused = None;
+        self.breaker.opening_succeeded();
         self.resting_until = None;
         self.place(session, &mut after);
         after.open = self.begin_opening(now);
@@ -221,17 +307,14 @@ impl<S: Pooled, W> Pool<S, W> {
             return (Some(until), after);
         }
         if had_room {
-            let (shortest, longest) = PAUSE;
-            let length = shortest.saturating_mul(1 << self.failures.min(16)).min(longest);
-            self.failures = self.failures.saturating_add(1);
-            self.paused = Some((now + length, error.clone()));
+            self.breaker.opening_failed(error, now);
         }
-        after.answers.extend(self.waiting.drain(..).map(|(_, waiter)| (waiter, Err(error.clone()))));
+        self.refuse_all(error, &mut after);
         (None, after)
     }
 
-    pub(super) fn end_pause(&mut self) {
-        self.paused = None;
+    pub(super) fn close_circuit(&mut self) {
+        self.breaker.close();
     }
 
     /// Takes out the free sessions for which this is true, to be closed.
@@ -262,7 +345,15 @@ impl<S: Pooled, W> Pool<S, W> {
 
     /// Sessions open now.
     pub(super) fn open(&self) -> usize {
-        self.free.len() + self.lent
+        match self.size.concurrency {
+            Concurrency::Shared => self.free.len(),
+            Concurrency::Exclusive => self.free.len() + self.running,
+        }
+    }
+
+    /// Callers who have a session now.
+    pub(super) fn running(&self) -> usize {
+        self.running
     }
 
     /// Callers that wait now.
@@ -270,11 +361,13 @@ impl<S: Pooled, W> Pool<S, W> {
         self.waiting.len()
     }
 
+    pub(super) fn is_circuit_open(&self) -> bool {
+        self.breaker.is_open()
+    }
+
     /// Nothing is lost when this pool is.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
-        self.is_empty()
-            && self.waiting.is_empty()
-            && self.paused.as_ref().is_none_or(|(until, _)| *until + Duration::from_secs(60) < now)
+        self.is_empty() && self.running == 0 && self.waiting.is_empty() && self.breaker.is_forgettable(now)
     }
 
     fn is_empty(&self) -> bool {
@@ -283,40 +376,29 @@ impl<S: Pooled, W> Pool<S, W> {
 
     /// Gives a session to whoever waits for it; keeps it when nobody does.
     fn place(&mut self, session: S, after: &mut After<S, W>) {
-        while let Some((_, waiter)) = self.waiting.pop_front() {
-            match self.size.concurrency {
-                Concurrency::Shared => after.answers.push((waiter, Ok(session.clone()))),
-                Concurrency::Exclusive => {
-                    self.lent += 1;
-                    after.answers.push((waiter, Ok(session)));
-                    return;
-                }
-            }
+        self.free.push(session);
+        self.serve(after);
+    }
+
+    /// Gives sessions that are free to those who wait, in their order.
+    fn serve(&mut self, after: &mut After<S, W>) {
+        while !self.waiting.is_empty()
+            && let Some(session) = self.lend(after)
+            && let Some((_, waiter)) = self.waiting.pop_front()
+        {
+            after.answers.push((waiter, Ok(session)));
         }
-        match self.retired {
-            true => after.closed.push(session),
-            false => self.free.push(session),
+        if self.retired && self.waiting.is_empty() {
+            after.closed.append(&mut self.free);
         }
     }
 }
 
-fn circuit_open(wait: Duration, error: &DriverError) -> DriverError {
-    let mut open = DriverError::connection(
-        "circuit_open",
-        format!("the database could not be reached a moment ago: {}", error.message),
-    );
-    if let Some(reason) = error.details.get("reason") {
-        open = open.with("cause", reason.clone());
-    }
-    open.retry_after = Some(wait.max(Duration::from_secs(1)));
-    open
-}
-
-/// For callers beyond those who may wait, and for those who waited long enough.
-pub(super) fn too_many_waiting() -> DriverError {
-    let message = "the connection's sessions are all in use, and others wait for them";
+/// For callers beyond those who may wait, for those who waited long enough, and for those whose turn is too far away.
+pub(super) fn too_many_waiting(wait: Duration) -> DriverError {
+    let message = "the database is busy: others wait already, and there was or will be no turn in time";
     let mut error = DriverError::connection("too_many_waiting", message);
-    error.retry_after = Some(Duration::from_secs(1));
+    error.retry_after = Some(wait.clamp(Duration::from_secs(1), LONGEST_ADVICE));
     error
 }
 

@@ -29,7 +29,17 @@ impl Pooled for Fake {
 type FakePool = Pool<Fake, u32>;
 
 fn pool(concurrency: Concurrency, sessions: usize, waiting: usize) -> FakePool {
-    Pool::new(Size { concurrency, sessions, waiting })
+    let calls = match concurrency {
+        Concurrency::Shared => 4,
+        Concurrency::Exclusive => sessions,
+    };
+    Pool::new(Size { concurrency, sessions, calls, waiting })
+}
+
+/// Asks with all the time in the world.
+fn ask(pool: &mut FakePool, now: Instant, caller: u32) -> (Asked<Fake>, After<Fake, u32>) {
+    let far = now + Duration::from_secs(10_000);
+    pool.ask(now, (far, far), || caller)
 }
 
 fn exclusive(sessions: usize) -> FakePool {
@@ -40,7 +50,7 @@ fn exclusive(sessions: usize) -> FakePool {
 fn queue(pool: &mut FakePool, callers: std::ops::Range<u32>, now: Instant) -> usize {
     let mut openings = 0;
     for caller in callers {
-        let (asked, after) = pool.ask(now, || caller);
+        let (asked, after) = ask(pool, now, caller);
         assert!(matches!(asked, Asked::Waits(_)));
         openings += usize::from(after.open);
     }
@@ -66,7 +76,7 @@ fn fill(pool: &mut FakePool, sessions: u32, now: Instant) {
         assert_eq!(served(&pool.finish_opening(Fake::new(number, now), now)), [(number, number)]);
     }
     for number in 0..sessions {
-        assert!(pool.give_back(Some(Fake::new(number, now)), now).closed.is_empty());
+        assert!(pool.give_back(Some(Fake::new(number, now)), Ended::Unknown, now).closed.is_empty());
     }
 }
 
@@ -77,8 +87,107 @@ fn shared_session_goes_to_everyone_who_waits_and_stays() {
     assert_eq!(queue(&mut pool, 0..3, now), 1);
     assert!(matches!(pool.find_room(now), (true, After { open: false, .. })));
     assert_eq!(served(&pool.finish_opening(Fake::new(7, now), now)), [(0, 7), (1, 7), (2, 7)]);
-    assert!(matches!(pool.ask(now, || 3).0, Asked::Lent(Fake { number: 7, .. })));
+    assert!(matches!(ask(&mut pool, now, 3).0, Asked::Lent(Fake { number: 7, .. })));
     assert_eq!(pool.open(), 1);
+}
+
+#[test]
+fn shared_session_takes_so_many_calls_and_then_one_for_each_that_ends() {
+    let now = Instant::now();
+    let mut pool = pool(Concurrency::Shared, 1, 2);
+    assert_eq!(queue(&mut pool, 0..2, now), 1);
+    assert!(pool.find_room(now).0);
+    assert_eq!(served(&pool.finish_opening(Fake::new(7, now), now)).len(), 2);
+    for caller in 2..4 {
+        assert!(matches!(ask(&mut pool, now, caller).0, Asked::Lent(_)));
+    }
+    assert_eq!(queue(&mut pool, 4..6, now), 0, "it waits for those four");
+    assert!(matches!(ask(&mut pool, now, 6).0, Asked::Refused(_)));
+    for caller in 4..6 {
+        assert_eq!(served(&pool.give_back(None, Ended::Unknown, now)), [(caller, 7)]);
+    }
+    for _ in 0..4 {
+        assert!(served(&pool.give_back(None, Ended::Unknown, now)).is_empty());
+    }
+    assert_eq!((pool.running(), pool.open()), (0, 1));
+}
+
+#[test]
+fn broken_shared_session_is_replaced_for_those_who_wait_behind_its_calls() {
+    let now = Instant::now();
+    let mut pool = pool(Concurrency::Shared, 1, usize::MAX);
+    assert_eq!(queue(&mut pool, 0..4, now), 1);
+    assert!(pool.find_room(now).0);
+    let _ = pool.finish_opening(Fake::new(7, now), now);
+    queue(&mut pool, 4..6, now);
+    pool.free[0].open.set(false);
+    let after = pool.give_back(None, Ended::Unknown, now);
+    assert_eq!((after.answers.len(), after.closed.len(), after.open), (0, 1, true));
+    assert!(pool.find_room(now).0);
+    assert_eq!(served(&pool.finish_opening(Fake::new(8, now), now)), [(4, 8)]);
+    assert_eq!(served(&pool.give_back(None, Ended::Unknown, now)), [(5, 8)]);
+}
+
+#[test]
+fn calls_that_fail_leave_the_connection_alone_and_send_everyone_away_who_waits() {
+    let mut now = Instant::now();
+    let mut pool = exclusive(1);
+    fill(&mut pool, 1, now);
+    assert!(matches!(ask(&mut pool, now, 0).0, Asked::Lent(_)));
+    let fail = |pool: &mut FakePool, now| {
+        pool.give_back(Some(Fake::new(0, now)), Ended::Failed { begun: now, error: refused() }, now)
+    };
+    for caller in 1..20 {
+        queue(&mut pool, caller..caller + 1, now);
+        assert_eq!(served(&fail(&mut pool, now)), [(caller, 0)]);
+    }
+    queue(&mut pool, 20..23, now);
+    let after = fail(&mut pool, now);
+    assert_eq!(after.news, Some(News::Fails));
+    assert!(after.answers.len() == 3 && after.answers.iter().all(|(_, answer)| answer.is_err()));
+    assert!(matches!(ask(&mut pool, now, 23).0, Asked::Refused(_)), "although a session is free");
+    now += Duration::from_millis(100);
+    assert!(matches!(ask(&mut pool, now, 24).0, Asked::Lent(_)));
+    assert!(matches!(ask(&mut pool, now, 25).0, Asked::Refused(_)));
+    let after = pool.give_back(Some(Fake::new(0, now)), Ended::Answered { begun: now }, now);
+    assert_eq!(after.news, Some(News::Works));
+    assert!(matches!(ask(&mut pool, now, 26).0, Asked::Lent(_)));
+}
+
+#[test]
+fn line_that_is_too_slow_refuses_who_would_wait_in_vain() {
+    let now = Instant::now();
+    let mut pool = exclusive(2);
+    fill(&mut pool, 2, now);
+    let seconds = |count| now + Duration::from_secs(count);
+    for _ in 0..2 {
+        assert!(matches!(ask(&mut pool, now, 0).0, Asked::Lent(_)));
+    }
+    let after = pool.give_back(Some(Fake::new(0, now)), Ended::Answered { begun: now }, seconds(4));
+    assert!(after.answers.is_empty());
+    assert!(matches!(ask(&mut pool, now, 0).0, Asked::Lent(_)));
+    queue(&mut pool, 0..3, now);
+    let (asked, _) = pool.ask(now, (seconds(7), seconds(100)), || 3);
+    let Asked::Refused(error) = asked else { panic!("four calls of four seconds, two at once") };
+    assert_eq!(error.retry_after, Some(Duration::from_secs(8)));
+    assert!(
+        matches!(pool.ask(now, (seconds(8), seconds(11)), || 4).0, Asked::Refused(_)),
+        "no time for the call"
+    );
+    assert!(matches!(pool.ask(now, (seconds(8), seconds(12)), || 5).0, Asked::Waits(_)));
+}
+
+#[test]
+fn idle_sessions_are_borrowed_and_those_in_use_are_not() {
+    let now = Instant::now();
+    let mut pool = exclusive(3);
+    fill(&mut pool, 3, now);
+    let later = now + Duration::from_secs(9);
+    pool.free[2].used = later;
+    assert_eq!(pool.borrow_idle(now).len(), 2);
+    assert_eq!((pool.running(), pool.open(), pool.free.len()), (2, 3, 1));
+    assert!(pool.give_back(None, Ended::Unknown, now).answers.is_empty());
+    assert_eq!((pool.running(), pool.open()), (1, 2), "one that does not answer is gone");
 }
 
 #[test]
@@ -87,7 +196,7 @@ fn session_of_several_that_came_back_last_is_lent_first() {
     let mut pool = exclusive(3);
     fill(&mut pool, 3, now);
     for expected in [2, 1, 0] {
-        let (asked, _) = pool.ask(now, || 0);
+        let (asked, _) = ask(&mut pool, now, 0);
         assert!(matches!(asked, Asked::Lent(Fake { number, .. }) if number == expected));
     }
     assert_eq!(queue(&mut pool, 0..1, now), 0, "there are as many as may be");
@@ -118,7 +227,7 @@ fn those_who_wait_are_served_in_their_order_and_the_absent_are_passed_over() {
     pool.leave(3);
     pool.leave(3);
     for _ in 0..2 {
-        order.extend(served(&pool.give_back(Some(Fake::new(0, now)), now)));
+        order.extend(served(&pool.give_back(Some(Fake::new(0, now)), Ended::Unknown, now)));
     }
     assert_eq!(order, [(0, 0), (2, 0), (4, 0)]);
 }
@@ -129,7 +238,7 @@ fn broken_sessions_are_closed_before_another_is_opened() {
     let mut pool = exclusive(3);
     fill(&mut pool, 3, now);
     pool.free.iter().for_each(|session| session.open.set(false));
-    let (asked, after) = pool.ask(now, || 9);
+    let (asked, after) = ask(&mut pool, now, 9);
     assert!(matches!(asked, Asked::Waits(_)));
     assert_eq!((after.closed.len(), after.open, pool.open()), (3, true, 0));
 }
@@ -139,7 +248,7 @@ fn line_that_is_full_refuses_until_someone_leaves_it() {
     let now = Instant::now();
     let mut pool = pool(Concurrency::Exclusive, 1, 2);
     queue(&mut pool, 0..2, now);
-    let Asked::Refused(error) = pool.ask(now, || 2).0 else { panic!("it is let in") };
+    let Asked::Refused(error) = ask(&mut pool, now, 2).0 else { panic!("it is let in") };
     assert_eq!((&error.details["reason"], error.retry_after), (&"too_many_waiting".into(), Some(REST)));
     pool.leave(0);
     queue(&mut pool, 2..3, now);
@@ -160,17 +269,19 @@ fn only_those_for_whom_nothing_is_being_opened_are_behind_others() {
 fn failure_with_nothing_open_is_everyones_and_pauses_ever_longer() {
     let mut now = Instant::now();
     let mut pool = exclusive(3);
-    for milliseconds in [100, 200, 400, 800, 1000, 1000] {
-        assert_eq!(queue(&mut pool, 0..3, now), 1);
+    assert_eq!(queue(&mut pool, 0..3, now), 1);
+    for (waiting, milliseconds) in [(3, 100), (1, 200), (1, 400), (1, 800), (1, 1000), (1, 1000)] {
         assert!(pool.find_room(now).0);
         let (until, after) = pool.fail_opening(&refused(), true, now);
         assert!(until.is_none() && !after.open);
-        assert_eq!(after.answers.len(), 3);
-        let Asked::Refused(error) = pool.ask(now + Duration::from_millis(milliseconds - 1), || 3).0 else {
+        assert_eq!(after.answers.len(), waiting);
+        let Asked::Refused(error) = ask(&mut pool, now + Duration::from_millis(milliseconds - 1), 3).0 else {
             panic!("it is tried again after less than {milliseconds} ms")
         };
         assert_eq!(error.details["reason"], "circuit_open");
         now += Duration::from_millis(milliseconds);
+        assert_eq!(queue(&mut pool, 3..4, now), 1, "one tries again");
+        assert!(matches!(ask(&mut pool, now, 4).0, Asked::Refused(_)), "one is enough");
     }
 }
 
@@ -206,7 +317,7 @@ fn those_who_wait_when_the_last_session_closes_get_a_new_one_whatever_failed_bef
     assert!(pool.finish_opening(Fake::new(0, now), now).open);
     assert!(pool.find_room(now).0);
     assert!(pool.fail_opening(&refused(), true, now).0.is_some());
-    assert!(pool.give_back(None, now).open);
+    assert!(pool.give_back(None, Ended::Unknown, now).open);
 }
 
 #[test]
@@ -226,12 +337,12 @@ fn retired_pool_serves_who_waits_and_keeps_nothing() {
     let now = Instant::now();
     let mut pool = exclusive(2);
     fill(&mut pool, 2, now);
-    let (asked, _) = pool.ask(now, || 0);
+    let (asked, _) = ask(&mut pool, now, 0);
     assert!(matches!(asked, Asked::Lent(_)));
     assert_eq!(pool.retire().len(), 1);
     queue(&mut pool, 1..2, now);
-    assert_eq!(served(&pool.give_back(Some(Fake::new(1, now)), now)), [(1, 1)]);
-    assert_eq!(pool.give_back(Some(Fake::new(1, now)), now).closed.len(), 1);
+    assert_eq!(served(&pool.give_back(Some(Fake::new(1, now)), Ended::Unknown, now)), [(1, 1)]);
+    assert_eq!(pool.give_back(Some(Fake::new(1, now)), Ended::Unknown, now).closed.len(), 1);
 }
 
 #[test]
@@ -254,7 +365,9 @@ enum Event {
     Fail,
     GiveBack {
         usable: bool,
+        answered: bool,
     },
+    Ping,
     Break(usize),
     Evict,
     Pass(u64),
@@ -268,7 +381,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         3 => Just(Event::FindRoom),
         3 => Just(Event::Finish),
         1 => Just(Event::Fail),
-        4 => any::<bool>().prop_map(|usable| Event::GiveBack { usable }),
+        4 => any::<(bool, bool)>().prop_map(|(usable, answered)| Event::GiveBack { usable, answered }),
+        1 => Just(Event::Ping),
         1 => any::<usize>().prop_map(Event::Break),
         1 => Just(Event::Evict),
         1 => (0..2000_u64).prop_map(Event::Pass),
@@ -303,7 +417,7 @@ impl World {
         match event {
             Event::Ask => {
                 let caller = self.callers;
-                let (asked, after) = self.pool.ask(now, || caller);
+                let (asked, after) = ask(&mut self.pool, now, caller);
                 match asked {
                     Asked::Lent(session) => self.lent.push(session),
                     Asked::Waits(number) => {
@@ -311,7 +425,7 @@ impl World {
                         self.line.insert(caller);
                         self.callers += 1;
                     }
-                    Asked::Refused(_) => assert!(self.line.is_empty() || self.line.len() == 20),
+                    Asked::Refused(_) => assert!(self.pool.is_circuit_open() || self.line.len() == 20),
                 }
                 self.carry_out(after);
             }
@@ -338,14 +452,19 @@ impl World {
                 let (_, after) = self.pool.fail_opening(&refused(), had_room, now);
                 self.carry_out(after);
             }
-            Event::GiveBack { usable } if !self.lent.is_empty() => {
+            Event::GiveBack { usable, answered } if !self.lent.is_empty() => {
                 let session = self.lent.remove(0);
-                let after = self.pool.give_back(usable.then_some(session), now);
+                let ended = match answered {
+                    true => Ended::Answered { begun: now },
+                    false => Ended::Failed { begun: now, error: refused() },
+                };
+                let after = self.pool.give_back(usable.then_some(session), ended, now);
                 self.carry_out(after);
             }
             Event::Break(place) if !self.pool.free.is_empty() => {
                 self.pool.free[place % self.pool.free.len()].open.set(false);
             }
+            Event::Ping => self.lent.extend(self.pool.borrow_idle(now)),
             Event::Evict => drop(self.pool.remove_longest_idle()),
             Event::Pass(milliseconds) => self.now += Duration::from_millis(milliseconds),
             Event::OpenMore => self.seeking += usize::from(self.pool.begin_opening(now)),
@@ -355,7 +474,7 @@ impl World {
 
     fn check(&self, sessions: usize) {
         let (free, opening) = (self.pool.free.len(), self.seeking + self.connecting);
-        assert_eq!((self.pool.lent, self.pool.opening), (self.lent.len(), opening));
+        assert_eq!((self.pool.running, self.pool.opening), (self.lent.len(), opening));
         assert!(free + self.lent.len() + opening <= sessions, "too many");
         assert!(self.seeking <= 1);
         let line: Vec<_> = self.pool.waiting.iter().map(|(_, caller)| *caller).collect();

@@ -1,0 +1,114 @@
+//! Calls under way for each project: so many at once, those beyond in line.
+
+use super::{lock, pace::Pace, pool::too_many_waiting};
+use crate::config::SessionSettings;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use studio_plugin_api::DriverError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// All projects that have connections in use.
+pub(super) struct Projects {
+    projects: Mutex<HashMap<String, Arc<ProjectCalls>>>,
+    at_once: usize,
+    waiting: usize,
+}
+
+impl Projects {
+    pub(super) fn new(settings: &SessionSettings) -> Self {
+        Self {
+            projects: Mutex::default(),
+            at_once: settings.max_calls_per_project.get(),
+            waiting: settings.max_waiting.get(),
+        }
+    }
+
+    /// A project's calls, by its id.
+    pub(super) fn get(&self, project_id: &str) -> Arc<ProjectCalls> {
+        let new = || ProjectCalls {
+            places: Arc::new(Semaphore::new(self.at_once)),
+            at_once: self.at_once,
+            most_waiting: self.waiting,
+            waiting: AtomicUsize::new(0),
+            pace: Mutex::default(),
+        };
+        let mut projects = lock(&self.projects);
+        projects.entry(project_id.to_owned()).or_insert_with(|| Arc::new(new())).clone()
+    }
+
+    pub(super) fn forget_unused(&self) {
+        lock(&self.projects).retain(|_, project| Arc::strong_count(project) > 1);
+    }
+}
+
+/// One project's calls under way.
+pub(super) struct ProjectCalls {
+    places: Arc<Semaphore>,
+    at_once: usize,
+    most_waiting: usize,
+    waiting: AtomicUsize,
+    pace: Mutex<Pace>,
+}
+
+/// A call's place among its project's.
+pub(super) struct CallPlace {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl ProjectCalls {
+    /// A place among the calls, in order of arrival. `held_up` counts the callers of one connection who wait for one.
+    ///
+    /// # Errors
+    /// `CONNECTION_ERROR` with reason `too_many_waiting`, when the line is full, too slow, or not moving on by `turn_by`.
+    pub(super) async fn enter(
+        &self,
+        held_up: &AtomicUsize,
+        turn_by: Instant,
+        deadline: Instant,
+    ) -> Result<CallPlace, DriverError> {
+        if let Ok(permit) = self.places.clone().try_acquire_owned() {
+            return Ok(CallPlace { _permit: Some(permit) });
+        }
+        let waiting = Counted::enter(&self.waiting);
+        if waiting.before >= self.most_waiting {
+            return Err(too_many_waiting(Duration::ZERO));
+        }
+        let line = (waiting.before, self.at_once);
+        lock(&self.pace).check(Instant::now(), line, (turn_by, deadline)).map_err(too_many_waiting)?;
+        let _held_up = Counted::enter(held_up);
+        match tokio::time::timeout_at(turn_by.into(), self.places.clone().acquire_owned()).await {
+            // Nobody closes the semaphore.
+            Ok(permit) => Ok(CallPlace { _permit: permit.ok() }),
+            Err(_) => Err(too_many_waiting(Duration::ZERO)),
+        }
+    }
+
+    /// A call ended that took so long.
+    pub(super) fn learn(&self, took: Duration) {
+        lock(&self.pace).learn(took);
+    }
+}
+
+/// Counts a caller while it waits.
+struct Counted<'a> {
+    counter: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Counted<'a> {
+    fn enter(counter: &'a AtomicUsize) -> Self {
+        Self { counter, before: counter.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,88 @@
+//! How fast a line moves: an estimate from the calls that ended lately.
+
+use std::time::{Duration, Instant};
+
+/// The share that the latest call has in the estimate.
+const WEIGHT: u32 = 8;
+
+/// How long calls took lately, on average.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    call: Duration,
+}
+
+impl Pace {
+    /// A call ended that took so long.
+    pub(super) fn learn(&mut self, took: Duration) {
+        self.call = match self.call.is_zero() {
+            true => took,
+            false => (self.call * (WEIGHT - 1) + took) / WEIGHT,
+        };
+    }
+
+    /// Whether one who comes now may hope for its turn in time, behind `waiting` others who wait for `running` calls.
+    /// Whoever is first in line may: what they see keeps the estimate true.
+    ///
+    /// # Errors
+    /// How long the turn is away, when it is later than `turn_by`, or leaves no time for a call before `deadline`.
+    pub(super) fn check(
+        &self,
+        now: Instant,
+        (waiting, running): (usize, usize),
+        (turn_by, deadline): (Instant, Instant),
+    ) -> Result<(), Duration> {
+        if waiting == 0 {
+            return Ok(());
+        }
+        let calls_before = u32::try_from(waiting.saturating_add(1)).unwrap_or(u32::MAX);
+        let at_once = u32::try_from(running.max(1)).unwrap_or(u32::MAX);
+        let wait = self.call.saturating_mul(calls_before) / at_once;
+        let turn = now + wait;
+        if turn > turn_by || turn + self.call > deadline { Err(wait) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pace(seconds: impl IntoIterator<Item = u32>) -> Pace {
+        let mut pace = Pace::default();
+        seconds.into_iter().for_each(|seconds| pace.learn(SECOND * seconds));
+        pace
+    }
+
+    #[test]
+    fn turn_comes_after_those_before_divided_among_the_calls_at_once() {
+        let now = Instant::now();
+        let far = now + SECOND * 1000;
+        for (waiting, running, seconds) in [(1, 1, 4), (9, 1, 20), (9, 10, 2), (19, 10, 4)] {
+            let turn = now + SECOND * seconds;
+            let pace = pace([2]);
+            assert_eq!(pace.check(now, (waiting, running), (turn, far)), Ok(()));
+            let early = turn.checked_sub(Duration::from_millis(1)).unwrap();
+            assert_eq!(pace.check(now, (waiting, running), (early, far)), Err(SECOND * seconds));
+            assert_eq!(pace.check(now, (waiting, running), (turn, turn + SECOND * 2)), Ok(()));
+            assert!(
+                pace.check(now, (waiting, running), (turn, turn + SECOND)).is_err(),
+                "no time for the call"
+            );
+        }
+    }
+
+    #[test]
+    fn first_in_line_may_always_wait_and_everyone_may_before_anything_is_known() {
+        let now = Instant::now();
+        assert_eq!(pace([100]).check(now, (0, 1), (now, now)), Ok(()));
+        assert_eq!(pace([]).check(now, (1000, 1), (now, now)), Ok(()));
+    }
+
+    #[test]
+    fn estimate_follows_what_is_seen() {
+        assert_eq!(pace([8, 16]).call, SECOND * 9);
+        let after_a_storm = pace(std::iter::repeat_n(10, 50).chain(std::iter::repeat_n(1, 30)));
+        assert!(after_a_storm.call < SECOND * 2, "{after_a_storm:?}");
+    }
+}

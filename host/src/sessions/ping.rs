@@ -1,0 +1,63 @@
+//! Looking after sessions that nobody uses: one whose database is gone is closed before a caller meets it.
+
+use super::{entry::Entry, pool::Ended, session::Session};
+use futures_util::{StreamExt, stream};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use studio_plugin_api::{DriverError, manifest::Concurrency};
+
+/// How long a session has to answer a ping.
+pub(super) const PING_TIME: Duration = Duration::from_secs(1);
+/// Pings under way at once.
+const AT_ONCE: usize = 32;
+
+/// Pings all sessions that were idle from `limit` on, and closes those that do not answer.
+pub(super) async fn ping_idle(entries: Vec<Arc<Entry>>, limit: Instant) {
+    // Borrowed one entry at a time: what is to be pinged later can be used until then.
+    let checks = entries.into_iter().map(|entry| async move {
+        for session in entry.borrow_idle(limit) {
+            Check { entry: entry.clone(), session, is_alive: false }.run().await;
+        }
+    });
+    stream::iter(checks).buffer_unordered(AT_ONCE).for_each(async |()| ()).await;
+}
+
+/// Pings a session.
+///
+/// # Errors
+/// The driver's; `TIMEOUT` after [`PING_TIME`].
+pub(super) async fn ping(entry: &Entry, session: &Session) -> Result<(), DriverError> {
+    let ping = session.driver_session.ping();
+    let answer = entry.target.driver.containment().run(Instant::now() + PING_TIME, ping).await;
+    if let Err(error) = &answer {
+        tracing::warn!(connection = %entry.target.connection.id, %error, "session given up: it does not answer");
+    }
+    answer.map(drop)
+}
+
+/// A borrowed session, given back or given up in the end.
+struct Check {
+    entry: Arc<Entry>,
+    session: Arc<Session>,
+    is_alive: bool,
+}
+
+impl Check {
+    async fn run(mut self) {
+        self.is_alive = ping(&self.entry, &self.session).await.is_ok();
+    }
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        match self.entry.target.driver.instance().concurrency() {
+            Concurrency::Shared if !self.is_alive => self.entry.give_up(&self.session),
+            Concurrency::Shared => {}
+            Concurrency::Exclusive => {
+                self.entry.give_back(self.is_alive.then(|| self.session.clone()), Ended::Unknown);
+            }
+        }
+    }
+}
