@@ -81,6 +81,7 @@ impl Gateway {
             ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
             ("GATEWAY_PLUGINS", plugins.display().to_string()),
             ("GATEWAY_LOG", "debug".to_owned()),
+            ("GATEWAY_RATE_LIMIT", "0".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();

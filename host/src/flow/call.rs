@@ -1,6 +1,6 @@
 //! The first step: which driver and operation a request means.
 
-use super::FlowError;
+use super::{FlowError, deadline::time_for};
 use crate::{
     config::LimitSettings,
     plugins::{
@@ -93,7 +93,9 @@ pub(super) fn route(
         percent_decode_str(reference).decode_utf8().map_err(|_| FlowError::UnknownPath)?.into_owned();
     let mut query = read_query(head.uri.query().unwrap_or_default())?;
     let selector = take_selector(&mut query)?;
-    let time = driver.entry().limits.operation_time(*limits.request_timeout);
+    let template = driver.operation(operation).map_or("", |operation| &operation.path);
+    let most = driver.entry().limits.operation_time(template, *limits.request_timeout);
+    let time = time_for(&head.headers, most)?;
     Ok(Call {
         deadline: Instant::now() + time,
         headers: head.headers,

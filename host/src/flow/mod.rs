@@ -10,6 +10,7 @@ mod admitted;
 mod authorized;
 mod cached;
 mod call;
+mod deadline;
 mod located;
 mod ready;
 mod reply;

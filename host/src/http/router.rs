@@ -158,6 +158,7 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
             HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("x-request-timeout"),
         ])
         .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(Duration::from_secs(600))

@@ -71,6 +71,7 @@ impl Driver {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
         let manifest = loaded.instance.manifest();
         let routes = Routes::build(&manifest.operations).map_err(PluginError::Manifest)?;
+        entry.limits.check_operations(&manifest.operations).map_err(PluginError::Limits)?;
         let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
         let mut secret_options = Vec::new();
         find_secret_options(&manifest.options, &mut Vec::new(), &mut secret_options);

@@ -81,6 +81,9 @@ pub enum PluginError {
     /// Its `settings` in plugins.toml do not fit its options.
     #[error("its settings in plugins.toml are refused: {0}")]
     Settings(String),
+    /// Its `limits` in plugins.toml do not fit its operations.
+    #[error("its limits in plugins.toml are refused: {0}")]
+    Limits(String),
     /// Its `cache` in plugins.toml does not fit its operations.
     #[error("its cache in plugins.toml is refused: {0}")]
     Cache(String),

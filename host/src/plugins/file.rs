@@ -2,14 +2,16 @@
 
 use super::caching::PluginCache;
 use super::wasm::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
+use crate::config::Period;
 use secrecy::zeroize::Zeroize;
 use serde::Deserialize;
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
+use studio_plugin_api::manifest::OperationManifest;
 
 /// Why `plugins.toml` could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +105,9 @@ pub struct PluginLimits {
     /// Seconds that one of its operations may take; never more than the gateway's own `request_timeout`.
     #[serde(default)]
     pub operation_timeout: Option<u32>,
+    /// The same for single operations, by their paths, instead of `operation_timeout`.
+    #[serde(default)]
+    pub operation_timeouts: BTreeMap<String, Period>,
     /// Sessions of this driver open at once, over all connections. Default: only the gateway's caps.
     #[serde(default)]
     pub max_sessions: Option<u32>,
@@ -155,9 +160,29 @@ impl PluginLimits {
         Ok(())
     }
 
-    /// The time one operation may take, given the gateway's own bound.
-    pub fn operation_time(&self, bound: Duration) -> Duration {
-        self.operation_timeout.map_or(bound, |seconds| bound.min(Duration::from_secs(seconds.into())))
+    /// Whether what they say of single operations is said of ones that the driver has.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn check_operations(&self, operations: &[OperationManifest]) -> Result<(), String> {
+        for (path, time) in &self.operation_timeouts {
+            if !operations.iter().any(|operation| operation.path == *path) {
+                return Err(format!(
+                    "`operation_timeouts` names `{path}`, which is none of the driver's paths"
+                ));
+            }
+            if time.is_zero() {
+                return Err(format!("`operation_timeouts` of `{path}` is zero: it must be longer"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The time that the operation at a path may take, given the gateway's own bound.
+    pub fn operation_time(&self, path: &str, bound: Duration) -> Duration {
+        let own = self.operation_timeouts.get(path).map(|time| **time);
+        let general = self.operation_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        own.or(general).map_or(bound, |time| bound.min(time))
     }
 
     /// Sessions that one connection of an exclusive driver may have.
@@ -263,6 +288,21 @@ mod tests {
         assert!(
             entry("wasm", "table_elements = 0").unwrap_err().to_string().contains("limits.table_elements")
         );
+    }
+
+    #[test]
+    fn operations_own_time_goes_before_that_of_all_and_never_beyond_the_gateways() {
+        let text = "[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'a.so'\n\
+                    limits = { operation_timeout = 10, operation_timeouts = { '/q' = '20s', '/r' = '1h' } }";
+        let limits = &read_text(text).unwrap()[0].limits;
+        let seconds = |path| limits.operation_time(path, Duration::from_secs(30)).as_secs();
+        assert_eq!(["/q", "/r", "/s"].map(seconds), [20, 30, 10]);
+        let operations = |paths: &[&str]| -> Vec<OperationManifest> {
+            let one = |path| serde_json::json!({"method": "GET", "path": path, "access": "read"});
+            paths.iter().map(|path| serde_json::from_value(one(path)).unwrap()).collect()
+        };
+        assert_eq!(limits.check_operations(&operations(&["/q", "/r"])), Ok(()));
+        assert!(limits.check_operations(&operations(&["/q"])).unwrap_err().contains("`/r`"));
     }
 
     #[test]
