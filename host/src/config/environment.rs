@@ -74,6 +74,7 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_SESSIONS_MAX_WAITING", number, sessions.max_waiting),
     variable!("GATEWAY_REQUEST_TIMEOUT", word, limits.request_timeout),
     variable!("GATEWAY_MAX_BODY_BYTES", number, limits.max_body_bytes),
+    variable!("GATEWAY_MAX_NESTING", number, limits.max_nesting),
     variable!("GATEWAY_MAX_REPLY_BYTES", number, limits.max_reply_bytes),
     variable!("GATEWAY_CACHE_ENABLED", boolean, cache.enabled),
     variable!("GATEWAY_CACHE_MAX_BYTES", number, cache.max_bytes),

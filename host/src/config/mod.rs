@@ -138,6 +138,8 @@ pub struct LimitSettings {
     pub request_timeout: Period,
     /// The longest request body, in bytes. Default 10 MiB.
     pub max_body_bytes: NonZeroUsize,
+    /// How deep a request's JSON body may nest, in levels. Default 127, which is what drivers read at the most.
+    pub max_nesting: NonZeroUsize,
     /// The longest reply of a driver, in bytes. Default 64 MiB.
     pub max_reply_bytes: NonZeroUsize,
 }
@@ -254,6 +256,7 @@ impl Default for LimitSettings {
         Self {
             request_timeout: Period::from_seconds(30),
             max_body_bytes: mebibytes(10),
+            max_nesting: at_least_one(127),
             max_reply_bytes: mebibytes(64),
         }
     }

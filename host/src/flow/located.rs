@@ -1,7 +1,7 @@
 //! The fourth step: the body read, the connection found. What the call still lacks is a session, or a reply that was
 //! kept.
 
-use super::{Flow, FlowError, admitted::Admitted, call::OperationLabel};
+use super::{Flow, FlowError, admitted::Admitted, call::OperationLabel, nesting::is_deeper_than};
 use crate::{
     plugins::OperationCaching,
     registry::{ConnectionSelector, ConnectionStatus},
@@ -34,6 +34,10 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted) -> Result<Located, F
     let (call, granted) = admitted.into_parts();
     let label = call.label();
     let body = read_body(call.body, flow.limits.max_body_bytes.get()).await?;
+    let limit = flow.limits.max_nesting.get();
+    if is_deeper_than(limit, &body) {
+        return Err(FlowError::BodyTooDeep { limit });
+    }
     let database_type = &call.driver.manifest().database_type;
     let found = flow.directory.connection(&call.reference, database_type, &call.selector).await?;
     let connection =

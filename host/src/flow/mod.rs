@@ -12,6 +12,7 @@ mod cached;
 mod call;
 mod deadline;
 mod located;
+mod nesting;
 mod ready;
 mod reply;
 mod trail;
@@ -98,6 +99,12 @@ pub enum FlowError {
         /// In bytes.
         limit: usize,
     },
+    /// The body nests deeper than the limit.
+    #[error("the request body nests objects and arrays deeper than the limit of {limit} levels")]
+    BodyTooDeep {
+        /// In levels.
+        limit: usize,
+    },
     /// The client stopped sending.
     #[error("the request body did not arrive whole")]
     BodyCutShort,
@@ -179,7 +186,9 @@ impl FlowError {
             Self::UnknownType(_) | Self::UnknownPath | Self::WrongMethod { .. } | Self::NoConnection(_) => {
                 ErrorCode::NotFound
             }
-            Self::Parameter { .. } | Self::BodyCutShort => ErrorCode::ValidationError,
+            Self::Parameter { .. } | Self::BodyCutShort | Self::BodyTooDeep { .. } => {
+                ErrorCode::ValidationError
+            }
             Self::Gate(GateError::Token(_)) => ErrorCode::Unauthenticated,
             Self::Gate(GateError::NoProject(_)) => ErrorCode::NotFound,
             Self::Gate(GateError::RoleTooLow { .. } | GateError::NotForYou(_)) => ErrorCode::Forbidden,

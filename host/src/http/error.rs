@@ -261,6 +261,9 @@ impl From<FlowError> for ApiError {
             FlowError::Driver(error) => error.into(),
             FlowError::Parameter { field, .. } => Self::new(code, message).with("field", field),
             FlowError::BodyTooLarge { limit } => Self::new(code, message).with("limit_bytes", limit),
+            FlowError::BodyTooDeep { limit } => {
+                Self::new(code, message).with("field", "body").with("limit_levels", limit)
+            }
             FlowError::BodyCutShort => Self::new(code, message).with("field", "body"),
             FlowError::UnknownPath
             | FlowError::NoConnection(_)

@@ -24,6 +24,7 @@ macro_rules! on_both_registries {
 /// The generator of the driver's own tests.
 #[path = "../../../plugins/mongodb/src/ejson/tests/arbitrary.rs"]
 mod bson_documents;
+mod busy_databases;
 mod cache;
 mod cache_consistency;
 mod command_line;
@@ -54,6 +55,7 @@ mod mongodb_network;
 mod mongodb_structure;
 mod mongodb_types;
 mod mongodb_updates;
+mod neighbours;
 mod plugins;
 mod probe;
 mod projects;

@@ -16,7 +16,7 @@ use studio_gateway_tests::{
 use tokio::task::JoinSet;
 
 /// The time within which 99 of 100 requests are answered.
-async fn slowest_but_one_percent(client: &Client, path: &str) -> Duration {
+pub(crate) async fn slowest_but_one_percent(client: &Client, path: &str) -> Duration {
     let mut times = Vec::new();
     for _ in 0..200 {
         let begin = Instant::now();
@@ -78,14 +78,14 @@ async fn endless_loops_delay_nobody_else() {
 
 /// Memory in KiB, files and threads of a gateway.
 #[derive(Debug, Clone, Copy)]
-struct Usage {
-    memory: usize,
-    files: usize,
+pub(crate) struct Usage {
+    pub(crate) memory: usize,
+    pub(crate) files: usize,
     threads: usize,
 }
 
 impl Usage {
-    fn of(gateway: &mut Gateway) -> Self {
+    pub(crate) fn of(gateway: &mut Gateway) -> Self {
         let id = gateway.process().id();
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -11,21 +11,21 @@ use tokio::{
 };
 
 /// For calls that must go on until the test is through with them.
-const LONG: u64 = 600_000;
+pub(crate) const LONG: u64 = 600_000;
 
-async fn start(options: GatewayOptions) -> (Gateway, Project) {
+pub(crate) async fn start(options: GatewayOptions) -> (Gateway, Project) {
     let gateway = Gateway::start(options).await;
     let project = Project::create_empty(&gateway, "alpha").await;
     (gateway, project)
 }
 
 /// A path of the probe by one connection.
-fn at(project: &Project, path: &str, connection: &str) -> String {
+pub(crate) fn at(project: &Project, path: &str, connection: &str) -> String {
     let joint = if path.contains('?') { '&' } else { '?' };
     project.path("probe", &format!("{path}{joint}connection={connection}"))
 }
 
-async fn call(project: &Project, connection: &str) -> Answer {
+pub(crate) async fn call(project: &Project, connection: &str) -> Answer {
     project.viewer.get(&at(project, "/nothing", connection)).await
 }
 
@@ -50,13 +50,13 @@ async fn keep_busy(project: &Project, connection: &str, milliseconds: u64) -> Jo
 }
 
 /// Ends a call as a caller does who leaves.
-async fn leave(call: JoinHandle<Answer>) {
+pub(crate) async fn leave(call: JoinHandle<Answer>) {
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
 }
 
 /// Two connections of the probe, `one` and `two`.
-async fn connect_two(project: &Project) {
+pub(crate) async fn connect_two(project: &Project) {
     for identifier in ["one", "two"] {
         project.connect_probe(identifier, json!({})).await;
     }
@@ -70,15 +70,15 @@ fn refused_for_want_of_room(answer: &Answer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hundred_callers_of_a_cold_slow_connection_open_one_session() {
+async fn five_hundred_callers_of_a_cold_slow_connection_open_one_session() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
     project.connect_probe("one", json!({"connect": "slowly"})).await;
     let mut callers = JoinSet::new();
-    for _ in 0..100 {
+    for _ in 0..500 {
         let (viewer, path) = (project.viewer.clone(), at(&project, "/nothing", "one"));
         callers.spawn(async move { viewer.get(&path).await.status });
     }
-    assert_eq!(callers.join_all().await, [200; 100]);
+    assert_eq!(callers.join_all().await, [200; 500]);
     assert_eq!(sessions(&project, "one").await, (1, 1));
 }
 

@@ -123,6 +123,9 @@ impl Driver for Probe {
             .get("/garbage/code", host_code)
             .read()
             .summary("Fail with a code that is not a driver's to give")
+            .get("/lost", lost)
+            .read()
+            .summary("Find no database, with the session open still")
             .get("/large", large)
             .read()
             .summary("Answer with as many megabytes as asked")
@@ -239,6 +242,10 @@ async fn empty_payload(_: Context<Probe>) -> Result<Nothing, DriverError> {
 
 async fn host_code(_: Context<Probe>) -> Result<NoContent, DriverError> {
     Err(DriverError::new(ErrorCode::Unauthenticated, "the probe pretends to be the host"))
+}
+
+async fn lost(_: Context<Probe>) -> Result<NoContent, DriverError> {
+    Err(DriverError::connection("closed", "the probe found no database"))
 }
 
 #[derive(Deserialize, JsonSchema)]
