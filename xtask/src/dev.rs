@@ -112,6 +112,10 @@ fn make_data(workspace: &Workspace, dist: &Path) -> Result<PathBuf> {
              [addresses]\n\
              allow_private = true\n\
              \n\
+             # You are the only user, and may want to see what happens under load.\n\
+             [rate_limit]\n\
+             everyone.total = 6000\n\
+             \n\
              [plugins]\n\
              file = \"{plugins}\"\n\
              \n\

@@ -75,7 +75,13 @@ pub struct Wired {
     _folder: tempfile::TempDir,
 }
 
+/// Without limits on requests.
 pub async fn wire(measured: Measured) -> Wired {
+    wire_limited(measured, "0").await
+}
+
+/// With a limit on each user's requests, as `GATEWAY_RATE_LIMIT` takes it.
+pub async fn wire_limited(measured: Measured, rate_limit: &str) -> Wired {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let plugins = folder.path().join("plugins.toml");
     std::fs::write(&plugins, measured.entry()).expect("plugins.toml");
@@ -84,6 +90,7 @@ pub async fn wire(measured: Measured) -> Wired {
         ("DATABASE_ENCRYPTION_KEY", "0".repeat(64)),
         ("GATEWAY_JWT_SECRET", SECRET.to_owned()),
         ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
+        ("GATEWAY_RATE_LIMIT", rate_limit.to_owned()),
         ("GATEWAY_PLUGINS", plugins.display().to_string()),
         ("GATEWAY_COMPILED_FOLDER", folder.path().join("compiled").display().to_string()),
     ];

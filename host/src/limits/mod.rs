@@ -191,7 +191,10 @@ impl<C: Clock> RateLimits<C> {
     /// [`Refusal`], when it is one too many.
     pub fn admit_address(&self, address: IpAddr) -> Result<(), Box<Refusal>> {
         let Some(rule) = &self.address else { return Ok(()) };
-        self.decide(&[rule], self.number(network(address))).map(drop)
+        match rule.count(self.number(network(address))) {
+            Ok(_) => Ok(()),
+            Err(wait) => Err(self.refuse(rule, wait, &[rule], Vec::new())),
+        }
     }
 
     /// Forgets callers whose allowance is whole again.
@@ -208,17 +211,25 @@ impl<C: Clock> RateLimits<C> {
         for rule in rules {
             match rule.count(caller) {
                 Ok(requests) => left.push(Left::after(rule, requests)),
-                Err(wait) => {
-                    self.metrics.rate_limited(&rule.key);
-                    let seconds = whole_seconds(wait).max(1);
-                    left.push(Left::nothing_for(seconds));
-                    let standing = Standing::new(rules, &left);
-                    let (limit, rate) = (rule.key.clone(), rule.rate.requests());
-                    return Err(Box::new(Refusal { limit, seconds, standing, rate }));
-                }
+                Err(wait) => return Err(self.refuse(rule, wait, rules, left)),
             }
         }
         Ok(Standing::new(rules, &left))
+    }
+
+    /// `rule`, one of `rules`, has no room before `wait` is over; those before it had.
+    fn refuse(
+        &self,
+        rule: &Rule<C>,
+        wait: Duration,
+        rules: &[&Rule<C>],
+        mut left: Vec<Left>,
+    ) -> Box<Refusal> {
+        self.metrics.rate_limited(&rule.key);
+        let seconds = whole_seconds(wait).max(1);
+        left.push(Left::nothing_for(seconds));
+        let (limit, rate) = (rule.key.clone(), rule.rate.requests());
+        Box::new(Refusal { limit, seconds, standing: Standing::new(rules, &left), rate })
     }
 }
 

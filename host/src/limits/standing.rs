@@ -53,19 +53,11 @@ impl Standing {
         for rule in rules {
             // A burst over the time in which it comes back: what the limiter holds callers to, short term and long.
             let burst = rule.rate.burst().get();
-            let item = policy.bare_item(rule.name);
-            let item =
-                item.parameter(QUOTA, burst).parameter(WINDOW, whole_seconds(rule.time_for(burst)).max(1));
-            if let Some(partition) = &rule.partition {
-                let _ = item.parameter(PARTITION, partition.as_slice());
-            }
+            let window = whole_seconds(rule.time_for(burst)).max(1);
+            add(&mut policy, rule, [(QUOTA, burst), (WINDOW, window)]);
         }
         for (rule, left) in rules.iter().zip(left) {
-            let item = limit.bare_item(rule.name);
-            let item = item.parameter(REMAINING, left.requests).parameter(TIME, left.seconds);
-            if let Some(partition) = &rule.partition {
-                let _ = item.parameter(PARTITION, partition.as_slice());
-            }
+            add(&mut limit, rule, [(REMAINING, left.requests), (TIME, left.seconds)]);
         }
         let value = |list: ListSerializer<String>| HeaderValue::try_from(list.finish()?).ok();
         Some(Self { policy: value(policy)?, limit: value(limit)? })
@@ -75,5 +67,13 @@ impl Standing {
     pub fn write(self, headers: &mut HeaderMap) {
         headers.insert(POLICY, self.policy);
         headers.insert(LIMIT, self.limit);
+    }
+}
+
+/// Adds an item about a rule.
+fn add<C: Clock>(list: &mut ListSerializer<String>, rule: &Rule<C>, numbers: [(&KeyRef, u32); 2]) {
+    let item = list.bare_item(rule.name).parameters(numbers);
+    if let Some(partition) = &rule.partition {
+        let _ = item.parameter(PARTITION, partition.as_slice());
     }
 }

@@ -59,6 +59,7 @@ mod neighbours;
 mod plugins;
 mod probe;
 mod projects;
+mod rate_limits;
 mod redis_commands;
 mod redis_connections;
 mod redis_keys;
