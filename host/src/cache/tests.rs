@@ -192,7 +192,7 @@ async fn call_goes_on_when_the_one_who_began_it_leaves_and_ends_when_all_have_le
 #[tokio::test]
 async fn who_asks_after_a_write_joins_no_call_from_before_it() {
     let clocked = Clocked::new();
-    let before = clocked.join(|| std::future::pending());
+    let before = clocked.join(std::future::pending);
     let write = clocked.write(connection(1));
     let during = clocked.join(|| async { unreachable!("there is one under way") });
     assert!(!before.joined && during.joined, "nothing is acknowledged yet");
