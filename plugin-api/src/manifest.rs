@@ -58,7 +58,8 @@ pub struct OperationManifest {
     /// What it does, in one line.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
-    /// For how many seconds a reply may be served again; absent: not at all.
+    /// For how many seconds, 1 to 86,400, a reply may be served again; absent: not at all. For `GET` operations with
+    /// access `read` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_seconds: Option<u64>,
     /// Paths of operations whose cached replies this one makes stale.

@@ -113,7 +113,8 @@ impl<D: 'static> Operations<D> {
         self.change_last(|operation| operation.summary = summary)
     }
 
-    /// The last operation's replies may be served again for this long.
+    /// The last operation's replies may be served again for this long: whole seconds, up to a day. It must be a `GET`
+    /// that is open to [`read`](Undeclared::read); a host refuses to load a driver that caches another.
     pub fn cache(self, time_to_live: Duration) -> Self {
         self.change_last(|operation| operation.cache = Some(time_to_live))
     }

@@ -15,8 +15,9 @@ mod tests;
 
 use crate::{config::CacheSettings, registry::ConnectionId};
 use bytes::Bytes;
+use conditional::entity_tag;
 use flights::Flights;
-use generations::Generations;
+use generations::{Generation, Generations, Place};
 use http::HeaderValue;
 use moka::{Expiry, future::Cache, policy::EvictionPolicy};
 use std::{
@@ -27,9 +28,9 @@ use std::{
 };
 use studio_plugin_api::{DriverError, Outcome, reply::Payload};
 
-pub use conditional::{Wish, entity_tag, has_already};
+pub use conditional::{Wish, has_already};
 pub use flights::Flight;
-pub use generations::{Ending, Generation, Place, Write};
+pub use generations::{Ending, Write};
 pub use key::Key;
 pub use status::{CacheStatus, Forward};
 
@@ -51,14 +52,14 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The reply of a read.
-    pub fn new(reading: &Reading, payload: Payload, now: Instant) -> Self {
+    /// The reply of a read. It is as old as the read's beginning.
+    pub fn new(reading: &Reading, payload: Payload) -> Self {
         Self {
             outcome: payload.outcome,
             entity_tag: entity_tag(&payload.json),
             // Without the room that the driver's buffer had to grow.
             json: payload.json.into_boxed_slice().into(),
-            expires: now + reading.time_to_live,
+            expires: reading.began + reading.time_to_live,
             generation: reading.generation,
         }
     }
@@ -143,8 +144,8 @@ impl ReplyCache {
     }
 
     /// Keeps the reply of a read, unless a write overlapped it or it is too large.
-    pub async fn keep(&self, reading: &Reading, payload: Payload, now: Instant) -> Answer {
-        let reply = Arc::new(Kept::new(reading, payload, now));
+    pub async fn keep(&self, reading: &Reading, payload: Payload) -> Answer {
+        let reply = Arc::new(Kept::new(reading, payload));
         let is_keepable = reply.outcome == Outcome::Ok
             && reply.json.len() <= self.settings.max_bytes.get() / LARGEST_PART
             && self.generations.may_keep(&reading.place, reading.generation, reading.began);
@@ -173,7 +174,7 @@ impl ReplyCache {
                     return Ok(Answer { reply, origin: Origin::Cache });
                 }
                 let payload = call.await?;
-                Ok(cache.keep(&reading, payload, Instant::now()).await)
+                Ok(cache.keep(&reading, payload).await)
             }
         })
     }

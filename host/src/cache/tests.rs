@@ -31,7 +31,7 @@ impl Clocked {
     }
 
     async fn keep(&self, reading: &Reading, json: &str) -> Origin {
-        self.cache.keep(reading, payload(json), self.now).await.origin
+        self.cache.keep(reading, payload(json)).await.origin
     }
 
     async fn find(&self, parameter: &str) -> Option<String> {
@@ -119,7 +119,7 @@ async fn reply_that_takes_too_much_room_is_not_kept_and_all_together_stay_within
 async fn reply_of_another_kind_than_ok_is_not_kept() {
     let clocked = Clocked::new();
     let payload = Payload { outcome: Outcome::NoContent, json: Vec::new(), only_read: false };
-    let answer = clocked.cache.keep(&clocked.begin_read("a"), payload, clocked.now).await;
+    let answer = clocked.cache.keep(&clocked.begin_read("a"), payload).await;
     assert_eq!(answer.origin, Origin::Driver);
 }
 

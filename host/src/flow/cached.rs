@@ -74,12 +74,9 @@ impl Ticket {
             }
             Plan::Fresh { reading, keep } => {
                 let payload = call(flow, located.clone()).await?;
-                let now = Instant::now();
                 let answer = match keep {
-                    true => flow.cache.keep(&reading, payload, now).await,
-                    false => {
-                        Answer { reply: Arc::new(Kept::new(&reading, payload, now)), origin: Origin::Driver }
-                    }
+                    true => flow.cache.keep(&reading, payload).await,
+                    false => Answer { reply: Arc::new(Kept::new(&reading, payload)), origin: Origin::Driver },
                 };
                 Ok(reply_with(&answer, Forward::Request, false, &located))
             }
@@ -105,7 +102,11 @@ async fn share(flow: &Flow, located: Box<Located>, mut reading: Reading) -> Resu
             reading = flow.cache.begin_again(reading, now);
             continue;
         }
-        let use_made = if joined { CacheUse::Collapsed } else { CacheUse::Miss };
+        let use_made = match &result {
+            Ok(Ok(Answer { origin: Origin::Cache, .. })) => CacheUse::Hit,
+            _ if joined => CacheUse::Collapsed,
+            _ => CacheUse::Miss,
+        };
         flow.metrics.cache_asked(&located.label, use_made);
         let answer = result.map_err(|_| FlowError::Deadline)??;
         return Ok(reply_with(&answer, Forward::Miss, joined, &located));
