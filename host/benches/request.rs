@@ -9,22 +9,11 @@ mod support;
 
 use axum::{body::Body, extract::Request};
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 use studio_driver_probe::Probe;
-use studio_gateway::{
-    app::Gateway,
-    cache::{Ending, Key},
-    http::router,
-    plugins::{DriverSession, Keeping, catalog::Driver as Loaded},
-    registry::{Connection, ConnectionSelector},
-};
-use studio_plugin_api::{
-    Call, ConnectionSettings, Driver, Network, Outcome, manifest::OperationManifest, reply::Payload, testing,
-};
-use support::{PROBE, Wired, call, on_worker, session, wire};
+use studio_gateway::{http::router, plugins::DriverSession};
+use studio_plugin_api::{Call, ConnectionSettings, Driver, Network, manifest::OperationManifest, testing};
+use support::{PROBE, Wired, call, on_worker, session, wire, wire_limited};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -75,17 +64,22 @@ fn border(criterion: &mut Criterion) {
 
 fn path(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let wired = runtime.block_on(wire(PROBE));
-    let service = router(wired.gateway.clone(), &wired.settings.http);
+    let unlimited = runtime.block_on(wire(PROBE));
+    let limited = runtime.block_on(wire_limited(PROBE, "4000000000"));
+    let exhausted = runtime.block_on(wire_limited(PROBE, "1"));
+    runtime.block_on(set_counter(&unlimited));
+    let (nothing, counter) = ("/api/platform/probe/p/nothing", "/api/platform/probe/p/counters/c");
     let mut group = criterion.benchmark_group("path");
-    let counter = "/api/platform/probe/p/counters/c";
-    runtime.block_on(set_counter(&wired));
-    for (name, path, directive) in [
-        ("liveness, through every layer", "/healthz", ""),
-        ("warm driver request, through every layer", "/api/platform/probe/p/nothing", ""),
-        ("kept reply, through every layer", counter, ""),
-        ("fresh reply that is kept, through every layer", counter, "no-cache"),
+    for (name, wired, path, directive) in [
+        ("liveness, through every layer", &unlimited, "/healthz", ""),
+        ("warm driver request, through every layer", &unlimited, nothing, ""),
+        ("warm driver request, counted", &limited, nothing, ""),
+        ("driver request refused by a limit", &exhausted, nothing, ""),
+        ("kept reply, through every layer", &unlimited, counter, ""),
+        ("fresh reply that is kept, through every layer", &unlimited, counter, "no-cache"),
     ] {
+        let service = router(wired.gateway.clone(), &wired.settings.http);
+        let refused = std::ptr::eq(wired, &exhausted);
         group.bench_function(name, |bencher| {
             let (service, token) = (service.clone(), wired.token.clone());
             on_worker(bencher, &runtime, move || {
@@ -95,73 +89,9 @@ fn path(criterion: &mut Criterion) {
                     .header("cache-control", directive)
                     .body(Body::empty());
                 let answering = service.clone().oneshot(request.expect("a request"));
-                async move { assert!(answering.await.expect("an answer").status().is_success()) }
-            });
-        });
-    }
-    group.finish();
-}
-
-/// A cacheable operation on a connection.
-struct Cacheable {
-    gateway: Arc<Gateway>,
-    connection: Arc<Connection>,
-    driver: Arc<Loaded>,
-    operation: u32,
-}
-
-impl Cacheable {
-    async fn find(gateway: Arc<Gateway>) -> Self {
-        let driver = gateway.catalog.driver("probe").expect("the probe driver");
-        let found = gateway.directory.connection("p", "probe", &ConnectionSelector::Primary).await;
-        let connection = found.expect("an answer").expect("the connection");
-        let is_kept = |number: &u32| {
-            driver.caching(*number).is_some_and(|caching| matches!(caching.keeping, Keeping::For(_)))
-        };
-        let operation = (0..1000).find(is_kept).expect("a cacheable operation");
-        Self { gateway, connection, driver, operation }
-    }
-
-    /// What the cache adds to a request: looking for a reply; and where there is none, joining the calls under way, and
-    /// keeping what comes.
-    async fn look_up(&self) {
-        let (cache, path) = (&self.gateway.cache, &self.driver.caching(self.operation).expect("it").path);
-        let call = Call { operation: self.operation, path: vec![b"c".to_vec()], ..call() };
-        let key = Key::new(&self.connection, &self.driver, &call);
-        let now = Instant::now();
-        let reading = cache.begin_read(key, path, Duration::from_secs(60), now);
-        if cache.find(&reading, now).await.is_none() {
-            let payload = Payload { outcome: Outcome::Ok, json: vec![b'1'; 1000], only_read: false };
-            let flight = cache.join(&reading, call.deadline, || async move { Ok(payload) });
-            drop(flight.work.await.expect("an answer"));
-        }
-    }
-
-    /// What the cache adds to a write.
-    fn write(&self) {
-        let (cache, path) = (&self.gateway.cache, &self.driver.caching(self.operation).expect("it").path);
-        let paths = std::slice::from_ref(path);
-        let write = cache.begin_write(self.connection.id, paths, Instant::now()).expect("a path");
-        write.end(Ending::Over, Instant::now());
-    }
-}
-
-/// The cache's part of a request (budget: 2 µs).
-fn cache(criterion: &mut Criterion) {
-    let runtime = Runtime::new().expect("a runtime");
-    let wired = runtime.block_on(wire(PROBE));
-    let cacheable = Arc::new(runtime.block_on(Cacheable::find(wired.gateway.clone())));
-    let mut group = criterion.benchmark_group("cache");
-    for (name, writes) in [("hit", false), ("write, and miss that is kept", true)] {
-        group.bench_function(name, |bencher| {
-            let cacheable = cacheable.clone();
-            on_worker(bencher, &runtime, move || {
-                let cacheable = cacheable.clone();
                 async move {
-                    if writes {
-                        cacheable.write();
-                    }
-                    cacheable.look_up().await;
+                    let status = answering.await.expect("an answer").status();
+                    assert!(refused || status.is_success());
                 }
             });
         });
@@ -179,5 +109,5 @@ async fn set_counter(wired: &Wired) {
     drop(session.call(call).await.expect("it adds"));
 }
 
-criterion_group!(benches, border, path, cache);
+criterion_group!(benches, border, path);
 criterion_main!(benches);

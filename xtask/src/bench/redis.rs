@@ -50,8 +50,15 @@ pub fn measure(bench: &Bench) -> Result<()> {
     load.run(&peer, &[])?;
     let info = format!("{}/api/platform/redis/default/info", native.address);
     let insisting = ["-H", &bearer, "-H", "Cache-Control: no-cache"];
-    let [mut gets, mut sandboxed_gets, mut beside_gets, mut commands, mut beside_commands, mut hits, mut misses] =
-        std::array::from_fn(|_| Series::default());
+    let [
+        mut gets,
+        mut sandboxed_gets,
+        mut beside_gets,
+        mut commands,
+        mut beside_commands,
+        mut hits,
+        mut misses,
+    ] = std::array::from_fn(|_| Series::default());
     for round in 1..=*rounds {
         load.measure(&native, &get, &["-H", &bearer], &mut gets)?;
         load.measure(&sandboxed, &sandboxed_get, &["-H", &sandboxed_bearer], &mut sandboxed_gets)?;
