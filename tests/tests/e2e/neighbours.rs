@@ -19,11 +19,11 @@ use studio_gateway_tests::{
 use tokio::task::JoinSet;
 
 /// Differences below this are the machine's.
-const NOISE: Duration = Duration::from_millis(10);
+const NOISE: Duration = Duration::from_millis(5);
 /// How often a comparison is made, at the most: other programs run on this machine too.
 const ATTEMPTS: usize = 5;
 
-/// Callers who ask again and again, until they are told to stop.
+/// Callers who ask again and again, when they are told to, until they are told to stop.
 struct Flood {
     stop: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
@@ -47,7 +47,8 @@ impl Flood {
                         (200 | 204, _) => {}
                         (503, "CONNECTION_ERROR") | (504, "TIMEOUT") => {
                             refused.fetch_add(1, Ordering::Relaxed);
-                            tokio::time::sleep(Duration::from_millis(200)).await;
+                            let wait = answer.header("retry-after").map_or(1, |wait| wait.parse().unwrap());
+                            tokio::time::sleep(Duration::from_secs(wait)).await;
                         }
                         _ => panic!("{answer}"),
                     }
