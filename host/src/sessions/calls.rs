@@ -1,6 +1,9 @@
 //! Calls under way for each project: so many at once, those beyond in line.
 
-use super::{lock, pace::Pace, pool::too_many_waiting};
+use super::{
+    lock,
+    pace::{Pace, too_many_waiting},
+};
 use crate::config::SessionSettings;
 use std::{
     collections::HashMap,

@@ -246,10 +246,15 @@ impl Opening {
         needed
     }
 
-    pub(super) fn finish(mut self, session: Session) {
+    /// Says whether the connection is as good as its new session: not so when it is calls that fail.
+    pub(super) fn finish(mut self, session: Session) -> bool {
         self.state = OpeningState::Ended;
-        let after = lock(&self.entry.pool).finish_opening(Arc::new(session), Instant::now());
+        let mut pool = lock(&self.entry.pool);
+        let after = pool.finish_opening(Arc::new(session), Instant::now());
+        let works = !pool.is_circuit_open();
+        drop(pool);
         self.entry.carry_out(after);
+        works
     }
 
     /// Says until when the connection must do with the sessions that it has; `None` when it has none.

@@ -20,9 +20,9 @@ use crate::{
 };
 use calls::Projects;
 use entry::{Entry, Opening, Place, Turn};
+use pace::too_many_waiting;
 use permits::{Cap, LOOK_AGAIN, Permit, Permits, TOO_MANY};
 use ping::ping_idle;
-use pool::too_many_waiting;
 use serde_json::{Map, Value};
 use session::Session;
 use std::{
@@ -242,8 +242,9 @@ impl Shared {
         };
         match result {
             Ok(session) => {
-                self.report_opening(&target, Ok(()));
-                opening.finish(session);
+                if opening.finish(session) {
+                    self.report_opening(&target, Ok(()));
+                }
                 None
             }
             Err(error) => {

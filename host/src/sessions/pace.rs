@@ -1,9 +1,12 @@
-//! How fast a line moves: an estimate from the calls that ended lately.
+//! How fast a line moves, by the calls that ended lately, and who is turned away from it.
 
 use std::time::{Duration, Instant};
+use studio_plugin_api::DriverError;
 
 /// The share that the latest call has in the estimate.
 const WEIGHT: u32 = 8;
+/// The longest time after which callers are told to try again.
+const LONGEST_ADVICE: Duration = Duration::from_secs(60);
 
 /// How long calls took lately, on average.
 #[derive(Debug, Default)]
@@ -40,6 +43,14 @@ impl Pace {
         let turn = now + wait;
         if turn > turn_by || turn + self.call > deadline { Err(wait) } else { Ok(()) }
     }
+}
+
+/// For callers beyond those who may wait, for those who waited long enough, and for those whose turn is too far away.
+pub(super) fn too_many_waiting(wait: Duration) -> DriverError {
+    let message = "the database is busy: others wait already, and there was or will be no turn in time";
+    let mut error = DriverError::connection("too_many_waiting", message);
+    error.retry_after = Some(wait.clamp(Duration::from_secs(1), LONGEST_ADVICE));
+    error
 }
 
 #[cfg(test)]

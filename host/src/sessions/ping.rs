@@ -15,13 +15,12 @@ const AT_ONCE: usize = 32;
 
 /// Pings all sessions that were idle from `limit` on, and closes those that do not answer.
 pub(super) async fn ping_idle(entries: Vec<Arc<Entry>>, limit: Instant) {
-    // Borrowed one entry at a time: what is to be pinged later can be used until then.
-    let checks = entries.into_iter().map(|entry| async move {
-        for session in entry.borrow_idle(limit) {
-            Check { entry: entry.clone(), session, is_alive: false }.run().await;
-        }
+    // Borrowed when their turn comes: until then they can be used.
+    let checks = stream::iter(entries).flat_map(|entry| {
+        let check = |session| Check { entry: entry.clone(), session, is_alive: false };
+        stream::iter(entry.borrow_idle(limit).into_iter().map(check).collect::<Vec<_>>())
     });
-    stream::iter(checks).buffer_unordered(AT_ONCE).for_each(async |()| ()).await;
+    checks.for_each_concurrent(AT_ONCE, Check::run).await;
 }
 
 /// Pings a session.

@@ -7,7 +7,10 @@
 //! Two things always hold. While somebody waits, no session is free. And while somebody waits, a session is lent that
 //! will come back, or one is being opened: nobody is forgotten.
 
-use super::{breaker::Breaker, pace::Pace};
+use super::{
+    breaker::Breaker,
+    pace::{Pace, too_many_waiting},
+};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -16,8 +19,6 @@ use studio_plugin_api::{DriverError, manifest::Concurrency};
 
 /// How long a connection with sessions makes do with them after one more could not be opened.
 const REST: Duration = Duration::from_secs(1);
-/// The longest time after which callers are told to try again.
-const LONGEST_ADVICE: Duration = Duration::from_secs(60);
 
 /// What the pool asks of a session. A clone is the same session.
 pub(super) trait Pooled: Clone {
@@ -392,14 +393,6 @@ impl<S: Pooled, W> Pool<S, W> {
             after.closed.append(&mut self.free);
         }
     }
-}
-
-/// For callers beyond those who may wait, for those who waited long enough, and for those whose turn is too far away.
-pub(super) fn too_many_waiting(wait: Duration) -> DriverError {
-    let message = "the database is busy: others wait already, and there was or will be no turn in time";
-    let mut error = DriverError::connection("too_many_waiting", message);
-    error.retry_after = Some(wait.clamp(Duration::from_secs(1), LONGEST_ADVICE));
-    error
 }
 
 #[cfg(test)]
