@@ -34,7 +34,7 @@ impl Flood {
     fn start(client: &Client, path: &str, callers: usize) -> Self {
         let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut flood = Self { stop, refused, callers: JoinSet::new() };
-        for _ in 0..callers {
+        for number in 0..callers {
             let (client, path) = (client.clone(), path.to_owned());
             let (stop, refused) = (flood.stop.clone(), flood.refused.clone());
             flood.callers.spawn(async move {
@@ -48,7 +48,9 @@ impl Flood {
                         (503, "CONNECTION_ERROR") | (504, "TIMEOUT") => {
                             refused.fetch_add(1, Ordering::Relaxed);
                             let wait = answer.header("retry-after").map_or(1, |wait| wait.parse().unwrap());
-                            tokio::time::sleep(Duration::from_secs(wait)).await;
+                            // Not all of them in the same moment.
+                            let apart = Duration::from_millis(5 * number as u64);
+                            tokio::time::sleep(Duration::from_secs(wait) + apart).await;
                         }
                         _ => panic!("{answer}"),
                     }
@@ -157,7 +159,7 @@ async fn paused_database_delays_its_own_callers_alone_and_takes_no_memory() {
     println!(
         "{refused} refused, the longest after {longest:?}; back after {recovery:?}; {before:?}, {after:?}"
     );
-    assert!(refused > 200 && longest < Duration::from_secs(4), "an answer after {longest:?}");
+    assert!(refused > 100 && longest < Duration::from_secs(4), "an answer after {longest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
