@@ -66,7 +66,7 @@ pub trait Driver: MaybeSend + MaybeSync + Sized + 'static {
         network: Network,
     ) -> impl Future<Output = Result<Self, DriverError>> + MaybeSend;
 
-    /// Asks the server who it is; used by the connection test and to check a doubtful session.
+    /// Asks the server who it is; used by the connection test, and to check sessions that are idle or doubtful.
     ///
     /// # Errors
     /// `CONNECTION_ERROR` when the server does not answer.
