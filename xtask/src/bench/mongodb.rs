@@ -40,22 +40,29 @@ pub fn measure(bench: &Bench) -> Result<()> {
         format!("/api/platform/mongodb/default/databases/{DATABASE}/collections/{COLLECTION}/documents");
     let find = format!("{}{documents}?limit=20&count=none", gateway.address);
     let get = format!("{}{documents}/{ID}", gateway.address);
+    let collections = format!("/api/platform/mongodb/default/databases/{DATABASE}/collections");
+    let collections = format!("{}{collections}", gateway.address);
     let bearer = format!("Authorization: Bearer {}", gateway.token());
+    let insisting = ["-H", &bearer, "-H", "Cache-Control: no-cache"];
 
     // Once before it counts.
     load.run(&find, &["-H", &bearer])?;
     output_of(&mut peer("find"))?;
-    let [mut finds, mut gets, mut beside_finds, mut beside_gets] = std::array::from_fn(|_| Series::default());
+    let [mut finds, mut gets, mut beside_finds, mut beside_gets, mut hits, mut misses] =
+        std::array::from_fn(|_| Series::default());
     for round in 1..=*rounds {
         load.measure(&gateway, &find, &["-H", &bearer], &mut finds)?;
         measure_program(&mut peer("find"), &mut beside_finds)?;
         load.measure(&gateway, &get, &["-H", &bearer], &mut gets)?;
         measure_program(&mut peer("get"), &mut beside_gets)?;
+        load.measure(&gateway, &collections, &["-H", &bearer], &mut hits)?;
+        load.measure(&gateway, &collections, &insisting, &mut misses)?;
         println!("MongoDB: round {round} of {rounds} done");
     }
 
     bench.print_heading();
     finds.print_beside("find 20 documents", "direct", &beside_finds);
     gets.print_beside("get by id", "direct", &beside_gets);
+    hits.print_beside("collections, kept", "fresh", &misses);
     Ok(())
 }
