@@ -31,9 +31,10 @@ pub struct MongoWorld {
 }
 
 impl MongoWorld {
-    /// With a server that asks for no login.
+    /// With a server that asks for no login. Nothing is kept: tests write beside the gateway too.
     pub async fn start() -> Self {
-        Self::start_with(GatewayOptions::default(), MongoOptions::new()).await
+        Self::start_with(GatewayOptions::default().set("GATEWAY_CACHE_ENABLED", "false"), MongoOptions::new())
+            .await
     }
 
     /// With a gateway and a server of a special kind; the connection logs in as the server's first user.

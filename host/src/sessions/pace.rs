@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 use studio_plugin_api::DriverError;
 
-/// The share that the latest call has in the estimate.
+/// The share that the latest call has in the estimate; and how many calls must have been seen before it counts, since
+/// the first ones of a session are not like those after.
 const WEIGHT: u32 = 8;
 /// The longest time after which callers are told to try again.
 const LONGEST_ADVICE: Duration = Duration::from_secs(60);
@@ -12,18 +13,22 @@ const LONGEST_ADVICE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     call: Duration,
+    /// Calls seen, up to as many as are needed.
+    seen: u32,
 }
 
 impl Pace {
     /// A call ended that took so long.
     pub(super) fn learn(&mut self, took: Duration) {
+        self.seen = (self.seen + 1).min(WEIGHT);
         self.call = match self.call.is_zero() {
             true => took,
             false => (self.call * (WEIGHT - 1) + took) / WEIGHT,
         };
     }
 
-    /// Whether one who comes now may hope for its turn in time, behind `waiting` others who wait for `running` calls.
+    /// Whether one who comes now may hope for its turn in time, behind `waiting` others, when `at_once` calls
+    /// can run.
     /// Whoever is first in line may: what they see keeps the estimate true.
     ///
     /// # Errors
@@ -31,14 +36,14 @@ impl Pace {
     pub(super) fn check(
         &self,
         now: Instant,
-        (waiting, running): (usize, usize),
+        (waiting, at_once): (usize, usize),
         (turn_by, deadline): (Instant, Instant),
     ) -> Result<(), Duration> {
-        if waiting == 0 {
+        if waiting == 0 || self.seen < WEIGHT {
             return Ok(());
         }
         let calls_before = u32::try_from(waiting.saturating_add(1)).unwrap_or(u32::MAX);
-        let at_once = u32::try_from(running.max(1)).unwrap_or(u32::MAX);
+        let at_once = u32::try_from(at_once.max(1)).unwrap_or(u32::MAX);
         let wait = self.call.saturating_mul(calls_before) / at_once;
         let turn = now + wait;
         if turn > turn_by || turn + self.call > deadline { Err(wait) } else { Ok(()) }
@@ -71,7 +76,7 @@ mod tests {
         let far = now + SECOND * 1000;
         for (waiting, running, seconds) in [(1, 1, 4), (9, 1, 20), (9, 10, 2), (19, 10, 4)] {
             let turn = now + SECOND * seconds;
-            let pace = pace([2]);
+            let pace = pace([2; WEIGHT as usize]);
             assert_eq!(pace.check(now, (waiting, running), (turn, far)), Ok(()));
             let early = turn.checked_sub(Duration::from_millis(1)).unwrap();
             assert_eq!(pace.check(now, (waiting, running), (early, far)), Err(SECOND * seconds));
@@ -86,8 +91,10 @@ mod tests {
     #[test]
     fn first_in_line_may_always_wait_and_everyone_may_before_anything_is_known() {
         let now = Instant::now();
-        assert_eq!(pace([100]).check(now, (0, 1), (now, now)), Ok(()));
+        assert_eq!(pace([100; WEIGHT as usize]).check(now, (0, 1), (now, now)), Ok(()));
         assert_eq!(pace([]).check(now, (1000, 1), (now, now)), Ok(()));
+        let few = pace([100; WEIGHT as usize - 1]);
+        assert_eq!(few.check(now, (1000, 1), (now, now)), Ok(()));
     }
 
     #[test]

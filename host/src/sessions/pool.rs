@@ -141,8 +141,8 @@ impl<S: Pooled, W> Pool<S, W> {
         if self.waiting.len() >= self.size.waiting {
             return (Asked::Refused(too_many_waiting(Duration::ZERO)), after);
         }
-        // Those for whom sessions are being opened wait for nobody else.
-        let line = (self.waiting.len().saturating_sub(self.opening), self.running);
+        // Those for whom sessions are being opened wait for nobody else; and there may be as many as the size allows soon.
+        let line = (self.waiting.len().saturating_sub(self.opening), self.size.calls);
         if self.open() > 0
             && let Err(wait) = self.pace.check(now, line, (turn_by, deadline))
         {
