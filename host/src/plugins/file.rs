@@ -1,7 +1,9 @@
 //! `plugins.toml`: which drivers the gateway loads, from where, and what it allows them.
 
-use super::caching::PluginCache;
-use super::wasm::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
+use super::{
+    caching::PluginCache,
+    wasm::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits},
+};
 use crate::config::Period;
 use secrecy::zeroize::Zeroize;
 use serde::Deserialize;

@@ -27,6 +27,8 @@ mod bson_documents;
 mod busy_databases;
 mod cache;
 mod cache_consistency;
+mod cache_history;
+mod cache_races;
 mod command_line;
 mod components;
 mod connection_rules;
