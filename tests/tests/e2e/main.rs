@@ -28,6 +28,7 @@ mod busy_databases;
 mod cache;
 mod cache_consistency;
 mod cache_history;
+mod cache_mongodb;
 mod cache_races;
 mod command_line;
 mod components;
