@@ -3,8 +3,8 @@
 use crate::{
     errors,
     options::{Certificates, Target},
-    reach::Reach,
-    relay::Relay,
+    reach::{Place, Reach},
+    relay::{self, Relay},
 };
 use bson::{Document, doc};
 use mongodb::{
@@ -22,8 +22,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct MongoDb {
     pub(crate) client: Client,
     pub(crate) reach: Arc<Reach>,
-    /// What connections go through.
-    _relay: Relay,
+    /// What connections go through; nothing where they go straight to the one server.
+    relay: Option<Relay>,
     /// What the client library may read again when it finds a new server.
     _certificates: Vec<NamedTempFile>,
 }
@@ -43,10 +43,19 @@ impl MongoDb {
                 .map_err(|error| DriverError::connection("tls", format!("certificates: {error}")))?,
             _ => Vec::new(),
         };
-        let relay = Relay::start(network, reach.clone())
-            .await
-            .map_err(|error| DriverError::connection("unavailable", format!("no relay: {error}")))?;
-        options.socks5_proxy = Some(relay.proxy());
+        let relay = match only_place(&options) {
+            Some(place) => {
+                options.hosts = vec![relay::find(&place, &network).await?];
+                None
+            }
+            None => {
+                let relay = Relay::start(network, reach.clone())
+                    .await
+                    .map_err(|error| DriverError::connection("unavailable", format!("no relay: {error}")))?;
+                options.socks5_proxy = Some(relay.proxy());
+                Some(relay)
+            }
+        };
         options.sdam_event_handler = Some(reach.listener());
         // The other mode holds two connections to each server for watching it.
         options.server_monitoring_mode = Some(ServerMonitoringMode::Poll);
@@ -55,7 +64,7 @@ impl MongoDb {
         let seeds = options.hosts.len();
         let finding = options.server_selection_timeout.unwrap_or(PING_TIMEOUT);
         let client = Client::with_options(options).map_err(|error| errors::from_client(&error, &reach))?;
-        let session = Self { client, reach, _relay: relay, _certificates: certificates };
+        let session = Self { client, reach, relay, _certificates: certificates };
         tokio::select! {
             // Both are ready when a server answers after others failed.
             biased;
@@ -69,6 +78,12 @@ impl MongoDb {
         Ok(session)
     }
 
+    /// Whether the session may be used. One that goes straight to an address does not look its host's name up again, so
+    /// it ends when the address does not answer, and the next one looks.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.relay.is_some() || self.reach.explain().is_none()
+    }
+
     /// Runs a short command that belongs to no call.
     ///
     /// # Errors
@@ -76,6 +91,15 @@ impl MongoDb {
     pub(crate) async fn command(&self, database: &str, command: Document) -> Result<Document, DriverError> {
         let answer = self.client.database(database).run_command(command).await;
         answer.map_err(|error| errors::from_client(&error, &self.reach))
+    }
+}
+
+/// The one place that connections will ever go to, if no more than its address is needed to get there: then they need
+/// no relay, which costs a request as much as the rest of it. With TLS, the client must know the host's name.
+fn only_place(options: &ClientOptions) -> Option<Place> {
+    match (options.direct_connection, options.hosts.as_slice(), &options.tls) {
+        (Some(true), [host], None | Some(Tls::Disabled)) => Place::of(host),
+        _ => None,
     }
 }
 

@@ -149,6 +149,10 @@ impl Driver for MongoDb {
     async fn ping(&self) -> Result<ServerFacts, DriverError> {
         info::server_facts(self).await
     }
+
+    fn is_open(&self) -> bool {
+        self.is_usable()
+    }
 }
 
 studio_plugin_api::export_driver!(MongoDb);

@@ -33,7 +33,7 @@ impl Place {
         Self { host, port }
     }
 
-    fn of(address: &ServerAddress) -> Option<Self> {
+    pub(crate) fn of(address: &ServerAddress) -> Option<Self> {
         match address {
             ServerAddress::Tcp { host, port } => Some(Self::new(host.clone(), port.unwrap_or(DEFAULT_PORT))),
             _ => None,

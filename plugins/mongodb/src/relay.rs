@@ -1,4 +1,4 @@
-//! The way of every byte to MongoDB: through a SOCKS5 relay of this library's own, on the loopback interface.
+//! The way to MongoDB where names are involved: through a SOCKS5 relay of this library's own, on the loopback interface.
 //!
 //! The client library resolves host names and connects by itself, also to members of a replica set that only a server
 //! named. A proxy is the one place where it lets someone else do that, and so the gateway's address rules hold: each
@@ -10,7 +10,7 @@ use fast_socks5::{
     server::{Config, SimpleUserPassword, Socks5Socket},
     util::target_addr::TargetAddr,
 };
-use mongodb::options::Socks5Proxy;
+use mongodb::options::{ServerAddress, Socks5Proxy};
 use socket2::{SockRef, TcpKeepalive};
 use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, ErrorCode, Network};
@@ -133,6 +133,16 @@ async fn serve(
         }
     }
     Some(())
+}
+
+/// The address of a server that can be reached now.
+///
+/// # Errors
+/// `FORBIDDEN` for an address that the gateway's rules exclude; `CONNECTION_ERROR` when there is no way to it.
+pub(crate) async fn find(place: &Place, network: &Network) -> Result<ServerAddress, DriverError> {
+    let server = connect(place, network).await?;
+    let address = server.peer_addr().map_err(|error| crate::errors::from_io(&error))?;
+    Ok(ServerAddress::Tcp { host: address.ip().to_string(), port: Some(address.port()) })
 }
 
 async fn connect(place: &Place, network: &Network) -> Result<TcpStream, DriverError> {
