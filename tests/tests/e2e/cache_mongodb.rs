@@ -14,7 +14,7 @@ use std::{
     },
     time::Duration,
 };
-use studio_gateway_tests::{Client, MongoWorld, time::within};
+use studio_gateway_tests::{Client, GatewayOptions, MongoOptions, MongoWorld, time::within};
 use tokio::task::JoinSet;
 
 /// The collection that has documents and indexes.
@@ -252,7 +252,7 @@ fn mongodb_readers_never_see_what_was_before_an_acknowledged_write_when_callers_
 fn check(kind: Callers) {
     let runtime = runtime();
     let world = runtime.block_on(async {
-        let world = MongoWorld::start().await;
+        let world = MongoWorld::start_with(GatewayOptions::default(), MongoOptions::new()).await;
         let second = json!({"identifier": "second", "connection_string": world.server.url()});
         world.alpha.connect("mongodb", second).await;
         if kind == Callers::Leaving {
