@@ -125,25 +125,19 @@ impl Gateway {
     pub fn set_up(&self, database_type: &str, port: u16) -> Result<()> {
         self.create_project()?;
         let path = format!("/api/platform/{database_type}/default/connections");
-        let place = serde_json::json!({"host": "127.0.0.1", "port": port});
-        let mut new = place.clone();
-        if let Some(new) = new.as_object_mut() {
-            new.insert("identifier".into(), "default".into());
-        }
-        let (status, answer) = self.ask("POST", &path, Some(&new))?;
-        match status {
-            201 => return Ok(()),
-            409 => {}
-            _ => bail!("POST {path}: {status} {answer}"),
-        }
         let (_, connections) = self.ask("GET", &path, None)?;
-        let id = connections
+        let primary = connections
             .as_array()
             .into_iter()
             .flatten()
-            .find(|connection| connection.get("identifier").is_some_and(|name| name == "default"))
-            .and_then(|connection| connection.get("id")?.as_str())
-            .with_context(|| format!("project `default` has no {database_type} connection `default`"))?;
+            .find(|connection| connection.get("is_primary") == Some(&Value::Bool(true)))
+            .and_then(|connection| connection.get("id")?.as_str());
+        let Some(id) = primary else {
+            // Identifiers are unique in a project, whatever the type.
+            let new = serde_json::json!({"identifier": database_type, "host": "127.0.0.1", "port": port});
+            return self.create(&path, &new);
+        };
+        let place = serde_json::json!({"host": "127.0.0.1", "port": port});
         match self.ask("PUT", &format!("{path}/{id}"), Some(&place))? {
             (200, _) => Ok(()),
             (status, answer) => bail!("PUT {path}/{id}: {status} {answer}"),
