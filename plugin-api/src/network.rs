@@ -61,7 +61,8 @@ impl Network {
     }
 
     /// For native drivers, there only: the addresses of a host that the gateway's rules allow; never an empty list. Ask at every
-    /// connect, connect only to what it answered, and do not keep the answer.
+    /// connect and connect only to what it answered. A client that connects by itself may be given one address for a
+    /// session's life, if the session ends ([`Driver::is_open`](crate::Driver::is_open)) when that stops answering.
     ///
     /// # Errors
     /// `FORBIDDEN` for an address that the rules exclude, `CONNECTION_ERROR` (`not_resolved`) for an unknown name;
