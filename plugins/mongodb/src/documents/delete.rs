@@ -3,7 +3,6 @@
 use super::{IdParameters, InCollection, OneDocument, write};
 use crate::{MongoDb, ejson::Object, guard, id::filter_by_id, names::Use, number, session::Kind};
 use bson::{Document, doc};
-use mongodb::Collection;
 use studio_plugin_api::prelude::*;
 
 /// Which documents to delete.
@@ -32,8 +31,7 @@ pub(crate) async fn delete(
 ) -> Result<NoContent, DriverError> {
     let filter = filter_by_id(path.id(&query)?);
     let namespace = path.open(&context, Use::Write)?;
-    let collection: Collection<Document> =
-        context.client.database(namespace.database).collection(namespace.collection);
+    let collection = context.raw_collection(namespace);
     let deleted = context
         .run(&context, Kind::Writes, async |running| {
             Ok(collection.delete_one(filter).session(running.session()?).await?)

@@ -6,7 +6,7 @@ use crate::{
     ejson::{self, Object, Value},
     guard::{self, Effect},
     names::Use,
-    session::{Failure, Kind},
+    session::Kind,
 };
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use studio_plugin_api::prelude::*;
@@ -67,10 +67,8 @@ pub(crate) async fn explain(
     let question = body.0.into_command(namespace.collection, context.granted())?;
     let answer = context
         .run(&context, Kind::Reads, async |running| {
-            let command =
-                doc! { "explain": question, "verbosity": verbosity, "maxTimeMS": running.max_time_ms() };
             let database = context.client.database(namespace.database);
-            Ok::<_, Failure>(database.run_command(command).session(running.session()?).await?)
+            running.command(&database, doc! { "explain": question, "verbosity": verbosity }).await
         })
         .await?;
     let answer = RawDocumentBuf::try_from(&plan(answer))

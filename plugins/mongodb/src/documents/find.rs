@@ -221,10 +221,8 @@ async fn count(
             let command = doc! {
                 "count": namespace.collection,
                 "query": request.filter.clone(),
-                "maxTimeMS": running.max_time_ms(),
             };
-            let database = context.client.database(namespace.database);
-            let answer = database.run_command(command).session(running.session()?).await?;
+            let answer = running.command(&context.client.database(namespace.database), command).await?;
             Ok(crate::number::read(&answer, "n").unwrap_or(0))
         }
         _ => {

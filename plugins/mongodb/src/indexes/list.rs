@@ -77,8 +77,7 @@ async fn ask(
 ) -> Result<Vec<RawDocumentBuf>, DriverError> {
     context
         .run(context, Kind::Reads, async |running| {
-            let database = context.client.database(namespace.database);
-            let collection = database.collection::<Document>(namespace.collection);
+            let collection = context.raw_collection(namespace);
             let indexes = collection.list_indexes().max_time(running.time());
             let cursor = indexes.session(running.session()?).batch().await?;
             read_all(cursor, running).await
