@@ -1,10 +1,13 @@
 //! TLS towards databases, for the gateway (on behalf of sandboxed drivers) and for native drivers alike.
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use std::sync::{Arc, OnceLock};
 
@@ -20,29 +23,73 @@ pub enum TlsError {
     /// There is no certificate among the authorities.
     #[error("holds no certificate in PEM")]
     NoCertificate,
+    /// The certificate to log in with, or its key.
+    #[error("is no certificate and its key in PEM")]
+    BadIdentity,
     /// The library refuses.
     #[error("TLS can't be set up: {0}")]
     Refused(#[from] rustls::Error),
 }
 
-/// The client's side of a handshake. Trusted are the `authorities` (PEM), or else the system's; with `insecure`, any
-/// certificate is.
+/// What a server's certificate must be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// As it likes, if the server only holds its key.
+    Nothing,
+    /// Signed by an authority that is trusted, whomever it is for.
+    Authority,
+    /// That, and for the server's name.
+    AuthorityAndName,
+}
+
+impl Check {
+    /// Nothing, where the settings say that any certificate will do; else all of it.
+    pub fn unless(insecure: bool) -> Self {
+        if insecure { Self::Nothing } else { Self::AuthorityAndName }
+    }
+}
+
+/// A certificate to log in with, and its private key, both in PEM.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    /// The certificate, and those between it and its authority.
+    pub certificates: &'a str,
+    /// The key.
+    pub key: &'a str,
+}
+
+/// The client's side of a handshake. Trusted are the `authorities` (PEM), or else the system's.
 ///
 /// # Errors
-/// [`TlsError`]: what is wrong with the authorities.
-pub fn client_config(authorities: Option<&str>, insecure: bool) -> Result<ClientConfig, TlsError> {
+/// [`TlsError`]: what is wrong with the authorities or the identity.
+pub fn client_config(
+    authorities: Option<&str>,
+    check: Check,
+    identity: Option<Identity<'_>>,
+) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    if insecure {
-        let verifier = Arc::new(AnyCertificate(provider));
-        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
-    }
-    let roots = match authorities {
-        Some(pem) => Arc::new(read_authorities(pem)?),
-        None => system_authorities(),
+    let roots = || match authorities {
+        Some(pem) => read_authorities(pem).map(Arc::new),
+        None => Ok(system_authorities()),
     };
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let builder = match check {
+        Check::AuthorityAndName => builder.with_root_certificates(roots()?),
+        Check::Authority => {
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots()?, provider).build();
+            let verifier = Arc::new(AnyName(verifier.map_err(|_| TlsError::NoCertificate)?));
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
+        Check::Nothing => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        }
+    };
+    let Some(Identity { certificates, key }) = identity else { return Ok(builder.with_no_client_auth()) };
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates.as_bytes()).collect();
+    let certificates = certificates.map_err(|_| TlsError::BadIdentity)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| TlsError::BadIdentity)?;
+    builder.with_client_auth_cert(certificates, key).map_err(|_| TlsError::BadIdentity)
 }
 
 /// The name that the server's certificate must be for; `None` for what can't be in a certificate.
@@ -116,5 +163,49 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Believes every certificate of the authorities, whomever it is for.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.0.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }

@@ -8,7 +8,7 @@ use crate::plugins::Resolve;
 use rustls::ClientConfig;
 use std::{io, sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, ErrorCode};
-use studio_tls::{client_config, server_name};
+use studio_tls::{Check, client_config, server_name};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -75,7 +75,7 @@ impl Server {
     }
 
     fn tls(&self) -> Result<ClientConfig, Failure> {
-        client_config(self.authorities.as_deref(), self.insecure)
+        client_config(self.authorities.as_deref(), Check::unless(self.insecure), None)
             .map_err(|error| failure(Reason::Tls, format!("`options.tls_ca`: {error}")))
     }
 

@@ -5,10 +5,11 @@ use redis::RedisError;
 use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
 use std::{error::Error, sync::Arc};
 use studio_plugin_api::DriverError;
+use studio_tls::Check;
 
 /// The client's side of a handshake.
 pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, DriverError> {
-    studio_tls::client_config(tls.authorities.as_deref(), tls.insecure)
+    studio_tls::client_config(tls.authorities.as_deref(), Check::unless(tls.insecure), None)
         .map_err(|error| DriverError::connection("tls", format!("`options.tls_ca`: {error}")))
 }
 
