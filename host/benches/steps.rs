@@ -73,7 +73,7 @@ struct Cacheable {
 impl Cacheable {
     async fn find(gateway: Arc<Gateway>) -> Self {
         let driver = gateway.catalog.driver("probe").expect("the probe driver");
-        let found = gateway.directory.connection("p", "probe", &ConnectionSelector::Primary).await;
+        let found = gateway.directory.connection("p", driver.manifest(), &ConnectionSelector::Primary).await;
         let connection = found.expect("an answer").expect("the connection");
         let is_kept = |number: &u32| {
             driver.caching(*number).is_some_and(|caching| matches!(caching.keeping, Keeping::For(_)))

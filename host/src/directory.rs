@@ -5,6 +5,7 @@
 //! line, another gateway on the same database) are seen within that second.
 
 use crate::{
+    connections::project_database::ProjectDatabases,
     identity::{ProjectSecrets, SecretUnavailable},
     registry::{Connection, ConnectionSelector, ProjectAccess, Registry, RegistryError, jwt_secret_place},
     secrets::Keyring,
@@ -19,6 +20,7 @@ use std::{
     },
     time::Duration,
 };
+use studio_plugin_api::manifest::Manifest;
 
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -29,6 +31,7 @@ const MOST_ANSWERS: u64 = 20_000;
 pub struct Directory {
     registry: Arc<dyn Registry>,
     keyring: Arc<Keyring>,
+    project_databases: ProjectDatabases,
     generation: AtomicU64,
     access: Cache<String, Option<Arc<ProjectAccess>>>,
     connections: Cache<String, Option<Arc<Connection>>>,
@@ -38,6 +41,7 @@ impl Directory {
     /// In front of this registry.
     pub fn new(registry: Arc<dyn Registry>, keyring: Arc<Keyring>) -> Self {
         Self {
+            project_databases: ProjectDatabases::new(registry.clone(), keyring.clone()),
             registry,
             keyring,
             generation: AtomicU64::new(0),
@@ -73,16 +77,17 @@ impl Directory {
         self.access.try_get_with(key, ask).await
     }
 
-    /// A project's connection of a type.
+    /// A project's connection of a driver's type; its own database, where that stands in for one.
     ///
     /// # Errors
     /// The registry's.
     pub async fn connection(
         &self,
         reference: &str,
-        database_type: &str,
+        driver: &Manifest,
         selector: &ConnectionSelector,
     ) -> Result<Option<Arc<Connection>>, Arc<RegistryError>> {
+        let database_type = driver.database_type.as_str();
         let key = match selector {
             ConnectionSelector::Primary => self.key(&[reference, database_type]),
             ConnectionSelector::Id(id) => self.key(&[reference, database_type, "id", &id.to_string()]),
@@ -92,9 +97,27 @@ impl Directory {
             return Ok(known);
         }
         let ask = async {
-            Ok(self.registry.find_connection(reference, database_type, selector).await?.map(Arc::new))
+            let found = match self.registry.find_connection(reference, database_type, selector).await? {
+                None if driver.project_database => {
+                    self.project_databases.find(reference, database_type, selector).await?
+                }
+                found => found,
+            };
+            Ok(found.map(Arc::new))
         };
         self.connections.try_get_with(key, ask).await
+    }
+
+    /// A project's own database as a connection of a type, while it stands in for one.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub async fn project_database(
+        &self,
+        reference: &str,
+        database_type: &str,
+    ) -> Result<Option<Connection>, RegistryError> {
+        self.project_databases.find(reference, database_type, &ConnectionSelector::Primary).await
     }
 
     /// A key of this generation. Each part's length stands before it, so that two lists of parts never make one key.

@@ -1,6 +1,6 @@
 //! The trait that a driver implements.
 
-use crate::{ConnectionSettings, DriverError, Network, Operations, manifest::Concurrency};
+use crate::{Alias, ConnectionSettings, DriverError, Network, Operations, manifest::Concurrency};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -88,6 +88,8 @@ pub struct Description {
     pub(crate) default_port: Option<u16>,
     pub(crate) connection_string_schemes: Vec<&'static str>,
     pub(crate) concurrency: Concurrency,
+    pub(crate) aliases: Vec<Alias>,
+    pub(crate) project_database: bool,
 }
 
 impl Description {
@@ -101,6 +103,8 @@ impl Description {
             default_port: None,
             connection_string_schemes: Vec::new(),
             concurrency: Concurrency::Shared,
+            aliases: Vec::new(),
+            project_database: false,
         }
     }
 
@@ -119,6 +123,19 @@ impl Description {
     /// A session takes one call at a time; the host opens several for a connection, and callers wait for a free one.
     pub fn exclusive(mut self) -> Self {
         self.concurrency = Concurrency::Exclusive;
+        self
+    }
+
+    /// Another prefix, for the operations that the route table puts [under it](crate::Operations::alias).
+    pub fn alias(mut self, alias: Alias) -> Self {
+        self.aliases.push(alias);
+        self
+    }
+
+    /// A project's own database, which its row in the platform database names, is of this type: it is the primary
+    /// connection of a project that has none of the type.
+    pub fn serves_project_database(mut self) -> Self {
+        self.project_database = true;
         self
     }
 }

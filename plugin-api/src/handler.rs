@@ -59,13 +59,14 @@ impl<D> Deref for Context<D> {
     }
 }
 
-/// The JSON Schemas of an operation, each absent where there is nothing to tell.
+/// The JSON Schemas of an operation, each absent where there is nothing to tell, and what its payload is when not JSON.
 #[derive(Debug, Clone, Default)]
 pub struct OperationSchemas {
     pub(crate) path: Option<Schema>,
     pub(crate) query: Option<Schema>,
     pub(crate) body: Option<Schema>,
     pub(crate) reply: Option<Schema>,
+    pub(crate) media_type: Option<&'static str>,
 }
 
 pub(crate) fn schema_generator() -> SchemaGenerator {
@@ -227,6 +228,7 @@ macro_rules! implement_handler {
                 let mut schemas = OperationSchemas::default();
                 $($part::describe(&mut schemas);)*
                 schemas.reply = R::schema(&mut schema_generator());
+                schemas.media_type = R::media_type();
                 schemas
             }
 

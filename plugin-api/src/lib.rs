@@ -47,6 +47,7 @@
 //! Nothing in this face is native: no tokio type, and `Send` is asked for only where threads exist
 //! ([`MaybeSend`]), so that the same driver can be exported as a WebAssembly component.
 
+pub mod alias;
 pub mod call;
 pub mod driver;
 pub mod encoding;
@@ -68,13 +69,14 @@ pub mod abi;
 #[cfg(target_family = "wasm")]
 pub mod component;
 
+pub use alias::Alias;
 pub use call::{Access, Call};
 pub use driver::{Description, Driver, MaybeSend, MaybeSync, ServerFacts};
 pub use error::{DriverError, ErrorCode};
 pub use handler::{Body, Context, Path, PathBytes, Query};
 pub use network::{Network, Stream};
 pub use operations::Operations;
-pub use reply::{Created, Either, Json, NoContent, OnlyRead, Outcome, RawJson, Reply};
+pub use reply::{Created, Either, Json, NoContent, OnlyRead, Outcome, PlainText, RawJson, Reply};
 pub use settings::{ConnectionSettings, Endpoint, Secret};
 
 #[doc(hidden)]
@@ -87,9 +89,9 @@ pub use serde_json;
 /// Everything a driver's source usually names.
 pub mod prelude {
     pub use crate::{
-        Access, Body, ConnectionSettings, Context, Created, Description, Driver, DriverError, Either,
-        Endpoint, ErrorCode, Json, Network, NoContent, OnlyRead, Operations, Path, PathBytes, Query, RawJson,
-        Secret, ServerFacts, Stream,
+        Access, Alias, Body, ConnectionSettings, Context, Created, Description, Driver, DriverError, Either,
+        Endpoint, ErrorCode, Json, Network, NoContent, OnlyRead, Operations, Path, PathBytes, PlainText,
+        Query, RawJson, Secret, ServerFacts, Stream,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! The manifest: everything that a host must know of a driver, as JSON, derived from the route table.
 
 use crate::{
-    API_VERSION, Access, Driver,
+    API_VERSION, Access, Alias, Driver,
     handler::schema_generator,
     operations::{Method, Operation, OperationAccess},
 };
@@ -29,6 +29,12 @@ pub struct Manifest {
     /// How many calls a session takes at once. A component's is always [`Concurrency::Exclusive`], whatever it says.
     #[serde(default)]
     pub concurrency: Concurrency,
+    /// Other prefixes than the type, for operations that name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Alias>,
+    /// A project's own database is the primary connection of a project that has none of the type.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub project_database: bool,
     /// JSON Schema (2020-12) of a connection's `options`. Secret ones are marked `writeOnly`.
     pub options: Value,
     /// The route table; an operation's index is its number in a call.
@@ -53,6 +59,9 @@ pub struct OperationManifest {
     pub method: Method,
     /// The path template below the project: `/keys/{key}`.
     pub path: String,
+    /// The prefix of the alias that it is under; absent: the driver's type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
     /// What a caller needs.
     pub access: AccessManifest,
     /// What it does, in one line.
@@ -77,6 +86,9 @@ pub struct OperationManifest {
     /// JSON Schema of the payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Value>,
+    /// What the payload is when it is not JSON, as `Content-Type` says it. For operations under a bare alias alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
 }
 
 /// An operation's access, in the manifest's words.
@@ -119,6 +131,8 @@ pub fn derive<D: Driver>() -> Manifest {
             .map(ToString::to_string)
             .collect(),
         concurrency: description.concurrency,
+        aliases: description.aliases,
+        project_database: description.project_database,
         options: schema_generator().into_root_schema_for::<D::Options>().into(),
         operations: D::operations().into_rows().iter().map(describe_operation).collect(),
     }
@@ -129,6 +143,7 @@ fn describe_operation<D>(operation: &Operation<D>) -> OperationManifest {
     OperationManifest {
         method: operation.method,
         path: operation.path.to_owned(),
+        alias: operation.alias.map(str::to_owned),
         access: match operation.access {
             OperationAccess::Needs(Access::Read) => AccessManifest::Read,
             OperationAccess::Needs(Access::Write) => AccessManifest::Write,
@@ -142,5 +157,6 @@ fn describe_operation<D>(operation: &Operation<D>) -> OperationManifest {
         query: schemas.query.map(Value::from),
         body: schemas.body.map(Value::from),
         reply: schemas.reply.map(Value::from),
+        media_type: schemas.media_type.map(str::to_owned),
     }
 }

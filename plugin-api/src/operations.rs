@@ -48,6 +48,7 @@ impl Method {
 pub struct Operation<D> {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
+    pub(crate) alias: Option<&'static str>,
     pub(crate) access: OperationAccess,
     pub(crate) summary: &'static str,
     pub(crate) cache: Option<Duration>,
@@ -98,6 +99,7 @@ impl<D: 'static> Operations<D> {
         let operation = Operation {
             method,
             path,
+            alias: None,
             access: OperationAccess::Needs(Access::Admin),
             summary: "",
             cache: None,
@@ -122,6 +124,32 @@ impl<D: 'static> Operations<D> {
     /// Paths of operations whose cached replies a call of the last operation makes stale, on the same connection.
     pub fn invalidates(self, paths: impl IntoIterator<Item = &'static str>) -> Self {
         self.change_last(|operation| operation.invalidates.extend(paths))
+    }
+
+    /// As [`cache`](Self::cache), for those among the rows so far that are a `GET` of one of these paths.
+    pub fn cache_each(mut self, paths: &[&str], time_to_live: Duration) -> Self {
+        let rows = self.rows.iter_mut();
+        for row in rows.filter(|row| row.method == Method::Get && paths.contains(&row.path)) {
+            row.cache = Some(time_to_live);
+        }
+        self
+    }
+
+    /// As [`invalidates`](Self::invalidates), for all among the rows so far that may write.
+    pub fn each_write_invalidates(mut self, paths: &[&'static str]) -> Self {
+        let rows = self.rows.iter_mut();
+        for row in rows.filter(|row| row.access != OperationAccess::Needs(Access::Read)) {
+            row.invalidates.extend_from_slice(paths);
+        }
+        self
+    }
+
+    /// Puts the operations that `add` adds under an alias of the [description](crate::Description::alias) instead of the
+    /// driver's type. They are operations of their own: one path may mean something under each prefix.
+    pub fn alias(mut self, prefix: &'static str, add: impl FnOnce(Self) -> Self) -> Self {
+        let added = add(Self::new()).rows.into_iter();
+        self.rows.extend(added.map(|operation| Operation { alias: Some(prefix), ..operation }));
+        self
     }
 
     /// The rows, in order.

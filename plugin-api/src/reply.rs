@@ -21,7 +21,8 @@ pub enum Outcome {
 pub struct Payload {
     /// Which success status.
     pub outcome: Outcome,
-    /// One JSON text in UTF-8; empty exactly when the outcome is `NoContent`.
+    /// One JSON text in UTF-8, or what the operation's media type says. Empty with `NoContent`, and with no other outcome
+    /// when it is JSON.
     pub json: Vec<u8>,
     /// The call left the database as it was, although its operation may write.
     pub only_read: bool,
@@ -31,6 +32,12 @@ pub struct Payload {
 pub trait Reply: Sized {
     /// The JSON Schema of the payload; `None` where there is none to tell.
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
+
+    /// What the payload is when it is not JSON, as `Content-Type` says it. For operations under a
+    /// [bare alias](crate::Alias::bare) alone: a host refuses to load a driver that has it elsewhere.
+    fn media_type() -> Option<&'static str> {
+        None
+    }
 
     /// Serializes it, once, into the buffer that is sent.
     ///
@@ -112,6 +119,22 @@ impl Reply for RawJson {
     }
 }
 
+/// 200 with a text, for operations under a [bare alias](crate::Alias::bare) alone.
+#[derive(Debug)]
+pub struct PlainText(pub String);
+
+impl Reply for PlainText {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+    fn media_type() -> Option<&'static str> {
+        Some("text/plain; charset=utf-8")
+    }
+    fn into_payload(self) -> Result<Payload, DriverError> {
+        Ok(Payload { outcome: Outcome::Ok, json: self.0.into_bytes(), only_read: false })
+    }
+}
+
 /// A reply of an operation declared `per_call` whose call turned out to only read: it is not audited as a write, and
 /// makes no cached reply stale.
 #[derive(Debug)]
@@ -121,6 +144,9 @@ impl<R: Reply> Reply for OnlyRead<R> {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         R::schema(generator)
     }
+    fn media_type() -> Option<&'static str> {
+        R::media_type()
+    }
     fn into_payload(self) -> Result<Payload, DriverError> {
         self.0.into_payload().map(|payload| Payload { only_read: true, ..payload })
     }
@@ -129,7 +155,7 @@ impl<R: Reply> Reply for OnlyRead<R> {
 /// One of two forms of reply, where only the call decides which.
 #[derive(Debug)]
 pub enum Either<A, B> {
-    /// The first form, whose schema stands for both.
+    /// The first form, whose schema and media type stand for both.
     First(A),
     /// The second.
     Second(B),
@@ -138,6 +164,9 @@ pub enum Either<A, B> {
 impl<A: Reply, B: Reply> Reply for Either<A, B> {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         A::schema(generator)
+    }
+    fn media_type() -> Option<&'static str> {
+        A::media_type()
     }
     fn into_payload(self) -> Result<Payload, DriverError> {
         match self {

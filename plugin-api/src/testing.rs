@@ -23,6 +23,7 @@ use {
 /// One request to a driver.
 #[derive(Debug, Clone)]
 pub struct TestRequest {
+    alias: Option<String>,
     method: Method,
     path: String,
     query: Vec<(String, String)>,
@@ -36,6 +37,7 @@ impl TestRequest {
     /// reply may have 10 MiB.
     pub fn new(method: Method, path: &str) -> Self {
         Self {
+            alias: None,
             method,
             path: path.to_owned(),
             query: Vec::new(),
@@ -63,6 +65,12 @@ impl TestRequest {
     /// A `DELETE`.
     pub fn delete(path: &str) -> Self {
         Self::new(Method::Delete, path)
+    }
+
+    /// Sends it to an operation under an alias. A payload that is not JSON comes as a string.
+    pub fn under(mut self, alias: &str) -> Self {
+        self.alias = Some(alias.to_owned());
+        self
     }
 
     /// Adds a query parameter, decoded.
@@ -97,7 +105,7 @@ impl TestRequest {
     pub async fn send<D: Driver>(self, session: &Arc<D>) -> Result<(Outcome, Value), DriverError> {
         let mut found: Option<(usize, Operation<D>, Vec<Vec<u8>>)> = None;
         for (index, operation) in D::operations().into_rows().into_iter().enumerate() {
-            if operation.method != self.method {
+            if operation.method != self.method || operation.alias != self.alias.as_deref() {
                 continue;
             }
             if let Some(values) = match_path(operation.path, &self.path)
@@ -127,7 +135,11 @@ impl TestRequest {
             request_id: "test".to_owned(),
         };
         let Payload { outcome, json, .. } = run(&operation, session.clone(), call).await?;
-        let payload = if json.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&json) };
+        let payload = match (operation.schemas)().media_type {
+            Some(_) => Ok(String::from_utf8_lossy(&json).into()),
+            None if json.is_empty() => Ok(Value::Null),
+            None => serde_json::from_slice(&json),
+        };
         payload.map(|payload| (outcome, payload)).map_err(|error| {
             DriverError::new(crate::ErrorCode::DriverError, format!("the payload is not JSON: {error}"))
         })

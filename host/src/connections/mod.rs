@@ -1,5 +1,6 @@
 //! Connections as people manage them: checked, sealed, stored; and unsealed again for the driver.
 
 pub mod input;
+pub mod project_database;
 pub mod service;
 pub mod settings;

@@ -4,6 +4,7 @@ use super::{
     input::{
         ChangeConnection, CreateConnection, GivenSettings, InvalidField, SettableStatus, check_identifier,
     },
+    project_database::connection_id,
     settings::{SettingsError, open_settings, rewrite_secret_options},
 };
 use crate::{
@@ -106,6 +107,7 @@ impl ConnectionService {
             connection_string: None,
             options: Map::new(),
             is_primary: body.is_primary.unwrap_or(false),
+            is_implicit: false,
             status: stored_status(body.status).unwrap_or_default(),
             settings_version: 0,
             created_at: String::new(),
@@ -129,7 +131,12 @@ impl ConnectionService {
         };
         let created = self.directory.registry().create_connection(reference, new).await;
         self.directory.changed();
-        Ok(created?)
+        let created = created?;
+        // It takes over from the project's own database, if that stood in for it.
+        let replaced = connection_id(&created.project_id, &created.database_type);
+        self.sessions.close(replaced);
+        self.cache.forget([replaced]);
+        Ok(created)
     }
 
     /// Changes a connection. Sessions with the old settings take no new calls, and replies from them are dropped.

@@ -4,7 +4,7 @@ use super::{FlowError, deadline::time_for};
 use crate::{
     config::LimitSettings,
     plugins::{
-        RESERVED_TYPES, Route,
+        RESERVED_TYPES, Route, Wrapping,
         catalog::{Catalog, Driver},
     },
     registry::ConnectionSelector,
@@ -15,7 +15,13 @@ use percent_encoding::percent_decode_str;
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// Where a request's path begins to be a driver's.
-const PREFIX: &str = "/api/platform/";
+const ROOT: &str = "/api/platform/";
+
+/// The segment of a path that says which driver is meant, and what comes after it.
+pub(crate) fn split_prefix(path: &str) -> Option<(&str, &str)> {
+    let rest = path.strip_prefix(ROOT)?;
+    Some(rest.split_once('/').unwrap_or((rest, "")))
+}
 
 /// What is known of a request besides itself.
 #[derive(Debug, Clone)]
@@ -65,6 +71,11 @@ impl Call {
     pub(super) fn label(&self) -> OperationLabel {
         OperationLabel { driver: self.driver.clone(), operation: self.operation }
     }
+
+    /// What its reply is sent as.
+    pub(super) fn wrapping(&self) -> &Wrapping {
+        self.driver.wrapping(self.operation)
+    }
 }
 
 /// Finds the operation by the driver's own manifest.
@@ -75,16 +86,14 @@ pub(super) fn route(
     facts: RequestFacts,
 ) -> Result<Call, FlowError> {
     let (head, body) = request.into_parts();
-    let rest = head.uri.path().strip_prefix(PREFIX).ok_or(FlowError::UnknownPath)?;
-    let (database_type, rest) = rest.split_once('/').unwrap_or((rest, ""));
-    if RESERVED_TYPES.contains(&database_type) {
+    let (prefix, rest) = split_prefix(head.uri.path()).ok_or(FlowError::UnknownPath)?;
+    if RESERVED_TYPES.contains(&prefix) {
         return Err(FlowError::UnknownPath);
     }
-    let driver =
-        catalog.driver(database_type).ok_or_else(|| FlowError::UnknownType(shorten(database_type)))?;
+    let entrance = catalog.entrance(prefix).ok_or_else(|| FlowError::UnknownType(shorten(prefix)))?;
     let end = rest.find('/').ok_or(FlowError::UnknownPath)?;
     let (reference, path) = rest.split_at(end);
-    let (operation, parameters) = match driver.find(head.method.as_str(), path) {
+    let (operation, parameters) = match entrance.find(head.method.as_str(), path) {
         Route::Operation { operation, parameters } => (operation, parameters),
         Route::WrongMethod { allow } => return Err(FlowError::WrongMethod { allow }),
         Route::Unknown => return Err(FlowError::UnknownPath),
@@ -93,6 +102,7 @@ pub(super) fn route(
         percent_decode_str(reference).decode_utf8().map_err(|_| FlowError::UnknownPath)?.into_owned();
     let mut query = read_query(head.uri.query().unwrap_or_default())?;
     let selector = take_selector(&mut query)?;
+    let driver = entrance.driver().clone();
     let template = driver.operation(operation).map_or("", |operation| &operation.path);
     let most = driver.entry().limits.operation_time(template, *limits.request_timeout);
     let time = time_for(&head.headers, most)?;

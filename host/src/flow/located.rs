@@ -39,7 +39,7 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted) -> Result<Located, F
         return Err(FlowError::BodyTooDeep { limit });
     }
     let database_type = &call.driver.manifest().database_type;
-    let found = flow.directory.connection(&call.reference, database_type, &call.selector).await?;
+    let found = flow.directory.connection(&call.reference, call.driver.manifest(), &call.selector).await?;
     let connection =
         found.ok_or_else(|| FlowError::NoConnection(no_connection(database_type, &call.selector)))?;
     if connection.status == ConnectionStatus::Inactive {

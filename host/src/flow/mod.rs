@@ -34,8 +34,8 @@ use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
 
 use cached::Looked;
-pub(crate) use call::read_query;
 pub use call::{OperationLabel, RequestFacts};
+pub(crate) use call::{read_query, split_prefix};
 pub(crate) use located::read_body;
 
 use admitted::Admitted;
@@ -161,6 +161,7 @@ impl Flow {
 
     async fn run(&self, admitted: Admitted, deadline: Instant) -> Result<Response, FlowError> {
         let trail = Trail::begin(&self.audit, admitted.authorized());
+        let wrapping = admitted.authorized().call().wrapping().clone();
         let result = async {
             let located = by(deadline, located::locate(self, admitted)).await?;
             match cached::look_up(self, located).await {
@@ -170,7 +171,7 @@ impl Flow {
         }
         .await;
         trail.finish(result.as_ref().map_err(FlowError::code)).await;
-        Ok(result?.into_response())
+        Ok(result?.into_response(&wrapping))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::located::Located;
 use crate::{
     cache::{Ending, ReplyCache},
+    plugins::check_payload,
     sessions::{Lease, Sessions},
     telemetry::Metrics,
 };
@@ -25,7 +26,7 @@ impl Ready {
     /// Makes the call. Kept replies that it may make stale are out of use before its result is known to anyone.
     pub(super) async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Payload, DriverError> {
         let Located { label, call, target, .. } = self.located;
-        let limit = call.max_reply_bytes;
+        let (limit, operation) = (call.max_reply_bytes, call.operation);
         let start = Instant::now();
         let write = match target.driver.caching(call.operation) {
             Some(caching) if call.granted > Access::Read => {
@@ -34,6 +35,7 @@ impl Ready {
             _ => None,
         };
         let result = self.lease.call(call).await;
+        let result = result.and_then(|payload| check_payload(payload, target.driver.wrapping(operation)));
         if let Some(write) = write {
             write.end(Ending::of(&result), Instant::now());
         }

@@ -1,7 +1,9 @@
-//! The last step: the driver's payload in the host's envelope, byte for byte, never through a JSON value.
+//! The last step: the driver's payload in the host's envelope or, where an alias has none, alone; byte for byte, never
+//! through a JSON value.
 
 use crate::{
     cache::{CacheStatus, Kept, has_already},
+    plugins::{JSON, Wrapping},
     registry::ConnectionId,
 };
 use axum::{body::Body, response::Response};
@@ -82,14 +84,14 @@ impl Reply {
         self.connection
     }
 
-    pub(super) fn into_response(self) -> Response {
+    pub(super) fn into_response(self, wrapping: &Wrapping) -> Response {
         let mut response = match self.is_known {
             true => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 response
             }
-            false => envelop(self.outcome, self.json),
+            false => wrap(self.outcome, self.json, wrapping),
         };
         let headers = response.headers_mut();
         if let Some(entity_tag) = self.entity_tag {
@@ -105,30 +107,39 @@ impl Reply {
     }
 }
 
-/// A success with the payload in the envelope.
-fn envelop(outcome: Outcome, json: Bytes) -> Response {
+/// A success with the payload.
+fn wrap(outcome: Outcome, payload: Bytes, wrapping: &Wrapping) -> Response {
     let status = match outcome {
         Outcome::Ok => StatusCode::OK,
         Outcome::Created => StatusCode::CREATED,
         Outcome::NoContent => StatusCode::NO_CONTENT,
     };
-    let body = match json.len() {
-        0 => Body::empty(),
-        length if length <= SMALL => {
-            let mut whole = Vec::with_capacity(OPENING.len() + length + CLOSING.len());
-            whole.extend_from_slice(OPENING);
-            whole.extend_from_slice(&json);
-            whole.extend_from_slice(CLOSING);
-            Body::from(whole)
-        }
-        _ => Body::new(Envelope { parts: [Bytes::from_static(OPENING), json, Bytes::from_static(CLOSING)] }),
+    if status == StatusCode::NO_CONTENT {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        return response;
+    }
+    let (body, media_type) = match wrapping {
+        Wrapping::Data => (envelop(payload), JSON),
+        Wrapping::Bare(media_type) => (Body::from(payload), media_type.clone()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    if status != StatusCode::NO_CONTENT {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
+}
+
+/// A payload in the envelope.
+fn envelop(json: Bytes) -> Body {
+    if json.len() > SMALL {
+        let parts = [Bytes::from_static(OPENING), json, Bytes::from_static(CLOSING)];
+        return Body::new(Envelope { parts });
+    }
+    let mut whole = Vec::with_capacity(OPENING.len() + json.len() + CLOSING.len());
+    whole.extend_from_slice(OPENING);
+    whole.extend_from_slice(&json);
+    whole.extend_from_slice(CLOSING);
+    Body::from(whole)
 }
 
 /// A payload between the envelope's two ends, without a copy.

@@ -41,9 +41,11 @@ pub(super) struct ConnectionView<'a> {
     has_connection_string: bool,
     options: Map<String, Value>,
     is_primary: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    implicit: bool,
     status: ConnectionStatus,
-    created_at: &'a str,
-    updated_at: &'a str,
+    created_at: Option<&'a str>,
+    updated_at: Option<&'a str>,
 }
 
 pub(super) fn show<'a>(catalog: &Catalog, connection: &'a Connection) -> ConnectionView<'a> {
@@ -61,15 +63,20 @@ pub(super) fn show<'a>(catalog: &Catalog, connection: &'a Connection) -> Connect
         has_connection_string: connection.connection_string.is_some(),
         options: visible_options(driver.as_deref(), connection),
         is_primary: connection.is_primary,
+        implicit: connection.is_implicit,
         status: connection.status,
-        created_at: &connection.created_at,
-        updated_at: &connection.updated_at,
+        created_at: Some(connection.created_at.as_str()).filter(|time| !time.is_empty()),
+        updated_at: Some(connection.updated_at.as_str()).filter(|time| !time.is_empty()),
     }
 }
 
 fn driver(gateway: &Gateway, database_type: &str) -> Result<Arc<Driver>, ApiError> {
-    let unknown = || FlowError::UnknownType(database_type.chars().take(64).collect()).into();
-    gateway.catalog.driver(database_type).ok_or_else(unknown)
+    match gateway.catalog.entrance(database_type) {
+        Some(entrance) if entrance.alias().is_none() => Ok(entrance.driver().clone()),
+        // Connections are managed under the driver's own type.
+        Some(_) => Err(FlowError::UnknownPath.into()),
+        None => Err(FlowError::UnknownType(database_type.chars().take(64).collect()).into()),
+    }
 }
 
 /// An id that is no UUID is the id of no connection.

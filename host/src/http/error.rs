@@ -6,15 +6,15 @@ use crate::{
     flow::FlowError,
     identity::{GateError, TokenError},
     limits::Refusal,
-    plugins::catalog::CatalogError,
+    plugins::{JSON, catalog::CatalogError},
     registry::RegistryError,
 };
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::time::Duration;
-use studio_plugin_api::{DriverError, ErrorCode};
+use studio_plugin_api::{Alias, DriverError, ErrorCode, alias};
 
 /// A failure as the client will see it. It becomes a body in `observe.rs`, which knows the request's id.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct ApiError {
     message: String,
     /// In a box: errors are moved often, and looked into once.
     details: Box<Map<String, Value>>,
+    /// Instead of the message where there is no envelope: callers of other services know it so.
+    bare_message: Option<&'static str>,
     retry_after: Option<Duration>,
     allow: Option<String>,
 }
@@ -42,6 +44,22 @@ struct Body<'a> {
     request_id: &'a str,
 }
 
+#[derive(Serialize)]
+struct BareBody<'a> {
+    error: &'a str,
+    #[serde(flatten)]
+    details: Details<'a>,
+}
+
+/// Details beside a field `error`, which none of them is.
+struct Details<'a>(&'a Map<String, Value>);
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().filter(|(name, _)| *name != "error"))
+    }
+}
+
 impl ApiError {
     /// With a code of the contract.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
@@ -50,6 +68,7 @@ impl ApiError {
             code: code.as_str(),
             message: message.into(),
             details: Box::default(),
+            bare_message: None,
             retry_after: None,
             allow: None,
         }
@@ -58,6 +77,11 @@ impl ApiError {
     /// No driver of this type.
     pub fn unknown_database_type(message: String) -> Self {
         Self { code: "UNKNOWN_DATABASE_TYPE", ..Self::new(ErrorCode::NotFound, message) }
+    }
+
+    /// Nothing at this path.
+    fn unknown_path(message: String) -> Self {
+        Self { bare_message: Some("Not found"), ..Self::new(ErrorCode::NotFound, message) }
     }
 
     /// A known path, another method.
@@ -91,14 +115,22 @@ impl ApiError {
         self.code
     }
 
-    /// The answer, with the request's id in it.
-    pub fn respond(&self, request_id: &str) -> Response {
-        let body = Envelope {
-            error: Body { code: self.code, message: &self.message, details: &self.details, request_id },
-        };
+    /// The answer: with the request's id in it or, under an alias, as that has its errors.
+    pub fn respond(&self, request_id: &str, alias: Option<&Alias>) -> Response {
         // Strings and JSON values always serialize.
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], json).into_response();
+        let json = match alias.map(|alias| alias.envelope) {
+            Some(alias::Envelope::Bare) => serde_json::to_vec(&BareBody {
+                error: self.bare_message.unwrap_or(&self.message),
+                details: Details(&self.details),
+            }),
+            Some(alias::Envelope::Data) | None => serde_json::to_vec(&Envelope {
+                error: Body { code: self.code, message: &self.message, details: &self.details, request_id },
+            }),
+        }
+        .unwrap_or_default();
+        let own = alias.and_then(|alias| alias.statuses.iter().find(|(code, _)| code.as_str() == self.code));
+        let status = own.and_then(|(_, status)| StatusCode::from_u16(*status).ok()).unwrap_or(self.status);
+        let mut response = (status, [(header::CONTENT_TYPE, JSON)], json).into_response();
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -265,10 +297,10 @@ impl From<FlowError> for ApiError {
                 Self::new(code, message).with("field", "body").with("limit_levels", limit)
             }
             FlowError::BodyCutShort => Self::new(code, message).with("field", "body"),
-            FlowError::UnknownPath
-            | FlowError::NoConnection(_)
-            | FlowError::Inactive(_)
-            | FlowError::Deadline => Self::new(code, message),
+            FlowError::UnknownPath => Self::unknown_path(message),
+            FlowError::NoConnection(_) | FlowError::Inactive(_) | FlowError::Deadline => {
+                Self::new(code, message)
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{client_address::TrustedProxies, error::ApiError};
 use crate::{
-    flow::{OperationLabel, RequestFacts},
+    flow::{OperationLabel, RequestFacts, split_prefix},
+    plugins::{Entrance, catalog::Catalog},
     telemetry::Metrics,
 };
 use axum::{
@@ -25,6 +26,7 @@ const LONGEST_ID: usize = 128;
 #[derive(Clone)]
 pub(super) struct Observer {
     pub(super) metrics: Arc<Metrics>,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) proxies: TrustedProxies,
 }
 
@@ -52,7 +54,9 @@ pub(super) async fn observe(
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         code = error.code();
         let (mut head, _) = response.into_parts();
-        response = error.respond(&request_id);
+        // Whoever made the error: an alias is one shape for all that is below it.
+        let entrance = split_prefix(&path).and_then(|(prefix, _)| observer.catalog.entrance(prefix));
+        response = error.respond(&request_id, entrance.as_ref().and_then(Entrance::alias));
         // What layers further in added stays: CORS headers above all.
         head.headers.remove(header::CONTENT_LENGTH);
         response.headers_mut().extend(head.headers);

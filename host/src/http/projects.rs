@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     app::Gateway,
-    connections::input::{InvalidField, check_identifier},
+    connections::{
+        input::{InvalidField, check_identifier},
+        project_database::connection_id,
+    },
     identity::{Access, GateError},
     registry::{NewProject, ProjectDatabase, Role, database_password_place},
 };
@@ -146,6 +149,7 @@ pub(super) async fn delete(
     let authorization = gateway.gate.authorize_owner(&headers, &reference).await?;
     let registry = gateway.directory.registry();
     let connections = registry.list_connections(&reference, None, u32::MAX, 0).await?;
+    let project = registry.find_project(&reference).await?;
     let deleted = registry.delete_project(&reference).await.map_err(ApiError::from);
     gateway.directory.changed();
     audit(&gateway, &facts, authorization.principal(), "project.delete", (Some(&reference), None), &deleted)
@@ -153,12 +157,18 @@ pub(super) async fn delete(
     if !deleted? {
         return Err(GateError::NoProject(reference).into());
     }
-    connections.items.iter().for_each(|connection| gateway.sessions.close(connection.id));
-    gateway.cache.forget(connections.items.iter().map(|connection| connection.id));
+    let mut gone: Vec<_> = connections.items.iter().map(|connection| connection.id).collect();
+    if let Some(project) = project {
+        let types = gateway.catalog.project_database_types();
+        gone.extend(types.iter().map(|database_type| connection_id(&project.id, database_type)));
+    }
+    gone.iter().for_each(|connection| gateway.sessions.close(*connection));
+    gateway.cache.forget(gone);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `GET …/{ref}/databases`: the project's connections of every type.
+/// `GET …/{ref}/databases`: the project's connections of every type, and at the end its own database as a connection of
+/// each type that it stands in for.
 pub(super) async fn databases(
     State(gateway): State<Arc<Gateway>>,
     Path(reference): Path<String>,
@@ -168,6 +178,13 @@ pub(super) async fn databases(
     gateway.gate.authorize(&headers, &reference, Access::Read).await?;
     let registry = gateway.directory.registry();
     let found = registry.list_connections(&reference, None, wanted.limit, wanted.offset).await?;
-    let items: Vec<_> = found.items.iter().map(|connection| show(&gateway.catalog, connection)).collect();
-    Ok(page(&items, found.total))
+    let mut own = Vec::new();
+    for database_type in gateway.catalog.project_database_types() {
+        own.extend(gateway.directory.project_database(&reference, &database_type).await?);
+    }
+    let skipped = u64::from(wanted.offset).saturating_sub(found.total);
+    let own_here = own.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX));
+    let all = found.items.iter().chain(own_here).take(wanted.limit as usize);
+    let items: Vec<_> = all.map(|connection| show(&gateway.catalog, connection)).collect();
+    Ok(page(&items, found.total + own.len() as u64))
 }

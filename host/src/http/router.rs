@@ -25,7 +25,6 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use std::{any::Any, sync::Arc, time::Duration};
-use studio_plugin_api::ErrorCode;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{
@@ -65,12 +64,16 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         .route_layer(middleware::from_fn_with_state(gateway.clone(), by_address))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .fallback(async || ApiError::new(ErrorCode::NotFound, "there is nothing at this path"))
+        .fallback(async || ApiError::from(FlowError::UnknownPath))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed(None));
     if settings.metrics_listen.is_none() {
         router = router.route("/metrics", get(health::metrics));
     }
-    let observer = Observer { metrics: gateway.metrics.clone(), proxies: TrustedProxies::new(settings) };
+    let observer = Observer {
+        metrics: gateway.metrics.clone(),
+        catalog: gateway.catalog.clone(),
+        proxies: TrustedProxies::new(settings),
+    };
     let router = router.with_state(gateway);
     let router = match settings.cors_origins.is_empty() {
         true => router,

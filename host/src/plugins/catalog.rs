@@ -1,13 +1,13 @@
 //! The loaded drivers by database type, replaced as a whole when `plugins.toml` is read again.
 
 use super::{
-    DriverInstance, OperationCaching,
+    DriverInstance, Entrance, OperationCaching, Wrapping,
     caching::plan_caching,
     containment::Containment,
     error::PluginError,
+    faces::{Face, Prefixes, build_faces, plan_wrapping},
     file::{self, PluginEntry, PluginKind, PluginsFileError},
     load::{Loaded, Loader},
-    routes::{Route, Routes},
 };
 use crate::config::OnPluginError;
 use arc_swap::ArcSwap;
@@ -23,7 +23,7 @@ use std::{
     },
 };
 use studio_plugin_api::{
-    Access,
+    Access, Alias,
     manifest::{AccessManifest, Manifest, OperationManifest},
 };
 use tokio::sync::Semaphore;
@@ -51,9 +51,11 @@ pub struct Driver {
     instance: Arc<dyn DriverInstance>,
     entry: PluginEntry,
     sha256: String,
-    routes: Routes,
+    faces: Vec<Face>,
     /// By the operations' numbers.
     caching: Vec<OperationCaching>,
+    /// By the operations' numbers.
+    wrapping: Vec<Wrapping>,
     containment: Arc<Containment>,
     generation: u64,
     secret_options: Vec<Vec<String>>,
@@ -70,14 +72,16 @@ impl Driver {
     fn new(loaded: Loaded, entry: PluginEntry) -> Result<Self, PluginError> {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
         let manifest = loaded.instance.manifest();
-        let routes = Routes::build(&manifest.operations).map_err(PluginError::Manifest)?;
+        let faces = build_faces(manifest).map_err(PluginError::Manifest)?;
+        let wrapping = plan_wrapping(manifest);
         entry.limits.check_operations(&manifest.operations).map_err(PluginError::Limits)?;
         let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
         let mut secret_options = Vec::new();
         find_secret_options(&manifest.options, &mut Vec::new(), &mut secret_options);
         Ok(Self {
-            routes,
+            faces,
             caching,
+            wrapping,
             secret_options,
             containment: Containment::new(),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
@@ -116,9 +120,9 @@ impl Driver {
     pub fn session_cap(&self) -> Option<&Arc<Semaphore>> {
         self.session_cap.as_ref()
     }
-    /// Finds the operation for a method and a path below the project, still percent-encoded.
-    pub fn find(&self, method: &str, path: &str) -> Route {
-        self.routes.find(method, path)
+    /// The prefixes that lead to it, its type first.
+    pub(super) fn faces(&self) -> &[Face] {
+        &self.faces
     }
     /// An operation by its number.
     pub fn operation(&self, number: u32) -> Option<&OperationManifest> {
@@ -127,6 +131,10 @@ impl Driver {
     /// What is kept of an operation's replies.
     pub fn caching(&self, number: u32) -> Option<&OperationCaching> {
         self.caching.get(number as usize)
+    }
+    /// What an operation's payloads are sent as.
+    pub fn wrapping(&self, number: u32) -> &Wrapping {
+        self.wrapping.get(number as usize).unwrap_or(&Wrapping::Data)
     }
 
     /// Whether a call of one of its operations may change something, as far as that and the caller's role tell.
@@ -190,6 +198,10 @@ pub struct PluginStatus {
     pub sha256: Option<String>,
     /// The port used when a connection names none.
     pub default_port: Option<u16>,
+    /// Its other prefixes.
+    pub aliases: Vec<Alias>,
+    /// Whether it serves projects' own databases.
+    pub project_database: bool,
     /// JSON Schema of a connection's `options`.
     pub options: Option<Value>,
     /// Its operations.
@@ -201,8 +213,20 @@ pub struct PluginStatus {
 #[derive(Default)]
 struct Snapshot {
     drivers: HashMap<String, Arc<Driver>>,
+    /// By prefix, aliases too.
+    entrances: HashMap<String, Entrance>,
     /// Entries of plugins.toml with the reason why each is not in service, if it should be.
     entries: Vec<(PluginEntry, Option<String>)>,
+}
+
+impl Snapshot {
+    fn add(&mut self, driver: Arc<Driver>) {
+        for (face, Face { alias, .. }) in driver.faces.iter().enumerate() {
+            let prefix = alias.as_ref().map_or(&driver.manifest().database_type, |alias| &alias.prefix);
+            self.entrances.insert(prefix.clone(), Entrance { driver: driver.clone(), face });
+        }
+        self.drivers.insert(driver.manifest().database_type.clone(), driver);
+    }
 }
 
 /// The loaded drivers.
@@ -242,11 +266,16 @@ impl Catalog {
         let current = self.snapshot.load_full();
         let loads = entries.iter().map(|entry| self.load_entry(entry, &current));
         let mut next = Snapshot::default();
+        let mut prefixes = Prefixes::of_types(&entries);
         for (entry, result) in entries.iter().zip(join_all(loads).await) {
-            let reason = match result {
+            let claimed = result.and_then(|driver| {
+                driver.iter().try_for_each(|driver| prefixes.claim(driver.manifest()))?;
+                Ok(driver)
+            });
+            let reason = match claimed {
                 Ok(None) => None,
                 Ok(Some(driver)) => {
-                    next.drivers.insert(entry.database_type.clone(), driver);
+                    next.add(driver);
                     None
                 }
                 Err(reason) => {
@@ -301,6 +330,23 @@ impl Catalog {
         self.snapshot.load().drivers.get(database_type).cloned()
     }
 
+    /// What a segment below `/api/platform/` leads to: a driver, by its type or an alias.
+    pub fn entrance(&self, prefix: &str) -> Option<Entrance> {
+        self.snapshot.load().entrances.get(prefix).cloned()
+    }
+
+    /// The types whose drivers serve projects' own databases, in the file's order.
+    pub fn project_database_types(&self) -> Vec<String> {
+        let snapshot = self.snapshot.load();
+        let types = snapshot.entries.iter().map(|(entry, _)| &entry.database_type);
+        types
+            .filter(|name| {
+                snapshot.drivers.get(*name).is_some_and(|driver| driver.manifest().project_database)
+            })
+            .cloned()
+            .collect()
+    }
+
     /// All entries, in the file's order.
     pub fn status(&self) -> Vec<PluginStatus> {
         let snapshot = self.snapshot.load();
@@ -317,6 +363,8 @@ impl Catalog {
                 api_version: manifest.map(|manifest| manifest.api_version.clone()),
                 sha256: driver.map(|driver| driver.sha256.clone()),
                 default_port: manifest.and_then(|manifest| manifest.default_port),
+                aliases: manifest.map(|manifest| manifest.aliases.clone()).unwrap_or_default(),
+                project_database: manifest.is_some_and(|manifest| manifest.project_database),
                 options: manifest.map(|manifest| manifest.options.clone()),
                 operations: manifest.map(|manifest| manifest.operations.clone()).unwrap_or_default(),
                 error: error.clone(),

@@ -75,6 +75,14 @@ pub enum PluginError {
         /// The time that it has.
         seconds: u64,
     },
+    /// An alias of it leads to another driver.
+    #[error("its alias `{prefix}` leads to the driver of type `{other}` already")]
+    PrefixTaken {
+        /// The alias's prefix.
+        prefix: String,
+        /// That driver's type.
+        other: String,
+    },
     /// Its own start function failed.
     #[error("it does not start: {0}")]
     NotStarted(String),

@@ -1,9 +1,12 @@
 //! The rules that a driver's manifest must keep: the router and the rest of the host build on them.
 
 use super::error::PluginError;
+use http::HeaderValue;
+use std::collections::HashSet;
 use studio_plugin_api::{
     API_VERSION,
-    manifest::{AccessManifest, Manifest},
+    alias::Envelope,
+    manifest::{AccessManifest, Manifest, OperationManifest},
     operations::Method,
 };
 
@@ -13,6 +16,8 @@ pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
 const LONGEST_NAME: usize = 100;
 /// More than any database needs; a manifest beyond it is a mistake or a prank.
 const MOST_OPERATIONS: usize = 1000;
+/// More prefixes than any driver has reason to claim.
+const MOST_ALIASES: usize = 8;
 /// Seconds that a reply may be served again: a day.
 pub(super) const LONGEST_CACHE: u64 = 86_400;
 
@@ -20,14 +25,7 @@ pub(super) const LONGEST_CACHE: u64 = 86_400;
 pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
     let refuse = |reason: String| Err(PluginError::Manifest(reason));
     let database_type = &manifest.database_type;
-    let is_name = |text: &str| {
-        text.len() <= 32
-            && text.starts_with(|first: char| first.is_ascii_lowercase())
-            && text
-                .chars()
-                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
-    };
-    if !is_name(database_type) || RESERVED_TYPES.contains(&database_type.as_str()) {
+    if !is_prefix(database_type) {
         return refuse(format!("`{}` can't be a database type", shorten(database_type)));
     }
     for (field, text) in [("name", &manifest.name), ("version", &manifest.version)] {
@@ -38,7 +36,8 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
     if manifest.operations.len() > MOST_OPERATIONS {
         return refuse(format!("{} operations are more than {MOST_OPERATIONS}", manifest.operations.len()));
     }
-    let mut seen = std::collections::HashSet::new();
+    check_aliases(manifest).or_else(refuse)?;
+    let mut seen = HashSet::new();
     for operation in &manifest.operations {
         let (method, path) = (operation.method.as_str(), operation.path.as_str());
         if !is_path_template(path) {
@@ -47,9 +46,10 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
         if path == "/connections" || path.starts_with("/connections/") {
             return refuse(format!("`{path}` is the host's own"));
         }
-        if !seen.insert((method, path)) {
+        if !seen.insert((operation.alias.as_deref(), method, path)) {
             return refuse(format!("`{method} {path}` is declared twice"));
         }
+        check_face(manifest, operation).or_else(refuse)?;
         if let Some(seconds) = operation.cache_seconds {
             // What a call does must not depend on whether its reply was kept.
             if (operation.method, operation.access) != (Method::Get, AccessManifest::Read) {
@@ -71,6 +71,64 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
                 shorten(unknown)
             ));
         }
+    }
+    Ok(())
+}
+
+/// Whether a name may be the segment below `/api/platform/` that leads to a driver.
+fn is_prefix(text: &str) -> bool {
+    text.len() <= 32
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-')
+        && !RESERVED_TYPES.contains(&text)
+}
+
+/// Whether the other prefixes could be served. Those of other drivers are not looked at.
+fn check_aliases(manifest: &Manifest) -> Result<(), String> {
+    if manifest.aliases.len() > MOST_ALIASES {
+        return Err(format!("{} aliases are more than {MOST_ALIASES}", manifest.aliases.len()));
+    }
+    let mut prefixes = HashSet::from([manifest.database_type.as_str()]);
+    for alias in &manifest.aliases {
+        let prefix = shorten(&alias.prefix);
+        if !is_prefix(&alias.prefix) {
+            return Err(format!("`{prefix}` can't be the prefix of an alias"));
+        }
+        if !prefixes.insert(&alias.prefix) {
+            return Err(format!("the prefix `{prefix}` is declared twice"));
+        }
+        if let Some((code, status)) = alias.statuses.iter().find(|(_, status)| !(400..600).contains(*status))
+        {
+            return Err(format!("`{prefix}` gives {} the status {status}, not 400 to 599", code.as_str()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an operation fits the prefix that it is under.
+fn check_face(manifest: &Manifest, operation: &OperationManifest) -> Result<(), String> {
+    let name = format!("`{} {}`", operation.method.as_str(), operation.path);
+    let alias = match &operation.alias {
+        None => None,
+        Some(prefix) => match manifest.aliases.iter().find(|alias| alias.prefix == *prefix) {
+            Some(alias) => Some(alias),
+            None => {
+                return Err(format!(
+                    "{name} is under the alias `{}`, which is not declared",
+                    shorten(prefix)
+                ));
+            }
+        },
+    };
+    let Some(media_type) = &operation.media_type else { return Ok(()) };
+    if !alias.is_some_and(|alias| alias.envelope == Envelope::Bare) {
+        return Err(format!("{name} answers with {}, which only a bare alias can", shorten(media_type)));
+    }
+    if media_type.len() > LONGEST_NAME
+        || !media_type.contains('/')
+        || HeaderValue::from_str(media_type).is_err()
+    {
+        return Err(format!("{name} has the media type `{}`, which is none", shorten(media_type)));
     }
     Ok(())
 }
@@ -150,5 +208,52 @@ mod tests {
         reserved.database_type = "projects".into();
         assert!(check_manifest(&reserved).is_err());
         check_manifest(&manifest(json!([operation("/a"), operation("/a/{b}")]))).unwrap();
+    }
+
+    fn with_aliases(aliases: serde_json::Value, operations: serde_json::Value) -> Result<(), PluginError> {
+        let aliases = serde_json::from_value(aliases).unwrap();
+        check_manifest(&Manifest { aliases, ..manifest(operations) })
+    }
+
+    #[test]
+    fn aliases_are_prefixes_of_their_own() {
+        let bare = json!({"prefix": "old-thing", "envelope": "bare", "statuses": {"TIMEOUT": 408}});
+        let operation = json!({"method": "GET", "path": "/a", "access": "read"});
+        let under = |alias: &str, media_type: Option<&str>| {
+            let mut operation = operation.clone();
+            operation["alias"] = json!(alias);
+            operation["media_type"] = json!(media_type);
+            json!([operation])
+        };
+        with_aliases(json!([bare]), under("old-thing", Some("text/plain; charset=utf-8"))).unwrap();
+        // One path means something under each prefix.
+        let [mut both, other] = [under("old-thing", None), json!(operation)];
+        both.as_array_mut().unwrap().push(other);
+        with_aliases(json!([bare]), both.clone()).unwrap();
+        both[1]["alias"] = json!("old-thing");
+
+        let refused = |aliases, operations| with_aliases(aliases, operations).unwrap_err().to_string();
+        assert!(refused(json!([bare]), both).contains("`GET /a` is declared twice"));
+        for prefix in ["projects", "Old", "-", "a/b", ""] {
+            assert!(refused(json!([{"prefix": prefix}]), json!([])).contains("can't be the prefix"));
+        }
+        for prefixes in [["thing", "x"], ["x", "x"]] {
+            let aliases = prefixes.map(|prefix| json!({"prefix": prefix}));
+            assert!(refused(json!(aliases), json!([])).contains("is declared twice"));
+        }
+        for status in [200, 302, 399, 600] {
+            let aliases = json!([{"prefix": "x", "statuses": {"TIMEOUT": status}}]);
+            assert!(refused(aliases, json!([])).contains("gives TIMEOUT the status"));
+        }
+        let many: Vec<_> = (0..9).map(|number| json!({"prefix": format!("x{number}")})).collect();
+        assert!(refused(json!(many), json!([])).contains("more than 8"));
+        assert!(refused(json!([bare]), under("other", None)).contains("`other`, which is not declared"));
+        assert!(refused(json!([bare]), under("old-thing", Some("text"))).contains("which is none"));
+        assert!(refused(json!([bare]), under("old-thing", Some("a/b\n"))).contains("which is none"));
+        let enveloped = json!([{"prefix": "old-thing"}]);
+        assert!(refused(enveloped, under("old-thing", Some("text/plain"))).contains("only a bare alias"));
+        let mut own = json!([operation]);
+        own[0]["media_type"] = json!("text/plain");
+        assert!(refused(json!([bare]), own).contains("only a bare alias"));
     }
 }

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod containment;
 mod dylib;
 mod error;
+mod faces;
 pub mod file;
 mod load;
 mod manifest;
@@ -29,6 +30,7 @@ use studio_plugin_api::{
 pub use apart::REFUSED;
 pub use caching::{Keeping, OperationCaching};
 pub use error::PluginError;
+pub use faces::{Entrance, JSON, Wrapping};
 pub use load::{Inspection, Loader, inspect_in_this_process};
 pub use manifest::RESERVED_TYPES;
 pub use routes::Route;
@@ -82,9 +84,14 @@ pub trait DriverSession: Send + Sync {
     fn is_open(&self) -> bool;
 }
 
-/// Holds a driver to what the contract says of a payload. What is inside stays unread.
-fn check_payload(payload: Payload) -> Result<Payload, DriverError> {
-    if payload.json.is_empty() == (payload.outcome == Outcome::NoContent) {
+/// Holds a driver to what the contract says of the payload of an operation. What is inside stays unread.
+pub fn check_payload(payload: Payload, wrapping: &Wrapping) -> Result<Payload, DriverError> {
+    let is_empty = payload.json.is_empty();
+    let fits = match payload.outcome {
+        Outcome::NoContent => is_empty,
+        Outcome::Ok | Outcome::Created => !is_empty || !wrapping.is_json(),
+    };
+    if fits {
         Ok(payload)
     } else {
         let message = "the driver answered with no payload where one is due, or with one where none is";

@@ -1,4 +1,4 @@
-//! A driver's router, built from its manifest.
+//! A driver's routers, one for each of its prefixes, built from its manifest.
 
 use percent_encoding::percent_decode_str;
 use studio_plugin_api::manifest::OperationManifest;
@@ -22,18 +22,21 @@ pub enum Route {
     Unknown,
 }
 
-/// All of a driver's paths: a router for each method, so that a static segment hides a parameter only where both
+/// All of a driver's paths under one prefix: a router for each method, so that a static segment hides a parameter only where both
 /// have the same method (`POST /keys/batch` leaves `GET /keys/{key}` its key named `batch`).
 pub struct Routes {
     methods: Vec<(&'static str, matchit::Router<u32>)>,
 }
 
 impl Routes {
+    /// Of the operations under an alias, or under the driver's type.
+    ///
     /// # Errors
     /// Two templates of one method that no path can tell apart, in words.
-    pub fn build(operations: &[OperationManifest]) -> Result<Self, String> {
+    pub fn build(operations: &[OperationManifest], alias: Option<&str>) -> Result<Self, String> {
         let mut methods: Vec<(&'static str, matchit::Router<u32>)> = Vec::new();
-        for (number, operation) in (0u32..).zip(operations) {
+        let numbered = (0u32..).zip(operations);
+        for (number, operation) in numbered.filter(|(_, operation)| operation.alias.as_deref() == alias) {
             let method = operation.method.as_str();
             let place = methods.iter().position(|(known, _)| *known == method).unwrap_or_else(|| {
                 methods.push((method, matchit::Router::new()));
@@ -91,7 +94,7 @@ mod tests {
                 serde_json::from_value(json!({"method": method, "path": path, "access": "read"})).unwrap()
             })
             .collect();
-        Routes::build(&operations).unwrap()
+        Routes::build(&operations, None).unwrap()
     }
 
     #[test]

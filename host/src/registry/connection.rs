@@ -96,6 +96,8 @@ pub struct Connection {
     pub options: Map<String, Value>,
     /// Whether it is the one that a route of its type uses when none is named.
     pub is_primary: bool,
+    /// It has no row: it is the project's own database.
+    pub is_implicit: bool,
     /// Whether it is in use.
     pub status: ConnectionStatus,
     /// Goes up with every change of a setting; open sessions are keyed by it.

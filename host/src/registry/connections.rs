@@ -356,6 +356,7 @@ fn connection(row: &AnyRow) -> Result<Connection, RegistryError> {
         connection_string: sealed(row, "connection_string")?,
         options: stored_options(&text(row, "options")?)?,
         is_primary: row.try_get::<i64, _>("is_primary")? != 0,
+        is_implicit: false,
         status: ConnectionStatus::parse(&text(row, "status")?)
             .ok_or_else(|| RegistryError::corrupt("status"))?,
         settings_version: row.try_get("settings_version")?,

@@ -35,8 +35,9 @@ pub use connections::Connections;
 pub use error::RegistryError;
 pub use members::Members;
 pub use model::{
-    AuditRecord, Member, MemberVia, NewOrganization, NewProject, Organization, Project, ProjectAccess,
-    ProjectDatabase, Role, StoredSecret, Visibility, database_password_place, jwt_secret_place,
+    AuditRecord, Member, MemberVia, NewOrganization, NewProject, Organization, OwnDatabase, Project,
+    ProjectAccess, ProjectDatabase, Role, StoredSecret, Visibility, database_password_place,
+    jwt_secret_place,
 };
 pub use options::{Rewrite, option_field, rewrite_option_strings};
 pub use organizations::Organizations;

@@ -121,7 +121,7 @@ pub struct Project {
     pub created_at: Option<String>,
 }
 
-/// Where a project's own database is. The password is apart: [`super::Projects::project_database_password`].
+/// Where a project's own database is. The password is apart, in [`OwnDatabase`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProjectDatabase {
     /// Host name or address.
@@ -132,6 +132,19 @@ pub struct ProjectDatabase {
     pub name: String,
     /// The user to log in as.
     pub user: String,
+}
+
+/// A project's own database, with all that a connection to it needs.
+#[derive(Debug, Clone)]
+pub struct OwnDatabase {
+    /// The project's id.
+    pub project_id: String,
+    /// Where it is.
+    pub database: ProjectDatabase,
+    /// Its password, if it has one; sealed for [`database_password_place`], or as an older Studio wrote it.
+    pub password: Option<StoredSecret>,
+    /// As the project's.
+    pub created_at: Option<String>,
 }
 
 /// A project to be.

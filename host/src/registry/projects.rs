@@ -5,7 +5,8 @@ use sqlx::any::AnyRow;
 
 use super::store::{Store, optional_text, optional_time, text};
 use super::{
-    NewProject, Project, ProjectAccess, ProjectDatabase, RegistryError, Role, StoredSecret, Visibility,
+    NewProject, OwnDatabase, Project, ProjectAccess, ProjectDatabase, RegistryError, Role, StoredSecret,
+    Visibility,
 };
 use crate::secrets::Sealed;
 
@@ -47,9 +48,8 @@ pub trait Projects: Send + Sync {
     /// [`RegistryError::NotFound`] project.
     async fn set_project_jwt_secret(&self, reference: &str, secret: &Sealed) -> Result<(), RegistryError>;
 
-    /// The password of the project's own database, if it has one.
-    async fn project_database_password(&self, reference: &str)
-    -> Result<Option<StoredSecret>, RegistryError>;
+    /// The project's own database, if it has one: place and password of one moment.
+    async fn find_project_database(&self, reference: &str) -> Result<Option<OwnDatabase>, RegistryError>;
 }
 
 /// Nearly everything is cast or given a default, because an older Studio's columns may have other types and no values.
@@ -233,14 +233,18 @@ impl Projects for Store {
         Ok(transaction.commit().await?)
     }
 
-    async fn project_database_password(
-        &self,
-        reference: &str,
-    ) -> Result<Option<StoredSecret>, RegistryError> {
-        let query =
-            "SELECT CAST(database_password AS TEXT) AS database_password FROM projects WHERE ref = $1";
-        let row = sqlx::query(query).bind(reference).fetch_optional(&self.reader).await?;
-        stored_secret(row, "database_password")
+    async fn find_project_database(&self, reference: &str) -> Result<Option<OwnDatabase>, RegistryError> {
+        let query = format!(
+            "SELECT shown.*, CAST(secret.database_password AS TEXT) AS database_password
+             FROM ({SELECT} WHERE p.ref = $1) shown JOIN projects secret ON secret.ref = shown.ref"
+        );
+        let row = sqlx::query(self.sql(&query)).bind(reference).fetch_optional(&self.reader).await?;
+        let Some(row) = row else { return Ok(None) };
+        let Project { id, database: Some(database), created_at, .. } = project(&row)? else {
+            return Ok(None);
+        };
+        let password = stored_secret(Some(row), "database_password")?;
+        Ok(Some(OwnDatabase { project_id: id, database, password, created_at }))
     }
 }
 

@@ -287,8 +287,11 @@ impl Shared {
         }
     }
 
-    /// Lets the registry's `status` follow what was seen, without a write when it says so already.
+    /// Lets the registry's `status` follow what was seen, without a write when it says so already, or where it has none.
     fn report(&self, target: &Target, status: ConnectionStatus) {
+        if target.connection.is_implicit {
+            return;
+        }
         let (registry, connection) = (self.registry.clone(), target.connection.clone());
         self.runtime.spawn(async move {
             let version = connection.settings_version;

@@ -9,7 +9,7 @@ use super::{
     state::State,
     turns::{Turn, run_in_line},
 };
-use crate::plugins::{DriverSession, check_payload};
+use crate::plugins::DriverSession;
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{
     future::Future,
@@ -144,7 +144,7 @@ impl DriverSession for WasmSession {
             instance.store.data().journal.set_request(&call.request_id);
             let request = convert::request(call);
             match instance.run(async |guest, store| guest.call_call(store, &request).await).await {
-                Ok(Ok(payload)) => (Some(instance), check_payload(convert::read_payload(payload))),
+                Ok(Ok(payload)) => (Some(instance), Ok(convert::read_payload(payload))),
                 Ok(Err(error)) => {
                     let (error, lost) = convert::read_error(error);
                     ((!lost).then_some(instance), Err(error))

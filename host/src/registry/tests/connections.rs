@@ -69,6 +69,7 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
         connection_string: created.connection_string.clone(),
         options,
         is_primary: true,
+        is_implicit: false,
         status: ConnectionStatus::Inactive,
         settings_version: 1,
         created_at: created.created_at.clone(),

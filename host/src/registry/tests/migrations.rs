@@ -159,7 +159,7 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
     let database = project.database.unwrap();
     assert_eq!((database.host.as_str(), database.port), ("db.old.test", 6432));
     assert_eq!((database.name.as_str(), database.user.as_str()), ("app", "app_user"));
-    let password = registry.project_database_password("legacy").await.unwrap().unwrap();
+    let password = registry.find_project_database("legacy").await.unwrap().unwrap().password.unwrap();
     let opened = password.open(&keyring, &database_password_place("legacy")).unwrap();
     assert_eq!(opened.expose_secret(), "plain-password");
     assert!(matches!(registry.project_jwt_secret("legacy").await.unwrap(), Some(StoredSecret::Plain(_))));

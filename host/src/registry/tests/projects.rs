@@ -81,15 +81,15 @@ async fn a_project_shows_its_database_but_not_the_password(fixture: Fixture) {
     assert_eq!(registry.find_project("nope").await.unwrap(), None);
     assert_eq!(serde_json::to_value(&created).unwrap()["ref"], "shop");
 
-    let password = registry.project_database_password("shop").await.unwrap().unwrap();
+    let password = registry.find_project_database("shop").await.unwrap().unwrap().password.unwrap();
     assert!(matches!(password, StoredSecret::Sealed(_)));
     let opened = password.open(&keyring, &database_password_place("shop")).unwrap();
     assert_eq!(opened.expose_secret(), "hunter2");
-    assert!(registry.project_database_password("nope").await.unwrap().is_none());
+    assert!(registry.find_project_database("nope").await.unwrap().is_none());
 
     let other = NewProject { reference: "other".to_owned(), ..shop(&organization.id) };
     assert_eq!(registry.create_project(other).await.unwrap().database, None);
-    assert!(registry.project_database_password("other").await.unwrap().is_none());
+    assert!(registry.find_project_database("other").await.unwrap().is_none());
 }
 
 async fn a_project_needs_an_organization(fixture: Fixture) {

@@ -77,6 +77,12 @@ async fn every_value_is_sealed_anew_and_plain_ones_are_left(fixture: Fixture) {
     for reference in ["a", "b", "c"] {
         let project = NewProject {
             reference: reference.to_owned(),
+            database: Some(ProjectDatabase {
+                host: "db.test".to_owned(),
+                port: 5432,
+                name: "app".to_owned(),
+                user: "app".to_owned(),
+            }),
             database_password: Some(old.seal(&database_password_place(reference), "d")),
             ..shop(&organization.id)
         };
@@ -111,7 +117,7 @@ async fn every_value_is_sealed_anew_and_plain_ones_are_left(fixture: Fixture) {
     }
     let jwt_secret = registry.project_jwt_secret("c").await.unwrap().unwrap();
     assert_eq!(jwt_secret.open(&only_new, &jwt_secret_place("c")).unwrap().expose_secret(), "j");
-    let password = registry.project_database_password("b").await.unwrap().unwrap();
+    let password = registry.find_project_database("b").await.unwrap().unwrap().password.unwrap();
     assert!(matches!(password, StoredSecret::Plain(_)));
 }
 

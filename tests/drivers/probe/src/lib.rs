@@ -1,6 +1,7 @@
 //! A driver that behaves and misbehaves on request, for the gateway's tests and benchmarks. It talks to no database.
 
 mod counters;
+mod old;
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -16,15 +17,17 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// A session with nothing behind it.
 pub struct Probe {
+    endpoint: Endpoint,
     options: ProbeOptions,
     broken: AtomicBool,
 }
 
 impl Probe {
-    fn open(options: ProbeOptions) -> Self {
+    fn open(settings: ConnectionSettings<ProbeOptions>) -> Self {
+        let ConnectionSettings { endpoint, options } = settings;
         OPENED.fetch_add(1, Ordering::Relaxed);
         OPEN.fetch_add(1, Ordering::Relaxed);
-        Self { options, broken: AtomicBool::new(false) }
+        Self { endpoint, options, broken: AtomicBool::new(false) }
     }
 }
 
@@ -93,7 +96,10 @@ impl Driver for Probe {
     type Options = ProbeOptions;
 
     fn describe() -> Description {
-        Description::new("probe", "Probe", env!("CARGO_PKG_VERSION")).default_port(7)
+        Description::new("probe", "Probe", env!("CARGO_PKG_VERSION"))
+            .default_port(7)
+            .alias(old::alias())
+            .serves_project_database()
     }
 
     fn operations() -> Operations<Self> {
@@ -104,6 +110,9 @@ impl Driver for Probe {
             .get("/facts/{name}", facts)
             .per_call()
             .summary("Say what the call carried")
+            .get("/endpoint", endpoint)
+            .read()
+            .summary("Say where the session leads, and how long its password is")
             .post("/write", write)
             .write()
             .post("/admin", write)
@@ -153,14 +162,15 @@ impl Driver for Probe {
             .per_call()
             .invalidates(["/counters/{name}"])
             .summary("Move a counter on, or not")
+            .alias("old-probe", old::operations)
     }
 
     async fn connect(settings: ConnectionSettings<ProbeOptions>, _: Network) -> Result<Self, DriverError> {
         match settings.options.connect {
-            Connect::Succeed => Ok(Probe::open(settings.options)),
+            Connect::Succeed => Ok(Probe::open(settings)),
             Connect::Slowly => {
                 tokio::time::sleep(Duration::from_millis(300)).await;
-                Ok(Probe::open(settings.options))
+                Ok(Probe::open(settings))
             }
             Connect::Refuse => Err(DriverError::connection("refused", "the probe refuses")),
             #[allow(clippy::panic)]
@@ -189,6 +199,31 @@ async fn facts(probe: Context<Probe>, path: Path<Name>) -> Result<Json<Facts>, D
         name_length: path.name.0.len(),
         token_length: probe.options.token.as_ref().map(|token| token.expose().len()),
     }))
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Place {
+    host: Option<String>,
+    port: Option<u16>,
+    database_name: Option<String>,
+    username: Option<String>,
+    password_length: Option<usize>,
+}
+
+async fn endpoint(probe: Context<Probe>) -> Result<Json<Place>, DriverError> {
+    let nowhere =
+        Place { host: None, port: None, database_name: None, username: None, password_length: None };
+    let place = match probe.endpoint.clone() {
+        Endpoint::Parts { host, port, database_name, username, password } => Place {
+            host: Some(host),
+            port: Some(port),
+            database_name,
+            username,
+            password_length: password.map(|password| password.expose().len()),
+        },
+        Endpoint::ConnectionString(_) => nowhere,
+    };
+    Ok(Json(place))
 }
 
 async fn write(_: Context<Probe>, query: Query<MaybeWait>) -> Result<NoContent, DriverError> {

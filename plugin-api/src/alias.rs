@@ -1,0 +1,48 @@
+//! Other prefixes that a driver's operations are reached under, each with a shape of its own for answers.
+
+use crate::ErrorCode;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A prefix beside the driver's type: `/api/platform/<prefix>/` leads to the operations that the route table puts
+/// [under it](crate::Operations::alias), on the same connections. For callers that were written for another service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The path segment. It is no database type and no other alias.
+    pub prefix: String,
+    /// What is around payloads and errors.
+    #[serde(default)]
+    pub envelope: Envelope,
+    /// HTTP statuses, 400 to 599, of errors that have another one here than usual.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub statuses: BTreeMap<ErrorCode, u16>,
+}
+
+/// What is around payloads and errors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Envelope {
+    /// The gateway's own: `{"data": …}` and `{"error": {"code", "message", "details", "request_id"}}`.
+    #[default]
+    Data,
+    /// None: the payload as it is, and `{"error": "<message>"}` with the details' fields beside it.
+    Bare,
+}
+
+impl Alias {
+    /// A prefix whose answers are in the gateway's envelope.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), envelope: Envelope::Data, statuses: BTreeMap::new() }
+    }
+
+    /// A prefix whose answers have no envelope.
+    pub fn bare(prefix: &str) -> Self {
+        Self { envelope: Envelope::Bare, ..Self::new(prefix) }
+    }
+
+    /// Gives errors of a code another status than usual, the host's own errors too.
+    pub fn status(mut self, code: ErrorCode, status: u16) -> Self {
+        self.statuses.insert(code, status);
+        self
+    }
+}
