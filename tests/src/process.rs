@@ -86,6 +86,14 @@ impl Process {
         self.child.try_wait().expect("the state of a child")
     }
 
+    /// Waits for its end where nothing else can be done meanwhile, but not for longer than this.
+    pub fn end_within(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.ended().is_none() && Instant::now() < deadline {
+            sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for its end.
     pub async fn wait(&mut self, limit: Duration) -> ExitStatus {
         let mut status = None;

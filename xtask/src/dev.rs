@@ -5,7 +5,7 @@ use crate::{
     gateway::{Gateway, Program},
     process::interrupted,
     sample,
-    servers::{Mongo, Redis},
+    servers::{Mongo, Postgres, Redis},
     workspace::Workspace,
 };
 use anyhow::{Context, Result};
@@ -28,6 +28,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let data = make_data(workspace, &dist)?;
     let redis = Redis::start(workspace, Some(&make_folder(&data, "redis")?));
     let mongo = Mongo::start(workspace, &make_folder(&data, "mongodb")?);
+    let postgres = Postgres::start(workspace, Some(&make_folder(&data, "postgres")?));
 
     let mut environment = vec![("GATEWAY_CONFIG", path_text(&data.join("gateway.toml"))?)];
     if TcpListener::bind(ADDRESS).is_err() {
@@ -47,6 +48,11 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         sample::mongodb::load(&gateway)?;
         Ok((mongo.port, sample::mongodb::SHOWN))
     })?;
+    show(&gateway, "PostgreSQL", &postgres, |postgres| {
+        gateway.set_up_as("postgres", postgres.port, &sample::postgres::login())?;
+        sample::postgres::load(&gateway)?;
+        Ok((postgres.port, sample::postgres::SHOWN))
+    })?;
     println!("Ctrl-C stops everything.");
 
     while !interrupted() {
@@ -54,7 +60,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         sleep(Duration::from_millis(100));
     }
     drop(gateway);
-    drop((redis, mongo));
+    drop((redis, mongo, postgres));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     components,
     process::run,
+    setup,
     workspace::{Driver, Kind, Workspace, cargo},
 };
 use anyhow::{Context, Result};
@@ -79,6 +80,7 @@ fn native_packages(workspace: &Workspace, contents: Contents) -> Vec<&str> {
 }
 
 fn build(workspace: &Workspace, profile: Profile, packages: &[&str]) -> Result<()> {
+    setup::prepare(workspace)?;
     let mut command = cargo();
     command.current_dir(&workspace.root).arg("build");
     if profile == Profile::Release {

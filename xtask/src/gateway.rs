@@ -123,6 +123,11 @@ impl Gateway {
     /// Creates project `default` in organization `default` with a database at this port as its primary connection of the
     /// type, or points the connection that is there to it.
     pub fn set_up(&self, database_type: &str, port: u16) -> Result<()> {
+        self.set_up_as(database_type, port, &Value::Null)
+    }
+
+    /// The same with more fields of a connection: who logs in, and to which database.
+    pub fn set_up_as(&self, database_type: &str, port: u16, login: &Value) -> Result<()> {
         self.create_project()?;
         let path = format!("/api/platform/{database_type}/default/connections");
         let (_, connections) = self.ask("GET", &path, None)?;
@@ -132,13 +137,15 @@ impl Gateway {
             .flatten()
             .find(|connection| connection.get("is_primary") == Some(&Value::Bool(true)))
             .and_then(|connection| connection.get("id")?.as_str());
+        let mut place = serde_json::Map::new();
+        place.extend([("host".to_owned(), "127.0.0.1".into()), ("port".to_owned(), port.into())]);
+        place.extend(login.as_object().cloned().unwrap_or_default());
         let Some(id) = primary else {
             // Identifiers are unique in a project, whatever the type.
-            let new = serde_json::json!({"identifier": database_type, "host": "127.0.0.1", "port": port});
-            return self.create(&path, &new);
+            place.insert("identifier".to_owned(), database_type.into());
+            return self.create(&path, &place);
         };
-        let place = serde_json::json!({"host": "127.0.0.1", "port": port});
-        match self.ask("PUT", &format!("{path}/{id}"), Some(&place))? {
+        match self.ask("PUT", &format!("{path}/{id}"), Some(&place.into()))? {
             (200, _) => Ok(()),
             (status, answer) => bail!("PUT {path}/{id}: {status} {answer}"),
         }

@@ -5,11 +5,17 @@ mod components;
 mod dev;
 mod dist;
 mod gateway;
+mod npm;
+#[path = "../../tests/src/postgres_programs.rs"]
+// Tests find them by another of its functions.
+#[allow(dead_code)]
+mod postgres_programs;
 mod process;
 mod pypi;
 mod python;
 mod sample;
 mod servers;
+mod setup;
 mod test;
 mod toolchain;
 mod tools;
@@ -31,7 +37,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Start a gateway to play with: its own Redis and MongoDB with sample data, one project, and a curl to paste.
+    /// Install what the workspace needs to compile, where it is missing. The other tasks do it too.
+    Setup,
+    /// Start a gateway to play with: its own Redis, MongoDB and PostgreSQL with sample data, one project, and a curl to paste.
     Dev,
     /// Build everything and run all tests, setting up the servers that they need.
     Test {
@@ -80,6 +88,7 @@ fn run() -> Result<()> {
     process::catch_signals()?;
     let workspace = Workspace::find()?;
     match Arguments::parse().task {
+        Task::Setup => setup::prepare(&workspace),
         Task::Dev => dev::run(&workspace),
         Task::Test { arguments } => test::run_everything(&workspace, &arguments),
         Task::BuildPlugins { release } => {

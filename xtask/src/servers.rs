@@ -1,7 +1,9 @@
 //! Database servers for `dev`, `test` and `bench`, each on a free port of 127.0.0.1.
 
 use crate::{
-    process::{Server, guarded, output_of, wait_until},
+    npm,
+    postgres_programs::{PostgresPrograms, is_root},
+    process::{Server, guarded, wait_until},
     pypi, sample, tools,
     workspace::Workspace,
 };
@@ -9,7 +11,6 @@ use anyhow::{Context, Result};
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -39,8 +40,8 @@ pub struct Mongo {
 
 /// A running PostgreSQL with a superuser `postgres` without a password.
 pub struct Postgres {
-    /// Of its database `postgres`.
-    pub url: String,
+    /// Where it listens.
+    pub port: u16,
     _server: Server,
     _folder: TempDir,
 }
@@ -98,52 +99,67 @@ impl Mongo {
 }
 
 impl Postgres {
-    /// Starts one in a temporary folder.
-    pub fn start(workspace: &Workspace) -> Result<Self> {
-        // What is on the PATH may be a link; the other programs are beside what it leads to.
-        let initdb = tools::POSTGRES.ensure(workspace)?.canonicalize()?;
-        let programs = initdb.parent().context("initdb is in no folder")?;
-        let folder = tempfile::Builder::new().prefix("studio-postgres-").tempdir()?;
-        // PostgreSQL refuses to run as root; its package makes a user for it.
-        let user = if output_of(Command::new("id").arg("-u"))? == "0" {
-            Some(output_of(Command::new("id").args(["-u", "postgres"]))?.parse::<u32>()?)
-        } else {
-            None
-        };
-        chown(folder.path(), user, user)?;
-        let with_user = |mut command: Command| {
-            command.current_dir(folder.path());
-            if let Some(user) = user {
-                command.uid(user).gid(user);
-            }
-            command
-        };
-        let mut make = Command::new(&initdb);
-        make.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]);
-        output_of(with_user(make).args(["--pgdata", "data"]))?;
-
+    /// Starts one that keeps its data in `folder`, or nowhere.
+    pub fn start(workspace: &Workspace, folder: Option<&Path>) -> Result<Self> {
+        let programs = PostgresPrograms::beside(&tools::POSTGRES.ensure(workspace)?)?;
+        let temporary = tempfile::Builder::new().prefix("studio-postgres-").tempdir()?;
+        // Where root keeps things, the server's user does not get to.
+        let folder = folder.filter(|_| !is_root().unwrap_or(true)).unwrap_or(temporary.path());
+        if !folder.join("data/PG_VERSION").is_file() {
+            programs.make_data(folder).context("PostgreSQL's data can't be made")?;
+        }
         let port = free_port()?;
         let log = workspace.target_folder("xtask")?.join("postgres.log");
-        let mut command = guarded(programs.join("postgres"));
-        command.args(["-D", "data", "-p", &port.to_string()]);
-        for setting in
-            ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300", "fsync=off"]
-        {
-            command.args(["-c", setting]);
-        }
+        let server = programs.server(port, ["unix_socket_directories=", "max_connections=300"]);
+        let mut command = guarded(server.get_program());
+        command.args(server.get_args());
         let output = File::create(&log)?;
-        let mut command = with_user(command);
+        let mut command = programs.as_user(command, folder);
         command.stdout(output.try_clone()?).stderr(output);
         let mut server = Server::start("postgres", command)?;
         let is_ready = || {
-            let mut ask = Command::new(programs.join("pg_isready"));
+            let mut ask = Command::new(programs.path("pg_isready"));
             ask.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]);
             ask.status().is_ok_and(|status| status.success())
         };
         wait_until(&mut server, START_TIME, is_ready)
             .with_context(|| format!("PostgreSQL did not start, see {}", log.display()))?;
-        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-        Ok(Self { url, _server: server, _folder: folder })
+        Ok(Self { port, _server: server, _folder: temporary })
+    }
+
+    /// One of its programs: `pgbench`.
+    pub fn program(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+        Ok(PostgresPrograms::beside(&tools::POSTGRES.ensure(workspace)?)?.path(name))
+    }
+
+    /// The URL of its database `postgres`.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+}
+
+/// A running postgres-meta.
+pub struct PostgresMeta {
+    /// Where it listens.
+    pub port: u16,
+    _server: Server,
+}
+
+impl PostgresMeta {
+    /// Starts one before a PostgreSQL.
+    pub fn start(workspace: &Workspace, postgres: &Postgres) -> Result<Self> {
+        let program = npm::install_postgres_meta(workspace)?;
+        let port = free_port()?;
+        let log = File::create(workspace.target_folder("xtask")?.join("postgres-meta.log"))?;
+        let mut command = guarded("node");
+        command.arg(program).stdout(log.try_clone()?).stderr(log);
+        command.env("PG_META_HOST", "127.0.0.1").env("PG_META_PORT", port.to_string());
+        command.env("PG_META_DB_URL", postgres.url());
+        let mut server = Server::start("postgres-meta", command)?;
+        wait_until(&mut server, START_TIME, || {
+            ureq::get(format!("http://127.0.0.1:{port}/")).call().is_ok()
+        })?;
+        Ok(Self { port, _server: server })
     }
 }
 

@@ -3,10 +3,11 @@
 use crate::{
     components,
     dist::{self, Contents, Profile},
+    npm,
     process::run,
     pypi, python,
     servers::{self, Postgres},
-    tools,
+    setup, tools,
     workspace::{Workspace, cargo},
 };
 use anyhow::Result;
@@ -18,6 +19,8 @@ const DIST: &str = "STUDIO_TEST_DIST";
 const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 /// Names for the tests `componentize-py`, where that can be had. Then there is `drivers/pydb.wasm` too.
 const PYTHON: &str = "STUDIO_TEST_PYTHON";
+/// Names for the tests the program of the real postgres-meta, where that can be had.
+const POSTGRES_META: &str = "STUDIO_TEST_POSTGRES_META";
 
 /// Says as what the tests load the Redis driver.
 const REDIS_KIND: &str = "STUDIO_TEST_REDIS_KIND";
@@ -27,13 +30,20 @@ const REDIS_TESTS: &str = "redis_";
 
 /// Builds and tests. `arguments` go to the test runner.
 pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    setup::prepare(workspace)?;
     tools::REDIS.ensure(workspace)?;
     tools::MEMCACHED.ensure(workspace)?;
+    tools::PGBOUNCER.ensure(workspace)?;
     let mongo = servers::mongodb_program(workspace)?;
     let postgres = match std::env::var(POSTGRES_URL) {
         Ok(_) => None,
-        Err(_) => Some(Postgres::start(workspace)?),
+        Err(_) => Some(Postgres::start(workspace, None)?),
     };
+    let postgres_meta = npm::install_postgres_meta(workspace)
+        .inspect_err(|reason| {
+            eprintln!("the PostgreSQL driver is not compared with postgres-meta: {reason:#}")
+        })
+        .ok();
 
     // With the same targets as the test run, so that nothing is built twice with other features.
     run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
@@ -54,12 +64,14 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         let mut command = in_root(workspace);
         command.args(words).env(DIST, &dist).env(servers::MONGODB, &mongo);
         if let Some(postgres) = &postgres {
-            command.env(POSTGRES_URL, &postgres.url);
+            command.env(POSTGRES_URL, postgres.url());
         }
-        match &python {
-            Some(componentize) => command.env(PYTHON, componentize),
-            None => command.env_remove(PYTHON),
-        };
+        for (variable, program) in [(PYTHON, &python), (POSTGRES_META, &postgres_meta)] {
+            match program {
+                Some(program) => command.env(variable, program),
+                None => command.env_remove(variable),
+            };
+        }
         command
     };
     // The tests of Redis once more, with the driver's component in the place of its library.

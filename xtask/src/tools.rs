@@ -1,16 +1,19 @@
 //! Programs that the tasks use and that may have to be installed first.
 
-use crate::{process::output_of, workspace::Workspace};
+use crate::{
+    postgres_programs::{self, is_root},
+    workspace::Workspace,
+};
 use anyhow::{Result, bail};
 use std::{
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     path::PathBuf,
     process::{Command, Stdio},
     sync::Mutex,
 };
 
-/// Where Debian puts the programs of PostgreSQL that are not on the PATH, one folder for each version.
-const POSTGRES_FOLDERS: &str = "/usr/lib/postgresql";
+/// Where Debian puts servers that are not on every user's PATH.
+const SERVERS_FOLDER: &str = "/usr/sbin";
 
 /// A program and the Debian package that it comes in.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +28,12 @@ pub const REDIS: Tool = Tool { program: "redis-server", package: "redis-server" 
 pub const MEMCACHED: Tool = Tool { program: "memcached", package: "memcached" };
 /// PostgreSQL: `initdb` stands for all of the server's programs.
 pub const POSTGRES: Tool = Tool { program: "initdb", package: "postgresql" };
+/// A pool of connections before PostgreSQL.
+pub const PGBOUNCER: Tool = Tool { program: "pgbouncer", package: "pgbouncer" };
+/// What runs JavaScript.
+pub const NODE: Tool = Tool { program: "node", package: "nodejs" };
+/// Installs what is written in it.
+pub const NPM: Tool = Tool { program: "npm", package: "npm" };
 /// An HTTP load generator.
 pub const WRK: Tool = Tool { program: "wrk", package: "wrk" };
 /// An HTTP front of Redis, to compare with.
@@ -37,12 +46,8 @@ impl Tool {
     pub fn find(self) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        let versions = fs::read_dir(POSTGRES_FOLDERS).into_iter().flatten().flatten();
-        let mut versions: Vec<(u32, PathBuf)> = versions
-            .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
-            .collect();
-        versions.sort();
-        folders.extend(versions.into_iter().rev().map(|(_, folder)| folder));
+        folders.push(SERVERS_FOLDER.into());
+        folders.extend(postgres_programs::debian_folders());
         folders.into_iter().map(|folder| folder.join(self.program)).find(|file| file.is_file())
     }
 
@@ -78,7 +83,7 @@ pub fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         Ok(command.status()?.success())
     };
-    if output_of(Command::new("id").arg("-u"))? != "0" {
+    if !is_root()? {
         bail!("only root can do it here");
     }
     if Command::new("apt-get").arg("--version").stdout(Stdio::null()).status().is_err() {

@@ -21,6 +21,7 @@ macro_rules! on_both_registries {
     };
 }
 
+mod aliases;
 /// The generator of the driver's own tests.
 #[path = "../../../plugins/mongodb/src/ejson/tests/arbitrary.rs"]
 mod bson_documents;
@@ -60,7 +61,22 @@ mod mongodb_types;
 mod mongodb_updates;
 mod neighbours;
 mod plugins;
+mod postgres_calls;
+mod postgres_connections;
+mod postgres_differential_beyond;
+mod postgres_differential_objects;
+mod postgres_differential_query;
+mod postgres_differential_reads;
+mod postgres_differential_tables;
+mod postgres_faults;
+mod postgres_harness;
+mod postgres_lists;
+mod postgres_read_only;
+mod postgres_read_only_doors;
+mod postgres_sessions;
+mod postgres_structure;
 mod probe;
+mod project_databases;
 mod projects;
 mod rate_limits;
 mod redis_commands;

@@ -5,11 +5,14 @@ use anyhow::{Context, Result, bail, ensure};
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 /// The load generator.
+#[derive(Clone)]
 pub struct Load {
     /// Its program.
     pub wrk: PathBuf,
     /// How long one round lasts.
     pub seconds: u32,
+    /// How many connections it makes.
+    pub connections: u32,
 }
 
 /// What one way to do something showed, round by round.
@@ -39,15 +42,18 @@ impl Load {
     }
 
     /// One round before something else.
-    pub fn measure_peer(&self, url: &str, series: &mut Series) -> Result<()> {
-        series.rates.push(self.run(url, &[])?.1);
+    pub fn measure_peer(&self, url: &str, arguments: &[&str], series: &mut Series) -> Result<()> {
+        series.rates.push(self.run(url, arguments)?.1);
         Ok(())
     }
 
     /// Requests done, and requests a second. An answer that is no success is an error.
     pub fn run(&self, url: &str, arguments: &[&str]) -> Result<(f64, f64)> {
         let mut command = Command::new(&self.wrk);
-        command.args(["-t1", "-c32", &format!("-d{}s", self.seconds)]).args(arguments).arg(url);
+        command
+            .args(["-t1", &format!("-c{}", self.connections), &format!("-d{}s", self.seconds)])
+            .args(arguments)
+            .arg(url);
         let output = output_of(&mut command)?;
         if let Some(line) =
             output.lines().find(|line| line.contains("Non-2xx") || line.contains("Socket errors"))
@@ -80,12 +86,17 @@ pub fn measure_program(command: &mut Command, series: &mut Series) -> Result<()>
 }
 
 impl Series {
+    /// Adds a round of something that was measured by other means, in requests a second.
+    pub fn add(&mut self, rate: f64) {
+        self.rates.push(rate);
+    }
+
     /// Prints it beside another, which was measured in the same rounds.
     pub fn print_beside(&self, name: &str, peer: &str, theirs: &Self) {
         let ratios: Vec<f64> =
             self.rates.iter().zip(&theirs.rates).map(|(ours, theirs)| ours / theirs).collect();
         print!(
-            "{name:<18} gateway {:>7.0}   {peer:<11}{:>7.0}   ratio {:.2}   gateway CPU {:.1} us a request",
+            "{name:<24} gateway {:>7.0}   {peer:<11}{:>7.0}   ratio {:.2}   gateway CPU {:.1} us a request",
             median(&self.rates),
             median(&theirs.rates),
             median(&ratios),

@@ -2,6 +2,7 @@
 
 mod load;
 mod mongodb;
+mod postgres;
 mod redis;
 
 use crate::{
@@ -32,6 +33,8 @@ pub enum Subject {
     Redis,
     /// The MongoDB driver beside its client in a loop.
     Mongodb,
+    /// The PostgreSQL driver beside postgres-meta and pgbench.
+    Postgres,
     /// Start and memory.
     Start,
     /// What the crates have in `benches/`.
@@ -58,7 +61,7 @@ pub fn run_rounds(
     let folder = tempfile::tempdir()?;
     let bench = Bench {
         workspace,
-        load: Load { wrk: tools::WRK.ensure(workspace)?, seconds },
+        load: Load { wrk: tools::WRK.ensure(workspace)?, seconds, connections: 32 },
         dist: dist::build_and_assemble(workspace, Profile::Release)?,
         folder: folder.path(),
         rounds,
@@ -69,6 +72,9 @@ pub fn run_rounds(
     }
     if is_wanted(Subject::Mongodb) {
         mongodb::measure(&bench)?;
+    }
+    if is_wanted(Subject::Postgres) {
+        postgres::measure(&bench)?;
     }
     if is_wanted(Subject::Start) {
         bench.measure_start()?;
@@ -122,8 +128,8 @@ impl Bench<'_> {
         Ok(Program::of(&self.dist, environment))
     }
 
-    fn print_heading(&self) {
-        let Self { rounds, load, .. } = self;
-        println!("\nrequests a second, 32 connections, median of {rounds} rounds of {} s", load.seconds);
+    fn print_heading(&self, connections: u32) {
+        let (rounds, seconds) = (self.rounds, self.load.seconds);
+        println!("\nrequests a second, {connections} connections, median of {rounds} rounds of {seconds} s");
     }
 }

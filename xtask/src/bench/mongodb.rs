@@ -60,7 +60,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
         println!("MongoDB: round {round} of {rounds} done");
     }
 
-    bench.print_heading();
+    bench.print_heading(load.connections);
     finds.print_beside("find 20 documents", "direct", &beside_finds);
     gets.print_beside("get by id", "direct", &beside_gets);
     hits.print_beside("collections, kept", "fresh", &misses);

@@ -62,15 +62,15 @@ pub fn measure(bench: &Bench) -> Result<()> {
     for round in 1..=*rounds {
         load.measure(&native, &get, &["-H", &bearer], &mut gets)?;
         load.measure(&sandboxed, &sandboxed_get, &["-H", &sandboxed_bearer], &mut sandboxed_gets)?;
-        load.measure_peer(&peer, &mut beside_gets)?;
+        load.measure_peer(&peer, &[], &mut beside_gets)?;
         load.measure(&native, &command, &["-s", &script], &mut commands)?;
-        load.measure_peer(&peer, &mut beside_commands)?;
+        load.measure_peer(&peer, &[], &mut beside_commands)?;
         load.measure(&native, &info, &["-H", &bearer], &mut hits)?;
         load.measure(&native, &info, &insisting, &mut misses)?;
         println!("Redis: round {round} of {rounds} done");
     }
 
-    bench.print_heading();
+    bench.print_heading(load.connections);
     gets.print_beside("GET /keys/{key}", "webdis GET", &beside_gets);
     commands.print_beside("POST /command", "webdis GET", &beside_commands);
     sandboxed_gets.print_beside("GET, sandboxed", "native", &gets);

@@ -1,4 +1,5 @@
 //! Something to see: sample data for the databases of `dev`.
 
 pub mod mongodb;
+pub mod postgres;
 pub mod redis;

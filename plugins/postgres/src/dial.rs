@@ -1,0 +1,196 @@
+//! Opening a byte stream to a server: look up, connect, and TLS as `ssl_mode` says.
+
+use crate::{
+    errors,
+    options::{Address, SslMode, Target},
+};
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use socket2::{SockRef, TcpKeepalive};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use studio_plugin_api::{DriverError, ErrorCode, Network};
+use studio_tls::{Check, Identity};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::ClientConfig};
+
+/// A peer that vanished without a word is noticed after about half a minute.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
+/// For the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A byte stream to a server.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A stream, and where it leads.
+pub(crate) struct Dialed {
+    pub(crate) stream: Stream,
+    pub(crate) address: Address,
+    pub(crate) peer: SocketAddr,
+}
+
+/// Connects to the first of the target's addresses that answers.
+pub(crate) async fn dial(target: &Target, network: &Network) -> Result<Dialed, DriverError> {
+    let mut last = None;
+    for address in &target.addresses {
+        for peer in network.resolve(&address.host, address.port).await? {
+            match open(target, address, peer).await {
+                Ok(stream) => return Ok(Dialed { stream, address: address.clone(), peer }),
+                // What refuses by TLS will not do so less at its next address.
+                Err(error) if error.code != ErrorCode::ConnectionError => return Err(error),
+                Err(error) => last = Some(error),
+            }
+        }
+    }
+    Err(last
+        .unwrap_or_else(|| DriverError::connection("not_resolved", "the PostgreSQL server has no address")))
+}
+
+/// Connects to where a stream led before, as long as the gateway's rules still allow it.
+pub(crate) async fn dial_again(
+    target: &Target,
+    network: &Network,
+    address: &Address,
+    peer: SocketAddr,
+) -> Result<Stream, DriverError> {
+    if !network.resolve(&address.host, address.port).await?.contains(&peer) {
+        return Err(DriverError::connection("not_resolved", "the PostgreSQL server has moved"));
+    }
+    open(target, address, peer).await
+}
+
+async fn open(target: &Target, address: &Address, peer: SocketAddr) -> Result<Stream, DriverError> {
+    let connect = async {
+        let stream = TcpStream::connect(peer).await?;
+        set_up(&stream)?;
+        Ok(stream)
+    };
+    let stream = match timeout(target.connect_timeout, connect).await {
+        Ok(connected) => connected.map_err(|error| unreachable_server(&error))?,
+        Err(_) => return Err(unreachable_server(&io::ErrorKind::TimedOut.into())),
+    };
+    if target.ssl_mode == SslMode::Disable {
+        return Ok(Stream::Plain(stream));
+    }
+    match timeout(HANDSHAKE_TIMEOUT, ask_for_tls(target, address, stream)).await {
+        Ok(stream) => stream,
+        Err(_) => Err(DriverError::connection(
+            "timeout",
+            "the server does not answer; does it speak PostgreSQL's protocol on this port?",
+        )),
+    }
+}
+
+/// PostgreSQL's manual, 55.2.11: one byte says whether TLS begins.
+async fn ask_for_tls(
+    target: &Target,
+    address: &Address,
+    mut stream: TcpStream,
+) -> Result<Stream, DriverError> {
+    let mut request = BytesMut::new();
+    frontend::ssl_request(&mut request);
+    let mut answer = [0];
+    let asked = async {
+        stream.write_all(&request).await?;
+        stream.read_exact(&mut answer).await
+    };
+    asked.await.map_err(|error| errors::from_io(&error))?;
+    match (answer, target.ssl_mode) {
+        ([b'S'], _) => {
+            let name = studio_tls::server_name(&address.host)
+                .ok_or_else(|| DriverError::connection("tls", "the host's name can't be in a certificate"))?;
+            let connector = TlsConnector::from(Arc::new(tls_settings(target)?));
+            let shaken = connector.connect(name, stream).await;
+            let stream = shaken.map_err(|error| {
+                DriverError::connection("tls", format!("TLS with the PostgreSQL server failed: {error}"))
+            })?;
+            Ok(Stream::Tls(Box::new(stream)))
+        }
+        ([b'N'], SslMode::Prefer) => Ok(Stream::Plain(stream)),
+        ([b'N'], _) => Err(DriverError::connection("tls", "the PostgreSQL server does not offer TLS")),
+        _ => Err(DriverError::connection("refused", "what answers on this port is not PostgreSQL")),
+    }
+}
+
+fn tls_settings(target: &Target) -> Result<ClientConfig, DriverError> {
+    let check = match (target.ssl_mode, &target.tls_ca) {
+        (SslMode::VerifyFull, _) => Check::AuthorityAndName,
+        // libpq: with authorities at hand, `require` is as `verify-ca`.
+        (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => Check::Authority,
+        _ => Check::Nothing,
+    };
+    let identity =
+        target.identity.as_ref().map(|(certificates, key)| Identity { certificates, key: key.expose() });
+    let mut settings = studio_tls::client_config(target.tls_ca.as_deref(), check, identity)
+        .map_err(|error| DriverError::connection("tls", format!("the TLS options: {error}")))?;
+    settings.alpn_protocols = vec![b"postgresql".to_vec()];
+    Ok(settings)
+}
+
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
+    Ok(())
+}
+
+fn unreachable_server(error: &io::Error) -> DriverError {
+    let reason = match error.kind() {
+        io::ErrorKind::TimedOut => "timeout",
+        _ => "refused",
+    };
+    DriverError::connection(reason, format!("the PostgreSQL server can't be reached: {error}"))
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What the catalogs say.
+
+use super::database::{Database, Found, Function, Relation, Type};
+use crate::{Postgres, statement::Statement};
+use serde::{Deserialize, de::DeserializeOwned};
+use studio_plugin_api::{Context, DriverError, ErrorCode};
+
+/// A schema.
+#[derive(Debug, Deserialize)]
+pub(super) struct Schema {
+    pub(super) name: String,
+}
+
+/// A key, or a reference to one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Constraint {
+    pub(super) name: String,
+    /// `f` for a reference.
+    pub(super) kind: String,
+    pub(super) relation: u32,
+    pub(super) columns: Vec<i16>,
+    pub(super) referenced_relation: u32,
+    pub(super) referenced_columns: Option<Vec<i16>>,
+}
+
+/// What a view is made from, as the server keeps it.
+#[derive(Debug, Deserialize)]
+pub(super) struct View {
+    pub(super) id: u32,
+    pub(super) tree: String,
+}
+
+/// Reads all there is in some schemas.
+///
+/// # Errors
+/// As the server has it.
+pub(super) async fn read(
+    context: &Context<Postgres>,
+    included: Option<Vec<String>>,
+    excluded: Option<Vec<String>>,
+) -> Result<Database, DriverError> {
+    let filtered = |text: &'static str| {
+        Statement::new(text).bind_list(included.as_deref()).bind_list(excluded.as_deref())
+    };
+    let found = Found {
+        schemas: ask::<Schema>(context, filtered(SCHEMAS)).await?,
+        relations: ask::<Relation>(context, filtered(RELATIONS)).await?,
+        types: ask::<Type>(context, Statement::new(TYPES)).await?,
+        functions: ask::<Function>(context, filtered(FUNCTIONS)).await?,
+        constraints: ask::<Constraint>(context, filtered(CONSTRAINTS)).await?,
+        views: ask::<View>(context, filtered(VIEWS)).await?,
+    };
+    Ok(Database::new(found))
+}
+
+async fn ask<T: DeserializeOwned>(
+    context: &Context<Postgres>,
+    statement: Statement,
+) -> Result<Vec<T>, DriverError> {
+    let rows = context.rows(context, &statement).await?;
+    serde_json::from_slice(&rows).map_err(|error| {
+        DriverError::new(ErrorCode::DriverError, format!("the catalogs are not as expected: {error}"))
+    })
+}
+
+/// Schemas that are not the system's, of those asked for.
+macro_rules! in_schemas {
+    ($query:literal, $rest:literal) => {
+        concat!(
+            $query,
+            " where namespace.nspname not in ('information_schema', 'pg_catalog', 'pg_toast') ",
+            "and namespace.nspname !~ '^pg_(toast_)?temp_' ",
+            "and ($1::text[] is null or namespace.nspname = any ($1::text[])) ",
+            "and ($2::text[] is null or not namespace.nspname = any ($2::text[])) ",
+            $rest
+        )
+    };
+}
+
+pub(super) const SCHEMAS: &str = in_schemas!(
+    "select namespace.nspname as name from pg_catalog.pg_namespace namespace",
+    "and (pg_catalog.pg_has_role(namespace.nspowner, 'USAGE')
+       or pg_catalog.has_schema_privilege(namespace.oid, 'CREATE, USAGE'))"
+);
+
+pub(super) const RELATIONS: &str = in_schemas!(
+    "select relation.oid as id, namespace.nspname as schema, relation.relname as name,
+       relation.relkind::text as kind,
+       pg_catalog.pg_relation_is_updatable(relation.oid, false) & 20 = 20 as writable,
+       coalesce(own.columns, '[]') as columns
+     from pg_catalog.pg_class relation
+     join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
+     left join (
+       select attribute.attrelid, pg_catalog.json_agg(pg_catalog.json_build_object(
+           'number', attribute.attnum,
+           'name', attribute.attname,
+           'type', pg_catalog.json_build_object('schema', type_schema.nspname, 'name', type.typname),
+           'nullable', not (attribute.attnotnull or declared.typtype = 'd' and declared.typnotnull),
+           'has_default', attribute.atthasdef and attribute.attgenerated = '',
+           'identity', attribute.attidentity,
+           'generated', attribute.attgenerated <> '',
+           'writable', table_of.relkind in ('r', 'p', 'f')
+             or pg_catalog.pg_column_is_updatable(attribute.attrelid, attribute.attnum, true)
+         ) order by attribute.attnum) as columns
+       from pg_catalog.pg_attribute attribute
+       join pg_catalog.pg_class table_of on table_of.oid = attribute.attrelid
+         and table_of.relkind in ('r', 'p', 'f', 'v', 'm')
+       join pg_catalog.pg_type declared on declared.oid = attribute.atttypid
+       join pg_catalog.pg_type type
+         on type.oid = case when declared.typtype = 'd' then declared.typbasetype else declared.oid end
+       join pg_catalog.pg_namespace type_schema on type_schema.oid = type.typnamespace
+       where attribute.attnum > 0 and not attribute.attisdropped
+         and table_of.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace
+       group by attribute.attrelid
+     ) own on own.attrelid = relation.oid",
+    "and relation.relkind in ('r', 'p', 'f', 'v', 'm')"
+);
+
+pub(super) const TYPES: &str = "\
+select namespace.nspname as schema, type.typname as name, type.typtype::text as kind,
+  coalesce(relation.relkind::text, '') as relation_kind, coalesce(labels.list, '[]') as labels,
+  coalesce(attributes.list, '[]') as attributes
+from pg_catalog.pg_type type
+join pg_catalog.pg_namespace namespace on namespace.oid = type.typnamespace
+left join pg_catalog.pg_class relation on relation.oid = type.typrelid
+left join (
+  select enumtypid, pg_catalog.json_agg(enumlabel order by enumsortorder) as list
+  from pg_catalog.pg_enum group by enumtypid
+) labels on labels.enumtypid = type.oid
+left join (
+  select attribute.attrelid, pg_catalog.json_agg(pg_catalog.json_build_object(
+      'name', attribute.attname,
+      'type', pg_catalog.json_build_object('schema', type_schema.nspname, 'name', attribute_type.typname),
+      'format', pg_catalog.format_type(attribute_type.oid, null)
+    ) order by attribute.attnum) as list
+  from pg_catalog.pg_attribute attribute
+  join pg_catalog.pg_class composite on composite.oid = attribute.attrelid and composite.relkind = 'c'
+  join pg_catalog.pg_type attribute_type on attribute_type.oid = attribute.atttypid
+  join pg_catalog.pg_namespace type_schema on type_schema.oid = attribute_type.typnamespace
+  where attribute.attnum > 0 and not attribute.attisdropped
+  group by attribute.attrelid
+) attributes on attributes.attrelid = type.typrelid";
+
+pub(super) const FUNCTIONS: &str = in_schemas!(
+    "select namespace.nspname as schema, function.proname as name,
+       pg_catalog.pg_get_function_arguments(function.oid) as signature,
+       coalesce(arguments.list, '[]') as arguments,
+       pg_catalog.json_build_object('schema', return_schema.nspname, 'name', return_type.typname) as returns,
+       return_type.typrelid as returns_relation, function.proretset as returns_set,
+       function.proretset and function.prorows = 1 as returns_one_row
+     from pg_catalog.pg_proc function
+     join pg_catalog.pg_namespace namespace on namespace.oid = function.pronamespace
+     join pg_catalog.pg_type return_type on return_type.oid = function.prorettype
+     join pg_catalog.pg_namespace return_schema on return_schema.oid = return_type.typnamespace
+     left join lateral (
+       select pg_catalog.json_agg(pg_catalog.json_build_object(
+           'name', coalesce(function.proargnames[given.place], ''),
+           'mode', given.mode::text,
+           'type', pg_catalog.json_build_object('schema', type_schema.nspname, 'name', type.typname),
+           'format', pg_catalog.format_type(type.oid, null),
+           'relation', type.typrelid::int8,
+           'optional', given.mode in ('i', 'b', 'v') and given.inputs > function.pronargs - function.pronargdefaults
+         ) order by given.place) as list
+       from (
+         select type, place, coalesce(mode, 'i') as mode,
+           pg_catalog.count(*) filter (where coalesce(mode, 'i') in ('i', 'b', 'v')) over (order by place) as inputs
+         from rows from (
+           unnest(coalesce(function.proallargtypes, function.proargtypes::oid[])), unnest(function.proargmodes)
+         ) with ordinality as listed (type, mode, place)
+       ) given
+       join pg_catalog.pg_type type on type.oid = given.type
+       join pg_catalog.pg_namespace type_schema on type_schema.oid = type.typnamespace
+     ) arguments on true",
+    "and function.prokind = 'f' and return_type.typname not in ('trigger', 'event_trigger')"
+);
+
+pub(super) const CONSTRAINTS: &str = in_schemas!(
+    "select key.conname as name, key.contype::text as kind, key.conrelid as relation,
+       pg_catalog.to_json(key.conkey) as columns, key.confrelid as referenced_relation,
+       pg_catalog.to_json(key.confkey) as referenced_columns
+     from pg_catalog.pg_constraint key
+     join pg_catalog.pg_namespace namespace on namespace.oid = key.connamespace",
+    "and key.contype in ('p', 'u', 'f') and (key.contype <> 'f' or key.conparentid = 0)"
+);
+
+pub(super) const VIEWS: &str = in_schemas!(
+    "select relation.oid as id, rule.ev_action::text as tree
+     from pg_catalog.pg_rewrite rule
+     join pg_catalog.pg_class relation on relation.oid = rule.ev_class and relation.relkind in ('v', 'm')
+     join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace",
+    "and rule.rulename = '_RETURN'"
+);

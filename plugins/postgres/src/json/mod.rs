@@ -1,0 +1,185 @@
+//! PostgreSQL's values as JSON, from the texts that the server sends into the buffer that is answered with.
+//!
+//! What becomes of each type is as postgres-meta has it, so that one client reads both: `int8` beyond what JavaScript
+//! counts exactly, `numeric`, dates, times and intervals are strings; NaN and the infinities are null; `json` is put in
+//! as it is; arrays of the types that [`Kind::of`] lists are arrays, others the text that PostgreSQL shows; `bytea` is a
+//! list of bytes as Node.js writes one.
+
+mod array;
+mod interval;
+
+use std::io::Write as _;
+
+/// The largest integer that JavaScript and all below it count exactly: 2^53 - 1.
+const LARGEST_SAFE: u64 = 9_007_199_254_740_991;
+
+/// How values of a type are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A string.
+    Text,
+    /// `t` or `f`.
+    Boolean,
+    /// A number that JSON can have as it is.
+    Integer,
+    /// `int8`.
+    Long,
+    /// A number, or `NaN`, `Infinity`, `-Infinity`.
+    Float,
+    /// JSON.
+    Json,
+    /// Bytes in hexadecimal.
+    Bytes,
+    /// `<(x,y),r>`.
+    Circle,
+    /// An interval as an element of an array.
+    Interval,
+    /// An array of them.
+    Array(Element),
+}
+
+/// What arrays are made of that are written as arrays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    Text,
+    Boolean,
+    Integer,
+    Float,
+    Json,
+    Bytes,
+    Interval,
+}
+
+impl Element {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Text => Kind::Text,
+            Self::Boolean => Kind::Boolean,
+            Self::Integer => Kind::Integer,
+            Self::Float => Kind::Float,
+            Self::Json => Kind::Json,
+            Self::Bytes => Kind::Bytes,
+            Self::Interval => Kind::Interval,
+        }
+    }
+}
+
+impl Kind {
+    /// By the type's number, which is the same in every database for types of PostgreSQL's own (`pg_type.dat`).
+    pub(crate) fn of(oid: u32) -> Self {
+        match oid {
+            // bool
+            16 => Self::Boolean,
+            17 => Self::Bytes,
+            20 => Self::Long,
+            // int2, int4, oid
+            21 | 23 | 26 => Self::Integer,
+            // float4, float8
+            700 | 701 => Self::Float,
+            // json, jsonb
+            114 | 3802 => Self::Json,
+            718 => Self::Circle,
+            1000 => Self::Array(Element::Boolean),
+            1001 => Self::Array(Element::Bytes),
+            // int2, int4, oid
+            1005 | 1007 | 1028 => Self::Array(Element::Integer),
+            // float4, float8, numeric
+            1021 | 1022 | 1231 => Self::Array(Element::Float),
+            199 | 3807 => Self::Array(Element::Json),
+            1187 => Self::Array(Element::Interval),
+            // regproc, text, bpchar, varchar, int8
+            1008 | 1009 | 1014 | 1015 | 1016
+            // macaddr, inet, cidr, money
+            | 1040 | 1041 | 651 | 791
+            // timestamp, date, time, timestamptz, timetz
+            | 1115 | 1182 | 1183 | 1185 | 1270
+            // uuid, numrange
+            | 2951 | 3907 => Self::Array(Element::Text),
+            _ => Self::Text,
+        }
+    }
+
+    /// Writes one value; nothing stands for NULL.
+    pub(crate) fn write(self, value: Option<&[u8]>, out: &mut Vec<u8>) {
+        let Some(value) = value else {
+            out.extend_from_slice(b"null");
+            return;
+        };
+        match self {
+            Self::Text => write_text(value, out),
+            Self::Boolean => {
+                out.extend_from_slice(if value == b"t" { b"true".as_slice() } else { b"false".as_slice() });
+            }
+            Self::Integer | Self::Json => out.extend_from_slice(value),
+            Self::Long => match is_safe(value) {
+                true => out.extend_from_slice(value),
+                false => write_text(value, out),
+            },
+            Self::Float => match value.last() {
+                // NaN, Infinity.
+                Some(last) if last.is_ascii_alphabetic() => out.extend_from_slice(b"null"),
+                _ => out.extend_from_slice(value),
+            },
+            Self::Bytes => write_bytes(value, out),
+            Self::Circle => write_circle(value, out),
+            Self::Interval => interval::write(value, out),
+            Self::Array(element) => array::write(element, value, out),
+        }
+    }
+}
+
+/// Whether JavaScript counts an integer exactly.
+fn is_safe(digits: &[u8]) -> bool {
+    // Up to 15 digits and a sign there is nothing to look at.
+    digits.len() <= 15
+        || std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| digits.trim_start_matches('-').parse().ok())
+            .is_some_and(|number: u64| number <= LARGEST_SAFE)
+}
+
+/// Writes a text as a JSON string.
+pub(crate) fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    // Not all is UTF-8 that a database of encoding SQL_ASCII keeps.
+    let text = String::from_utf8_lossy(text);
+    // Writing to memory does not fail, and a string always has a JSON form.
+    let _ = serde_json::to_writer(out, &*text);
+}
+
+/// `\x00ff` as Node.js writes a `Buffer`.
+fn write_bytes(value: &[u8], out: &mut Vec<u8>) {
+    let Some(digits) = value.strip_prefix(b"\\x") else {
+        // With `bytea_output = escape`.
+        return write_text(value, out);
+    };
+    out.extend_from_slice(br#"{"type":"Buffer","data":["#);
+    let digit = |digit: u8| (digit as char).to_digit(16).unwrap_or_default();
+    for (index, pair) in digits.chunks_exact(2).enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        if let [high, low] = pair {
+            let _ = write!(out, "{}", digit(*high) * 16 + digit(*low));
+        }
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// `<(1,2),3>` as an object.
+fn write_circle(value: &[u8], out: &mut Vec<u8>) {
+    let numbers: Vec<&[u8]> =
+        value.split(|letter| b"<>(),".contains(letter)).filter(|number| !number.is_empty()).collect();
+    let [x, y, radius] = numbers.as_slice() else { return write_text(value, out) };
+    let is_number = |text: &&[u8]| std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok());
+    if ![x, y, radius].into_iter().all(is_number) {
+        return write_text(value, out);
+    }
+    for (name, number) in [("{\"x\":", x), (",\"y\":", y), (",\"radius\":", radius)] {
+        out.extend_from_slice(name.as_bytes());
+        Kind::Float.write(Some(number), out);
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+use super::*;
+use crate::Postgres;
+use serde_json::{Value, json};
+use studio_plugin_api::testing::settings;
+
+fn target(endpoint: Value, options: Value) -> Result<Target, DriverError> {
+    Target::new(&settings::<Postgres>(json!({"endpoint": endpoint, "options": options}))?)
+}
+
+fn url(url: &str) -> Result<Target, DriverError> {
+    target(json!({ "connection_string": url }), json!({}))
+}
+
+fn parts(options: Value) -> Result<Target, DriverError> {
+    target(json!({"parts": {"host": "db", "port": 5433, "username": "ann"}}), options)
+}
+
+fn refused(result: Result<Target, DriverError>) -> (String, String) {
+    let error = result.map(drop).unwrap_err();
+    (error.details["field"].as_str().unwrap().to_owned(), error.message)
+}
+
+#[test]
+fn parts_lead_to_the_users_own_database_unless_they_name_one() {
+    let target =
+        parts(json!({"search_path": "app, public", "statement_timeout": 500, "pool_size": 3})).unwrap();
+    assert_eq!(target.addresses, [Address { host: "db".to_owned(), port: 5433 }]);
+    assert_eq!((target.user.as_str(), target.pool_size, target.ssl_mode), ("ann", 3, SslMode::Prefer));
+    let expected = [
+        ("database", "ann"),
+        ("application_name", "studio-gateway"),
+        ("client_encoding", "UTF8"),
+        ("standard_conforming_strings", "on"),
+        ("search_path", "app, public"),
+        ("statement_timeout", "500"),
+    ];
+    assert_eq!(target.parameters, expected.map(|(name, value)| (name, value.to_owned())));
+}
+
+#[test]
+fn connection_string_may_say_all_that_parts_say_and_more() {
+    let target = url(
+        "postgresql://ann:p%40ss@db1:5433,db2:5434/shop?sslmode=verify-full&application_name=x&connect_timeout=3",
+    )
+    .unwrap();
+    let address = |host: &str, port| Address { host: host.to_owned(), port };
+    assert_eq!(target.addresses, [address("db1", 5433), address("db2", 5434)]);
+    assert_eq!(target.password.unwrap().expose(), "p@ss");
+    assert_eq!((target.ssl_mode, target.connect_timeout), (SslMode::VerifyFull, Duration::from_secs(3)));
+    assert!(target.parameters.contains(&("database", "shop".to_owned())));
+    assert!(target.parameters.contains(&("application_name", "x".to_owned())));
+    assert_eq!(url("postgres://ann@db").unwrap().addresses, [address("db", 5432)]);
+}
+
+#[test]
+fn what_can_not_work_is_refused_by_its_field_and_shows_no_password() {
+    let refused_url = |text: &str| refused(url(text));
+    for bad in [
+        "postgresql://ann:hunter2@db:port/x",
+        "postgresql://ann:hunter2@db/x?sslmode=sometimes",
+        "postgresql://ann:hunter2@/x?host=/run",
+        "postgresql://db",
+        "postgresql://ann:hunter2@db/x?channel_binding=require",
+    ] {
+        let (field, message) = refused_url(bad);
+        assert_eq!(field, "connection_string", "{bad}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+    for (options, field) in [
+        (json!({"pool_size": 11}), "options.pool_size"),
+        (json!({"pool_size": 0}), "options.pool_size"),
+        (json!({"tls_ca": "x"}), "options.tls_ca"),
+        (json!({"tls_cert": "x"}), "options.tls_key"),
+        (json!({"tls_key": "x"}), "options.tls_cert"),
+    ] {
+        assert_eq!(refused(parts(options)).0, field);
+    }
+    let nameless = target(json!({"parts": {"host": "db", "port": 5432}}), json!({}));
+    assert_eq!(refused(nameless).0, "username");
+}

@@ -1,0 +1,136 @@
+//! A tree made SQL again.
+
+use super::{deep, read, shapes, trees::TREES, write_tree};
+use crate::{Postgres, face::Face};
+use pg_query::protobuf::ParseResult;
+use prost::Message;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+use studio_plugin_api::{Body, Context, DriverError};
+
+/// How deep a tree's JSON may nest; an operator takes three levels.
+const MAXIMUM_DEPTH: usize = 4_000;
+
+/// A tree.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "studio_plugin_api::schemars")]
+pub(crate) struct Tree {
+    /// What parsing answers with, or a node of it.
+    #[schemars(with = "Value")]
+    ast: Option<Box<RawValue>>,
+}
+
+pub(super) async fn deparse_tree<F: Face>(
+    _: Context<Postgres>,
+    tree: Body<Tree>,
+) -> Result<F::Text, DriverError> {
+    let result = async {
+        match tree.0.ast {
+            Some(json) => run(json.get().to_owned()).await,
+            None => Ok(String::new()),
+        }
+    };
+    result.await.map(F::text).map_err(F::error)
+}
+
+pub(super) async fn run(json: String) -> Result<String, DriverError> {
+    if depth(&json) > MAXIMUM_DEPTH {
+        return Err(DriverError::validation("ast", "the tree is nested too deeply"));
+    }
+    deep::on_thread(move || deparse(&json)).await
+}
+
+/// How deep JSON nests.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn deparse(json: &str) -> Result<String, DriverError> {
+    let tree =
+        read_json(json.as_bytes()).map_err(|error| DriverError::validation("ast", error.to_string()))?;
+    let mut statements = Vec::new();
+    for statement in into_statements(tree) {
+        let sql = write(statement).map_err(|message| DriverError::query("42601", message))?;
+        statements.push(sql);
+    }
+    Ok(statements.join(";\n\n"))
+}
+
+/// Reads JSON that nests as deeply as it was let through.
+fn read_json(json: &[u8]) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    deserializer.disable_recursion_limit();
+    Value::deserialize(&mut deserializer)
+}
+
+/// The statements of a tree: all of an answer's, or the one that it is.
+fn into_statements(tree: Value) -> Vec<Value> {
+    match tree {
+        Value::Array(nodes) => nodes.into_iter().flat_map(into_statements).collect(),
+        Value::Object(mut object) => {
+            if let Some(statements) = object.remove("stmts") {
+                return into_statements(statements);
+            }
+            if let Some(statement) = object.remove("RawStmt") {
+                return vec![statement];
+            }
+            match object.contains_key("stmt") || object.is_empty() {
+                true => vec![Value::Object(object)],
+                false => vec![json!({ "stmt": object })],
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn write(statement: Value) -> Result<String, String> {
+    let mut tree = Map::new();
+    tree.insert("stmts".to_owned(), Value::Array(vec![statement]));
+    let kind = TREES.message_named("ParseResult").ok_or("there are no trees")?;
+    let wire = read::encode(kind, &tree)?;
+    shapes::check(kind, &tree)?;
+    let given = tree;
+    let tree = ParseResult::decode(wire.as_slice()).map_err(|error| error.to_string())?;
+    // Only trees of its own version are taken; which one a tree says it is of, its shape shows better.
+    let version = pg_query::parse("").map_err(deep::message)?.protobuf.version;
+    let sql = pg_query::deparse(&ParseResult { version, ..tree }).map_err(deep::message)?;
+    // The deparser leaves out parentheses that some trees need.
+    let again = write_tree(&sql).ok().and_then(|json| read_json(&json).ok()).unwrap_or_default();
+    match statement_of(again) == statement_of(Value::Object(given)) {
+        true => Ok(sql),
+        false => Err("the deparser has no SQL that means this tree".to_owned()),
+    }
+}
+
+/// The first statement of a tree, without what tells where in the text a thing stood.
+fn statement_of(mut tree: Value) -> Option<Value> {
+    fn forget_places(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(forget_places),
+            Value::Object(fields) => {
+                fields.retain(|name, _| name != "location");
+                fields.values_mut().for_each(forget_places);
+            }
+            _ => {}
+        }
+    }
+    let mut statement = tree.pointer_mut("/stmts/0/stmt")?.take();
+    forget_places(&mut statement);
+    Some(statement)
+}

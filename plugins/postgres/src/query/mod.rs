@@ -1,0 +1,238 @@
+//! `POST /query`: a caller's own SQL.
+
+mod parameters;
+mod psql;
+
+use crate::{
+    Postgres,
+    errors::Failure,
+    guard,
+    results::{ResultSet, ResultSets},
+    session::{Input, send},
+    statement::Statement,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use std::{collections::HashMap, time::Duration};
+use studio_plugin_api::{
+    Access, Body, Context, DriverError, Either, ErrorCode, OnlyRead, Operations, Query, RawJson,
+};
+use tokio::time::timeout;
+use tokio_postgres::types::Type;
+
+/// Both forms of a reply: of a caller who may only read, and of one who may write.
+type Answer = Either<RawJson, OnlyRead<RawJson>>;
+
+/// The operation for `postgres/`.
+pub(crate) fn enveloped(operations: Operations<Postgres>) -> Operations<Postgres> {
+    operations.post("/query", run_enveloped).per_call().summary("Run SQL; viewers' may change nothing")
+}
+
+/// The operation for `pg-meta/`.
+pub(crate) fn bare(operations: Operations<Postgres>) -> Operations<Postgres> {
+    operations.post("/query", run_bare).per_call().summary("Run SQL; viewers' may change nothing")
+}
+
+/// The request's body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "studio_plugin_api::schemars")]
+pub(crate) struct QueryBody {
+    /// One statement or, without parameters and for those who may write, several.
+    #[serde(default)]
+    query: String,
+    /// The values for `$1`, `$2` …
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Value>>")]
+    parameters: Option<Box<RawValue>>,
+}
+
+/// The query parameters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(crate = "studio_plugin_api::schemars")]
+#[derive(Default)]
+pub(crate) struct Times {
+    /// Seconds that one statement may take on the server.
+    #[schemars(range(min = 0, max = 86_400))]
+    statement_timeout_secs: Option<f64>,
+    /// Seconds that the caller waits for all of it.
+    #[schemars(range(min = 0, max = 86_400))]
+    query_timeout_secs: Option<f64>,
+}
+
+impl Times {
+    /// Both, checked: the statement's in milliseconds.
+    fn read(&self) -> Result<(Option<u64>, Option<Duration>), DriverError> {
+        let read = |name: &str, seconds: Option<f64>| match seconds {
+            // Zero is none, as the server has it.
+            None | Some(0.0) => Ok(None),
+            Some(seconds) if (0.0..=86_400.0).contains(&seconds) => {
+                Ok(Some(Duration::from_secs_f64(seconds)))
+            }
+            Some(_) => Err(DriverError::validation(name, format!("`{name}` must be from 0 to 86400"))),
+        };
+        let statement = read("statementTimeoutSecs", self.statement_timeout_secs)?;
+        let query = read("queryTimeoutSecs", self.query_timeout_secs)?;
+        Ok((statement.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)), query))
+    }
+}
+
+async fn run_bare(
+    context: Context<Postgres>,
+    times: Query<Times>,
+    body: Body<QueryBody>,
+) -> Result<Answer, DriverError> {
+    let mut results = ResultSets::last(context.max_reply_bytes());
+    run(&context, &times, &body, &mut results).await.map_err(|failure| match failure {
+        Failure::Refused(error) => psql::describe(&error, &body.query),
+        Failure::Told(error) if error.code == ErrorCode::ResultTooLarge => {
+            let message =
+                format!("Query result size exceeds the limit of {} bytes", context.max_reply_bytes());
+            DriverError::new(ErrorCode::QueryError, message.clone())
+                .with("code", "RESULT_SIZE_EXCEEDED")
+                .with("message", message)
+        }
+        failure => {
+            let error = failure.into_error(!context.read_only());
+            let message = error.message.clone();
+            error.with("message", message)
+        }
+    })?;
+    let json = results.sets.pop().map_or_else(|| b"[]".to_vec(), |set| set.rows.into_array());
+    Ok(answer(&context, json))
+}
+
+async fn run_enveloped(
+    context: Context<Postgres>,
+    times: Query<Times>,
+    body: Body<QueryBody>,
+) -> Result<Answer, DriverError> {
+    let limit = context.max_reply_bytes();
+    let mut results = ResultSets::all(limit);
+    run(&context, &times, &body, &mut results).await.map_err(|failure| match failure {
+        Failure::Refused(error) if error.is_interruption() => error.into_error_of(ErrorCode::Timeout),
+        failure => failure.into_error(!context.read_only()),
+    })?;
+    let names = name_types(&context, &results.sets).await?;
+    let mut json = Vec::new();
+    let mut sets = results.sets.into_iter();
+    match (sets.next(), sets.len()) {
+        (Some(only), 0) => write_set(only, &names, &mut json),
+        (first, _) => {
+            json.push(b'[');
+            for (index, set) in first.into_iter().chain(sets).enumerate() {
+                if index > 0 {
+                    json.push(b',');
+                }
+                write_set(set, &names, &mut json);
+            }
+            json.push(b']');
+        }
+    }
+    if json.len() as u64 > limit {
+        return Err(DriverError::result_too_large(limit));
+    }
+    Ok(answer(&context, json))
+}
+
+fn answer(context: &Context<Postgres>, json: Vec<u8>) -> Answer {
+    let json = RawJson::new(json);
+    match context.read_only() {
+        true => Either::Second(OnlyRead(json)),
+        false => Either::First(json),
+    }
+}
+
+/// Runs a query. Of a caller who may only read it must be one statement that the guard lets through.
+async fn run(
+    context: &Context<Postgres>,
+    times: &Times,
+    body: &QueryBody,
+    results: &mut ResultSets,
+) -> Result<(), Failure> {
+    if body.query.is_empty() {
+        return Err(DriverError::validation("query", "query not found").into());
+    }
+    let (statement_timeout, query_timeout) = times.read()?;
+    let parameters = parameters::read(body.parameters.as_deref())?;
+    let work = async {
+        let text = body.query.clone();
+        let input = if context.granted() == Access::Read {
+            guard::check(context, &text).await?;
+            Input::ReadOnly(Statement { text: text.into(), parameters })
+        } else if parameters.is_empty() {
+            Input::Simple(text)
+        } else {
+            Input::Extended(Statement { text: text.into(), parameters })
+        };
+        let mut connection = context.borrow(context).await?;
+        send(&mut connection, &input, statement_timeout, context.max_reply_bytes(), results).await
+    };
+    match query_timeout {
+        None => work.await,
+        Some(time) => timeout(time, work)
+            .await
+            .unwrap_or_else(|_| Err(DriverError::new(ErrorCode::Timeout, "Query read timeout").into())),
+    }
+}
+
+fn write_set(set: ResultSet, names: &HashMap<u32, String>, json: &mut Vec<u8>) {
+    let fields: Vec<Value> = set
+        .rows
+        .columns()
+        .iter()
+        .map(|column| {
+            let name = type_name(column.type_oid, names);
+            json!({"name": column.name, "data_type_id": column.type_oid, "data_type": name})
+        })
+        .collect();
+    json.extend_from_slice(b"{\"rows\":");
+    json.append(&mut set.rows.into_array());
+    let rest = json!({"fields": fields, "command": set.command, "row_count": set.row_count}).to_string();
+    json.push(b',');
+    json.extend_from_slice(rest.get(1..).unwrap_or_default().as_bytes());
+}
+
+fn type_name(oid: u32, names: &HashMap<u32, String>) -> Option<String> {
+    Type::from_oid(oid).map(|known| known.name().to_owned()).or_else(|| names.get(&oid).cloned())
+}
+
+/// The names of the types that are not PostgreSQL's own.
+async fn name_types(
+    context: &Context<Postgres>,
+    sets: &[ResultSet],
+) -> Result<HashMap<u32, String>, DriverError> {
+    let mut names = HashMap::new();
+    let mut unknown = Vec::new();
+    {
+        let known = context.type_names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for column in sets.iter().flat_map(|set| set.rows.columns()) {
+            let oid = column.type_oid;
+            match known.get(&oid) {
+                Some(name) => drop(names.insert(oid, name.clone())),
+                None if Type::from_oid(oid).is_none() => unknown.push(oid.to_string()),
+                None => {}
+            }
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(names);
+    }
+    let statement = Statement::new(
+        "select oid::int8 as oid, typname::text as name from pg_catalog.pg_type where oid = any($1::oid[])",
+    );
+    let rows = context.rows(context, &statement.bind_list(Some(&unknown))).await?;
+    #[derive(Deserialize)]
+    struct Named {
+        oid: u32,
+        name: String,
+    }
+    let found: Vec<Named> = serde_json::from_slice(&rows).unwrap_or_default();
+    let mut known = context.type_names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for Named { oid, name } in found {
+        known.insert(oid, name.clone());
+        names.insert(oid, name);
+    }
+    Ok(names)
+}

@@ -1,0 +1,379 @@
+//! One connection in PostgreSQL's protocol, version 3.0 (PostgreSQL's manual, chapter 55): messages out, messages in.
+//!
+//! Messages are made and read by `postgres-protocol`. What the client library above it does not do is why it is not
+//! used: results come as texts, as PostgreSQL's users see them and as every type has them; rows go into JSON as they
+//! arrive; and what cleans a connection is sent along with the query that made it dirty.
+
+use crate::{
+    dial::{self, Dialed, Stream},
+    errors::{self, Failure, ServerError},
+    options::{Address, Target},
+    statement::Statement,
+};
+use bytes::BytesMut;
+use postgres_protocol::{
+    IsNull,
+    authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
+    message::{
+        backend::{AuthenticationSaslBody, Header, Message},
+        frontend,
+    },
+};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+use studio_plugin_api::{DriverError, Network};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    time::timeout,
+};
+
+/// For logging in, once the server is reached.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much is read at once.
+const READ_BUFFER: usize = 16 << 10;
+/// A buffer that grew beyond this for one large message is not kept.
+const KEPT_BUFFER: usize = 1 << 20;
+/// Messages up to this many bytes are read whatever a result may have: errors above all.
+const LEAST_MESSAGE: u64 = 1 << 20;
+/// Statements that a connection keeps prepared.
+const MOST_PREPARED: usize = 100;
+
+/// A connection. Dropping it closes it.
+pub(crate) struct Wire {
+    stream: Stream,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    /// Where it leads, for a word about what runs in it.
+    pub(crate) address: Address,
+    pub(crate) peer: SocketAddr,
+    /// What allows that word.
+    pub(crate) process_id: i32,
+    pub(crate) secret_key: i32,
+    /// The version that the server told at the start.
+    pub(crate) version: String,
+    /// What is prepared on the server: the query and its name there.
+    prepared: HashMap<Box<str>, String>,
+    /// What one message may have at the most.
+    most_bytes: u64,
+    /// How many `ReadyForQuery` the server still owes for what was sent.
+    unanswered: u32,
+    /// What the last of them said of transactions: `I` none, `T` one, `E` a failed one.
+    status: u8,
+    /// Something was put in line that may leave traces in the connection, and nothing after it yet that removes them.
+    is_dirty: bool,
+}
+
+/// PostgreSQL's message that ends a connection.
+const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // Else the server's log may speak of a client that vanished. A full socket is no reason to wait.
+        if let Stream::Plain(stream) = &self.stream {
+            let _ = stream.try_write(&TERMINATE);
+        }
+    }
+}
+
+impl Wire {
+    /// Connects and logs in.
+    pub(crate) async fn open(target: &Target, network: &Network) -> Result<Self, DriverError> {
+        let Dialed { stream, address, peer } = dial::dial(target, network).await?;
+        let mut wire = Self {
+            stream,
+            incoming: BytesMut::with_capacity(READ_BUFFER),
+            outgoing: BytesMut::new(),
+            address,
+            peer,
+            process_id: 0,
+            secret_key: 0,
+            version: String::new(),
+            prepared: HashMap::new(),
+            most_bytes: LEAST_MESSAGE,
+            unanswered: 1,
+            status: b'I',
+            is_dirty: false,
+        };
+        match timeout(LOGIN_TIMEOUT, wire.log_in(target)).await {
+            Ok(Ok(())) => Ok(wire),
+            Ok(Err(Failure::Told(error))) => Err(error),
+            Ok(Err(Failure::Refused(error) | Failure::Ended(error))) => Err(error.into_refusal()),
+            Ok(Err(Failure::Broken(error))) => Err(errors::from_io(&error)),
+            Err(_) => Err(DriverError::connection(
+                "timeout",
+                "the server does not answer; does it speak PostgreSQL's protocol on this port?",
+            )),
+        }
+    }
+
+    async fn log_in(&mut self, target: &Target) -> Result<(), Failure> {
+        let parameters = target.parameters.iter().map(|(name, value)| (*name, value.as_str()));
+        let parameters = [("user", target.user.as_str())].into_iter().chain(parameters);
+        frontend::startup_message(parameters, &mut self.outgoing)?;
+        self.flush().await?;
+        let password = || {
+            target.password.as_ref().map(|password| password.expose().as_bytes()).ok_or_else(|| {
+                DriverError::connection(
+                    "authentication_failed",
+                    "the PostgreSQL server asks for a password, and the connection has none",
+                )
+            })
+        };
+        loop {
+            match self.receive().await? {
+                Message::AuthenticationOk => {}
+                Message::AuthenticationCleartextPassword => {
+                    frontend::password_message(password()?, &mut self.outgoing)?;
+                    self.flush().await?;
+                }
+                Message::AuthenticationMd5Password(body) => {
+                    let (user, password) = (target.user.as_bytes(), password()?);
+                    let hash = postgres_protocol::authentication::md5_hash(user, password, body.salt());
+                    frontend::password_message(hash.as_bytes(), &mut self.outgoing)?;
+                    self.flush().await?;
+                }
+                Message::AuthenticationSasl(body) => self.log_in_by_scram(&body, password()?).await?,
+                Message::BackendKeyData(body) => {
+                    (self.process_id, self.secret_key) = (body.process_id(), body.secret_key());
+                }
+                Message::ErrorResponse(body) => return Err(Failure::Refused(ServerError::read(&body)?)),
+                Message::ReadyForQuery(_) => return Ok(()),
+                _ => {
+                    let message = "the PostgreSQL server asks for a kind of login that is not supported: there are \
+                                   passwords (SCRAM-SHA-256, MD5, plain) and certificates";
+                    return Err(DriverError::connection("unsupported", message).into());
+                }
+            }
+        }
+    }
+
+    /// RFC 7677.
+    async fn log_in_by_scram(
+        &mut self,
+        body: &AuthenticationSaslBody,
+        password: &[u8],
+    ) -> Result<(), Failure> {
+        use fallible_iterator::FallibleIterator as _;
+        if !body.mechanisms().any(|mechanism| Ok(mechanism == SCRAM_SHA_256))? {
+            let message = "the PostgreSQL server offers no SCRAM-SHA-256";
+            return Err(DriverError::connection("unsupported", message).into());
+        }
+        let refused = |error: io::Error| {
+            DriverError::connection(
+                "authentication_failed",
+                format!("SCRAM with the PostgreSQL server: {error}"),
+            )
+        };
+        let mut scram = ScramSha256::new(password, ChannelBinding::unsupported());
+        frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut self.outgoing)?;
+        self.flush().await?;
+        loop {
+            match self.receive().await? {
+                Message::AuthenticationSaslContinue(body) => {
+                    scram.update(body.data()).map_err(refused)?;
+                    frontend::sasl_response(scram.message(), &mut self.outgoing)?;
+                    self.flush().await?;
+                }
+                // The server proves that it knows the password too.
+                Message::AuthenticationSaslFinal(body) => {
+                    scram.finish(body.data()).map_err(refused)?;
+                    return Ok(());
+                }
+                Message::ErrorResponse(body) => return Err(Failure::Refused(ServerError::read(&body)?)),
+                _ => return Err(unexpected().into()),
+            }
+        }
+    }
+
+    /// Puts a simple query in line: one or several statements, answered by one `ReadyForQuery`.
+    pub(crate) fn put_simple(&mut self, sql: &str) -> Result<(), Failure> {
+        frontend::query(sql, &mut self.outgoing).map_err(|error| refuse_text(&error))?;
+        self.unanswered += 1;
+        Ok(())
+    }
+
+    /// Puts one statement of the extended protocol in line. It is answered after [`Self::put_sync`], and not done at all
+    /// when one before it in the same line fails.
+    pub(crate) fn put_extended(&mut self, statement: &Statement) -> Result<(), Failure> {
+        frontend::parse("", &statement.text, [], &mut self.outgoing).map_err(|error| refuse_text(&error))?;
+        self.put_bound("", statement)
+    }
+
+    /// As [`Self::put_extended`] and [`Self::put_sync`], of a statement that stays prepared on the server.
+    pub(crate) fn put_prepared(&mut self, statement: &Statement) -> Result<(), Failure> {
+        if let Some(name) = self.prepared.get(&*statement.text).cloned() {
+            self.put_bound(&name, statement)?;
+        } else if self.prepared.len() < MOST_PREPARED {
+            let name = name_of(&statement.text);
+            frontend::parse(&name, &statement.text, [], &mut self.outgoing)?;
+            self.put_bound(&name, statement)?;
+            self.prepared.insert((&*statement.text).into(), name);
+        } else {
+            self.put_extended(statement)?;
+        }
+        self.put_sync();
+        Ok(())
+    }
+
+    fn put_bound(&mut self, name: &str, statement: &Statement) -> Result<(), Failure> {
+        let bound = frontend::bind(
+            "",
+            name,
+            [],
+            &statement.parameters,
+            |value, buffer| match value {
+                Some(text) => {
+                    buffer.extend_from_slice(text.as_bytes());
+                    Ok(IsNull::No)
+                }
+                None => Ok(IsNull::Yes),
+            },
+            [],
+            &mut self.outgoing,
+        );
+        bound.map_err(|_| DriverError::validation("parameters", "there may be at most 65,535 parameters"))?;
+        frontend::describe(b'P', "", &mut self.outgoing)?;
+        frontend::execute("", 0, &mut self.outgoing)?;
+        Ok(())
+    }
+
+    /// Ends a line of the extended protocol.
+    pub(crate) fn put_sync(&mut self) {
+        frontend::sync(&mut self.outgoing);
+        self.unanswered += 1;
+    }
+
+    /// Refuses what the server waits for after `COPY … FROM STDIN`.
+    pub(crate) fn put_copy_fail(&mut self, reason: &str) -> Result<(), Failure> {
+        Ok(frontend::copy_fail(reason, &mut self.outgoing)?)
+    }
+
+    /// Says that what follows may leave traces in the connection.
+    pub(crate) fn expect_traces(&mut self) {
+        self.is_dirty = true;
+    }
+
+    /// Says that what was put in line removes all traces, and what is prepared with them.
+    pub(crate) fn forget_traces(&mut self) {
+        self.is_dirty = false;
+        self.prepared.clear();
+    }
+
+    /// Whether there may be traces that nothing in line removes.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// Sends what is in line.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        self.stream.write_all_buf(&mut self.outgoing).await?;
+        if self.outgoing.capacity() > KEPT_BUFFER {
+            self.outgoing = BytesMut::new();
+        }
+        self.stream.flush().await
+    }
+
+    /// The next message, without those that may come at any time and answer nothing.
+    pub(crate) async fn receive(&mut self) -> Result<Message, Failure> {
+        loop {
+            // Else room would be made for all of a message that is too large to be passed on.
+            if let Some(header) = Header::parse(&self.incoming)?
+                && header.len().unsigned_abs() as u64 > self.most_bytes
+            {
+                return Err(DriverError::result_too_large(self.most_bytes).into());
+            }
+            if let Some(message) = Message::parse(&mut self.incoming)? {
+                match message {
+                    Message::NoticeResponse(_) | Message::NotificationResponse(_) => {}
+                    Message::ParameterStatus(body) => {
+                        if body.name()? == "server_version" {
+                            body.value()?.clone_into(&mut self.version);
+                        }
+                    }
+                    Message::ReadyForQuery(body) => {
+                        self.unanswered = self.unanswered.saturating_sub(1);
+                        self.status = body.status();
+                        return Ok(Message::ReadyForQuery(body));
+                    }
+                    message => return Ok(message),
+                }
+                continue;
+            }
+            self.incoming.reserve(READ_BUFFER);
+            if self.stream.read_buf(&mut self.incoming).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    /// Sets what one message may have at the most, in bytes.
+    pub(crate) fn bound_messages(&mut self, most_bytes: u64) {
+        self.most_bytes = most_bytes.max(LEAST_MESSAGE);
+    }
+
+    /// How many `ReadyForQuery` are still to come.
+    pub(crate) fn unanswered(&self) -> u32 {
+        self.unanswered
+    }
+
+    /// Whether no transaction is open, as far as was last heard.
+    pub(crate) fn is_outside_transactions(&self) -> bool {
+        self.status == b'I'
+    }
+
+    /// Whether the server has not ended the connection, from what is known without asking. Call it only when nothing is
+    /// unanswered.
+    pub(crate) async fn is_alive(&mut self) -> bool {
+        let mut bytes = [0; 512];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = std::future::poll_fn(|context| {
+                Poll::Ready(Pin::new(&mut self.stream).poll_read(context, &mut buffer))
+            });
+            match read.await {
+                Poll::Pending => return !self.holds_an_end(),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.incoming.extend_from_slice(buffer.filled());
+                }
+                Poll::Ready(_) => return false,
+            }
+        }
+    }
+
+    /// Takes what came unasked, and tells whether there is an error among it: the server says goodbye with one.
+    fn holds_an_end(&mut self) -> bool {
+        loop {
+            match Message::parse(&mut self.incoming) {
+                Ok(None) => return false,
+                Ok(Some(Message::ParameterStatus(_) | Message::NoticeResponse(_)))
+                | Ok(Some(Message::NotificationResponse(_))) => {}
+                Ok(Some(_)) | Err(_) => return true,
+            }
+        }
+    }
+}
+
+/// What a statement is called on the server. The name goes with the text, so that behind a pooler, where others prepare
+/// theirs in the same connection, it never stands for another one.
+fn name_of(text: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("studio_{:016x}", hasher.finish())
+}
+
+/// A message that has no place where it came.
+pub(crate) fn unexpected() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message came that does not belong there")
+}
+
+/// The protocol ends a text with a zero byte, and gives its length in 32 bits.
+fn refuse_text(error: &io::Error) -> DriverError {
+    DriverError::validation("query", format!("`query` can't be sent to PostgreSQL: {error}"))
+}

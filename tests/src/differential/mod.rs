@@ -1,0 +1,184 @@
+//! Two servers that should answer alike: the same requests to both, and what differs between their answers.
+//!
+//! The first is the real postgres-meta. The second is our gateway; or another postgres-meta, when [`VARIABLE`] says
+//! `itself`, which shows what the comparison is worth.
+
+mod compare;
+mod normal;
+mod place;
+mod side;
+
+pub use compare::{Accepted, Comparison};
+pub use normal::Normal;
+pub use side::{Reply, Side};
+
+use crate::{
+    gateway::Gateway,
+    plugins::{Plugin, Plugins},
+    postgres_database::PostgresDatabase,
+    postgres_meta::PostgresMeta,
+    postgres_server::{PostgresOptions, PostgresServer},
+    postgres_world::PostgresWorld,
+    world::Project,
+};
+use serde_json::{Value, json};
+
+/// Says with what postgres-meta is compared: `itself`, or else our gateway.
+const VARIABLE: &str = "STUDIO_TEST_COMPARED";
+
+/// A database, and a server of HTTP before it.
+struct Half {
+    side: Side,
+    database: PostgresDatabase,
+    /// What must run on.
+    _runs: (Option<PostgresServer>, Option<PostgresMeta>, Option<Gateway>),
+}
+
+/// Both servers, on one database or on one each.
+pub struct Twins {
+    halves: [Half; 2],
+    comparison: Comparison,
+    /// Whether ids may be compared as they are.
+    shared: bool,
+}
+
+impl Twins {
+    /// Both on one database with one of everything, for what only reads. None where there is no postgres-meta.
+    pub async fn on_one_database(accepted: &'static [Accepted]) -> Option<Self> {
+        let first = Half::start(None, false).await?;
+        let second = Half::start(Some(first.database.clone()), true).await?;
+        Some(Self { halves: [first, second], comparison: Comparison::new(accepted), shared: true })
+    }
+
+    /// On one database each, alike and on servers of their own, since roles are a server's.
+    pub async fn on_two_databases(accepted: &'static [Accepted]) -> Option<Self> {
+        let (first, second) = tokio::join!(Half::start(None, false), Half::start(None, true));
+        Some(Self { halves: [first?, second?], comparison: Comparison::new(accepted), shared: false })
+    }
+
+    /// Runs statements in the database or in both.
+    pub async fn prepare(&self, statements: &str) {
+        for half in self.halves.iter().take(if self.shared { 1 } else { 2 }) {
+            half.database.run(statements).await;
+        }
+    }
+
+    /// The first column of a query's rows in the first database.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        self.halves[0].database.texts(query).await
+    }
+
+    /// `GET` from both, compared with all ids and in the given order.
+    pub async fn get(&mut self, path: &str) -> Reply {
+        self.ask("GET", path, None, Normal::default()).await
+    }
+
+    /// `GET` of a list whose order nobody promises.
+    pub async fn list(&mut self, path: &str) -> Reply {
+        self.ask("GET", path, None, Normal::default().unordered()).await
+    }
+
+    /// `GET` of a list of which only the length is compared.
+    pub async fn count(&mut self, path: &str) -> Reply {
+        self.ask("GET", path, None, Normal::default().only_length()).await
+    }
+
+    /// `POST` to both.
+    pub async fn post(&mut self, path: &str, body: Value) -> Reply {
+        self.ask("POST", path, Some(body), Normal::default()).await
+    }
+
+    /// `POST` to both, of which only the status is compared.
+    pub async fn try_post(&mut self, path: &str, body: Value) -> Reply {
+        self.ask("POST", path, Some(body), Normal::default().only_status()).await
+    }
+
+    /// `PATCH` to both.
+    pub async fn patch(&mut self, path: &str, body: Value) -> Reply {
+        self.ask("PATCH", path, Some(body), Normal::default()).await
+    }
+
+    /// `DELETE` to both.
+    pub async fn delete(&mut self, path: &str) -> Reply {
+        self.ask("DELETE", path, None, Normal::default()).await
+    }
+
+    /// `DELETE` with a body to both.
+    pub async fn remove(&mut self, path: &str, body: Value) -> Reply {
+        self.ask("DELETE", path, Some(body), Normal::default()).await
+    }
+
+    /// Asks both for what neither does, of which only the status is compared: which words say that a body does not fit is
+    /// up to whoever looks at it.
+    pub async fn refuse(&mut self, method: &str, path: &str, body: Value) {
+        let reply = self.ask(method, path, Some(body), Normal::default().only_status()).await;
+        assert!(reply.status >= 400, "{method} {path}: {} {}", reply.status, reply.body);
+    }
+
+    /// The same of a `GET`.
+    pub async fn refuse_reading(&mut self, path: &str) {
+        let reply = self.ask("GET", path, None, Normal::default().only_status()).await;
+        assert!(reply.status >= 400, "GET {path}: {} {}", reply.status, reply.body);
+    }
+
+    /// Asks both, compares, and gives back the first answer. Path and body may have places in them where the database's
+    /// own id of something goes, as in `/tables/{class:public.users}`.
+    pub async fn ask(&mut self, method: &str, path: &str, body: Option<Value>, normal: Normal) -> Reply {
+        let normal = if self.shared { normal } else { normal.without_ids() };
+        let mut replies = Vec::new();
+        for half in &self.halves {
+            let own_path = place::fill(&half.database, path).await;
+            let own_body = match &body {
+                Some(body) => Some(place::fill_all(&half.database, body).await),
+                None => None,
+            };
+            replies.push(half.side.ask(method, &own_path, own_body.as_ref()).await);
+        }
+        let (second, first) = (replies.pop().unwrap(), replies.pop().unwrap());
+        self.comparison.compare(method, path, body.as_ref(), &normal, &first, &second);
+        first
+    }
+
+    /// Fails, when there was a difference, with a report of the first ones; or when an accepted one did not occur.
+    #[track_caller]
+    pub fn finish(self) {
+        self.comparison.finish();
+    }
+}
+
+impl Half {
+    /// `second`: whether this is the side that is compared with postgres-meta.
+    async fn start(database: Option<PostgresDatabase>, second: bool) -> Option<Self> {
+        if !PostgresMeta::is_there() {
+            return None;
+        }
+        let (server, database) = match database {
+            Some(database) => (None, database),
+            None => {
+                let options = PostgresOptions::new().setting("autovacuum=off").setting("wal_level=logical");
+                let server = PostgresServer::start(options).await;
+                // Its name is in some answers.
+                let database = server.create_named_database("twin").await.fill().await;
+                (Some(server), database)
+            }
+        };
+        if second && std::env::var(VARIABLE).is_ok_and(|compared| compared == "itself") {
+            let meta = PostgresMeta::start(&database.url).await;
+            let side = Side::new("postgres-meta again", &meta.address, None);
+            return Some(Self { side, database, _runs: (server, Some(meta), None) });
+        }
+        if !second {
+            let meta = PostgresMeta::start(&database.url).await;
+            let side = Side::new("postgres-meta", &meta.address, None);
+            return Some(Self { side, database, _runs: (server, Some(meta), None) });
+        }
+        let options = PostgresWorld::options().plugins(Plugins::new([Plugin::new("postgres")]));
+        let gateway = Gateway::start(options).await;
+        let project = Project::create_empty(&gateway, "alpha").await;
+        let body = json!({"identifier": "main", "connection_string": database.url});
+        project.connect("postgres", body).await;
+        let base = format!("http://{}{}", gateway.address(), project.path("pg-meta", ""));
+        let side = Side::new("gateway", &base, Some(project.owner.token().to_owned()));
+        Some(Self { side, database, _runs: (server, None, Some(gateway)) })
+    }
+}

@@ -1,0 +1,58 @@
+//! One of the servers.
+
+use reqwest::Method;
+use serde_json::Value;
+
+/// A server, and who asks it.
+#[derive(Debug)]
+pub struct Side {
+    name: &'static str,
+    base: String,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+/// What it answered.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Who.
+    pub side: &'static str,
+    /// The status.
+    pub status: u16,
+    /// The body: JSON, or a string where it is no JSON.
+    pub body: Value,
+}
+
+impl Side {
+    /// `base`: what paths are below.
+    pub fn new(name: &'static str, base: &str, token: Option<String>) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(*crate::PATIENCE * 4).build().unwrap();
+        Self { name, base: base.to_owned(), token, http }
+    }
+
+    /// Sends a request; panics when there is no answer.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response =
+            request.send().await.unwrap_or_else(|error| panic!("{}: {path}: {error:?}", self.name));
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap_or_else(|error| panic!("{}: {path}: {error:?}", self.name));
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Reply { side: self.name, status, body }
+    }
+}
+
+impl Reply {
+    /// The items of a list.
+    #[track_caller]
+    pub fn items(&self) -> &[Value] {
+        self.body.as_array().unwrap_or_else(|| panic!("not a list: {} {}", self.status, self.body))
+    }
+}

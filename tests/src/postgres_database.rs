@@ -1,0 +1,81 @@
+//! A fresh database of a PostgreSQL server, and a way to look into it beside the gateway.
+
+use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
+
+/// Names a PostgreSQL whose user may create databases; `cargo xtask test` starts one.
+const SHARED: &str = "TEST_POSTGRES_URL";
+/// One of everything that a catalog can hold.
+const RICH: &str = include_str!("../schemas/rich.sql");
+
+/// A database. On the run's shared server it is dropped by nobody: the server's data go with the run.
+#[derive(Debug, Clone)]
+pub struct PostgresDatabase {
+    /// Its name.
+    pub name: String,
+    /// `postgresql://…` over the network.
+    pub url: String,
+    truth: String,
+}
+
+impl PostgresDatabase {
+    /// A fresh, empty one on the run's shared server, where others have theirs: roles and settings of the server are
+    /// everyone's.
+    pub async fn shared() -> Self {
+        let server = std::env::var(SHARED).unwrap_or_else(|_| {
+            panic!("no PostgreSQL to test with: run `cargo xtask test`, or name one by {SHARED}")
+        });
+        let (base, _) = server.rsplit_once('/').expect("a URL with a database in it");
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let url = format!("{base}/{name}");
+        Self::create(&server, name, url.clone(), url).await
+    }
+
+    /// One by a connection to this server. `url` leads to it over the network, `truth` beside the gateway.
+    pub(crate) async fn create(server: &str, name: String, url: String, truth: String) -> Self {
+        let mut connection = PgConnection::connect(server).await.expect("PostgreSQL");
+        let statement = format!("create database {name} template template0");
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.expect("create database");
+        Self { name, url, truth }
+    }
+
+    /// Fills it with `schemas/rich.sql`.
+    pub async fn fill(self) -> Self {
+        self.run(RICH).await;
+        self
+    }
+
+    /// A connection beside the gateway.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.truth).await.expect("PostgreSQL")
+    }
+
+    /// Runs statements, all in one transaction unless they say otherwise.
+    pub async fn run(&self, statements: &str) {
+        let mut connection = self.connect().await;
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await;
+        let start: String = statements.chars().take(200).collect();
+        done.unwrap_or_else(|error| panic!("{start}: {error}"));
+    }
+
+    /// The first column of a query's rows, which must be text; NULL is empty.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        self.try_texts(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// The same, for a query that may fail.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub async fn try_texts(&self, query: &str) -> Result<Vec<String>, sqlx::Error> {
+        let mut connection = self.connect().await;
+        let rows: Vec<PgRow> = sqlx::raw_sql(sqlx::AssertSqlSafe(query)).fetch_all(&mut connection).await?;
+        Ok(rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect())
+    }
+
+    /// The first of [`texts`](Self::texts).
+    pub async fn text(&self, query: &str) -> String {
+        let texts = self.texts(query).await;
+        texts.into_iter().next().unwrap_or_else(|| panic!("no rows: {query}"))
+    }
+}

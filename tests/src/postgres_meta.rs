@@ -1,0 +1,56 @@
+//! The real postgres-meta as a server, to compare the driver with.
+
+use crate::{process::Process, time::PATIENCE};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// Names its program; `cargo xtask test` installs it where npm can be had.
+const PROGRAM: &str = "STUDIO_TEST_POSTGRES_META";
+
+/// A running postgres-meta. Dropping it kills it.
+pub struct PostgresMeta {
+    /// `http://127.0.0.1:…`
+    pub address: String,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl PostgresMeta {
+    /// Whether there is one to compare with; a line that says so where there is none.
+    pub fn is_there() -> bool {
+        let there = std::env::var_os(PROGRAM).is_some();
+        if !there {
+            eprintln!("skipped: there is no postgres-meta to compare with; `cargo xtask test` says why");
+        }
+        there
+    }
+
+    /// Starts one on a database.
+    pub async fn start(database_url: &str) -> Self {
+        let program = std::env::var_os(PROGRAM).unwrap_or_else(|| panic!("{PROGRAM} names no postgres-meta"));
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_pair();
+        let mut command = Command::new("node");
+        command.arg(program).current_dir(folder.path()).env("PG_META_DB_URL", database_url);
+        command.env("PG_META_HOST", "127.0.0.1").env("PG_META_PORT", port.to_string());
+        let http = reqwest::Client::builder().no_proxy().timeout(*PATIENCE).build().unwrap();
+        let address = format!("http://127.0.0.1:{port}");
+        let answers = async || http.get(format!("{address}/health")).send().await.is_ok();
+        let log = folder.path().join("log");
+        let process = Process::start_server("postgres-meta", command, &log, answers).await;
+        Self { address, _process: process, _folder: folder }
+    }
+}
+
+/// A free port before another free one, which it listens on for its operator.
+fn free_pair() -> u16 {
+    let listen = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let pair = (0..100).find_map(|_| {
+        let first = listen(0).ok()?.local_addr().ok()?.port();
+        listen(first.checked_add(1)?).ok().map(|_| first)
+    });
+    pair.expect("two free ports")
+}

@@ -1,0 +1,116 @@
+//! PostgreSQL's own programs, and how to make a server's data with them.
+//!
+//! Only the standard library is needed: whoever starts a server includes this file, the registry's tests and `xtask` by
+//! its path.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::{fs::chown, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// Where Debian puts the programs that are not on the PATH, one folder for each version.
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// The programs, and the user that they run as.
+#[derive(Debug, Clone)]
+pub struct PostgresPrograms {
+    folder: PathBuf,
+    /// Nobody, when whoever runs this may run a server too.
+    user: Option<u32>,
+}
+
+impl PostgresPrograms {
+    /// Those on the PATH, or else the newest that Debian has here.
+    pub fn find() -> io::Result<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path)
+            .chain(debian_folders())
+            .map(|folder| folder.join("initdb"))
+            .find(|file| file.is_file());
+        let missing = "no PostgreSQL server found: install the Debian package `postgresql`";
+        Self::beside(&found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))?)
+    }
+
+    /// Those in the folder with this `initdb`.
+    pub fn beside(initdb: &Path) -> io::Result<Self> {
+        // What is on the PATH may be a link; the other programs are beside what it leads to.
+        let initdb = initdb.canonicalize()?;
+        let folder = initdb.parent().map(Path::to_owned).unwrap_or_default();
+        // PostgreSQL refuses to run as root; its package makes a user for it.
+        let user = if is_root()? {
+            let text = output_of(Command::new("id").args(["-u", "postgres"]))?;
+            Some(text.trim().parse().map_err(|_| io::Error::other("there is no user `postgres`"))?)
+        } else {
+            None
+        };
+        Ok(Self { folder, user })
+    }
+
+    /// One of them: `psql`.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Runs `command` as the server's user, in a folder of theirs.
+    pub fn as_user(&self, mut command: Command, folder: &Path) -> Command {
+        command.current_dir(folder);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
+    /// Hands a file or folder to the server's user.
+    pub fn give(&self, path: &Path) -> io::Result<()> {
+        chown(path, self.user, self.user)
+    }
+
+    /// Makes the folder `data` of a server in `folder`, which becomes its user's. The superuser is `postgres`, whom it
+    /// asks for no password.
+    pub fn make_data(&self, folder: &Path) -> io::Result<()> {
+        self.give(folder)?;
+        let mut command = self.as_user(Command::new(self.path("initdb")), folder);
+        command.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        output_of(command.args(["--pgdata", "data"])).map(drop)
+    }
+
+    /// A command that runs the server on these data, with settings that go over its own: `max_connections=300`.
+    pub fn server<S: AsRef<OsStr>>(&self, port: u16, settings: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(self.path("postgres"));
+        command.args(["-D", "data", "-p", &port.to_string()]);
+        for setting in ["listen_addresses=127.0.0.1", "fsync=off"] {
+            command.args(["-c", setting]);
+        }
+        for setting in settings {
+            command.arg("-c").arg(setting);
+        }
+        command
+    }
+}
+
+/// The folders of the programs that Debian has here, the newest first.
+pub fn debian_folders() -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
+    let mut versions: Vec<(u32, PathBuf)> = entries
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    versions.sort();
+    versions.into_iter().rev().map(|(_, folder)| folder)
+}
+
+/// Whether this process may do anything here.
+pub fn is_root() -> io::Result<bool> {
+    Ok(output_of(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
+fn output_of(command: &mut Command) -> io::Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("{}: {}", command.get_program().to_string_lossy(), reason.trim())))
+}
