@@ -1,7 +1,7 @@
 //! The audit trail: who changed what, when, from where, and how it ended. Never a value.
 //!
-//! Records go through a bounded queue to one task that writes them in batches. A full queue makes callers wait:
-//! nothing is dropped. What is in the queue is written before the gateway ends, but is lost by a kill.
+//! Records go through a bounded queue to one task that gathers them for a moment and writes them in batches, since each
+//! batch waits for the disk. A full queue makes callers wait: nothing is dropped. What is in the queue is written before the gateway ends, but is lost by a kill.
 
 use crate::registry::{AuditRecord, Registry};
 use std::{sync::Arc, time::Duration};
@@ -11,6 +11,8 @@ use tokio::{sync::mpsc, task::JoinHandle};
 const QUEUE: usize = 10_000;
 /// Records written at once.
 const BATCH: usize = 500;
+/// How long a first record waits for others to be written with it.
+const GATHER_TIME: Duration = Duration::from_millis(20);
 /// How often a batch that failed is tried, and how long between.
 const RETRIES: (u32, Duration) = (5, Duration::from_secs(1));
 
@@ -27,6 +29,14 @@ impl AuditTrail {
         let writer = tokio::spawn(async move {
             let mut batch = Vec::new();
             while records.recv_many(&mut batch, BATCH).await > 0 {
+                if batch.len() < BATCH {
+                    tokio::time::sleep(GATHER_TIME).await;
+                    while batch.len() < BATCH
+                        && let Ok(record) = records.try_recv()
+                    {
+                        batch.push(record);
+                    }
+                }
                 write(&*registry, &batch).await;
                 batch.clear();
             }

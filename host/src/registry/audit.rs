@@ -1,6 +1,7 @@
 //! The audit trail.
 
 use async_trait::async_trait;
+use serde_json::{Value, json};
 
 use super::store::{Store, rfc3339};
 use super::{AuditRecord, RegistryError};
@@ -18,23 +19,33 @@ impl Audit for Store {
         if records.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.begin().await?;
-        for record in records {
-            sqlx::query(self.sql(
-                "INSERT INTO audit_logs (at, user_id, action, project_ref, target, result, remote_address, request_id)
-                 VALUES (CAST($1 AS timestamptz), $2, $3, $4, $5, $6, $7, $8)",
-            ))
-            .bind(rfc3339(record.at))
-            .bind(record.user_id.as_deref())
-            .bind(record.action.as_str())
-            .bind(record.project_ref.as_deref())
-            .bind(record.target.as_deref())
-            .bind(record.result.as_str())
-            .bind(record.remote_address.as_deref())
-            .bind(record.request_id.as_deref())
-            .execute(&mut *transaction)
-            .await?;
-        }
-        Ok(transaction.commit().await?)
+        let rows: Vec<_> = records.iter().map(row).collect();
+        sqlx::query(self.sql(
+            "INSERT INTO audit_logs (at, user_id, action, project_ref, target, result, remote_address, request_id)
+             SELECT CAST(value ->> 'at' AS timestamptz), value ->> 'user_id', value ->> 'action',
+                 value ->> 'project_ref', value ->> 'target', value ->> 'result', value ->> 'remote_address',
+                 value ->> 'request_id'
+             FROM jsonb_array_elements(CAST($1 AS jsonb))",
+        ))
+        .bind(Value::from(rows).to_string())
+        .execute(&self.writer)
+        .await?;
+        Ok(())
     }
+}
+
+/// A record as the query above takes it apart: one parameter for all records, however many there are.
+fn row(record: &AuditRecord) -> Value {
+    // PostgreSQL has no place for a zero byte in a text, and would refuse the other records with it.
+    let text = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', "\u{FFFD}"));
+    json!({
+        "at": rfc3339(record.at),
+        "user_id": text(&record.user_id),
+        "action": record.action,
+        "project_ref": record.project_ref,
+        "target": text(&record.target),
+        "result": record.result,
+        "remote_address": record.remote_address,
+        "request_id": text(&record.request_id),
+    })
 }

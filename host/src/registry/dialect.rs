@@ -31,6 +31,7 @@ const SQLITE_PHRASES: &[(&str, &str)] = &[
     ("clock_timestamp()", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
     // `BEGIN IMMEDIATE` has locked everything already.
     (" FOR NO KEY UPDATE", ""),
+    (" FROM jsonb_array_elements(CAST($1 AS jsonb))", " FROM json_each($1)"),
     ("SELECT jsonb_array_elements_text(CAST($2 AS jsonb))", "SELECT value FROM json_each($2)"),
     (
         "jsonb_populate_record(CAST(NULL AS organization_members), jsonb_build_object('user_id', $2, 'role', $3))",

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     gateway::Gateway,
     process::output_of,
+    sample,
     servers::{Postgres, PostgresMeta},
 };
 use anyhow::{Context, Result, ensure};
@@ -45,7 +46,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     let Bench { workspace, dist, folder, load, rounds } = bench;
     let postgres = Postgres::start(workspace, None)?;
     let gateway = Gateway::start(&bench.program("postgres", &dist.join("plugins.toml"))?)?;
-    gateway.set_up("postgres", postgres.port)?;
+    gateway.set_up_as("postgres", postgres.port, &sample::postgres::login())?;
     let (status, answer) =
         gateway.ask("POST", "/api/platform/postgres/default/query", Some(&json!({ "query": SETUP })))?;
     ensure!(status == 200, "the bench's tables can't be made: {answer}");

@@ -164,9 +164,14 @@ async fn audit_records_are_appended_whole(fixture: Fixture) {
         request_id: None,
         ..record.clone()
     };
+    let odd = AuditRecord { user_id: Some("a\0\"\\u0000é".to_owned()), ..record.clone() };
     fixture.registry().append_audit(&[]).await.unwrap();
     fixture.registry().append_audit(&[record, anonymous]).await.unwrap();
     assert_eq!(fixture.read("SELECT CAST(COUNT(DISTINCT id) AS TEXT) FROM audit_logs").await, "2");
+    fixture.registry().append_audit(&[odd]).await.unwrap();
+    let users = fixture.read("SELECT user_id FROM audit_logs WHERE user_id <> 'olga'").await;
+    assert_eq!(users, "a\u{FFFD}\"\\u0000é");
+    fixture.execute("DELETE FROM audit_logs WHERE user_id <> 'olga'").await;
     let query = "SELECT action || user_id || project_ref || target || result || remote_address || request_id
                  FROM audit_logs WHERE user_id IS NOT NULL";
     assert_eq!(fixture.read(query).await, "connection.createolgashop8d5e3c1eok127.0.0.1r-1");

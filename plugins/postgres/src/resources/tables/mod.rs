@@ -50,7 +50,6 @@ const TABLES: Relations = Relations {
              , case relation.relreplident when 'd' then 'DEFAULT' when 'i' then 'INDEX' when 'f' then 'FULL' \
                  else 'NOTHING' end as replica_identity\
              , pg_catalog.pg_total_relation_size(relation.oid) as bytes\
-             , pg_catalog.pg_size_pretty(pg_catalog.pg_total_relation_size(relation.oid)) as size\
              , pg_catalog.pg_stat_get_live_tuples(relation.oid) as live_rows_estimate\
              , pg_catalog.pg_stat_get_dead_tuples(relation.oid) as dead_rows_estimate\
              , pg_catalog.obj_description(relation.oid, 'pg_class') as comment",
@@ -84,7 +83,9 @@ const TABLES: Relations = Relations {
                  on ends.id = any (array(select id from things)) \
                where f.contype = 'f' group by ends.id\
              ) as foreign_keys on foreign_keys.id = things.id",
-    shown: ", coalesce(primary_key.keys, '[]') as primary_keys\
+    // Not beside the bytes, where these would be counted twice.
+    shown: ", pg_catalog.pg_size_pretty(things.bytes) as size\
+            , coalesce(primary_key.keys, '[]') as primary_keys\
             , coalesce(foreign_keys.relationships, '[]') as relationships",
 };
 
