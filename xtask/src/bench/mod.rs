@@ -6,7 +6,6 @@ mod postgres;
 mod redis;
 
 use crate::{
-    components,
     dev::random_hex,
     dist::{self, Profile},
     gateway::{Gateway, Program},
@@ -80,7 +79,7 @@ pub fn run_rounds(
         bench.measure_start()?;
     }
     if is_wanted(Subject::Micro) {
-        components::build(workspace, workspace.drivers.iter().filter(|driver| !driver.shipped))?;
+        dist::build_drivers(workspace, Profile::Release)?;
         for (package, bench) in &workspace.benches {
             run(cargo().current_dir(&workspace.root).args([
                 "bench",
