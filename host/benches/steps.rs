@@ -122,9 +122,20 @@ fn cache(criterion: &mut Criterion) {
             async move { cacheable.look_up(0).await }
         });
     });
-    // Each asks for something new. The cache is soon full, so each reply that is kept drives out an older one.
+    // What a write made stale: the write's own part is measured below.
+    group.bench_function("write, and miss that is kept", |bencher| {
+        let cacheable = cacheable.clone();
+        on_worker(bencher, &runtime, move || {
+            let cacheable = cacheable.clone();
+            async move {
+                cacheable.write();
+                cacheable.look_up(0).await;
+            }
+        });
+    });
+    // What nobody asked for before, when the cache is full: each reply that is kept drives out an older one.
     let item = Arc::new(AtomicU64::new(1));
-    group.bench_function("miss that is kept", |bencher| {
+    group.bench_function("miss of something new", |bencher| {
         let (cacheable, item) = (cacheable.clone(), item.clone());
         on_worker(bencher, &runtime, move || {
             let (cacheable, item) = (cacheable.clone(), item.fetch_add(1, Ordering::Relaxed));
