@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{CACHE_CONTROL, IF_NONE_MATCH, PRAGMA},
 };
-use std::hash::{DefaultHasher, Hasher};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// How a caller wants to be served (RFC 9111 §5.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,9 @@ impl Wish {
     }
 }
 
-/// The strong entity tag of a payload: of the same bytes it is the same, also in another gateway of this build.
+/// The strong entity tag of a payload: of the same bytes it is the same, also in another gateway.
 pub fn entity_tag(payload: &[u8]) -> HeaderValue {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(payload);
-    let text = format!("\"{:x}-{:016x}\"", payload.len(), hasher.finish());
+    let text = format!("\"{:x}-{:032x}\"", payload.len(), xxh3_128(payload));
     // Digits, a dash and quotes always make a header.
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("\"\""))
 }

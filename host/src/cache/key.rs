@@ -4,11 +4,20 @@ use crate::{
     plugins::catalog::Driver,
     registry::{Connection, ConnectionId},
 };
+use std::{
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::LazyLock,
+};
 use studio_plugin_api::{Access, Call};
 
+/// Nobody outside can tell which parameters it gives the same hash.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 /// Everything that a reply depends on besides the database. Two calls with one key have one reply.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Key {
+    /// Of all that follows, made once: a key is looked up in several places.
+    hash: u64,
     pub(super) connection: ConnectionId,
     settings_version: i64,
     /// Which loading of the driver: a reloaded one answers for itself.
@@ -21,32 +30,38 @@ pub struct Key {
 impl Key {
     /// Of a call on a connection by a driver.
     pub fn new(connection: &Connection, driver: &Driver, call: &Call) -> Self {
-        Self {
-            connection: connection.id,
-            settings_version: connection.settings_version,
-            driver: driver.generation(),
-            operation: call.operation,
-            granted: call.granted,
-            parameters: canonical(&call.path, &call.query),
-        }
+        let parameters = canonical(&call.path, &call.query);
+        let (version, driver) = (connection.settings_version, driver.generation());
+        Self::made_of(connection.id, version, driver, call.operation, call.granted, parameters)
+    }
+
+    fn made_of(
+        connection: ConnectionId,
+        settings_version: i64,
+        driver: u64,
+        operation: u32,
+        granted: Access,
+        parameters: Box<[u8]>,
+    ) -> Self {
+        let hash = HASHER.hash_one((connection, settings_version, driver, operation, granted, &parameters));
+        Self { hash, connection, settings_version, driver, operation, granted, parameters }
     }
 
     /// Of a made-up call.
     #[cfg(test)]
     pub(super) fn made_up(connection: ConnectionId, parameter: &str) -> Self {
-        Self {
-            connection,
-            settings_version: 1,
-            driver: 1,
-            operation: 0,
-            granted: Access::Read,
-            parameters: canonical(&[parameter.into()], &[]),
-        }
+        Self::made_of(connection, 1, 1, 0, Access::Read, canonical(&[parameter.into()], &[]))
     }
 
     /// Bytes that it takes in memory, about.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.parameters.len()
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
