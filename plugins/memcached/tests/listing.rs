@@ -121,7 +121,8 @@ async fn server_that_does_not_list_says_so_and_the_session_goes_on() {
 
 #[test]
 fn listings_at_the_same_time_are_all_whole() {
-    let server = Server::start(&[]);
+    // An item that the maintainer moves between two lists just then is missed by the crawler.
+    let server = Server::start(&["-o", "no_lru_maintainer"]);
     fill(&server, (0..20_000).map(|number| format!("a-rather-long-name-of-a-key:{number}")));
     // The server has one crawler: whoever comes second waits, or is sent away and comes again.
     let list = || {

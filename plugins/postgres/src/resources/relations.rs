@@ -41,9 +41,10 @@ impl Filters {
 
 /// How a kind of relation is asked for.
 pub(super) struct Relations {
-    /// The query's select list, of `relation` (`pg_class`) and `namespace` (`pg_namespace`): `id`, `schema`, `name` and
-    /// what the kind has besides.
+    /// What the kind has besides `id`, `schema` and `name`: a select list of `relation` (`pg_class`).
     pub(super) fields: &'static str,
+    /// What several of those fields need and is dear, joined to `relation` once: `cross join lateral (…) as room`.
+    pub(super) measured: &'static str,
     /// Which rows of `pg_class` are of the kind.
     pub(super) kinds: &'static str,
     /// Which of those the user is shown, a condition on `relation`.
@@ -82,7 +83,7 @@ impl Relations {
     }
 
     fn query(&self, condition: &str, page: &str, with_columns: bool) -> String {
-        let Self { fields, kinds, visible, joined, shown, .. } = self;
+        let Self { fields, measured, kinds, visible, joined, shown, .. } = self;
         let (columns, shown_columns) = match with_columns {
             true => (
                 format!(
@@ -99,13 +100,16 @@ impl Relations {
         // Rows that are ready before the first is sent come in large pieces, each of which wakes the reader.
         format!(
             "with things as materialized (\
-               select relation.oid::int8 as id, namespace.nspname as schema, relation.relname as name{fields} \
-               from pg_catalog.pg_class as relation \
-               join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace \
-               where relation.relkind in ({kinds}) and {condition} \
-               and not pg_catalog.pg_is_other_temp_schema(namespace.oid) \
-               and {visible} \
-               order by relation.oid {page}\
+               select relation.oid::int8 as id, relation.nspname as schema, relation.relname as name{fields} \
+               from (\
+                 select relation.*, namespace.nspname \
+                 from pg_catalog.pg_class as relation \
+                 join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace \
+                 where relation.relkind in ({kinds}) and {condition} \
+                 and not pg_catalog.pg_is_other_temp_schema(namespace.oid) \
+                 and {visible} \
+                 order by relation.oid {page}\
+               ) as relation {measured}\
              ) \
              select * from (\
                select things.*{shown}{shown_columns} from things {joined} {columns} offset 0\

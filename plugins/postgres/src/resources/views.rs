@@ -42,6 +42,7 @@ macro_rules! relations {
                 // postgres-meta shows them to everyone, and of their columns those that one has a right to.
                 visible: "true",
                 lists_columns: $lists_columns,
+                measured: "",
                 joined: "",
                 shown: "",
             };

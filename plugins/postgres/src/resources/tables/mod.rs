@@ -49,10 +49,11 @@ const TABLES: Relations = Relations {
     fields: ", relation.relrowsecurity as rls_enabled, relation.relforcerowsecurity as rls_forced\
              , case relation.relreplident when 'd' then 'DEFAULT' when 'i' then 'INDEX' when 'f' then 'FULL' \
                  else 'NOTHING' end as replica_identity\
-             , pg_catalog.pg_total_relation_size(relation.oid) as bytes\
+             , room.bytes, pg_catalog.pg_size_pretty(room.bytes) as size\
              , pg_catalog.pg_stat_get_live_tuples(relation.oid) as live_rows_estimate\
              , pg_catalog.pg_stat_get_dead_tuples(relation.oid) as dead_rows_estimate\
              , pg_catalog.obj_description(relation.oid, 'pg_class') as comment",
+    measured: "cross join lateral (select pg_catalog.pg_total_relation_size(relation.oid) as bytes offset 0) as room",
     joined: "left join (\
                select i.indrelid::int8 as id, json_agg(json_build_object('schema', t.schema, 'table_name', t.name, \
                         'name', a.attname, 'table_id', t.id) order by k.place) as keys \
@@ -83,9 +84,7 @@ const TABLES: Relations = Relations {
                  on ends.id = any (array(select id from things)) \
                where f.contype = 'f' group by ends.id\
              ) as foreign_keys on foreign_keys.id = things.id",
-    // Not beside the bytes, where these would be counted twice.
-    shown: ", pg_catalog.pg_size_pretty(things.bytes) as size\
-            , coalesce(primary_key.keys, '[]') as primary_keys\
+    shown: ", coalesce(primary_key.keys, '[]') as primary_keys\
             , coalesce(foreign_keys.relationships, '[]') as relationships",
 };
 
