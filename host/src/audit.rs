@@ -1,7 +1,8 @@
 //! The audit trail: who changed what, when, from where, and how it ended. Never a value.
 //!
 //! Records go through a bounded queue to one task that gathers them for a moment and writes them in batches, since each
-//! batch waits for the disk. A full queue makes callers wait: nothing is dropped. What is in the queue is written before the gateway ends, but is lost by a kill.
+//! batch waits for the disk. A full queue makes callers wait: nothing is dropped. What is in the queue is written before
+//! the gateway ends, but is lost by a kill.
 
 use crate::registry::{AuditRecord, Registry};
 use std::{sync::Arc, time::Duration};
