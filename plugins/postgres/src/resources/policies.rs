@@ -2,7 +2,7 @@
 
 use super::{
     Change, Changeable, Creatable, Oid, Removable, Resource, change, create, list, read, remove,
-    selection::{InSchemas, id, in_schemas, keyword, required, text},
+    selection::{InSchemas, id, in_schemas, keyword, names, required, text},
 };
 use crate::{
     Postgres,
@@ -155,10 +155,6 @@ impl Removable for Policies {
 #[serde(deny_unknown_fields)]
 #[schemars(crate = "studio_plugin_api::schemars")]
 pub(super) struct NoOptions {}
-
-fn names(current: &Value) -> (String, String) {
-    (identifier(text(current, "name")), qualified(text(current, "schema"), text(current, "table")))
-}
 
 fn clauses(roles: Option<&[String]>, definition: Option<&str>, check: Option<&str>) -> String {
     let mut sql = String::new();

@@ -1,6 +1,9 @@
 //! Which rows of a list are asked for: by schema, and page by page.
 
-use crate::statement::Statement;
+use crate::{
+    quote::{identifier, qualified},
+    statement::Statement,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use studio_plugin_api::DriverError;
@@ -84,6 +87,11 @@ pub(super) fn keyword<'a>(field: &str, words: &'a str) -> Result<&'a str, Driver
 /// A text field of a catalog row.
 pub(super) fn text<'a>(row: &'a serde_json::Value, field: &str) -> &'a str {
     row.get(field).and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
+/// What a catalog row of something on a table is called, and its table, as SQL has them.
+pub(super) fn names(row: &serde_json::Value) -> (String, String) {
+    (identifier(text(row, "name")), qualified(text(row, "schema"), text(row, "table")))
 }
 
 /// The number of a catalog row in its catalog, as a parameter.

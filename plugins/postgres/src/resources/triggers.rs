@@ -2,7 +2,7 @@
 
 use super::{
     Change, Changeable, Creatable, Oid, Removable, Resource, change, create, list, read, remove,
-    selection::{InSchemas, id, in_schemas, keyword, required, text},
+    selection::{InSchemas, id, in_schemas, keyword, names, required, text},
 };
 use crate::{
     Postgres,
@@ -197,10 +197,6 @@ impl Removable for Triggers {
 
 fn numbered(id: String) -> Statement {
     Statement::new(format!("{SELECT} and t.oid = $1::oid")).bind(id)
-}
-
-fn names(current: &Value) -> (String, String) {
-    (identifier(text(current, "name")), qualified(text(current, "schema"), text(current, "table")))
 }
 
 #[cfg(test)]
