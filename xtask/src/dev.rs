@@ -82,7 +82,8 @@ fn show<S>(
             "/api/platform/plugins"
         }
     };
-    println!("\ncurl -H 'Authorization: Bearer {}' {}{path}\n", gateway.token(), gateway.address);
+    // In quotes, for a shell would take what is in a query for its own.
+    println!("\ncurl -H 'Authorization: Bearer {}' '{}{path}'\n", gateway.token(), gateway.address);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 use studio_gateway_tests::{Client, GatewayOptions, MongoOptions, MongoWorld, time::within};
-use tokio::task::JoinSet;
+use tokio::{sync::RwLock, task::JoinSet};
 
 /// The collection that has documents and indexes.
 const THINGS: &str = "/collections/things";
@@ -63,7 +63,7 @@ const LISTINGS: [Listing; 4] = [
     Listing::IndexesNumber,
 ];
 
-fn change() -> impl Strategy<Value = Change> {
+fn change(callers: Callers) -> impl Strategy<Value = Change> {
     prop_oneof![
         3 => Just(Change::Make(Kind::Documents)),
         1 => (1..5u8).prop_map(Change::InsertMany),
@@ -72,14 +72,15 @@ fn change() -> impl Strategy<Value = Change> {
         2 => Just(Change::Remove(Kind::Documents)),
         1 => Just(Change::DeleteMany),
         1 => Just(Change::Remove(Kind::Indexes)),
-        1 => Just(Change::Remove(Kind::Collections)),
+        // What a caller left goes on, whoever waits for what: see [`Caller::collections`].
+        1 - callers.leaving() => Just(Change::Remove(Kind::Collections)),
     ]
 }
 
 fn step(callers: Callers) -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => change().prop_map(|change| Step::Write(change, None)),
-        6 * callers.leaving() => (change(), 0..8u64).prop_map(|(change, patience)| Step::Write(change, Some(patience))),
+        6 => change(callers).prop_map(|change| Step::Write(change, None)),
+        6 * callers.leaving() => (change(callers), 0..8u64).prop_map(|(change, patience)| Step::Write(change, Some(patience))),
         12 => (prop::sample::select(LISTINGS.as_slice()), question()).prop_map(|(listing, question)| Step::Read(listing, question)),
         1 => (0..5u64).prop_map(Step::Wait),
     ]
@@ -164,6 +165,9 @@ struct Caller {
     own: [Vec<String>; 3],
     /// The last answers, by [`Listing`].
     remembered: [Remembered; 4],
+    /// Taken alone to drop a collection, together to list or look for some: SecantusDB gives each one that it lists a
+    /// UUID, and with it brings back what was dropped meanwhile.
+    collections: Arc<RwLock<()>>,
 }
 
 impl Caller {
@@ -181,6 +185,12 @@ impl Caller {
     }
 
     async fn write(&mut self, change: Change, patience: Option<u64>, name: String) {
+        let collections = self.collections.clone();
+        let (_alone, _together) = match change {
+            Change::Remove(Kind::Collections) => (Some(collections.write().await), None),
+            Change::Make(Kind::Collections) => (None, Some(collections.read().await)),
+            _ => (None, None),
+        };
         let documents = format!("{THINGS}/documents");
         let mut made = Vec::new();
         let (kind, change, method, path, body, status) = match change {
@@ -233,6 +243,10 @@ impl Caller {
     async fn read(&mut self, listing: Listing, question: Question) -> Result<(), TestCaseError> {
         let shop = self.shop.clone();
         let (kind, path) = shop.find(listing);
+        let _together = match listing {
+            Listing::IndexesNumber => None,
+            _ => Some(self.collections.read().await),
+        };
         let number = |list: &Value| shop.number(listing, list);
         let (path, remembered) = (format!("{}{path}", self.base), &mut self.remembered[listing as usize]);
         shop.histories[kind as usize].read(&self.client, &path, question, remembered, number).await
@@ -267,6 +281,7 @@ fn check(kind: Callers) {
     let callers = proptest::collection::vec(proptest::collection::vec(step(kind), 1..25), 2..9);
     run_cases(40, &callers, &runtime, async |scripts| {
         let (case, mut callers) = (cases.fetch_add(1, Ordering::Relaxed), JoinSet::new());
+        let collections = Arc::new(RwLock::new(()));
         let shops = [
             Arc::new(Shop::create(&world, "main", format!("main-{case}")).await),
             Arc::new(Shop::create(&world, "second", format!("second-{case}")).await),
@@ -279,6 +294,7 @@ fn check(kind: Callers) {
                 name: number.to_string(),
                 own: Default::default(),
                 remembered: Default::default(),
+                collections: collections.clone(),
             };
             callers.spawn(caller.run(steps));
         }
