@@ -390,9 +390,6 @@ begin
     execute 'create view shop.invoking_view with (security_invoker = true) as select id, note from shop.orders';
     execute 'create table shop.nulls_not_distinct (id integer, unique nulls not distinct (id))';
   end if;
-  if current_setting('server_version_num')::integer >= 180000 then
-    execute 'alter table shop.wide_check add column virtual integer generated always as (d * 2) virtual';
-  end if;
 end
 $$;
 

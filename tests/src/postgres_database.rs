@@ -78,4 +78,10 @@ impl PostgresDatabase {
         let texts = self.texts(query).await;
         texts.into_iter().next().unwrap_or_else(|| panic!("no rows: {query}"))
     }
+
+    /// Whether it is of this version of PostgreSQL, or a later one.
+    pub async fn is_at_least(&self, version: u32) -> bool {
+        let number: u32 = self.text("show server_version_num").await.parse().expect("a number");
+        number >= version * 10_000
+    }
 }

@@ -116,6 +116,8 @@ impl PostgresServer {
         let folder = self.folder.path();
         let mut settings = self.options.settings.clone();
         settings.push(format!("unix_socket_directories={}", folder.display()));
+        // Before PostgreSQL 14, it is MD5 unless told.
+        settings.push("password_encryption=scram-sha-256".to_owned());
         if let Some(files) = &self.certificates {
             let file = |setting: &str, path: &Path| format!("{setting}={}", path.display());
             settings.push("ssl=on".to_owned());

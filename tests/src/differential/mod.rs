@@ -68,6 +68,11 @@ impl Twins {
         self.halves[0].database.texts(query).await
     }
 
+    /// Whether the databases are of this version of PostgreSQL, or a later one.
+    pub async fn are_at_least(&self, version: u32) -> bool {
+        self.halves[0].database.is_at_least(version).await
+    }
+
     /// `GET` from both, compared with all ids and in the given order.
     pub async fn get(&mut self, path: &str) -> Reply {
         self.ask("GET", path, None, Normal::default()).await

@@ -6,9 +6,10 @@ use serde_json::Value;
 const FIRST_ID: u64 = 16_384;
 /// Fields that differ from one moment to the next, or from one session to the next.
 const RESTLESS: [&str; 1] = ["active_connections"];
-/// Lists inside of answers that are sets.
-const SETS: [&str; 7] =
-    ["relationships", "privileges", "tables", "primary_keys", "roles", "events", "columns"];
+/// Lists inside of answers that are sets; `args` are none, but come from postgres-meta in the order that the server's
+/// plan has them.
+const SETS: [&str; 8] =
+    ["relationships", "privileges", "tables", "primary_keys", "roles", "events", "columns", "args"];
 /// Objects inside of answers that are maps.
 const MAPS: [&str; 3] = ["config", "config_params", "index_attributes"];
 

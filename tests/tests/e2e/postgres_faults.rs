@@ -340,7 +340,7 @@ async fn postgres_that_has_no_room_or_no_patience_is_quoted() {
             "53400",
         ),
         (sum, "54001"),
-        ("set lock_timeout = 1; set statement_timeout = 0; select repeat('x', 2000000000)".to_owned(), "54000"),
+        ("set lock_timeout = 1; set statement_timeout = 0; select repeat('xx', 2000000000)".to_owned(), "54000"),
         (raise("53100"), "53100"),
         (raise("53200"), "53200"),
         (raise("40001"), "40001"),

@@ -22,8 +22,11 @@ create function writes_dynamically() returns int language plpgsql as
   'begin execute concat($$insert into kept val$$, $$ues (102, null)$$); return 1; end';
 create function writes_stably() returns int language plpgsql stable as
   'begin execute $$insert into kept values (103, null)$$; return 1; end';
-create function writes_anyway() returns int language plpgsql set transaction_read_only = off as
-  'begin insert into kept values (104, null); return 1; end';
+do 'begin
+  if current_setting($$server_version_num$$)::int < 180000 then
+    create function writes_anyway() returns int language plpgsql set transaction_read_only = off as
+      $$begin insert into kept values (104, null); return 1; end$$;
+  end if; end';
 create function writes_after_set() returns int language plpgsql as
   'begin set local transaction_read_only = off; insert into kept values (105, null); return 1; end';
 create function writes_after_config() returns int language plpgsql as

@@ -296,3 +296,36 @@ async fn privileges_are_granted_and_revoked() {
     }
     world.database.run(&format!("drop role {name}")).await;
 }
+
+#[tokio::test]
+async fn functions_arguments_come_in_their_order() {
+    let world = PostgresWorld::start().await;
+    let function =
+        "create function joined(z text, inout m int, a bigint default 1, variadic b text[] default '{}')
+        language sql as 'select m'";
+    world.database.run(function).await;
+    let functions = world.alpha.viewer.get(&world.path("/functions?included_schemas=public")).await.items();
+    let arguments = functions.iter().find(|function| function["name"] == "joined").unwrap()["args"].clone();
+    let names: Vec<&Value> = arguments.as_array().unwrap().iter().map(|argument| &argument["name"]).collect();
+    assert_eq!(names, ["z", "m", "a", "b"]);
+}
+
+#[tokio::test]
+async fn generated_columns_are_told_from_others_whether_stored_or_not() {
+    let world = PostgresWorld::start().await;
+    world.database.run("create table sums (a int, stored int generated always as (a * 2) stored)").await;
+    let mut expected = vec![("a", false), ("stored", true)];
+    if world.database.text("select (current_setting('server_version_num')::int >= 180000)::text").await
+        == "true"
+    {
+        world.database.run("alter table sums add virtual int generated always as (a * 3) virtual").await;
+        expected.push(("virtual", true));
+    }
+    let columns = world.alpha.viewer.get(&world.path("/columns?included_schemas=public")).await.items();
+    let generated: Vec<_> = columns
+        .iter()
+        .filter(|column| column["table"] == "sums")
+        .map(|column| (column["name"].as_str().unwrap(), column["is_generated"] == true))
+        .collect();
+    assert_eq!(generated, expected);
+}
