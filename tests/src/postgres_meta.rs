@@ -1,10 +1,10 @@
 //! The real postgres-meta as a server, to compare the driver with.
 
-use crate::{process::Process, time::PATIENCE};
-use std::{
-    net::{Ipv4Addr, TcpListener},
-    process::Command,
+use crate::{
+    process::{Process, free_ports},
+    time::PATIENCE,
 };
+use std::process::Command;
 use tempfile::TempDir;
 
 /// Names its program; `cargo xtask test` installs it where npm can be had.
@@ -32,7 +32,8 @@ impl PostgresMeta {
     pub async fn start(database_url: &str) -> Self {
         let program = std::env::var_os(PROGRAM).unwrap_or_else(|| panic!("{PROGRAM} names no postgres-meta"));
         let folder = tempfile::tempdir().unwrap();
-        let port = free_pair();
+        // It listens for its operator on the next one.
+        let port = free_ports(2);
         let mut command = Command::new("node");
         command.arg(program).current_dir(folder.path()).env("PG_META_DB_URL", database_url);
         command.env("PG_META_HOST", "127.0.0.1").env("PG_META_PORT", port.to_string());
@@ -43,14 +44,4 @@ impl PostgresMeta {
         let process = Process::start_server("postgres-meta", command, &log, answers).await;
         Self { address, _process: process, _folder: folder }
     }
-}
-
-/// A free port before another free one, which it listens on for its operator.
-fn free_pair() -> u16 {
-    let listen = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let pair = (0..100).find_map(|_| {
-        let first = listen(0).ok()?.local_addr().ok()?.port();
-        listen(first.checked_add(1)?).ok().map(|_| first)
-    });
-    pair.expect("two free ports")
 }

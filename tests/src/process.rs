@@ -9,6 +9,7 @@ use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
+use uuid::Uuid;
 
 /// A running program. Dropping it kills it.
 pub struct Process {
@@ -114,6 +115,17 @@ impl Drop for Process {
 
 /// A port of 127.0.0.1 that was free a moment ago.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().unwrap().port()
+    free_ports(1)
+}
+
+/// The first of so many ports in a row that were free a moment ago. Linux gives none of them to a connection that goes
+/// out meanwhile: those are from 32768 on (ip(7), `ip_local_port_range`).
+pub fn free_ports(count: u16) -> u16 {
+    let listen = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let first = (0..100).find_map(|_| {
+        let first = 10_000 + u16::try_from(Uuid::new_v4().as_u128() % 20_000).unwrap();
+        let listeners: Result<Vec<_>, _> = (first..first + count).map(listen).collect();
+        listeners.ok().map(|_| first)
+    });
+    first.expect("free ports")
 }

@@ -1,6 +1,9 @@
 //! Rows on their way from the wire into JSON.
 
-use crate::json::{Kind, write_text};
+use crate::{
+    json::{Kind, write_text},
+    statement::Statement,
+};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, RowDescriptionBody};
 use std::{collections::HashMap, io};
@@ -60,11 +63,6 @@ impl Rows {
         Self { json: b"[".to_vec(), columns: Vec::new(), count: 0, limit }
     }
 
-    /// What they may have, in bytes.
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
     /// What they are made of.
     pub(crate) fn columns(&self) -> &[Column] {
         &self.columns
@@ -86,50 +84,20 @@ impl Rows {
         (self.count == 1).then(|| self.json.split_off(1))
     }
 
-    fn set_columns(&mut self, body: &RowDescriptionBody) -> io::Result<()> {
-        self.columns.clear();
-        let mut last = HashMap::new();
-        let mut fields = body.fields();
-        while let Some(field) = fields.next()? {
-            let mut key = Vec::with_capacity(field.name().len() + 3);
-            write_text(field.name().as_bytes(), &mut key);
-            key.push(b':');
-            last.insert(field.name().to_owned(), self.columns.len());
-            self.columns.push(Column {
-                name: field.name().to_owned(),
-                type_oid: field.type_oid(),
-                key,
-                kind: Kind::of(field.type_oid()),
-                is_hidden: false,
-            });
-        }
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            column.is_hidden = last.get(&column.name) != Some(&index);
-        }
-        Ok(())
+    fn add(&mut self, row: &DataRowBody) -> Result<(), DriverError> {
+        self.open_row(row)?;
+        self.close_row()
     }
 
-    fn add(&mut self, row: &DataRowBody) -> Result<(), DriverError> {
-        let buffer = row.buffer();
-        let broken = |error: io::Error| crate::errors::from_io(&error);
+    /// Begins an object with the row's columns.
+    fn open_row(&mut self, row: &DataRowBody) -> Result<(), DriverError> {
         if self.count > 0 {
             self.json.push(b',');
         }
-        self.json.push(b'{');
-        let mut is_first = true;
-        let mut ranges = row.ranges();
-        for column in &self.columns {
-            let range = ranges.next().map_err(broken)?.flatten();
-            if column.is_hidden {
-                continue;
-            }
-            if !is_first {
-                self.json.push(b',');
-            }
-            is_first = false;
-            self.json.extend_from_slice(&column.key);
-            column.kind.write(range.and_then(|range| buffer.get(range)), &mut self.json);
-        }
+        write_fields(&self.columns, row, &mut self.json)
+    }
+
+    fn close_row(&mut self) -> Result<(), DriverError> {
         self.json.push(b'}');
         self.count += 1;
         match self.size() < self.limit {
@@ -139,14 +107,135 @@ impl Rows {
     }
 }
 
-impl Receiver for Rows {
+/// What the rows that follow are made of.
+fn read_columns(body: &RowDescriptionBody) -> io::Result<Vec<Column>> {
+    let (mut columns, mut last) = (Vec::new(), HashMap::new());
+    let mut fields = body.fields();
+    while let Some(field) = fields.next()? {
+        let mut key = Vec::with_capacity(field.name().len() + 3);
+        write_text(field.name().as_bytes(), &mut key);
+        key.push(b':');
+        last.insert(field.name().to_owned(), columns.len());
+        columns.push(Column {
+            name: field.name().to_owned(),
+            type_oid: field.type_oid(),
+            key,
+            kind: Kind::of(field.type_oid()),
+            is_hidden: false,
+        });
+    }
+    for (index, column) in columns.iter_mut().enumerate() {
+        column.is_hidden = last.get(&column.name) != Some(&index);
+    }
+    Ok(columns)
+}
+
+/// Writes a row as a JSON object that is still open.
+fn write_fields(columns: &[Column], row: &DataRowBody, json: &mut Vec<u8>) -> Result<(), DriverError> {
+    let buffer = row.buffer();
+    let mut ranges = row.ranges();
+    let mut before = b'{';
+    for column in columns {
+        let range = ranges.next().map_err(|error| crate::errors::from_io(&error))?.flatten();
+        if column.is_hidden {
+            continue;
+        }
+        json.push(before);
+        before = b',';
+        json.extend_from_slice(&column.key);
+        column.kind.write(range.and_then(|range| buffer.get(range)), json);
+    }
+    if before == b'{' {
+        json.push(before);
+    }
+    Ok(())
+}
+
+/// The answer to a query of the driver's own: rows with their lists, whose items come before them.
+pub(crate) struct Answer {
+    lists: Vec<ListItems>,
+    /// How many of the lists have all their items.
+    complete: usize,
+    /// Bytes of all items that are not in their row yet.
+    waiting: u64,
+    rows: Rows,
+}
+
+/// The items of one list of all rows.
+struct ListItems {
+    /// `,"name":[`, as it stands before the items in a row.
+    key: Vec<u8>,
+    columns: Vec<Column>,
+    /// The items of each row, by the row's first column.
+    items: HashMap<Box<[u8]>, Vec<u8>>,
+}
+
+impl Answer {
+    /// Nothing yet. All of it may have `limit` bytes.
+    pub(crate) fn new(statement: &Statement, limit: u64) -> Self {
+        let items = |name: &str| {
+            let mut key = b",".to_vec();
+            write_text(name.as_bytes(), &mut key);
+            key.extend_from_slice(b":[");
+            ListItems { key, columns: Vec::new(), items: HashMap::new() }
+        };
+        let lists = statement.lists.iter().map(|list| items(list.name)).collect();
+        Self { lists, complete: 0, waiting: 0, rows: Rows::new(limit) }
+    }
+
+    /// The rows.
+    pub(crate) fn into_rows(self) -> Rows {
+        self.rows
+    }
+}
+
+impl Receiver for Answer {
     fn describe(&mut self, columns: &RowDescriptionBody) -> io::Result<()> {
-        self.set_columns(columns)
+        let columns = read_columns(columns)?;
+        match self.lists.get_mut(self.complete) {
+            Some(list) => {
+                list.columns = columns;
+                if let Some(first) = list.columns.first_mut() {
+                    first.is_hidden = true;
+                }
+            }
+            None => self.rows.columns = columns,
+        }
+        Ok(())
     }
+
     fn take(&mut self, row: &DataRowBody) -> Result<(), DriverError> {
-        self.add(row)
+        let first = row.ranges().next().map_err(|error| crate::errors::from_io(&error))?.flatten();
+        let first = first.and_then(|range| row.buffer().get(range)).unwrap_or_default();
+        if let Some(list) = self.lists.get_mut(self.complete) {
+            let items = list.items.entry(first.into()).or_default();
+            let before = items.len();
+            if before > 0 {
+                items.push(b',');
+            }
+            write_fields(&list.columns, row, items)?;
+            items.push(b'}');
+            self.waiting += (items.len() - before) as u64;
+        } else {
+            self.rows.open_row(row)?;
+            for list in &mut self.lists {
+                let items = list.items.remove(first).unwrap_or_default();
+                self.waiting -= items.len() as u64;
+                self.rows.json.extend_from_slice(&list.key);
+                self.rows.json.extend_from_slice(&items);
+                self.rows.json.push(b']');
+            }
+            self.rows.close_row()?;
+        }
+        match self.rows.size() + self.waiting < self.rows.limit {
+            true => Ok(()),
+            false => Err(DriverError::result_too_large(self.rows.limit)),
+        }
     }
-    fn complete(&mut self, _: &str) {}
+
+    fn complete(&mut self, _: &str) {
+        self.complete += 1;
+    }
 }
 
 /// What one statement of a caller's query answered.
@@ -185,7 +274,8 @@ impl ResultSets {
 
 impl Receiver for ResultSets {
     fn describe(&mut self, columns: &RowDescriptionBody) -> io::Result<()> {
-        self.open.set_columns(columns)
+        self.open.columns = read_columns(columns)?;
+        Ok(())
     }
 
     fn take(&mut self, row: &DataRowBody) -> Result<(), DriverError> {
@@ -204,5 +294,102 @@ impl Receiver for ResultSets {
         if !self.keeps_last || rows.count > 0 {
             self.sets.push(ResultSet { rows, command: words.to_owned(), row_count });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::{BufMut, BytesMut};
+    use postgres_protocol::message::backend::Message;
+    use studio_plugin_api::ErrorCode;
+
+    const TEXT: u32 = 25;
+
+    /// As the server sends it (PostgreSQL's manual, 55.7).
+    fn message(kind: u8, body: &[u8]) -> Message {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(kind);
+        bytes.put_u32(u32::try_from(body.len()).unwrap() + 4);
+        bytes.put_slice(body);
+        Message::parse(&mut bytes).unwrap().unwrap()
+    }
+
+    fn describe(answer: &mut Answer, names: &[&str]) {
+        let mut body = BytesMut::new();
+        body.put_u16(u16::try_from(names.len()).unwrap());
+        for name in names {
+            body.put_slice(name.as_bytes());
+            body.put_u8(0);
+            // No column of a table; a text of any length, as text.
+            body.put_u32(0);
+            body.put_u16(0);
+            body.put_u32(TEXT);
+            body.put_i16(-1);
+            body.put_i32(-1);
+            body.put_u16(0);
+        }
+        let Message::RowDescription(body) = message(b'T', &body) else { panic!("no description") };
+        answer.describe(&body).unwrap();
+    }
+
+    fn take(answer: &mut Answer, values: &[&str]) -> Result<(), DriverError> {
+        let mut body = BytesMut::new();
+        body.put_u16(u16::try_from(values.len()).unwrap());
+        for value in values {
+            body.put_u32(u32::try_from(value.len()).unwrap());
+            body.put_slice(value.as_bytes());
+        }
+        let Message::DataRow(body) = message(b'D', &body) else { panic!("no row") };
+        answer.take(&body)
+    }
+
+    fn with_lists(limit: u64) -> Answer {
+        let list = || Statement::new("");
+        Answer::new(&Statement::new("").with_list("keys", list()).with_list("columns", list()), limit)
+    }
+
+    #[test]
+    fn each_row_has_the_items_that_are_its_own() {
+        let mut answer = with_lists(1000);
+        describe(&mut answer, &["id", "name"]);
+        for values in [["2", "b"], ["1", "a"], ["2", "c"], ["9", "nobody's"]] {
+            take(&mut answer, &values).unwrap();
+        }
+        answer.complete("SELECT 4");
+        describe(&mut answer, &["id", "id"]);
+        take(&mut answer, &["1", "1.1"]).unwrap();
+        answer.complete("SELECT 1");
+        describe(&mut answer, &["id"]);
+        for id in ["1", "2", "3"] {
+            take(&mut answer, &[id]).unwrap();
+        }
+        answer.complete("SELECT 3");
+        answer.complete("COMMIT");
+        assert_eq!(
+            String::from_utf8(answer.into_rows().into_array()).unwrap(),
+            r#"[{"id":"1","keys":[{"name":"a"}],"columns":[{"id":"1.1"}]},"#.to_owned()
+                + r#"{"id":"2","keys":[{"name":"b"},{"name":"c"}],"columns":[]},"#
+                + r#"{"id":"3","keys":[],"columns":[]}]"#
+        );
+    }
+
+    #[test]
+    fn items_count_before_their_row_has_come_and_once() {
+        let long = "x".repeat(60);
+        let with_one_item = || {
+            let mut answer = with_lists(120);
+            describe(&mut answer, &["id", "name"]);
+            take(&mut answer, &["1", &long]).unwrap();
+            answer
+        };
+        let refused = take(&mut with_one_item(), &["2", &long]).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::ResultTooLarge);
+
+        let mut answer = with_one_item();
+        answer.complete("SELECT 1");
+        answer.complete("SELECT 0");
+        describe(&mut answer, &["id"]);
+        take(&mut answer, &["1"]).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     errors::{Failure, ServerError},
     pool::{Borrowed, Connections},
-    results::{Ignored, Receiver, Rows},
+    results::{Answer, Ignored, Receiver, Rows},
     statement::Statement,
     wire::Wire,
 };
@@ -52,19 +52,18 @@ impl Postgres {
     /// Asks the server who it is.
     pub(crate) async fn greet(&self) -> Result<ServerFacts, DriverError> {
         let mut connection = self.connections.borrow(GREETING_TIMEOUT).await?;
-        let mut rows = Rows::new(GREETING_SIZE);
         let question = Statement::new(
             "select pg_catalog.current_database()::text as database, current_user::text as user_name, \
              pg_catalog.pg_is_in_recovery() as is_replica",
         );
-        let asked = timeout(GREETING_TIMEOUT, self.look_up(&mut connection, &question, &mut rows)).await;
-        match asked {
+        let asked = timeout(GREETING_TIMEOUT, self.look_up(&mut connection, &question, GREETING_SIZE)).await;
+        let rows = match asked {
             Ok(answered) => answered.map_err(|failure| failure.into_error(false))?,
             Err(_) => {
                 let message = "the PostgreSQL server does not answer any more";
                 return Err(DriverError::connection("timeout", message));
             }
-        }
+        };
         let version = connection.version().unwrap_or_default().to_owned();
         let facts = rows.into_only().and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default();
         Ok(ServerFacts { version, facts })
@@ -96,25 +95,23 @@ impl Postgres {
 
     async fn ask(&self, context: &Context<Self>, statement: &Statement) -> Result<Rows, DriverError> {
         let mut connection = self.borrow(context).await?;
-        let mut rows = Rows::new(context.max_reply_bytes());
-        self.look_up(&mut connection, statement, &mut rows)
-            .await
-            .map_err(|failure| failure.into_error(false))?;
-        Ok(rows)
+        let rows = self.look_up(&mut connection, statement, context.max_reply_bytes()).await;
+        rows.map_err(|failure| failure.into_error(false))
     }
 
-    /// Runs a query of the driver's own, which leaves the connection as it was.
+    /// Runs a query of the driver's own, which leaves the connection as it was. `limit` is what its rows may have, in
+    /// bytes.
     pub(crate) async fn look_up(
         &self,
         connection: &mut Borrowed,
         statement: &Statement,
-        rows: &mut Rows,
-    ) -> Result<(), Failure> {
+        limit: u64,
+    ) -> Result<Rows, Failure> {
         let prepares = self.connections.prepares();
-        match look_up_once(connection, statement, rows, prepares).await {
+        match look_up_once(connection, statement, limit, prepares).await {
             Err(Failure::Refused(error)) if prepares && error.is_about_preparing() => {
                 self.connections.stop_preparing();
-                look_up_once(connection, statement, rows, false).await
+                look_up_once(connection, statement, limit, false).await
             }
             done => done,
         }
@@ -135,22 +132,50 @@ impl Postgres {
 async fn look_up_once(
     connection: &mut Borrowed,
     statement: &Statement,
-    rows: &mut Rows,
+    limit: u64,
     prepares: bool,
-) -> Result<(), Failure> {
+) -> Result<Rows, Failure> {
     connection
         .run(async |wire| {
-            wire.bound_messages(rows.limit());
-            if prepares {
-                wire.put_prepared(statement)?;
-            } else {
-                wire.put_extended(statement)?;
-                wire.put_sync();
-            }
+            wire.bound_messages(limit);
+            let mut answer = Answer::new(statement, limit);
+            let preludes = put_look_up(wire, statement, prepares)?;
             wire.flush().await?;
-            read_answer(wire, rows, 0).await
+            let result = read_answer(wire, &mut answer, preludes).await;
+            if matches!(result, Err(Failure::Refused(_))) {
+                // What came after the refused statement was not done, preparing included.
+                wire.put_simple("ROLLBACK")?;
+                put_cleaning(wire)?;
+                wire.flush().await?;
+                while wire.unanswered() > 0 {
+                    read_answer(wire, &mut Ignored, 0).await?;
+                }
+            }
+            result.map(|()| answer.into_rows())
         })
         .await
+}
+
+/// Puts a query of the driver's own in line, with its lists before it. They are all of one moment. The result is how many
+/// statements come before those.
+fn put_look_up(wire: &mut Wire, statement: &Statement, prepares: bool) -> Result<usize, Failure> {
+    let put = |wire: &mut Wire, statement| match prepares {
+        true => wire.put_prepared(statement),
+        false => wire.put_extended(statement),
+    };
+    let preludes = usize::from(!statement.lists.is_empty());
+    if preludes > 0 {
+        wire.put_extended(&Statement::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))?;
+    }
+    for list in &statement.lists {
+        put(wire, &list.statement)?;
+    }
+    put(wire, statement)?;
+    if preludes > 0 {
+        wire.put_extended(&Statement::new("COMMIT"))?;
+    }
+    wire.put_sync();
+    Ok(preludes)
 }
 
 /// Runs what a caller sent, and has the connection cleaned after it. `statement_timeout` is in milliseconds.

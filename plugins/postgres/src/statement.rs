@@ -10,17 +10,35 @@ pub(crate) struct Statement {
     pub(crate) text: Cow<'static, str>,
     /// The values, in their order; nothing stands for NULL.
     pub(crate) parameters: Vec<Option<String>>,
+    /// What each of its rows has besides its columns.
+    pub(crate) lists: Vec<List>,
+}
+
+/// A field of each row that is an array of objects: what PostgreSQL's `json_agg` would make, at a fraction of the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List {
+    /// The field's name.
+    pub(crate) name: &'static str,
+    /// Gives the objects of all rows. Its first column is the first one of the row that an object belongs to, and no
+    /// field of it; objects of other rows are left out.
+    pub(crate) statement: Statement,
 }
 
 impl Statement {
     /// A query without parameters yet.
     pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: text.into(), parameters: Vec::new() }
+        Self { text: text.into(), parameters: Vec::new(), lists: Vec::new() }
     }
 
     /// Adds the next parameter.
     pub(crate) fn bind(mut self, value: impl Into<Option<String>>) -> Self {
         self.parameters.push(value.into());
+        self
+    }
+
+    /// Adds a list to each row.
+    pub(crate) fn with_list(mut self, name: &'static str, statement: Self) -> Self {
+        self.lists.push(List { name, statement });
         self
     }
 

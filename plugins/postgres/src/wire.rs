@@ -206,20 +206,19 @@ impl Wire {
         self.put_bound("", statement)
     }
 
-    /// As [`Self::put_extended`] and [`Self::put_sync`], of a statement that stays prepared on the server.
+    /// As [`Self::put_extended`], of a statement that stays prepared on the server.
     pub(crate) fn put_prepared(&mut self, statement: &Statement) -> Result<(), Failure> {
         if let Some(name) = self.prepared.get(&*statement.text).cloned() {
-            self.put_bound(&name, statement)?;
+            self.put_bound(&name, statement)
         } else if self.prepared.len() < MOST_PREPARED {
             let name = name_of(&statement.text);
             frontend::parse(&name, &statement.text, [], &mut self.outgoing)?;
             self.put_bound(&name, statement)?;
             self.prepared.insert((&*statement.text).into(), name);
+            Ok(())
         } else {
-            self.put_extended(statement)?;
+            self.put_extended(statement)
         }
-        self.put_sync();
-        Ok(())
     }
 
     fn put_bound(&mut self, name: &str, statement: &Statement) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ create function writes_dynamically() returns int language plpgsql as
 create function writes_stably() returns int language plpgsql stable as
   'begin execute $$insert into kept values (103, null)$$; return 1; end';
 do 'begin
-  if current_setting($$server_version_num$$)::int < 180000 then
+  if current_setting($$server_version_num$$)::int < 170000 then
     create function writes_anyway() returns int language plpgsql set transaction_read_only = off as
       $$begin insert into kept values (104, null); return 1; end$$;
   end if; end';

@@ -160,11 +160,11 @@ async fn run(
         let text = body.query.clone();
         let input = if context.granted() == Access::Read {
             guard::check(context, &text).await?;
-            Input::ReadOnly(Statement { text: text.into(), parameters })
+            Input::ReadOnly(Statement { parameters, ..Statement::new(text) })
         } else if parameters.is_empty() {
             Input::Simple(text)
         } else {
-            Input::Extended(Statement { text: text.into(), parameters })
+            Input::Extended(Statement { parameters, ..Statement::new(text) })
         };
         let mut connection = context.borrow(context).await?;
         send(&mut connection, &input, statement_timeout, context.max_reply_bytes(), results).await

@@ -2,7 +2,7 @@
 
 use super::{
     columns,
-    selection::{InSchemas, bind_any_page},
+    selection::{InSchemas, bind_any_page, in_schemas},
 };
 use crate::statement::Statement;
 use schemars::JsonSchema;
@@ -51,69 +51,93 @@ pub(super) struct Relations {
     pub(super) visible: &'static str,
     /// Whether a list shows their columns unless told.
     pub(super) lists_columns: bool,
-    /// More queries whose results are joined to each one by `things.id`, after its fields and before its columns.
-    pub(super) joined: &'static str,
-    /// What of those is shown: `, key.columns as primary_keys`.
-    pub(super) shown: &'static str,
+    /// The lists that each one has before its columns.
+    pub(super) lists: &'static [ListOfEach],
 }
 
-/// The relations among `things`, whose columns are asked for. As a join, it is planned with about the right number of
-/// rows.
-const THEIRS: &str = "things as it join pg_catalog.pg_class as relation on relation.oid = it.id::oid";
+/// A list that each relation of a kind has.
+pub(super) struct ListOfEach {
+    /// The field's name.
+    pub(super) name: &'static str,
+    /// The query for the items, given a condition on their `relation` and `namespace` (`pg_namespace`). Its first column is
+    /// the relation's number.
+    pub(super) query: fn(&str) -> String,
+}
+
+/// Which of a list.
+const PAGE: &str = "order by relation.oid limit $3::int8 offset $4::int8";
 
 impl Relations {
     /// The query for a list.
     pub(super) fn list(&self, filters: &Filters) -> Statement {
-        let condition = super::selection::in_schemas("namespace.nspname");
-        let columns = filters.include_columns.unwrap_or(self.lists_columns);
-        let text = self.query(&condition, "limit $3::int8 offset $4::int8", columns);
         let schemas = filters.schemas();
-        bind_any_page(schemas.bind_schemas(Statement::new(text)), schemas.limit, schemas.offset)
+        let (condition, (limit, offset)) = (in_schemas("namespace.nspname"), (schemas.limit, schemas.offset));
+        let bind = |text| schemas.bind_schemas(Statement::new(text));
+        let bind_page = |text| bind_any_page(bind(text), limit, offset);
+        let relations = bind_page(self.query(&condition, PAGE));
+        let with_columns = filters.include_columns.unwrap_or(self.lists_columns);
+        // Of a list that is cut nowhere, a relation's number is not looked for in it.
+        match (limit, offset) {
+            (None | Some(0), None | Some(0)) => self.with_lists(relations, with_columns, &condition, bind),
+            _ => {
+                let page = format!("relation.oid in ({})", self.find("relation.oid", &condition, PAGE));
+                self.with_lists(relations, with_columns, &page, bind_page)
+            }
+        }
     }
 
     /// The query for one, by its number.
     pub(super) fn one(&self, oid: u32) -> Statement {
-        Statement::new(self.query("relation.oid = $1::oid", "", true)).bind(oid.to_string())
+        let (condition, bind) = ("relation.oid = $1::oid", |text| Statement::new(text).bind(oid.to_string()));
+        self.with_lists(bind(self.query(condition, "")), true, condition, bind)
     }
 
     /// The query for one, by its name.
     pub(super) fn named(&self, schema: &str, name: &str) -> Statement {
         let condition = "namespace.nspname = $1 and relation.relname = $2";
-        Statement::new(self.query(condition, "", true)).bind(schema.to_owned()).bind(name.to_owned())
+        let bind = |text| Statement::new(text).bind(schema.to_owned()).bind(name.to_owned());
+        self.with_lists(bind(self.query(condition, "")), true, condition, bind)
     }
 
-    fn query(&self, condition: &str, page: &str, with_columns: bool) -> String {
-        let Self { fields, measured, kinds, visible, joined, shown, .. } = self;
-        let (columns, shown_columns) = match with_columns {
-            true => (
-                format!(
-                    "left join (\
-                       select table_id, json_agg(c order by ordinal_position) as columns \
-                       from ({}) as c group by table_id\
-                     ) as its_columns on its_columns.table_id = things.id",
-                    columns::query(THEIRS, "true")
-                ),
-                ", coalesce(its_columns.columns, '[]') as columns",
-            ),
-            false => (String::new(), ""),
-        };
+    fn query(&self, condition: &str, page: &str) -> String {
+        let Self { fields, measured, .. } = self;
+        let relations = self.find("relation.*, namespace.nspname", condition, page);
         // Rows that are ready before the first is sent come in large pieces, each of which wakes the reader.
         format!(
-            "with things as materialized (\
+            "select * from (\
                select relation.oid::int8 as id, relation.nspname as schema, relation.relname as name{fields} \
-               from (\
-                 select relation.*, namespace.nspname \
-                 from pg_catalog.pg_class as relation \
-                 join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace \
-                 where relation.relkind in ({kinds}) and {condition} \
-                 and not pg_catalog.pg_is_other_temp_schema(namespace.oid) \
-                 and {visible} \
-                 order by relation.oid {page}\
-               ) as relation {measured}\
-             ) \
-             select * from (\
-               select things.*{shown}{shown_columns} from things {joined} {columns} offset 0\
+               from ({relations}) as relation {measured} offset 0\
              ) as shown order by id"
         )
+    }
+
+    /// The query for what is selected of `relation` and `namespace`.
+    fn find(&self, selected: &str, condition: &str, page: &str) -> String {
+        let Self { kinds, visible, .. } = self;
+        format!(
+            "select {selected} from pg_catalog.pg_class as relation \
+             join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace \
+             where relation.relkind in ({kinds}) and {condition} \
+             and not pg_catalog.pg_is_other_temp_schema(namespace.oid) and {visible} {page}"
+        )
+    }
+
+    /// Adds the lists, which may hold what is of no relation that is shown.
+    fn with_lists(
+        &self,
+        mut relations: Statement,
+        with_columns: bool,
+        condition: &str,
+        bind: impl Fn(String) -> Statement,
+    ) -> Statement {
+        let condition = format!("relation.relkind in ({}) and {condition}", self.kinds);
+        for list in self.lists {
+            relations = relations.with_list(list.name, bind((list.query)(&condition)));
+        }
+        if with_columns {
+            let columns = columns::query_for_many("table_id, columns.*", &condition);
+            relations = relations.with_list("columns", bind(columns));
+        }
+        relations
     }
 }

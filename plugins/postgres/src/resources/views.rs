@@ -43,8 +43,7 @@ macro_rules! relations {
                 visible: "true",
                 lists_columns: $lists_columns,
                 measured: "",
-                joined: "",
-                shown: "",
+                lists: &[],
             };
         }
 

@@ -41,13 +41,18 @@ struct Columns;
 /// Columns as they are read, where a table's number alone stands for the first one.
 struct ShownColumns;
 
-/// All relations.
-const ALL: &str = "pg_catalog.pg_class as relation";
+/// The query for the columns of many relations, given a condition on `relation` (`pg_class`) and `namespace`
+/// (`pg_namespace`), and what to select of `columns`. A page may follow it.
+pub(super) fn query_for_many(selected: &str, condition: &str) -> String {
+    // Rows that are ready before the first is sent come in large pieces, each of which wakes the reader.
+    let columns = query(condition);
+    format!("select {selected} from ({columns} offset 0) as columns order by table_id, ordinal_position")
+}
 
-/// The query for columns, given where to find their `relation` (`pg_class`) and a condition on it, `namespace`
-/// (`pg_namespace`) and `attribute` (`pg_attribute`); an order may follow it. What a domain is based on is shown in its
-/// stead, as `information_schema.columns` has it.
-pub(super) fn query(relations: &str, condition: &str) -> String {
+/// The query for columns, given a condition on their `relation` (`pg_class`), `namespace` (`pg_namespace`) and `attribute`
+/// (`pg_attribute`); an order may follow it. What a domain is based on is shown in its stead, as
+/// `information_schema.columns` has it.
+fn query(condition: &str) -> String {
     format!(
         "select relation.oid::int8 as table_id, namespace.nspname as schema, relation.relname as table, \
            relation.oid::text || '.' || attribute.attnum::text as id, attribute.attnum as ordinal_position, \
@@ -64,7 +69,7 @@ pub(super) fn query(relations: &str, condition: &str) -> String {
            coalesce(alone.is_unique, false) as is_unique, coalesce(labels.names, '{{}}') as enums, \
            pg_catalog.pg_get_expr(restriction.conbin, restriction.conrelid, true) as check, \
            note.description as comment \
-         from {relations} \
+         from pg_catalog.pg_class as relation \
          join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace \
          join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation.oid \
          join pg_catalog.pg_type as type on type.oid = attribute.atttypid \
@@ -100,17 +105,13 @@ impl Resource for Columns {
     type Key = ColumnId;
 
     fn list(filters: &InSchemas) -> Result<Statement, DriverError> {
-        let columns = query(ALL, &in_schemas("namespace.nspname"));
-        // Rows that are ready before the first is sent come in large pieces, each of which wakes the reader.
-        let text = format!(
-            "select * from ({columns} offset 0) as columns \
-             order by table_id, ordinal_position limit $3::bigint offset $4::bigint"
-        );
+        let columns = query_for_many("*", &in_schemas("namespace.nspname"));
+        let text = columns + " limit $3::bigint offset $4::bigint";
         Ok(bind_any_page(filters.bind_schemas(Statement::new(text)), filters.limit, filters.offset))
     }
 
     fn one(key: &ColumnId) -> Statement {
-        Statement::new(query(ALL, "relation.oid = $1::oid and attribute.attnum = $2::int4"))
+        Statement::new(query("relation.oid = $1::oid and attribute.attnum = $2::int4"))
             .bind(key.table.to_string())
             .bind(key.position.to_string())
     }
@@ -150,7 +151,7 @@ impl Resource for ShownColumns {
         match key {
             ShownId::Column(id) => Columns::one(id),
             ShownId::First(table) => {
-                let first = query(ALL, "relation.oid = $1::oid") + " order by attribute.attnum limit 1";
+                let first = query("relation.oid = $1::oid") + " order by attribute.attnum limit 1";
                 Statement::new(first).bind(table.to_string())
             }
         }
@@ -268,7 +269,7 @@ impl CreatableWithin for Columns {
         let table =
             parent.ok_or_else(|| DriverError::not_found(format!("Cannot find a table with ID {id}")))?;
         let sql = changes::create(table, name, kind, new)?;
-        let then = Statement::new(query(ALL, "relation.oid = $1::oid and attribute.attname = $2"));
+        let then = Statement::new(query("relation.oid = $1::oid and attribute.attname = $2"));
         Ok(Change { sql, then: then.bind(id.to_string()).bind(name.clone()) })
     }
 }

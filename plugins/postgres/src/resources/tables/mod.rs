@@ -6,7 +6,7 @@ use super::{
     Change, Changeable, Creatable, Oid, Removable, Resource,
     body::{property, read_text},
     change, create, list, read,
-    relations::{Filters, Relations},
+    relations::{Filters, ListOfEach, Relations},
     remove,
     selection::text,
 };
@@ -38,7 +38,6 @@ pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operation
 
 struct Tables;
 
-/// A foreign key of several columns is shown once for each pair of them, as postgres-meta does it.
 const TABLES: Relations = Relations {
     kinds: "'r', 'p'",
     visible: "(pg_catalog.pg_has_role(relation.relowner, 'USAGE') \
@@ -54,39 +53,51 @@ const TABLES: Relations = Relations {
              , pg_catalog.pg_stat_get_dead_tuples(relation.oid) as dead_rows_estimate\
              , pg_catalog.obj_description(relation.oid, 'pg_class') as comment",
     measured: "cross join lateral (select pg_catalog.pg_total_relation_size(relation.oid) as bytes offset 0) as room",
-    joined: "left join (\
-               select i.indrelid::int8 as id, json_agg(json_build_object('schema', t.schema, 'table_name', t.name, \
-                        'name', a.attname, 'table_id', t.id) order by k.place) as keys \
-               from pg_catalog.pg_index as i \
-               join things as t on t.id = i.indrelid \
-               cross join lateral unnest(i.indkey::int2[]) with ordinality as k (number, place) \
-               join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = k.number \
-               where i.indisprimary group by i.indrelid\
-             ) as primary_key on primary_key.id = things.id \
-             left join (\
-               select ends.id, json_agg(json_build_object('id', f.oid::int8, 'constraint_name', f.conname, \
-                        'source_schema', source_schema.nspname, 'source_table_name', source.relname, \
-                        'source_column_name', source_column.attname, 'target_table_schema', target_schema.nspname, \
-                        'target_table_name', target.relname, 'target_column_name', target_column.attname) \
-                        order by f.oid, t.place, s.place) as relationships \
-               from pg_catalog.pg_constraint as f \
-               join pg_catalog.pg_class as source on source.oid = f.conrelid \
-               join pg_catalog.pg_namespace as source_schema on source_schema.oid = source.relnamespace \
-               join pg_catalog.pg_class as target on target.oid = f.confrelid \
-               join pg_catalog.pg_namespace as target_schema on target_schema.oid = target.relnamespace \
-               cross join lateral unnest(f.conkey) with ordinality as s (number, place) \
-               cross join lateral unnest(f.confkey) with ordinality as t (number, place) \
-               join pg_catalog.pg_attribute as source_column \
-                 on source_column.attrelid = f.conrelid and source_column.attnum = s.number \
-               join pg_catalog.pg_attribute as target_column \
-                 on target_column.attrelid = f.confrelid and target_column.attnum = t.number \
-               join lateral (select f.conrelid::int8 as id union select f.confrelid::int8) as ends \
-                 on ends.id = any (array(select id from things)) \
-               where f.contype = 'f' group by ends.id\
-             ) as foreign_keys on foreign_keys.id = things.id",
-    shown: ", coalesce(primary_key.keys, '[]') as primary_keys\
-            , coalesce(foreign_keys.relationships, '[]') as relationships",
+    lists: &[
+        ListOfEach { name: "primary_keys", query: primary_keys },
+        ListOfEach { name: "relationships", query: relationships },
+    ],
 };
+
+fn primary_keys(condition: &str) -> String {
+    format!(
+        "select relation.oid::int8, namespace.nspname as schema, relation.relname as table_name, \
+           attribute.attname as name, relation.oid::int8 as table_id \
+         from pg_catalog.pg_index as key \
+         join pg_catalog.pg_class as relation on relation.oid = key.indrelid \
+         join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace \
+         cross join lateral unnest(key.indkey::int2[]) with ordinality as part (number, place) \
+         join pg_catalog.pg_attribute as attribute \
+           on attribute.attrelid = key.indrelid and attribute.attnum = part.number \
+         where key.indisprimary and {condition} order by relation.oid, part.place"
+    )
+}
+
+/// Foreign keys, each at both of its ends. One of several columns is shown once for each pair of them, as postgres-meta
+/// does it.
+fn relationships(condition: &str) -> String {
+    format!(
+        "select relation.oid::int8, key.oid::int8 as id, key.conname as constraint_name, \
+           source_schema.nspname as source_schema, source.relname as source_table_name, \
+           source_column.attname as source_column_name, target_schema.nspname as target_table_schema, \
+           target.relname as target_table_name, target_column.attname as target_column_name \
+         from pg_catalog.pg_constraint as key \
+         join pg_catalog.pg_class as source on source.oid = key.conrelid \
+         join pg_catalog.pg_namespace as source_schema on source_schema.oid = source.relnamespace \
+         join pg_catalog.pg_class as target on target.oid = key.confrelid \
+         join pg_catalog.pg_namespace as target_schema on target_schema.oid = target.relnamespace \
+         cross join lateral unnest(key.conkey) with ordinality as s (number, place) \
+         cross join lateral unnest(key.confkey) with ordinality as t (number, place) \
+         join pg_catalog.pg_attribute as source_column \
+           on source_column.attrelid = key.conrelid and source_column.attnum = s.number \
+         join pg_catalog.pg_attribute as target_column \
+           on target_column.attrelid = key.confrelid and target_column.attnum = t.number \
+         cross join lateral (select key.conrelid as id union select key.confrelid) as ends \
+         join pg_catalog.pg_class as relation on relation.oid = ends.id \
+         join pg_catalog.pg_namespace as namespace on namespace.oid = relation.relnamespace \
+         where key.contype = 'f' and {condition} order by relation.oid, key.oid, t.place, s.place"
+    )
+}
 
 impl Resource for Tables {
     const NAME: &'static str = "table";
