@@ -130,12 +130,12 @@ impl Relations {
         condition: &str,
         bind: impl Fn(String) -> Statement,
     ) -> Statement {
-        let condition = format!("relation.relkind in ({}) and {condition}", self.kinds);
+        let of_kind = format!("relation.relkind in ({}) and {condition}", self.kinds);
         for list in self.lists {
-            relations = relations.with_list(list.name, bind((list.query)(&condition)));
+            relations = relations.with_list(list.name, bind((list.query)(&of_kind)));
         }
         if with_columns {
-            let columns = columns::query_for_many("table_id, columns.*", &condition);
+            let columns = columns::query_for_many("table_id, columns.*", self.kinds, condition);
             relations = relations.with_list("columns", bind(columns));
         }
         relations

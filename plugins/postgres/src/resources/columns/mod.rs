@@ -41,18 +41,21 @@ struct Columns;
 /// Columns as they are read, where a table's number alone stands for the first one.
 struct ShownColumns;
 
-/// The query for the columns of many relations, given a condition on `relation` (`pg_class`) and `namespace`
-/// (`pg_namespace`), and what to select of `columns`. A page may follow it.
-pub(super) fn query_for_many(selected: &str, condition: &str) -> String {
+/// The kinds of relations (`relkind`) whose columns are shown.
+const KINDS: &str = "'r', 'v', 'm', 'f', 'p'";
+
+/// The query for the columns of many relations of these kinds, given a condition on `relation` (`pg_class`) and
+/// `namespace` (`pg_namespace`), and what to select of `columns`. A page may follow it.
+pub(super) fn query_for_many(selected: &str, kinds: &str, condition: &str) -> String {
     // Rows that are ready before the first is sent come in large pieces, each of which wakes the reader.
-    let columns = query(condition);
+    let columns = query(kinds, condition);
     format!("select {selected} from ({columns} offset 0) as columns order by table_id, ordinal_position")
 }
 
-/// The query for columns, given a condition on their `relation` (`pg_class`), `namespace` (`pg_namespace`) and `attribute`
-/// (`pg_attribute`); an order may follow it. What a domain is based on is shown in its stead, as
-/// `information_schema.columns` has it.
-fn query(condition: &str) -> String {
+/// The query for the columns of relations of these kinds, given a condition on `relation` (`pg_class`), `namespace`
+/// (`pg_namespace`) and `attribute` (`pg_attribute`); an order may follow it. What a domain is based on is shown in its
+/// stead, as `information_schema.columns` has it.
+fn query(kinds: &str, condition: &str) -> String {
     format!(
         "select relation.oid::int8 as table_id, namespace.nspname as schema, relation.relname as table, \
            relation.oid::text || '.' || attribute.attnum::text as id, attribute.attnum as ordinal_position, \
@@ -91,7 +94,7 @@ fn query(condition: &str) -> String {
            case when base.typelem <> 0 and base.typlen = -1 then base.typelem else base.oid end \
          left join pg_catalog.pg_description as note on note.objoid = attribute.attrelid \
            and note.classoid = 'pg_catalog.pg_class'::regclass and note.objsubid = attribute.attnum \
-         where relation.relkind in ('r', 'v', 'm', 'f', 'p') and attribute.attnum > 0 and not attribute.attisdropped \
+         where relation.relkind in ({kinds}) and attribute.attnum > 0 and not attribute.attisdropped \
            and not pg_catalog.pg_is_other_temp_schema(namespace.oid) \
            and (pg_catalog.pg_has_role(relation.relowner, 'USAGE') or pg_catalog.has_column_privilege(\
              relation.oid, attribute.attnum, 'SELECT, INSERT, UPDATE, REFERENCES')) \
@@ -105,13 +108,13 @@ impl Resource for Columns {
     type Key = ColumnId;
 
     fn list(filters: &InSchemas) -> Result<Statement, DriverError> {
-        let columns = query_for_many("*", &in_schemas("namespace.nspname"));
+        let columns = query_for_many("*", KINDS, &in_schemas("namespace.nspname"));
         let text = columns + " limit $3::bigint offset $4::bigint";
         Ok(bind_any_page(filters.bind_schemas(Statement::new(text)), filters.limit, filters.offset))
     }
 
     fn one(key: &ColumnId) -> Statement {
-        Statement::new(query("relation.oid = $1::oid and attribute.attnum = $2::int4"))
+        Statement::new(query(KINDS, "relation.oid = $1::oid and attribute.attnum = $2::int4"))
             .bind(key.table.to_string())
             .bind(key.position.to_string())
     }
@@ -151,7 +154,7 @@ impl Resource for ShownColumns {
         match key {
             ShownId::Column(id) => Columns::one(id),
             ShownId::First(table) => {
-                let first = query("relation.oid = $1::oid") + " order by attribute.attnum limit 1";
+                let first = query(KINDS, "relation.oid = $1::oid") + " order by attribute.attnum limit 1";
                 Statement::new(first).bind(table.to_string())
             }
         }
@@ -269,7 +272,7 @@ impl CreatableWithin for Columns {
         let table =
             parent.ok_or_else(|| DriverError::not_found(format!("Cannot find a table with ID {id}")))?;
         let sql = changes::create(table, name, kind, new)?;
-        let then = Statement::new(query("relation.oid = $1::oid and attribute.attname = $2"));
+        let then = Statement::new(query(KINDS, "relation.oid = $1::oid and attribute.attname = $2"));
         Ok(Change { sql, then: then.bind(id.to_string()).bind(name.clone()) })
     }
 }
