@@ -114,7 +114,8 @@ async fn storm(project: &Project, rounds: usize) {
                     "/random?length=4294967295",
                 ] {
                     let answer = viewer.get(&format!("{reference}{path}&connection=c{number}")).await;
-                    assert!(matches!(answer.status, 200 | 204 | 400 | 502 | 503), "{path}: {answer}");
+                    // Eight at once on a busy machine: any of them may pass its second.
+                    assert!(matches!(answer.status, 200 | 204 | 400 | 502..=504), "{path}: {answer}");
                 }
                 viewer.get(&format!("{reference}/loop?connection=c{number}")).await.refused(504, "TIMEOUT");
             }
