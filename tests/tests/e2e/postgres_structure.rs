@@ -315,9 +315,7 @@ async fn generated_columns_are_told_from_others_whether_stored_or_not() {
     let world = PostgresWorld::start().await;
     world.database.run("create table sums (a int, stored int generated always as (a * 2) stored)").await;
     let mut expected = vec![("a", false), ("stored", true)];
-    if world.database.text("select (current_setting('server_version_num')::int >= 180000)::text").await
-        == "true"
-    {
+    if world.database.is_at_least(18).await {
         world.database.run("alter table sums add virtual int generated always as (a * 3) virtual").await;
         expected.push(("virtual", true));
     }

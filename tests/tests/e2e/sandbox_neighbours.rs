@@ -114,8 +114,7 @@ async fn storm(project: &Project, rounds: usize) {
                     "/random?length=4294967295",
                 ] {
                     let answer = viewer.get(&format!("{reference}{path}&connection=c{number}")).await;
-                    // Eight at once on a busy machine: any of them may pass its second.
-                    assert!(matches!(answer.status, 200 | 204 | 400 | 502..=504), "{path}: {answer}");
+                    assert!(matches!(answer.status, 200 | 204 | 400 | 502 | 503), "{path}: {answer}");
                 }
                 viewer.get(&format!("{reference}/loop?connection=c{number}")).await.refused(504, "TIMEOUT");
             }
@@ -128,7 +127,9 @@ async fn storm(project: &Project, rounds: usize) {
 async fn storm_leaves_nothing_behind() {
     let options =
         GatewayOptions::default().set("GATEWAY_SESSIONS_IDLE_TIMEOUT", "300ms").set("GATEWAY_LOG", "warn");
-    let (mut gateway, project) = start(options).await;
+    // Eight at once on a busy machine take their time.
+    let plugin = Plugin::component("hostile").line("limits = { operation_timeout = 4 }");
+    let (mut gateway, project) = start_with([plugin], options).await;
     connect_many(&project, 8).await;
     // What is made once, for good, is made now.
     storm(&project, 1).await;
