@@ -4,8 +4,6 @@ use super::{Normal, Reply};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// What postgres-meta answers to what does not fit its schemas.
-const UNFIT: u16 = 500;
 /// How many requests a report shows, and how much of each answer.
 const SHOWN_REQUESTS: usize = 40;
 const SHOWN_ANSWER: usize = 1_500;
@@ -16,7 +14,7 @@ const SHOWN_PLACES: usize = 5;
 /// A difference that is known, with the reason for it; `docs/postgres-meta.md` has it too.
 #[derive(Debug, Clone, Copy)]
 pub struct Accepted {
-    /// How the requests begin that it shows in: `GET /tables`.
+    /// How the names of requests begin that it shows in: `GET /tables`.
     pub request: &'static str,
     /// How its place ends, in the answer's JSON: `.status`, `.body.error`.
     pub place: &'static str,
@@ -47,29 +45,17 @@ impl Comparison {
         Self { accepted, occurred: vec![false; accepted.len()], reports: Vec::new(), requests: 0 }
     }
 
-    /// Compares two answers to a request.
-    pub fn compare(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-        normal: &Normal,
-        first: &Reply,
-        second: &Reply,
-    ) {
+    /// Compares two answers to a request; its name is its method and path, and what else tells it from others.
+    pub fn compare(&mut self, request: &str, body: &str, normal: &Normal, first: &Reply, second: &Reply) {
         self.requests += 1;
-        let request = format!("{method} {path}");
         let mut differences = Vec::new();
-        if first.status != second.status {
-            differences.push(Difference {
-                place: ".status".to_owned(),
-                first: first.status.to_string(),
-                second: second.status.to_string(),
-            });
-        }
-        // Which words say that a body or a parameter does not fit is up to whoever looks at it.
-        if (first.status, second.status) != (UNFIT, UNFIT) {
+        if !normal.takes_for_one(first.status, second.status) {
+            find(".status", &first.status.into(), &second.status.into(), &mut differences);
             find(".body", &normal.apply(&first.body), &normal.apply(&second.body), &mut differences);
+        }
+        if first.status == second.status {
+            let media_types = [first, second].map(|reply| reply.media_type.as_str().into());
+            find(".media_type", &media_types[0], &media_types[1], &mut differences);
         }
         differences.retain(|difference| {
             let known = self.accepted.iter().position(|accepted| {
@@ -81,7 +67,7 @@ impl Comparison {
             known.is_none()
         });
         if !differences.is_empty() {
-            self.reports.push(report(&request, body, first, second, &differences));
+            self.reports.push(report(request, body, first, second, &differences));
         }
     }
 
@@ -181,16 +167,10 @@ fn same(first: &Value, second: &Value) -> bool {
     }
 }
 
-fn report(
-    request: &str,
-    body: Option<&Value>,
-    first: &Reply,
-    second: &Reply,
-    differences: &[Difference],
-) -> String {
+fn report(request: &str, body: &str, first: &Reply, second: &Reply, differences: &[Difference]) -> String {
     let mut text = format!("\n=== {request}\n");
-    if let Some(body) = body {
-        writeln!(text, "    with {}", shorten(&body.to_string(), SHOWN_ANSWER)).unwrap();
+    if !body.is_empty() {
+        writeln!(text, "    with {}", shorten(body, SHOWN_ANSWER)).unwrap();
     }
     for reply in [first, second] {
         let body = shorten(&reply.body.to_string(), SHOWN_ANSWER);

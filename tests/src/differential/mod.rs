@@ -4,11 +4,13 @@
 //! `itself`, which shows what the comparison is worth.
 
 mod compare;
+mod form;
 mod normal;
 mod place;
 mod side;
 
 pub use compare::{Accepted, Comparison};
+pub use form::Form;
 pub use normal::Normal;
 pub use side::{Reply, Side};
 
@@ -22,9 +24,20 @@ use crate::{
     world::Project,
 };
 use serde_json::{Value, json};
+use std::fmt;
 
 /// Says with what postgres-meta is compared: `itself`, or else our gateway.
 const VARIABLE: &str = "STUDIO_TEST_COMPARED";
+
+/// A request's body; it may have places in it.
+#[derive(Clone, Copy)]
+enum Body<'a> {
+    None,
+    /// Sent as `application/json`.
+    Json(&'a Value),
+    /// Sent as it is.
+    Text(&'a str),
+}
 
 /// A database, and a server of HTTP before it.
 struct Half {
@@ -129,18 +142,42 @@ impl Twins {
     /// Asks both, compares, and gives back the first answer. Path and body may have places in them where the database's
     /// own id of something goes, as in `/tables/{class:public.users}`.
     pub async fn ask(&mut self, method: &str, path: &str, body: Option<Value>, normal: Normal) -> Reply {
+        let body = body.as_ref().map_or(Body::None, Body::Json);
+        self.ask_as(&format!("{method} {path}"), method, path, &[], body, normal).await
+    }
+
+    /// Sends both a request whose headers and body are sent as they are; a difference has the headers in its name.
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+        normal: Normal,
+    ) -> Reply {
+        let headers_named: String = headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
+        let body = body.map_or(Body::None, Body::Text);
+        self.ask_as(&format!("{method} {path}{headers_named}"), method, path, headers, body, normal).await
+    }
+
+    /// The same of a request that has a name of its own.
+    async fn ask_as(
+        &mut self,
+        name: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body<'_>,
+        normal: Normal,
+    ) -> Reply {
         let normal = if self.shared { normal } else { normal.without_ids() };
         let mut replies = Vec::new();
         for half in &self.halves {
             let own_path = place::fill(&half.database, path).await;
-            let own_body = match &body {
-                Some(body) => Some(place::fill_all(&half.database, body).await),
-                None => None,
-            };
-            replies.push(half.side.ask(method, &own_path, own_body.as_ref()).await);
+            replies.push(half.side.send(method, &own_path, headers, body.fill(&half.database).await).await);
         }
         let (second, first) = (replies.pop().unwrap(), replies.pop().unwrap());
-        self.comparison.compare(method, path, body.as_ref(), &normal, &first, &second);
+        self.comparison.compare(name, &body.to_string(), &normal, &first, &second);
         first
     }
 
@@ -185,5 +222,25 @@ impl Half {
         let base = format!("http://{}{}", gateway.address(), project.path("pg-meta", ""));
         let side = Side::new("gateway", &base, Some(project.owner.token().to_owned()));
         Some(Self { side, database, _runs: (server, None, Some(gateway)) })
+    }
+}
+
+impl Body<'_> {
+    async fn fill(self, database: &PostgresDatabase) -> side::Body {
+        match self {
+            Self::None => side::Body::None,
+            Self::Json(json) => side::Body::Json(place::fill_all(database, json).await),
+            Self::Text(text) => side::Body::Text(place::fill(database, text).await),
+        }
+    }
+}
+
+impl fmt::Display for Body<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Json(json) => json.fmt(formatter),
+            Self::Text(text) => text.fmt(formatter),
+        }
     }
 }

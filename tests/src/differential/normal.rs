@@ -2,6 +2,10 @@
 
 use serde_json::Value;
 
+/// What postgres-meta answers to what does not fit its schemas.
+const UNFIT: u16 = 500;
+/// What it answers to what the database refuses, and to what does not fit.
+const REFUSALS: [u16; 2] = [400, UNFIT];
 /// The first id that a database gives to what its users make.
 const FIRST_ID: u64 = 16_384;
 /// Fields that differ from one moment to the next, or from one session to the next.
@@ -20,6 +24,7 @@ pub struct Normal {
     without_ids: bool,
     only_length: bool,
     only_status: bool,
+    refusals_alike: bool,
 }
 
 impl Normal {
@@ -45,6 +50,19 @@ impl Normal {
     pub fn only_status(mut self) -> Self {
         self.only_status = true;
         self
+    }
+
+    /// How something is refused is up to whoever refuses it.
+    pub fn refusals_alike(mut self) -> Self {
+        self.refusals_alike = true;
+        self
+    }
+
+    /// Whether answers with these statuses say the same, whatever else they say.
+    pub(super) fn takes_for_one(self, first: u16, second: u16) -> bool {
+        // Which words say that a body or a parameter does not fit is up to whoever looks at it.
+        (first, second) == (UNFIT, UNFIT)
+            || self.refusals_alike && REFUSALS.contains(&first) && REFUSALS.contains(&second)
     }
 
     /// Makes it so.

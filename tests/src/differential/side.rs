@@ -1,6 +1,6 @@
 //! One of the servers.
 
-use reqwest::Method;
+use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::Value;
 
 /// A server, and who asks it.
@@ -12,6 +12,17 @@ pub struct Side {
     http: reqwest::Client,
 }
 
+/// What a request brings along.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Nothing.
+    None,
+    /// JSON, said to be that.
+    Json(Value),
+    /// A text of which nothing is said.
+    Text(String),
+}
+
 /// What it answered.
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -19,6 +30,8 @@ pub struct Reply {
     pub side: &'static str,
     /// The status.
     pub status: u16,
+    /// What kind of text the body is: `application/json`.
+    pub media_type: String,
     /// The body: JSON, or a string where it is no JSON.
     pub body: Value,
 }
@@ -32,20 +45,32 @@ impl Side {
 
     /// Sends a request; panics when there is no answer.
     pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
+        self.send(method, path, &[], body.map_or(Body::None, |body| Body::Json(body.clone()))).await
+    }
+
+    /// The same of a request in all its parts.
+    pub(super) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Reply {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
+        let request = match body {
+            Body::None => request,
+            Body::Json(json) => request.json(&json),
+            Body::Text(text) => request.body(text),
+        };
         let response =
             request.send().await.unwrap_or_else(|error| panic!("{}: {path}: {error:?}", self.name));
         let status = response.status().as_u16();
+        let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().to_owned();
         let text = response.text().await.unwrap_or_else(|error| panic!("{}: {path}: {error:?}", self.name));
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Reply { side: self.name, status, body }
+        Reply { side: self.name, status, media_type, body }
     }
 }
 

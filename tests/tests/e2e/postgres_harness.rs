@@ -102,7 +102,13 @@ async fn comparison_finds_what_differs_between_two_real_servers() {
         for (side, path) in sides.iter().zip(paths) {
             replies.push(side.ask("GET", path, None).await);
         }
-        comparison.compare("GET", paths[0], None, &Normal::default().unordered(), &replies[0], &replies[1]);
+        comparison.compare(
+            &format!("GET {}", paths[0]),
+            "",
+            &Normal::default().unordered(),
+            &replies[0],
+            &replies[1],
+        );
     };
     let mut alike = Comparison::new(&[]);
     compare(&mut alike, ["/tables", "/tables"]).await;
