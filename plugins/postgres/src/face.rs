@@ -15,6 +15,9 @@ pub(crate) trait Face: Send + Sync + 'static {
     /// Whether what postgres-meta shows of an index, though it makes no sense, is shown as it has it.
     const INDEXES_AS_POSTGRES_META: bool;
 
+    /// Whether what a caller writes is taken for what it is to be, as postgres-meta takes it.
+    const LENIENT: bool;
+
     /// A text that is the whole answer.
     type Text: Reply + Send + 'static;
 
@@ -38,6 +41,7 @@ impl Face for Enveloped {
     type Created = CreatedJson;
     type Removed = NoContent;
     const INDEXES_AS_POSTGRES_META: bool = false;
+    const LENIENT: bool = false;
     type Text = Json<String>;
 
     fn created(json: Vec<u8>) -> CreatedJson {
@@ -58,6 +62,7 @@ impl Face for Bare {
     type Created = RawJson;
     type Removed = RawJson;
     const INDEXES_AS_POSTGRES_META: bool = true;
+    const LENIENT: bool = true;
     type Text = PlainText;
 
     fn created(json: Vec<u8>) -> RawJson {

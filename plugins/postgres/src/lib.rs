@@ -13,6 +13,7 @@ mod generators;
 mod greeting;
 mod guard;
 mod json;
+mod lenient;
 mod options;
 mod parser;
 mod pool;

@@ -12,7 +12,11 @@ mod relationships;
 mod swift;
 mod typescript;
 
-use crate::{Postgres, face::Face};
+use crate::{
+    Postgres,
+    face::Face,
+    lenient::{Chosen, FALSE_IS_ABSENT, Unchecked},
+};
 use database::Database;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -58,6 +62,7 @@ pub(crate) struct TypescriptOptions {
     /// Says of each relationship whether it is one to one: `true`.
     detect_one_to_one_relationships: Option<String>,
     /// The version of PostgREST that the types are for.
+    #[schemars(extend("x-reads" = FALSE_IS_ABSENT))]
     postgrest_version: Option<String>,
 }
 
@@ -89,9 +94,9 @@ async fn read(
 
 async fn generate_typescript<F: Face>(
     context: Context<Postgres>,
-    options: Query<TypescriptOptions>,
+    options: Query<Chosen<F, Unchecked, TypescriptOptions>>,
 ) -> Result<F::Text, DriverError> {
-    let TypescriptOptions { included_schemas, excluded_schemas, .. } = &options.0;
+    let TypescriptOptions { included_schemas, excluded_schemas, .. } = &**options;
     let database = read(&context, included_schemas.as_deref(), excluded_schemas.as_deref()).await;
     let settings = typescript::Settings {
         one_to_one: options.detect_one_to_one_relationships.as_deref() == Some("true"),
@@ -102,7 +107,7 @@ async fn generate_typescript<F: Face>(
 
 async fn generate_go<F: Face>(
     context: Context<Postgres>,
-    schemas: Query<Schemas>,
+    schemas: Query<Chosen<F, Unchecked, Schemas>>,
 ) -> Result<F::Text, DriverError> {
     let database =
         read(&context, schemas.included_schemas.as_deref(), schemas.excluded_schemas.as_deref()).await;
@@ -111,7 +116,7 @@ async fn generate_go<F: Face>(
 
 async fn generate_swift<F: Face>(
     context: Context<Postgres>,
-    options: Query<SwiftOptions>,
+    options: Query<Chosen<F, Unchecked, SwiftOptions>>,
 ) -> Result<F::Text, DriverError> {
     let database =
         read(&context, options.included_schemas.as_deref(), options.excluded_schemas.as_deref()).await;
@@ -121,7 +126,7 @@ async fn generate_swift<F: Face>(
 
 async fn generate_python<F: Face>(
     context: Context<Postgres>,
-    schemas: Query<Schemas>,
+    schemas: Query<Chosen<F, Unchecked, Schemas>>,
 ) -> Result<F::Text, DriverError> {
     let database =
         read(&context, schemas.included_schemas.as_deref(), schemas.excluded_schemas.as_deref()).await;

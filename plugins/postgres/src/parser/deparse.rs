@@ -65,11 +65,14 @@ fn deparse(json: &str) -> Result<String, DriverError> {
     let tree =
         read_json(json.as_bytes()).map_err(|error| DriverError::validation("ast", error.to_string()))?;
     let mut statements = Vec::new();
+    let mut ended = false;
     for statement in into_statements(tree) {
+        // A statement's length is told when something ended it.
+        ended = statement.get("stmt_len").and_then(Value::as_u64).is_some_and(|length| length > 0);
         let sql = write(statement).map_err(|message| DriverError::query("42601", message))?;
         statements.push(sql);
     }
-    Ok(statements.join(";\n\n"))
+    Ok(statements.join(";\n\n") + if ended { ";" } else { "" })
 }
 
 /// Reads JSON that nests as deeply as it was let through.

@@ -11,6 +11,9 @@ use studio_plugin_api::DriverError;
 pub(super) fn format(sql: &str) -> Result<String, DriverError> {
     // The formatter takes anything, and lays out what follows an open quotation mark in its own way.
     pg_query::scan(sql).map_err(|error| DriverError::query("42601", deep::message(error)))?;
+    if sql.trim().is_empty() {
+        return Ok(String::new());
+    }
     let options = FormatOptions {
         indent: Indent::Spaces(2),
         uppercase: None,

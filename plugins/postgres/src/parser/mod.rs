@@ -96,6 +96,10 @@ fn write_tree(sql: &str) -> Result<Vec<u8>, DriverError> {
         return Err(DriverError::validation("query", "Query cannot be empty"));
     }
     let tree = ParseResult { version: VERSION, ..parse(sql)? };
+    // The wire leaves an empty list out.
+    if tree.stmts.is_empty() {
+        return Ok(format!(r#"{{"version":{VERSION},"stmts":[]}}"#).into_bytes());
+    }
     write::write_json("ParseResult", &tree.encode_to_vec())
 }
 

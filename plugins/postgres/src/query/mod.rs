@@ -7,6 +7,7 @@ use crate::{
     Postgres,
     errors::Failure,
     guard,
+    lenient::javascript::number_of,
     results::{ResultSet, ResultSets},
     session::{Input, send},
     statement::Statement,
@@ -20,6 +21,9 @@ use studio_plugin_api::{
 };
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
+
+/// The longest time that can be asked for, in seconds.
+const LONGEST: f64 = 86_400.0;
 
 /// Both forms of a reply: of a caller who may only read, and of one who may write.
 type Answer = Either<RawJson, OnlyRead<RawJson>>;
@@ -78,36 +82,79 @@ pub(crate) struct Times {
     query_timeout_secs: Option<f64>,
 }
 
+/// The query parameters under `pg-meta/`, as they were written.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(crate = "studio_plugin_api::schemars")]
+pub(crate) struct BareTimes {
+    /// Seconds that one statement may take on the server.
+    #[schemars(with = "Option<f64>")]
+    statement_timeout_secs: Option<String>,
+    /// Seconds that the caller waits for all of it; what is no number is none.
+    #[schemars(with = "Option<f64>")]
+    query_timeout_secs: Option<String>,
+}
+
+impl BareTimes {
+    /// Both, where the server takes them: it has no longer statement timeout than 2^31 - 1 milliseconds.
+    fn read(&self) -> Result<Limits, DriverError> {
+        let statement = self.statement_timeout_secs.as_deref().map(|text| {
+            let seconds =
+                number_of(text).filter(|seconds| !text.is_empty() && (0.0..=2_147_483.0).contains(seconds));
+            seconds.ok_or_else(|| {
+                let message = format!("invalid value for parameter \"statement_timeout\": \"{text}s\"");
+                DriverError::query("22023", message)
+            })
+        });
+        let query =
+            self.query_timeout_secs.as_deref().and_then(number_of).map(|seconds| seconds.min(LONGEST));
+        Times { statement_timeout_secs: statement.transpose()?, query_timeout_secs: query }
+            .limits(2_147_483.0)
+    }
+}
+
+/// How long a query may take.
+struct Limits {
+    /// One statement, in milliseconds.
+    statement: Option<u64>,
+    /// All of it.
+    query: Option<Duration>,
+}
+
 impl Times {
-    /// Both, checked: the statement's in milliseconds.
-    fn read(&self) -> Result<(Option<u64>, Option<Duration>), DriverError> {
+    /// Both, checked.
+    fn read(&self) -> Result<Limits, DriverError> {
+        self.limits(LONGEST)
+    }
+
+    fn limits(&self, longest: f64) -> Result<Limits, DriverError> {
         let read = |name: &str, seconds: Option<f64>| match seconds {
             None => Ok(None),
-            Some(seconds) if (0.0..=86_400.0).contains(&seconds) => {
-                Ok(Some(Duration::from_secs_f64(seconds)))
-            }
-            Some(_) => Err(DriverError::validation(name, format!("`{name}` must be from 0 to 86400"))),
+            Some(seconds) if (0.0..=longest).contains(&seconds) => Ok(Some(Duration::from_secs_f64(seconds))),
+            Some(_) => Err(DriverError::validation(name, format!("`{name}` must be from 0 to {longest}"))),
         };
         let statement = read("statementTimeoutSecs", self.statement_timeout_secs)?;
         let query = read("queryTimeoutSecs", self.query_timeout_secs)?;
         // Zero is none, for both. What is less than a millisecond is not.
         let statement = statement.map(|time| u64::try_from(time.as_nanos().div_ceil(1_000_000)));
         let query = query.filter(|time| !time.is_zero());
-        Ok((statement.transpose().unwrap_or_default(), query))
+        Ok(Limits { statement: statement.transpose().unwrap_or_default(), query })
     }
 }
 
 async fn run_bare(
     context: Context<Postgres>,
-    times: Query<Times>,
+    times: Query<BareTimes>,
     body: Body<BareBody>,
 ) -> Result<Answer, DriverError> {
+    let limits = times.read()?;
     let mut results = ResultSets::last(context.max_reply_bytes());
     let BareBody { query, parameters, disable_statement_timeout } = body.0;
-    let body = QueryBody { query, parameters };
+    let parameters = parameters::read_leniently(parameters.as_deref())?;
     let lifted = (disable_statement_timeout == Value::Bool(true)).then_some(0);
-    run(&context, &times, lifted, &body, &mut results).await.map_err(|failure| match failure {
-        Failure::Refused(error) => psql::describe(&error, &body.query),
+    let limits = Limits { statement: limits.statement.or(lifted), ..limits };
+    run(&context, &limits, &query, parameters, &mut results).await.map_err(|failure| match failure {
+        Failure::Refused(error) => psql::describe(&error, &query),
         Failure::Told(error) if error.code == ErrorCode::ResultTooLarge => {
             let message =
                 format!("Query result size exceeds the limit of {} bytes", context.max_reply_bytes());
@@ -130,11 +177,14 @@ async fn run_enveloped(
     times: Query<Times>,
     body: Body<QueryBody>,
 ) -> Result<Answer, DriverError> {
+    let parameters = parameters::read(body.parameters.as_deref())?;
     let limit = context.max_reply_bytes();
     let mut results = ResultSets::all(limit);
-    run(&context, &times, None, &body, &mut results).await.map_err(|failure| match failure {
-        Failure::Refused(error) if error.is_interruption() => error.into_error_of(ErrorCode::Timeout),
-        failure => failure.into_error(!context.read_only()),
+    run(&context, &times.read()?, &body.query, parameters, &mut results).await.map_err(|failure| {
+        match failure {
+            Failure::Refused(error) if error.is_interruption() => error.into_error_of(ErrorCode::Timeout),
+            failure => failure.into_error(!context.read_only()),
+        }
     })?;
     let names = name_types(&context, &results.sets).await?;
     let mut json = Vec::new();
@@ -166,23 +216,19 @@ fn answer(context: &Context<Postgres>, json: Vec<u8>) -> Answer {
     }
 }
 
-/// Runs a query. Of a caller who may only read it must be one statement that the guard lets through. `usual_timeout` is
-/// the statement's, in milliseconds, unless the times have one.
+/// Runs a query. Of a caller who may only read it must be one statement that the guard lets through.
 async fn run(
     context: &Context<Postgres>,
-    times: &Times,
-    usual_timeout: Option<u64>,
-    body: &QueryBody,
+    limits: &Limits,
+    query: &str,
+    parameters: Vec<Option<String>>,
     results: &mut ResultSets,
 ) -> Result<(), Failure> {
-    if body.query.is_empty() {
+    if query.is_empty() {
         return Err(DriverError::validation("query", "query not found").into());
     }
-    let (statement_timeout, query_timeout) = times.read()?;
-    let statement_timeout = statement_timeout.or(usual_timeout);
-    let parameters = parameters::read(body.parameters.as_deref())?;
     let work = async {
-        let text = body.query.clone();
+        let text = query.to_owned();
         let input = if context.granted() == Access::Read {
             guard::check(context, &text).await?;
             Input::ReadOnly(Statement { parameters, ..Statement::new(text) })
@@ -192,9 +238,9 @@ async fn run(
             Input::Extended(Statement { parameters, ..Statement::new(text) })
         };
         let mut connection = context.borrow(context).await?;
-        send(&mut connection, &input, statement_timeout, context.max_reply_bytes(), results).await
+        send(&mut connection, &input, limits.statement, context.max_reply_bytes(), results).await
     };
-    match query_timeout {
+    match limits.query {
         None => work.await,
         Some(time) => timeout(time, work)
             .await

@@ -1,5 +1,6 @@
 //! Values for `$1`, `$2` … from JSON to the texts that PostgreSQL's input functions read, as node-postgres has them.
 
+use crate::lenient::javascript::{text_of_number, truth};
 use serde_json::{Value, value::RawValue};
 use studio_plugin_api::DriverError;
 
@@ -8,27 +9,47 @@ use studio_plugin_api::DriverError;
 /// # Errors
 /// `VALIDATION_ERROR` when it is no array.
 pub(super) fn read(parameters: Option<&RawValue>) -> Result<Vec<Option<String>>, DriverError> {
+    read_as(parameters, |number| number.get().to_owned())
+}
+
+/// The same as postgres-meta has it, where what is false is none, and `1.0` is `1`.
+///
+/// # Errors
+/// `VALIDATION_ERROR` when it is something else than an array.
+pub(super) fn read_leniently(parameters: Option<&RawValue>) -> Result<Vec<Option<String>>, DriverError> {
+    let given = parameters.filter(|given| serde_json::from_str(given.get()).is_ok_and(|value| truth(&value)));
+    read_as(given, |number| {
+        serde_json::from_str(number.get())
+            .map_or_else(|_| number.get().to_owned(), |number| text_of_number(&number))
+    })
+}
+
+fn read_as(
+    parameters: Option<&RawValue>,
+    number: fn(&RawValue) -> String,
+) -> Result<Vec<Option<String>>, DriverError> {
     let Some(parameters) = parameters else { return Ok(Vec::new()) };
     let values: Option<Vec<&RawValue>> = serde_json::from_str(parameters.get())
         .map_err(|_| DriverError::validation("parameters", "Query values must be an array"))?;
-    Ok(values.unwrap_or_default().into_iter().map(text_of).collect())
+    Ok(values.unwrap_or_default().into_iter().map(|value| text_of(value, number)).collect())
 }
 
-/// Numbers stay as they are written, whatever their size; objects are JSON; arrays are array constants.
-fn text_of(value: &RawValue) -> Option<String> {
+/// Objects are JSON; arrays are array constants.
+fn text_of(value: &RawValue, number: fn(&RawValue) -> String) -> Option<String> {
     match serde_json::from_str(value.get()) {
         Ok(Value::Null) => None,
         Ok(Value::String(text)) => Some(text),
         Ok(Value::Array(_)) => {
             let mut text = String::new();
-            write_array(value, &mut text);
+            write_array(value, number, &mut text);
             Some(text)
         }
+        Ok(Value::Number(_)) => Some(number(value)),
         _ => Some(value.get().to_owned()),
     }
 }
 
-fn write_array(value: &RawValue, out: &mut String) {
+fn write_array(value: &RawValue, number: fn(&RawValue) -> String, out: &mut String) {
     let items: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
     out.push('{');
     for (index, item) in items.into_iter().enumerate() {
@@ -36,10 +57,10 @@ fn write_array(value: &RawValue, out: &mut String) {
             out.push(',');
         }
         match item.get().as_bytes().first() {
-            Some(b'[') => write_array(item, out),
+            Some(b'[') => write_array(item, number, out),
             Some(b'n') => out.push_str("NULL"),
             _ => {
-                let text = text_of(item).unwrap_or_default();
+                let text = text_of(item, number).unwrap_or_default();
                 out.push('"');
                 out.push_str(&text.replace('\\', "\\\\").replace('"', "\\\""));
                 out.push('"');
@@ -73,6 +94,18 @@ mod tests {
         ];
         assert_eq!(texts(json), expected.map(|text| text.map(str::to_owned)));
         assert_eq!(texts("null"), []);
+    }
+
+    #[test]
+    fn numbers_are_texts_as_javascript_writes_them_and_what_is_false_is_no_list() {
+        let raw = |json: &str| serde_json::from_str::<Box<RawValue>>(json).unwrap();
+        let texts = read_leniently(Some(&raw("[1.0, 1e3, [2.50], 9007199254740993, true]"))).unwrap();
+        let wanted = ["1", "1000", r#"{"2.5"}"#, "9007199254740993", "true"];
+        assert_eq!(texts, wanted.map(|text| Some(text.to_owned())));
+        for json in ["null", "false", "0", "\"\"", "[]"] {
+            assert_eq!(read_leniently(Some(&raw(json))).unwrap(), []);
+        }
+        assert!(read_leniently(Some(&raw("{}"))).is_err() && read_leniently(Some(&raw("\"x\""))).is_err());
     }
 
     #[test]

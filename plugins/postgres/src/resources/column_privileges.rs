@@ -1,7 +1,7 @@
 //! Privileges on columns: those on their tables, which hold for each column, and their own.
 
 use super::{
-    Name, Resource,
+    BodyOf, Name, Resource,
     grants::{self, Grant, grantee, privileges},
     list,
     selection::{InSchemas, bind_any_page, in_schemas, text},
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Postgres,
     face::Face,
+    lenient::{Given, Reading},
     quote::{identifier, qualified},
     statement::Statement,
 };
@@ -73,6 +74,8 @@ impl Resource for ColumnPrivileges {
     const NAME: &'static str = "column";
     type Filters = InSchemas;
     type Key = Name;
+    const LISTS: Reading = Reading::Checked;
+    const BODIES: Reading = Reading::Checked;
 
     fn list(filters: &InSchemas) -> Result<Statement, DriverError> {
         let text = format!("{} limit $3::bigint offset $4::bigint", select(&in_schemas("n.nspname"), "true"));
@@ -113,13 +116,16 @@ struct Revocation {
     privilege_type: Privilege,
 }
 
-async fn grant<F: Face>(context: Context<Postgres>, new: Body<Vec<New>>) -> Result<RawJson, DriverError> {
+async fn grant<F: Face>(
+    context: Context<Postgres>,
+    new: Body<Given<F, BodyOf<ColumnPrivileges>, Vec<New>>>,
+) -> Result<RawJson, DriverError> {
     grants::change::<F, _>(context, &new).await
 }
 
 async fn revoke<F: Face>(
     context: Context<Postgres>,
-    revocations: Body<Vec<Revocation>>,
+    revocations: Body<Given<F, BodyOf<ColumnPrivileges>, Vec<Revocation>>>,
 ) -> Result<RawJson, DriverError> {
     grants::change::<F, _>(context, &revocations).await
 }

@@ -1,12 +1,13 @@
 //! Extensions, installed and available.
 
 use super::{
-    Change, Creatable, KeyPath, Name, Removable, Resource, apply, create, list, read, remove,
+    BodyOf, Change, Creatable, KeyPath, Name, Removable, Resource, apply, create, list, read, remove,
     selection::{bind_page, required, text},
 };
 use crate::{
     Postgres,
     face::Face,
+    lenient::Given,
     quote::{identifier, literal},
     statement::Statement,
 };
@@ -123,7 +124,7 @@ pub(super) struct Patch {
 async fn change_extension<F: Face>(
     context: Context<Postgres>,
     path: Path<KeyPath>,
-    patch: Body<Patch>,
+    patch: Body<Given<F, BodyOf<Extensions>, Patch>>,
 ) -> Result<RawJson, DriverError> {
     apply(&context, plan_change(&path.id, &patch)).await.map(RawJson::new).map_err(F::error)
 }

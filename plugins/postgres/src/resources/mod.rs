@@ -24,10 +24,16 @@ mod triggers;
 mod types;
 mod views;
 
-use crate::{Postgres, face::Face, statement::Statement};
+use crate::{
+    Postgres,
+    face::Face,
+    lenient::{Chosen, Given, Part, Reading},
+    statement::Statement,
+};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::marker::PhantomData;
 use studio_plugin_api::{Body, Context, DriverError, ErrorCode, Operations, Path, Query, RawJson};
 
 /// The operations of every resource, for one face.
@@ -61,6 +67,12 @@ pub(crate) trait Resource: 'static {
     type Filters: DeserializeOwned + JsonSchema + Send + 'static;
     /// What names one of them, read from its path: `{id}`.
     type Key: Key;
+    /// How postgres-meta reads the parameters of its list.
+    const LISTS: Reading = Reading::Plain;
+    /// How it reads bodies.
+    const BODIES: Reading = Reading::Plain;
+    /// How it reads the parameters of a removal.
+    const REMOVALS: Reading = Reading::Plain;
 
     /// The query for the list.
     ///
@@ -174,10 +186,27 @@ pub(crate) struct KeyPath {
     id: String,
 }
 
+/// The parameters of a resource's list.
+pub(crate) struct ListOf<R>(PhantomData<R>);
+/// The bodies of a resource.
+pub(crate) struct BodyOf<R>(PhantomData<R>);
+/// The parameters of a resource's removal.
+pub(crate) struct RemovalOf<R>(PhantomData<R>);
+
+impl<R: Resource> Part for ListOf<R> {
+    const READING: Reading = R::LISTS;
+}
+impl<R: Resource> Part for BodyOf<R> {
+    const READING: Reading = R::BODIES;
+}
+impl<R: Resource> Part for RemovalOf<R> {
+    const READING: Reading = R::REMOVALS;
+}
+
 /// `GET` of the list.
 pub(crate) async fn list<F: Face, R: Resource>(
     context: Context<Postgres>,
-    filters: Query<R::Filters>,
+    filters: Query<Chosen<F, ListOf<R>, R::Filters>>,
 ) -> Result<RawJson, DriverError> {
     let result = async { context.rows(&context, &R::list(&filters)?).await };
     result.await.map(RawJson::new).map_err(F::error)
@@ -194,7 +223,7 @@ pub(crate) async fn read<F: Face, R: Resource>(
 /// `POST` of a new one.
 pub(crate) async fn create<F: Face, R: Creatable>(
     context: Context<Postgres>,
-    new: Body<R::New>,
+    new: Body<Given<F, BodyOf<R>, R::New>>,
 ) -> Result<F::Created, DriverError> {
     let result = async { apply(&context, R::create(&new)?).await };
     result.await.map(F::created).map_err(F::error)
@@ -203,7 +232,7 @@ pub(crate) async fn create<F: Face, R: Creatable>(
 /// `POST` of a new one within something else.
 pub(crate) async fn create_within<F: Face, R: CreatableWithin>(
     context: Context<Postgres>,
-    new: Body<R::New>,
+    new: Body<Given<F, BodyOf<R>, R::New>>,
 ) -> Result<F::Created, DriverError> {
     let result = async {
         let parent = context.row(&context, &R::parent(&new)?).await?;
@@ -217,7 +246,7 @@ pub(crate) async fn create_within<F: Face, R: CreatableWithin>(
 pub(crate) async fn change<F: Face, R: Changeable>(
     context: Context<Postgres>,
     path: Path<KeyPath>,
-    patch: Body<R::Patch>,
+    patch: Body<Given<F, BodyOf<R>, R::Patch>>,
 ) -> Result<RawJson, DriverError> {
     let result = async {
         let current = find::<R>(&context, &path.id).await?;
@@ -230,7 +259,7 @@ pub(crate) async fn change<F: Face, R: Changeable>(
 pub(crate) async fn remove<F: Face, R: Removable>(
     context: Context<Postgres>,
     path: Path<KeyPath>,
-    options: Query<R::Options>,
+    options: Query<Chosen<F, RemovalOf<R>, R::Options>>,
 ) -> Result<F::Removed, DriverError> {
     let result = async {
         let current = find::<R>(&context, &path.id).await?;

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Postgres,
     face::Face,
+    lenient::SQL,
     quote::{identifier, qualified},
     statement::Statement,
 };
@@ -77,8 +78,10 @@ pub(super) struct New {
     /// The table's schema, `public` unless given.
     schema: Option<String>,
     /// The condition on rows that are there.
+    #[schemars(extend("x-reads" = SQL))]
     definition: Option<String>,
     /// The condition on rows that are written.
+    #[schemars(extend("x-reads" = SQL))]
     check: Option<String>,
     /// `PERMISSIVE`, unless given, or `RESTRICTIVE`.
     action: Option<String>,
@@ -116,8 +119,10 @@ pub(super) struct Patch {
     /// Its name.
     name: Option<String>,
     /// The condition on rows that are there.
+    #[schemars(extend("x-reads" = SQL))]
     definition: Option<String>,
     /// The condition on rows that are written.
+    #[schemars(extend("x-reads" = SQL))]
     check: Option<String>,
     /// The roles that it is for.
     roles: Option<Vec<String>>,

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Postgres,
     face::Face,
+    lenient::SQL_BOOLEAN,
     quote::{identifier, qualified},
     statement::Statement,
 };
@@ -116,12 +117,16 @@ pub(super) struct Patch {
     /// The role that owns it.
     owner: Option<String>,
     /// Whether inserts are published.
+    #[schemars(extend("x-reads" = SQL_BOOLEAN))]
     publish_insert: Option<bool>,
     /// Whether updates are published.
+    #[schemars(extend("x-reads" = SQL_BOOLEAN))]
     publish_update: Option<bool>,
     /// Whether deletions are published.
+    #[schemars(extend("x-reads" = SQL_BOOLEAN))]
     publish_delete: Option<bool>,
     /// Whether truncations are published.
+    #[schemars(extend("x-reads" = SQL_BOOLEAN))]
     publish_truncate: Option<bool>,
     /// Its tables, `schema.table`; null for all tables.
     #[serde(deserialize_with = "given")]

@@ -6,7 +6,7 @@ use super::{
     change, create_within, list, read, remove,
     selection::{bind_any_page, id, text},
 };
-use crate::{Postgres, face::Face, quote::identifier, statement::Statement};
+use crate::{Postgres, face::Face, lenient::Reading, quote::identifier, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,6 +62,9 @@ impl Resource for Schemas {
     const NAME: &'static str = "schema";
     type Filters = Filters;
     type Key = Oid;
+    const LISTS: Reading = Reading::Checked;
+    const BODIES: Reading = Reading::Checked;
+    const REMOVALS: Reading = Reading::Checked;
 
     fn list(filters: &Filters) -> Result<Statement, DriverError> {
         let text = format!(

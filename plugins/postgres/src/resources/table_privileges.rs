@@ -1,12 +1,18 @@
 //! Privileges on tables and all that can be read like one.
 
 use super::{
-    Oid, Resource,
+    BodyOf, Oid, Resource,
     grants::{self, Grant, grantee, privileges},
     list,
     selection::{InSchemas, bind_any_page, in_schemas, text},
 };
-use crate::{Postgres, face::Face, quote::qualified, statement::Statement};
+use crate::{
+    Postgres,
+    face::Face,
+    lenient::{Given, Reading},
+    quote::qualified,
+    statement::Statement,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -49,6 +55,8 @@ impl Resource for TablePrivileges {
     const NAME: &'static str = "relation";
     type Filters = InSchemas;
     type Key = Oid;
+    const LISTS: Reading = Reading::Checked;
+    const BODIES: Reading = Reading::Checked;
 
     fn list(filters: &InSchemas) -> Result<Statement, DriverError> {
         let schemas = in_schemas("n.nspname");
@@ -91,13 +99,16 @@ struct Revocation {
     privilege_type: Privilege,
 }
 
-async fn grant<F: Face>(context: Context<Postgres>, new: Body<Vec<New>>) -> Result<RawJson, DriverError> {
+async fn grant<F: Face>(
+    context: Context<Postgres>,
+    new: Body<Given<F, BodyOf<TablePrivileges>, Vec<New>>>,
+) -> Result<RawJson, DriverError> {
     grants::change::<F, _>(context, &new).await
 }
 
 async fn revoke<F: Face>(
     context: Context<Postgres>,
-    revocations: Body<Vec<Revocation>>,
+    revocations: Body<Given<F, BodyOf<TablePrivileges>, Vec<Revocation>>>,
 ) -> Result<RawJson, DriverError> {
     grants::change::<F, _>(context, &revocations).await
 }

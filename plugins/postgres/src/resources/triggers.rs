@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Postgres,
     face::Face,
+    lenient::{FALSE_IS_ABSENT, TEXT_OR_ABSENT},
     quote::{identifier, literal, qualified},
     statement::Statement,
 };
@@ -107,8 +108,10 @@ pub(super) struct New {
     /// `INSERT`, `UPDATE`, `UPDATE OF column, …`, `DELETE`, `TRUNCATE`.
     events: Vec<String>,
     /// `STATEMENT`, unless given, or `ROW`.
+    #[schemars(extend("x-reads" = FALSE_IS_ABSENT))]
     orientation: Option<String>,
     /// The condition for calling it.
+    #[schemars(extend("x-reads" = FALSE_IS_ABSENT))]
     condition: Option<String>,
 }
 
@@ -148,8 +151,10 @@ impl Creatable for Triggers {
 #[schemars(crate = "studio_plugin_api::schemars")]
 pub(super) struct Patch {
     /// Its name.
+    #[schemars(extend("x-reads" = FALSE_IS_ABSENT))]
     name: Option<String>,
     /// When it fires: `ORIGIN`, `REPLICA`, `ALWAYS` or `DISABLED`; another word changes nothing.
+    #[schemars(extend("x-reads" = TEXT_OR_ABSENT))]
     enabled_mode: Option<String>,
 }
 

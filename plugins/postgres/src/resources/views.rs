@@ -4,7 +4,7 @@ use super::{
     Oid, Resource, list, read,
     relations::{Filters, Relations},
 };
-use crate::{Postgres, face::Face, statement::Statement};
+use crate::{Postgres, face::Face, lenient::Reading, statement::Statement};
 use studio_plugin_api::{DriverError, Operations};
 
 /// The rows of the resources' operations, for one face.
@@ -51,6 +51,7 @@ macro_rules! relations {
             const NAME: &'static str = $name;
             type Filters = Filters;
             type Key = Oid;
+            const LISTS: Reading = Reading::Checked;
 
             fn list(filters: &Filters) -> Result<Statement, DriverError> {
                 Ok(Self::RELATIONS.list(filters))

@@ -9,7 +9,12 @@ use super::{
     change, create_within, list, read, remove,
     selection::{InSchemas, bind_any_page, in_schemas, text},
 };
-use crate::{Postgres, face::Face, statement::Statement};
+use crate::{
+    Postgres,
+    face::Face,
+    lenient::{FALSE_IS_NULL, Reading},
+    statement::Statement,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -106,6 +111,8 @@ impl Resource for Columns {
     const NAME: &'static str = "column";
     type Filters = InSchemas;
     type Key = ColumnId;
+    const LISTS: Reading = Reading::Checked;
+    const BODIES: Reading = Reading::Checked;
 
     fn list(filters: &InSchemas) -> Result<Statement, DriverError> {
         let columns = query_for_many("*", KINDS, &in_schemas("namespace.nspname"));
@@ -145,6 +152,7 @@ impl Resource for ShownColumns {
     const NAME: &'static str = Columns::NAME;
     type Filters = InSchemas;
     type Key = ShownId;
+    const LISTS: Reading = Reading::Checked;
 
     fn list(filters: &InSchemas) -> Result<Statement, DriverError> {
         Columns::list(filters)
@@ -308,7 +316,7 @@ struct ColumnPatch {
     comment: Option<String>,
     /// The condition on it, instead of the first that it has; null: none.
     #[serde(deserialize_with = "read_given")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("x-reads" = FALSE_IS_NULL))]
     check: Option<Option<String>>,
 }
 

@@ -6,7 +6,13 @@ use super::{
     Change, Changeable, Creatable, Oid, Removable, Resource, change, create, list, read, remove,
     selection::{InSchemas, id, in_schemas, required, text},
 };
-use crate::{Postgres, face::Face, quote::qualified, statement::Statement};
+use crate::{
+    Postgres,
+    face::Face,
+    lenient::{FALSE_IS_ABSENT, TEXT_OR_ABSENT},
+    quote::qualified,
+    statement::Statement,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -127,10 +133,13 @@ impl Creatable for Functions {
 #[schemars(crate = "studio_plugin_api::schemars")]
 pub(super) struct Patch {
     /// Its name.
+    #[schemars(extend("x-reads" = FALSE_IS_ABSENT))]
     name: Option<String>,
     /// Its schema.
+    #[schemars(extend("x-reads" = FALSE_IS_ABSENT))]
     schema: Option<String>,
     /// Its body.
+    #[schemars(extend("x-reads" = TEXT_OR_ABSENT))]
     definition: Option<String>,
 }
 

@@ -6,10 +6,11 @@ use super::{
     Change, Changeable, Creatable, Oid, Removable, Resource, change, create, list, read, remove,
     selection::{bind_page, id, text},
 };
-use crate::{Postgres, face::Face, quote::identifier, statement::Statement};
+use crate::{Postgres, face::Face, lenient::Reading, quote::identifier, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use studio_plugin_api::{DriverError, Operations};
 
 /// The rows of the resource's operations, for one face.
@@ -67,6 +68,7 @@ impl Resource for Roles {
     const NAME: &'static str = "role";
     type Filters = Filters;
     type Key = Oid;
+    const BODIES: Reading = Reading::Checked;
 
     fn list(filters: &Filters) -> Result<Statement, DriverError> {
         let text = format!(
@@ -125,6 +127,7 @@ pub(super) struct New {
     /// The roles that become its members, and may make others so.
     admins: Option<Vec<String>>,
     /// Its own settings; a list has commas in it.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     config: Option<Map<String, Value>>,
 }
 

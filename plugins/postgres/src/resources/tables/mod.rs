@@ -10,7 +10,7 @@ use super::{
     remove,
     selection::text,
 };
-use crate::{Postgres, face::Face, quote::qualified, statement::Statement};
+use crate::{Postgres, face::Face, lenient::Reading, quote::qualified, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -103,6 +103,9 @@ impl Resource for Tables {
     const NAME: &'static str = "table";
     type Filters = Filters;
     type Key = Oid;
+    const LISTS: Reading = Reading::Checked;
+    const BODIES: Reading = Reading::Checked;
+    const REMOVALS: Reading = Reading::Checked;
 
     fn list(filters: &Filters) -> Result<Statement, DriverError> {
         Ok(TABLES.list(filters))
