@@ -25,34 +25,15 @@ fn list(values: Value) -> Vec<Value> {
 }
 
 fn texts() -> Vec<Value> {
-    list(json!([null, "", 5, 0, 1.0, 1000.0, 1.5, true, false, ["x"], [5], [null], [], {}]))
+    list(json!([null, "", 5, 1.0, 1.5, true, ["x"], [null], [], {}]))
 }
 
 fn booleans() -> Vec<Value> {
-    list(json!([null, "", "true", "false", "1", "yes", 0, 1, 1.0, 5, true, [true], [null], [], {}]))
+    list(json!([null, "", "true", "false", "1", 0, 1, 1.0, 5, [true], [null], {}]))
 }
 
 fn integers() -> Vec<Value> {
-    list(json!([
-        null,
-        "",
-        " ",
-        "5",
-        "5.0",
-        "1e1",
-        " 5 ",
-        "0x5",
-        "5.5",
-        "x",
-        0,
-        5.0,
-        5.5,
-        true,
-        false,
-        [5],
-        ["5"],
-        {}
-    ]))
+    list(json!([null, "", " ", "5", "5.0", " 5 ", "0x5", "x", 5.0, 5.5, true, ["5"], {}]))
 }
 
 fn lists() -> Vec<Value> {
