@@ -10,7 +10,7 @@ mod load;
 mod rates;
 mod values;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -22,7 +22,8 @@ pub use self::environment::{ENVIRONMENT, Variable};
 pub use self::load::ConfigError;
 pub use self::rates::{Rate, RateLimitSettings, RequestLimit, RequestLimits};
 pub use self::values::{
-    ForwardedHeader, JwksAlgorithm, JwksSource, LogFilter, LogFormat, OnPluginError, Origin, Period, Secret,
+    CorsHeader, ForwardedHeader, JwksAlgorithm, JwksSource, LogFilter, LogFormat, OnPluginError, Origin,
+    Period, Secret,
 };
 
 /// All settings, one struct per section of `gateway.toml`. `Debug` and `Serialize` show no secret.
@@ -58,12 +59,15 @@ pub struct Settings {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Address and port of the API. Port 0 lets the system choose. Default 127.0.0.1:8787.
-    pub listen: SocketAddr,
+    /// Address and port of the API. Port 0 lets the system choose. Absent: [`DEFAULT_LISTEN`](Self::DEFAULT_LISTEN), or
+    /// all addresses at the port that `PORT` names.
+    pub listen: Option<SocketAddr>,
     /// A separate listener for `/metrics`. Absent: `/metrics` is served beside the API.
     pub metrics_listen: Option<SocketAddr>,
     /// Origins that browsers may call from (CORS). Default none.
     pub cors_origins: Vec<Origin>,
+    /// Request headers that their pages may send. Default any: tokens decide who may what, and no header does without one.
+    pub cors_headers: Vec<CorsHeader>,
     /// Networks of proxies that say truly whom they forward for. Default none: a client is who connects.
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which they say it. Others pass through proxies as clients sent them, so only one is believed.
@@ -199,12 +203,18 @@ const fn at_least_one(count: usize) -> NonZeroUsize {
     }
 }
 
+impl HttpSettings {
+    /// Where the API is when nothing says it.
+    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
-            listen: (Ipv4Addr::LOCALHOST, 8787).into(),
+            listen: None,
             metrics_listen: None,
             cors_origins: Vec::new(),
+            cors_headers: vec![CorsHeader::any()],
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::XForwardedFor,
             drain_timeout: Period::from_seconds(30),

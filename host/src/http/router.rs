@@ -2,7 +2,7 @@
 
 use super::{
     client_address::TrustedProxies,
-    connections,
+    connections, cors,
     error::{ApiError, internal},
     health,
     limit::{by_address, by_user, refused},
@@ -23,15 +23,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, delete, get, post, put},
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use std::{any::Any, sync::Arc, time::Duration};
+use http::{HeaderValue, Method, StatusCode, header};
+use std::{any::Any, sync::Arc};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{
         CompressionLayer,
         predicate::{NotForContentType, Predicate, SizeAbove},
     },
-    cors::{AllowOrigin, CorsLayer},
 };
 
 /// Bodies up to this many bytes are not worth compressing.
@@ -75,15 +74,12 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         proxies: TrustedProxies::new(settings),
     };
     let router = router.with_state(gateway);
-    let router = match settings.cors_origins.is_empty() {
-        true => router,
-        false => router.layer(cors(settings)),
-    };
+    // Around panics too: a page could not read what else became of its call.
+    let router = cors::around(router.layer(CatchPanicLayer::custom(panicked)), settings);
     let compression = CompressionLayer::new().compress_when(
         SizeAbove::new(SMALLEST_COMPRESSED).and(NotForContentType::const_new("text/event-stream")),
     );
     router
-        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(observer, observe))
         .layer(compression)
         .layer(middleware::map_response(weaken_compressed))
@@ -136,33 +132,4 @@ async fn driver_request(
         response.extensions_mut().insert(label);
     }
     response
-}
-
-fn cors(settings: &HttpSettings) -> CorsLayer {
-    let any_origin = settings.cors_origins.iter().any(|origin| origin.as_str() == "*");
-    let origins =
-        settings.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok());
-    let exposed = [
-        "x-request-id",
-        "x-total-count",
-        "retry-after",
-        "ratelimit-policy",
-        "ratelimit",
-        "allow",
-        "etag",
-        "cache-status",
-    ];
-    CorsLayer::new()
-        .allow_origin(if any_origin { AllowOrigin::any() } else { AllowOrigin::list(origins) })
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CACHE_CONTROL,
-            header::CONTENT_TYPE,
-            header::IF_NONE_MATCH,
-            HeaderName::from_static("x-request-id"),
-            HeaderName::from_static("x-request-timeout"),
-        ])
-        .expose_headers(exposed.map(HeaderName::from_static))
-        .max_age(Duration::from_secs(600))
 }

@@ -22,6 +22,8 @@ macro_rules! on_both_registries {
 }
 
 mod aliases;
+mod browser;
+mod browser_leaving;
 /// The generator of the driver's own tests.
 #[path = "../../../plugins/mongodb/src/ejson/tests/arbitrary.rs"]
 mod bson_documents;
