@@ -4,7 +4,7 @@ use crate::{
     process::{Process, free_port},
     time::{PATIENCE, within},
 };
-use axum::{Router, response::Html, routing::get};
+use axum::{Router, http::header::CACHE_CONTROL, response::Html, routing::get};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -177,7 +177,7 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 /// A site on a port of its own, which makes it an origin of its own. It serves one page for as long as the test's
-/// runtime lives.
+/// runtime lives. Browsers must not store it: they go on with what a stored page asked, in case somebody goes back to it.
 pub struct Site {
     /// `http://127.0.0.1:…`, as browsers name the origin.
     pub origin: String,
@@ -188,7 +188,7 @@ impl Site {
     pub async fn start(page: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/", get(async move || Html(page)));
+        let router = Router::new().route("/", get(async move || ([(CACHE_CONTROL, "no-store")], Html(page))));
         tokio::spawn(async { axum::serve(listener, router).await });
         Self { origin }
     }

@@ -122,7 +122,7 @@ async fn page_of_a_studio_asks_what_it_asks_and_reads_every_answer() {
         .answers(vec![
             scene.change("PATCH", &format!("/tables/{id}"), json!({"name": "board"})),
             scene.change("POST", "/columns", json!({"table_id": id, "name": "width", "type": "int4"})),
-            scene.change("PATCH", &format!("/columns/{id}.3"), json!({"is_nullable": false, "check": ""})),
+            scene.change("PATCH", &format!("/columns/{id}.3"), json!({"is_nullable": false})),
             scene.change("DELETE", &format!("/columns/{id}.2?cascade=false"), Value::Null),
             scene.get(&format!("/tables/{id}")),
             scene.change("DELETE", &format!("/tables/{id}?cascade=true"), Value::Null),
