@@ -4,7 +4,7 @@ use crate::{
     process::{Process, free_port},
     time::{PATIENCE, within},
 };
-use axum::{Router, http::header::CACHE_CONTROL, response::Html, routing::get};
+use axum::{Router, response::Html, routing::get};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -20,8 +20,9 @@ const CHROMIUM: &str = "STUDIO_TEST_CHROMIUM";
 const CHROMEDRIVER: &str = "STUDIO_TEST_CHROMEDRIVER";
 
 /// How the browser is started: without a screen and without anything of its own on the network. Its pages are the
-/// test's, so that it needs no sandbox, which root and most containers cannot have.
-const ARGUMENTS: [&str; 14] = [
+/// test's, so that it needs no sandbox, which root and most containers cannot have. A page that is left is left: else some
+/// are kept, with what they asked, in case that somebody goes back.
+const ARGUMENTS: [&str; 15] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -33,6 +34,7 @@ const ARGUMENTS: [&str; 14] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-features=BackForwardCache",
     "--no-proxy-server",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-port=0",
@@ -177,7 +179,7 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 /// A site on a port of its own, which makes it an origin of its own. It serves one page for as long as the test's
-/// runtime lives. Browsers must not store it: they go on with what a stored page asked, in case somebody goes back to it.
+/// runtime lives.
 pub struct Site {
     /// `http://127.0.0.1:…`, as browsers name the origin.
     pub origin: String,
@@ -188,7 +190,7 @@ impl Site {
     pub async fn start(page: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/", get(async move || ([(CACHE_CONTROL, "no-store")], Html(page))));
+        let router = Router::new().route("/", get(async move || Html(page)));
         tokio::spawn(async { axum::serve(listener, router).await });
         Self { origin }
     }
