@@ -60,6 +60,7 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         .route_layer(middleware::from_fn_with_state(gateway.clone(), by_user))
         .route("/api/platform/{type}", any(driver_request))
         .route("/api/platform/{type}/{ref}", any(driver_request))
+        .route("/api/platform/{type}/{ref}/", any(driver_request))
         .route("/api/platform/{type}/{ref}/{*rest}", any(driver_request))
         .route_layer(middleware::from_fn_with_state(gateway.clone(), by_address))
         .route("/healthz", get(health::healthz))
