@@ -122,7 +122,10 @@ impl ApiError {
     fn repeats_message(&self) -> bool {
         let is_of_the_request = matches!(
             self.status,
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::CONFLICT
+            StatusCode::BAD_REQUEST
+                | StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::CONFLICT
         );
         !is_of_the_request && !self.details.contains_key("message")
     }
