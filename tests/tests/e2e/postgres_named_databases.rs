@@ -155,6 +155,9 @@ async fn postgres_header_that_names_no_database_of_the_project_is_refused() {
         url.clone(),
         "U2FsdGVkX18=".to_owned(),
         "rubbish".to_owned(),
+        "caf\u{e9}".to_owned(),
+        format!("U2FsdGVkX1{}", "A".repeat(30_000)),
+        sealed(&format!("{url}?x={}", "y".repeat(20_000))).replace("U2FsdGVkX1", "U2FsdGVkX2"),
     ] {
         databases.refused(&[("x-connection-encrypted", &refused)]).await;
     }
