@@ -105,8 +105,10 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         let mut command = runner(&["nextest", "run", "--workspace", "--config-file"]);
         run(command.arg(&settings).args(arguments).stdin(Stdio::null()))?;
         if arguments.is_empty() {
-            let mut command = again(&["nextest", "run", "--package", TESTS, "--config-file"]);
-            run(command.arg(&settings).arg(REDIS_TESTS))?;
+            // Of the whole workspace: of one package alone, dependencies have fewer features, and are all built again.
+            let mut command = again(&["nextest", "run", "--workspace", "--config-file"]);
+            let tests = format!("package({TESTS}) & test({REDIS_TESTS})");
+            run(command.arg(&settings).args(["--filterset", &tests]))?;
         }
     } else {
         run(runner(&["test", "--workspace"]).args(arguments).stdin(Stdio::null()))?;

@@ -73,6 +73,8 @@ mod postgres_differential_tables;
 mod postgres_faults;
 mod postgres_harness;
 mod postgres_lists;
+mod postgres_meta_callers;
+mod postgres_named_databases;
 mod postgres_read_only;
 mod postgres_read_only_doors;
 mod postgres_sessions;
