@@ -28,6 +28,13 @@ impl PostgresMeta {
         there
     }
 
+    /// The folder, as a URL, of the classes that it builds its SQL with.
+    pub fn library() -> String {
+        let program = std::env::var(PROGRAM).unwrap_or_else(|_| panic!("{PROGRAM} names no postgres-meta"));
+        let (folder, _) = program.rsplit_once("/server/").expect("a program in the folder of the server");
+        format!("file://{folder}/lib")
+    }
+
     /// Starts one on a database.
     pub async fn start(database_url: &str) -> Self {
         let program = std::env::var_os(PROGRAM).unwrap_or_else(|| panic!("{PROGRAM} names no postgres-meta"));
