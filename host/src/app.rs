@@ -5,7 +5,7 @@ use crate::{
     audit::AuditTrail,
     cache::ReplyCache,
     config::{ConfigError, Settings},
-    connections::service::ConnectionService,
+    connections::{sealed_string::ConnectionKey, service::ConnectionService},
     directory::Directory,
     flow::Flow,
     http::{metrics_router, router, server::serve},
@@ -188,6 +188,11 @@ impl Gateway {
             gate: gate.clone(),
             rate_limits: rate_limits.clone(),
             directory: directory.clone(),
+            connection_key: settings
+                .http
+                .connection_key
+                .clone()
+                .map(|key| ConnectionKey::new((*key).clone())),
             cache: cache.clone(),
             sessions: sessions.clone(),
             limits: settings.limits.clone(),

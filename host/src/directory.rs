@@ -5,7 +5,7 @@
 //! line, another gateway on the same database) are seen within that second.
 
 use crate::{
-    connections::project_database::ProjectDatabases,
+    connections::{destination::Destination, project_database::ProjectDatabases},
     identity::{ProjectSecrets, SecretUnavailable},
     registry::{Connection, ConnectionSelector, ProjectAccess, Registry, RegistryError, jwt_secret_place},
     secrets::Keyring,
@@ -24,6 +24,8 @@ use studio_plugin_api::manifest::Manifest;
 
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
+/// Connections that are looked through at a time.
+const PAGE: u32 = 1000;
 /// The most answers kept of each kind.
 const MOST_ANSWERS: u64 = 20_000;
 
@@ -106,6 +108,59 @@ impl Directory {
             Ok(found.map(Arc::new))
         };
         self.connections.try_get_with(key, ask).await
+    }
+
+    /// The connection of a project and a driver's type that leads to this place: the primary one before others, those
+    /// that people made before the project's own database.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub async fn connection_to(
+        &self,
+        reference: &str,
+        driver: &Manifest,
+        destination: &Destination,
+    ) -> Result<Option<Arc<Connection>>, Arc<RegistryError>> {
+        let [host, port, database, user] = destination.parts();
+        let key =
+            self.key(&[reference, &driver.database_type, "destination", &host, &port, &database, &user]);
+        if let Some(known) = self.connections.get(&key).await {
+            return Ok(known);
+        }
+        let ask = async { Ok(self.find_destination(reference, driver, destination).await?.map(Arc::new)) };
+        self.connections.try_get_with(key, ask).await
+    }
+
+    async fn find_destination(
+        &self,
+        reference: &str,
+        driver: &Manifest,
+        destination: &Destination,
+    ) -> Result<Option<Connection>, RegistryError> {
+        let leads_there = |connection: &Connection| {
+            Destination::of(connection, driver, &self.keyring).as_ref() == Some(destination)
+        };
+        let database_type = driver.database_type.as_str();
+        let mut found: Option<Connection> = None;
+        for page in 0.. {
+            let offset = page * PAGE;
+            let listed = self.registry.list_connections(reference, Some(database_type), PAGE, offset).await?;
+            let is_last = listed.items.len() < PAGE as usize;
+            for connection in listed.items.into_iter().filter(leads_there) {
+                if connection.is_primary || found.is_none() {
+                    found = Some(connection);
+                }
+            }
+            if is_last || found.as_ref().is_some_and(|found| found.is_primary) {
+                break;
+            }
+        }
+        match found {
+            None if driver.project_database => {
+                Ok(self.project_databases.find_own(reference, database_type).await?.filter(leads_there))
+            }
+            found => Ok(found),
+        }
     }
 
     /// A project's own database as a connection of a type, while it stands in for one.

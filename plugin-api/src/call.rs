@@ -26,7 +26,8 @@ pub struct Call {
     pub granted: Access,
     /// The values of the path template's parameters in their order, percent-decoded to bytes.
     pub path: Vec<Vec<u8>>,
-    /// Query parameters in the order given, decoded; the host's own (`connection`, `connection_id`) are taken out.
+    /// Query parameters in the order given, decoded; the host's own (`connection`, `connection_id`) are taken out. Behind
+    /// them the request's headers that the alias hands on, named with [`HEADER_PREFIX`](crate::parameters::HEADER_PREFIX).
     pub query: Vec<(String, String)>,
     /// The request body as it came.
     pub body: Vec<u8>,

@@ -22,6 +22,7 @@ pub struct Context<D> {
     deadline: Instant,
     max_reply_bytes: u64,
     request_id: String,
+    headers: Vec<(String, String)>,
 }
 
 impl<D> Context<D> {
@@ -49,6 +50,11 @@ impl<D> Context<D> {
     /// The `x-request-id` of the request.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+    /// A header of the request, if the alias [hands it on](crate::Alias::header) and the request has it. `name` is in
+    /// small letters. What in it is not UTF-8 is replaced (U+FFFD).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -239,6 +245,7 @@ macro_rules! implement_handler {
                 mut call: Call,
                 path_names: &[&'static str],
             ) -> BoxFuture<'static, Result<Payload, DriverError>> {
+                let headers = parameters::take_headers(&mut call.query);
                 $(let $part = match $part::from_call(&mut call, path_names) {
                     Ok(part) => part,
                     Err(error) => return Box::pin(std::future::ready(Err(error))),
@@ -247,6 +254,7 @@ macro_rules! implement_handler {
                     return Box::pin(std::future::ready(Err(error)));
                 }
                 let context = Context {
+                    headers,
                     session,
                     granted: call.granted,
                     deadline: call.deadline,

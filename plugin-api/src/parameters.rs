@@ -25,6 +25,15 @@ pub fn from_query<T: DeserializeOwned>(query: &[(String, String)]) -> Result<T, 
     read_fields(value::MapDeserializer::new(pairs), "query")
 }
 
+/// What begins the name of a query parameter that is a header of the request. Callers can't send such: hosts refuse it.
+pub const HEADER_PREFIX: &str = "header:";
+
+/// Takes the request's headers out of the query parameters, among which a host hands them over.
+pub(crate) fn take_headers(query: &mut Vec<(String, String)>) -> Vec<(String, String)> {
+    let taken = query.extract_if(.., |(name, _)| name.starts_with(HEADER_PREFIX));
+    taken.map(|(mut name, value)| (name.split_off(HEADER_PREFIX.len()), value)).collect()
+}
+
 /// Refuses query parameters that an operation without any was given.
 pub(crate) fn refuse_surplus(query: &[(String, String)]) -> Result<(), DriverError> {
     match query.first() {

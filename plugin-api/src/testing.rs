@@ -79,6 +79,11 @@ impl TestRequest {
         self
     }
 
+    /// Adds a header of those that the alias hands on, by its name in small letters.
+    pub fn header(self, name: &str, value: &str) -> Self {
+        self.query(&format!("{}{name}", parameters::HEADER_PREFIX), value)
+    }
+
     /// The body as it is sent.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();

@@ -53,6 +53,8 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_TRUSTED_PROXIES", list, http.trusted_proxies),
     variable!("GATEWAY_FORWARDED_HEADER", word, http.forwarded_header),
     variable!("GATEWAY_DRAIN_TIMEOUT", word, http.drain_timeout),
+    variable!("PG_META_CRYPTO_KEY", optional, http.connection_key),
+    variable!("PG_META_CRYPTO_KEY_FILE", optional, http.connection_key_file),
     variable!("DATABASE_URL", word, registry.url),
     variable!("DATABASE_ENCRYPTION_KEY", optional, registry.encryption_key),
     variable!("DATABASE_ENCRYPTION_KEY_FILE", optional, registry.encryption_key_file),

@@ -77,7 +77,12 @@ struct FileSecret {
     fields: fn(&mut Settings) -> (&mut Option<Secret>, &mut Option<PathBuf>),
 }
 
-const FILE_SECRETS: [FileSecret; 2] = [
+const FILE_SECRETS: [FileSecret; 3] = [
+    FileSecret {
+        keys: ["http.connection_key", "http.connection_key_file"],
+        variables: ["PG_META_CRYPTO_KEY", "PG_META_CRYPTO_KEY_FILE"],
+        fields: |settings| (&mut settings.http.connection_key, &mut settings.http.connection_key_file),
+    },
     FileSecret {
         keys: ["registry.encryption_key", "registry.encryption_key_file"],
         variables: ["DATABASE_ENCRYPTION_KEY", "DATABASE_ENCRYPTION_KEY_FILE"],

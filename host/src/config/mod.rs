@@ -71,6 +71,11 @@ pub struct HttpSettings {
     pub forwarded_header: ForwardedHeader,
     /// How long running requests may take to finish once the gateway was told to stop. Default 30 s.
     pub drain_timeout: Period,
+    /// The passphrase under which callers encrypt the connection string of the database that they mean, in the header
+    /// of an alias that has one (postgres-meta's `x-connection-encrypted`). Absent: such headers are overlooked.
+    pub connection_key: Option<Secret>,
+    /// A file to read `connection_key` from. [`Settings::load`] does; nothing else needs this.
+    pub connection_key_file: Option<PathBuf>,
 }
 
 /// `[registry]`: the platform database and the key that seals secrets in it.
@@ -208,6 +213,8 @@ impl Default for HttpSettings {
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::XForwardedFor,
             drain_timeout: Period::from_seconds(30),
+            connection_key: None,
+            connection_key_file: None,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Connections as people manage them: checked, sealed, stored; and unsealed again for the driver.
 
+pub mod destination;
 pub mod input;
 pub mod project_database;
+pub mod sealed_string;
 pub mod service;
 pub mod settings;

@@ -65,6 +65,19 @@ impl ProjectDatabases {
         Ok(Some(self.connection(reference, database_type, own)))
     }
 
+    /// The project's own database, whether it stands in for a connection or not.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub async fn find_own(
+        &self,
+        reference: &str,
+        database_type: &str,
+    ) -> Result<Option<Connection>, RegistryError> {
+        let own = self.registry.find_project_database(reference).await?;
+        Ok(own.map(|own| self.connection(reference, database_type, own)))
+    }
+
     fn connection(&self, reference: &str, database_type: &str, own: OwnDatabase) -> Connection {
         let OwnDatabase { project_id, database, password, created_at } = own;
         let id = connection_id(&project_id, database_type);

@@ -1,6 +1,13 @@
 //! The first step: which driver and operation a request means.
 
-use super::{FlowError, deadline::time_for};
+use super::{
+    FlowError,
+    deadline::time_for,
+    query::{
+        NamedConnection, find_sealed_string, hand_on, read_query, read_query_leniently, refuse_headers,
+        take_selector,
+    },
+};
 use crate::{
     config::LimitSettings,
     plugins::{
@@ -59,6 +66,8 @@ pub(super) struct Call {
     pub(super) operation: u32,
     pub(super) reference: String,
     pub(super) selector: ConnectionSelector,
+    /// A header that names the connection instead.
+    pub(super) named: Option<NamedConnection>,
     pub(super) path: Vec<Vec<u8>>,
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
@@ -91,8 +100,11 @@ pub(super) fn route(
         return Err(FlowError::UnknownPath);
     }
     let entrance = catalog.entrance(prefix).ok_or_else(|| FlowError::UnknownType(shorten(prefix)))?;
-    let end = rest.find('/').ok_or(FlowError::UnknownPath)?;
-    let (reference, path) = rest.split_at(end);
+    let (reference, path) = match rest.find('/') {
+        Some(end) => rest.split_at(end),
+        None if entrance.is_lenient() => (rest, "/"),
+        None => return Err(FlowError::UnknownPath),
+    };
     let (operation, parameters) = match entrance.find(head.method.as_str(), path) {
         Route::Operation { operation, parameters } => (operation, parameters),
         Route::WrongMethod { allow } => return Err(FlowError::WrongMethod { allow }),
@@ -100,9 +112,15 @@ pub(super) fn route(
     };
     let reference =
         percent_decode_str(reference).decode_utf8().map_err(|_| FlowError::UnknownPath)?.into_owned();
-    let mut query = read_query(head.uri.query().unwrap_or_default())?;
-    let selector = take_selector(&mut query)?;
     let driver = entrance.driver().clone();
+    let text = head.uri.query().unwrap_or_default();
+    let mut query = if entrance.is_lenient() { read_query_leniently(text) } else { read_query(text)? };
+    let selector = take_selector(&mut query)?;
+    query.retain(|(name, _)| !driver.overlooks(operation, name));
+    refuse_headers(&query)?;
+    let alias = entrance.alias();
+    query.extend(alias.into_iter().flat_map(|alias| hand_on(&alias.headers, &head.headers)));
+    let named = alias.and_then(|alias| find_sealed_string(&alias.connection_headers, &head.headers));
     let template = driver.operation(operation).map_or("", |operation| &operation.path);
     let most = driver.entry().limits.operation_time(template, *limits.request_timeout);
     let time = time_for(&head.headers, most)?;
@@ -114,90 +132,13 @@ pub(super) fn route(
         operation,
         reference,
         selector,
+        named,
         query,
         body,
         facts,
     })
 }
 
-/// Splits and decodes a query string (WHATWG URL, `application/x-www-form-urlencoded`), but refuses bytes that are
-/// not UTF-8 where that standard would replace them: nothing is lost unseen.
-pub(crate) fn read_query(query: &str) -> Result<Vec<(String, String)>, FlowError> {
-    let decode = |text: &str| {
-        let text = text.replace('+', " ");
-        percent_decode_str(&text).decode_utf8().map(|text| text.into_owned()).ok()
-    };
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name =
-                decode(name).ok_or_else(|| parameter("query", "parameter names must be UTF-8 text"))?;
-            let value = decode(value).ok_or_else(|| parameter(&name, "must be UTF-8 text"))?;
-            Ok((name, value))
-        })
-        .collect()
-}
-
-/// Takes out the parameters that say which connection is meant.
-fn take_selector(query: &mut Vec<(String, String)>) -> Result<ConnectionSelector, FlowError> {
-    let mut selector = ConnectionSelector::Primary;
-    let mut given = 0;
-    let mut wrong = None;
-    query.retain(|(name, value)| {
-        match name.as_str() {
-            "connection_id" => match value.parse() {
-                Ok(id) => selector = ConnectionSelector::Id(id),
-                Err(_) => wrong = Some(parameter("connection_id", "must be a UUID")),
-            },
-            "connection" => selector = ConnectionSelector::Identifier(value.clone()),
-            _ => return true,
-        }
-        given += 1;
-        false
-    });
-    match wrong {
-        Some(error) => Err(error),
-        None if given > 1 => {
-            Err(parameter("connection", "and `connection_id` name a connection once, by one of them"))
-        }
-        None => Ok(selector),
-    }
-}
-
-fn parameter(field: &str, message: &str) -> FlowError {
-    FlowError::Parameter { field: field.to_owned(), message: format!("`{field}` {message}") }
-}
-
 fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn query_values_are_decoded_and_bytes_that_are_no_text_are_refused() {
-        let pairs = read_query("a=1&b=x+y%2B&c&a=%C3%A9&&=v").unwrap();
-        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(pairs, [("a", "1"), ("b", "x y+"), ("c", ""), ("a", "é"), ("", "v")]);
-        assert!(matches!(read_query("p=%FF"), Err(FlowError::Parameter { field, .. }) if field == "p"));
-    }
-
-    #[test]
-    fn a_connection_is_named_once_and_its_parameter_is_not_the_drivers() {
-        let select = |query: &str| {
-            let mut pairs = read_query(query).unwrap();
-            take_selector(&mut pairs).map(|selector| (selector, pairs.len()))
-        };
-        assert_eq!(select("x=1").unwrap(), (ConnectionSelector::Primary, 1));
-        assert_eq!(
-            select("connection=main&x=1").unwrap(),
-            (ConnectionSelector::Identifier("main".into()), 1)
-        );
-        assert!(select("connection_id=7").is_err());
-        assert!(select("connection=a&connection=b").is_err());
-    }
 }

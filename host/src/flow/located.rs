@@ -1,17 +1,23 @@
 //! The fourth step: the body read, the connection found. What the call still lacks is a session, or a reply that was
 //! kept.
 
-use super::{Flow, FlowError, admitted::Admitted, call::OperationLabel, nesting::is_deeper_than};
+use super::{
+    Flow, FlowError, admitted::Admitted, call::OperationLabel, nesting::is_deeper_than,
+    query::NamedConnection,
+};
 use crate::{
+    connections::destination::Destination,
+    directory::Directory,
     plugins::OperationCaching,
-    registry::{ConnectionSelector, ConnectionStatus},
+    registry::{Connection, ConnectionSelector, ConnectionStatus},
     sessions::Target,
 };
 use axum::body::{Body, HttpBody};
 use http::HeaderMap;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use secrecy::ExposeSecret;
 use std::sync::Arc;
-use studio_plugin_api::Call;
+use studio_plugin_api::{Call, manifest::Manifest};
 
 /// A call that may be made, and where. Only [`locate`] makes one.
 #[derive(Clone)]
@@ -38,10 +44,24 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted) -> Result<Located, F
     if is_deeper_than(limit, &body) {
         return Err(FlowError::BodyTooDeep { limit });
     }
-    let database_type = &call.driver.manifest().database_type;
-    let found = flow.directory.connection(&call.reference, call.driver.manifest(), &call.selector).await?;
-    let connection =
-        found.ok_or_else(|| FlowError::NoConnection(no_connection(database_type, &call.selector)))?;
+    let manifest = call.driver.manifest();
+    let (reference, selector) = (&call.reference, &call.selector);
+    let connection = match (&flow.connection_key, &call.named) {
+        (Some(_), Some(named)) if *selector != ConnectionSelector::Primary => {
+            let field = named.header.clone();
+            let message = format!("a connection is named once, by `{field}` or by a query parameter");
+            return Err(FlowError::Parameter { field, message });
+        }
+        (Some(key), Some(named)) => {
+            let opened = key.open(&named.sealed);
+            let destination = opened.and_then(|text| Destination::parse(text.expose_secret(), manifest));
+            find_named(&flow.directory, reference, manifest, destination, named).await?
+        }
+        _ => {
+            let found = flow.directory.connection(reference, manifest, selector).await?;
+            found.ok_or_else(|| FlowError::NoConnection(no_connection(&manifest.database_type, selector)))?
+        }
+    };
     if connection.status == ConnectionStatus::Inactive {
         return Err(FlowError::Inactive(connection.identifier.clone()));
     }
@@ -58,6 +78,25 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted) -> Result<Located, F
         request_id: call.facts.request_id,
     };
     Ok(Located { label, headers, call, target })
+}
+
+/// Finds the connection that a header names. Whether the header does not open or names none of the project's is not
+/// told, or the gateway would help to decrypt what somebody else sent. The words are postgres-meta's.
+async fn find_named(
+    directory: &Directory,
+    reference: &str,
+    driver: &Manifest,
+    destination: Option<Destination>,
+    named: &NamedConnection,
+) -> Result<Arc<Connection>, FlowError> {
+    let found = match destination {
+        Some(destination) => directory.connection_to(reference, driver, &destination).await?,
+        None => None,
+    };
+    found.ok_or_else(|| FlowError::Parameter {
+        field: named.header.clone(),
+        message: "failed to process upstream connection details".to_owned(),
+    })
 }
 
 /// Reads a request's body whole, if it is within the limit in bytes.

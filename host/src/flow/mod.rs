@@ -13,6 +13,7 @@ mod call;
 mod deadline;
 mod located;
 mod nesting;
+mod query;
 mod ready;
 mod reply;
 mod trail;
@@ -21,6 +22,7 @@ use crate::{
     audit::AuditTrail,
     cache::ReplyCache,
     config::LimitSettings,
+    connections::sealed_string::ConnectionKey,
     directory::Directory,
     identity::{Gate, GateError},
     limits::{RateLimits, Refusal, Standing},
@@ -34,9 +36,10 @@ use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
 
 use cached::Looked;
+pub(crate) use call::split_prefix;
 pub use call::{OperationLabel, RequestFacts};
-pub(crate) use call::{read_query, split_prefix};
 pub(crate) use located::read_body;
+pub(crate) use query::read_query;
 
 use admitted::Admitted;
 use call::Call;
@@ -52,6 +55,8 @@ pub struct Flow {
     pub rate_limits: Arc<RateLimits>,
     /// Which connection is meant.
     pub directory: Arc<Directory>,
+    /// Opens connection strings that callers send encrypted; without it, those are overlooked.
+    pub connection_key: Option<ConnectionKey>,
     /// What was answered before.
     pub cache: Arc<ReplyCache>,
     /// The open sessions.

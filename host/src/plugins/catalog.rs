@@ -5,7 +5,7 @@ use super::{
     caching::plan_caching,
     containment::Containment,
     error::PluginError,
-    faces::{Face, Prefixes, build_faces, plan_wrapping},
+    faces::{Face, Manners, Prefixes, build_faces, plan_manners},
     file::{self, PluginEntry, PluginKind, PluginsFileError},
     load::{Loaded, Loader},
 };
@@ -55,7 +55,7 @@ pub struct Driver {
     /// By the operations' numbers.
     caching: Vec<OperationCaching>,
     /// By the operations' numbers.
-    wrapping: Vec<Wrapping>,
+    manners: Vec<Manners>,
     containment: Arc<Containment>,
     generation: u64,
     secret_options: Vec<Vec<String>>,
@@ -73,7 +73,7 @@ impl Driver {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
         let manifest = loaded.instance.manifest();
         let faces = build_faces(manifest).map_err(PluginError::Manifest)?;
-        let wrapping = plan_wrapping(manifest);
+        let manners = plan_manners(manifest);
         entry.limits.check_operations(&manifest.operations).map_err(PluginError::Limits)?;
         let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
         let mut secret_options = Vec::new();
@@ -81,7 +81,7 @@ impl Driver {
         Ok(Self {
             faces,
             caching,
-            wrapping,
+            manners,
             secret_options,
             containment: Containment::new(),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
@@ -134,9 +134,12 @@ impl Driver {
     }
     /// What an operation's payloads are sent as.
     pub fn wrapping(&self, number: u32) -> &Wrapping {
-        self.wrapping.get(number as usize).unwrap_or(&Wrapping::Data)
+        self.manners.get(number as usize).map_or(&Wrapping::Data, |manners| &manners.wrapping)
     }
-
+    /// Whether an operation overlooks a query parameter of this name.
+    pub fn overlooks(&self, number: u32, parameter: &str) -> bool {
+        self.manners.get(number as usize).is_some_and(|manners| manners.overlook(parameter))
+    }
     /// Whether a call of one of its operations may change something, as far as that and the caller's role tell.
     pub fn may_write(&self, operation: u32, granted: Access) -> bool {
         match self.operation(operation).map(|operation| operation.access) {

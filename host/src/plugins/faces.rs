@@ -7,10 +7,13 @@ use super::{
     routes::{Route, Routes},
 };
 use http::HeaderValue;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use studio_plugin_api::{
     alias::{Alias, Envelope},
-    manifest::Manifest,
+    manifest::{Manifest, OperationManifest},
 };
 
 /// What a payload is sent as.
@@ -61,9 +64,18 @@ impl Entrance {
         self.driver.faces().get(self.face).and_then(|face| face.alias.as_ref())
     }
 
+    /// Whether what strict prefixes refuse is overlooked under it, where the original service overlooks it.
+    pub fn is_lenient(&self) -> bool {
+        self.alias().is_some_and(|alias| alias.lenient)
+    }
+
     /// Finds the operation for a method and a path below the project, still percent-encoded.
     pub fn find(&self, method: &str, path: &str) -> Route {
-        self.driver.faces().get(self.face).map_or(Route::Unknown, |face| face.routes.find(method, path))
+        let Some(face) = self.driver.faces().get(self.face) else { return Route::Unknown };
+        match (face.routes.find(method, path), path.strip_suffix('/')) {
+            (Route::Unknown, Some(path)) if self.is_lenient() => face.routes.find(method, path),
+            (found, _) => found,
+        }
     }
 }
 
@@ -82,20 +94,41 @@ pub(super) fn build_faces(manifest: &Manifest) -> Result<Vec<Face>, String> {
         .collect()
 }
 
-/// What payloads of the operations are sent as, in their order.
-pub(super) fn plan_wrapping(manifest: &Manifest) -> Vec<Wrapping> {
-    let is_bare = |prefix: &String| {
-        let named = manifest.aliases.iter().find(|alias| alias.prefix == *prefix);
-        named.is_some_and(|alias| alias.envelope == Envelope::Bare)
-    };
-    let wrapping = manifest.operations.iter().map(|operation| {
-        if !operation.alias.as_ref().is_some_and(is_bare) {
-            return Wrapping::Data;
-        }
+/// What an operation's prefix makes of its answers and its callers' requests.
+pub(super) struct Manners {
+    /// What its payloads are sent as.
+    pub(super) wrapping: Wrapping,
+    /// The query parameters that it takes, where others are overlooked.
+    declared: Option<HashSet<String>>,
+}
+
+impl Manners {
+    fn of(operation: &OperationManifest, alias: Option<&Alias>) -> Self {
         let media_type = operation.media_type.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
-        Wrapping::Bare(media_type.unwrap_or(JSON))
-    });
-    wrapping.collect()
+        let wrapping = match alias.map(|alias| alias.envelope) {
+            Some(Envelope::Bare) => Wrapping::Bare(media_type.unwrap_or(JSON)),
+            Some(Envelope::Data) | None => Wrapping::Data,
+        };
+        let properties = operation.query.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        let declared = alias
+            .filter(|alias| alias.lenient)
+            .map(|_| properties.into_iter().flat_map(|properties| properties.keys().cloned()).collect());
+        Self { wrapping, declared }
+    }
+
+    /// Whether a query parameter of this name is overlooked.
+    pub(super) fn overlook(&self, parameter: &str) -> bool {
+        self.declared.as_ref().is_some_and(|declared| !declared.contains(parameter))
+    }
+}
+
+/// The manners of all operations, in their order.
+pub(super) fn plan_manners(manifest: &Manifest) -> Vec<Manners> {
+    let alias = |operation: &OperationManifest| {
+        let prefix = operation.alias.as_ref()?;
+        manifest.aliases.iter().find(|alias| alias.prefix == *prefix)
+    };
+    manifest.operations.iter().map(|operation| Manners::of(operation, alias(operation))).collect()
 }
 
 /// Which type each prefix leads to, while drivers are put together.

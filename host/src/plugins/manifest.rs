@@ -1,10 +1,10 @@
 //! The rules that a driver's manifest must keep: the router and the rest of the host build on them.
 
 use super::error::PluginError;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, header};
 use std::collections::HashSet;
 use studio_plugin_api::{
-    API_VERSION,
+    API_VERSION, Alias,
     alias::Envelope,
     manifest::{AccessManifest, Manifest, OperationManifest},
     operations::Method,
@@ -18,6 +18,10 @@ const LONGEST_NAME: usize = 100;
 const MOST_OPERATIONS: usize = 1000;
 /// More prefixes than any driver has reason to claim.
 const MOST_ALIASES: usize = 8;
+/// More request headers than any alias has reason to ask for.
+const MOST_HEADERS: usize = 8;
+/// What says who calls is never a driver's to see.
+const PRIVATE_HEADERS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
 /// Seconds that a reply may be served again: a day.
 pub(super) const LONGEST_CACHE: u64 = 86_400;
 
@@ -101,8 +105,31 @@ fn check_aliases(manifest: &Manifest) -> Result<(), String> {
         {
             return Err(format!("`{prefix}` gives {} the status {status}, not 400 to 599", code.as_str()));
         }
+        check_headers(alias).map_err(|reason| format!("`{prefix}` {reason}"))?;
     }
     Ok(())
+}
+
+/// Whether an alias may have the request headers that it asks for.
+fn check_headers(alias: &Alias) -> Result<(), String> {
+    let all = || alias.headers.iter().chain(&alias.connection_headers);
+    if all().count() > MOST_HEADERS {
+        return Err(format!("asks for more than {MOST_HEADERS} request headers"));
+    }
+    for name in all() {
+        // Only small letters pass, which is how names are compared.
+        match HeaderName::from_lowercase(name.as_bytes()) {
+            Ok(header) if PRIVATE_HEADERS.contains(&header) => {
+                return Err(format!("asks for the request header `{name}`, which is not a driver's to see"));
+            }
+            Ok(_) => {}
+            Err(_) => return Err(format!("asks for the request header `{}`, which is none", shorten(name))),
+        }
+    }
+    match alias.connection_headers.iter().find(|name| alias.headers.contains(name)) {
+        Some(name) => Err(format!("asks for the request header `{name}` for two things")),
+        None => Ok(()),
+    }
 }
 
 /// Whether an operation fits the prefix that it is under.
@@ -157,12 +184,15 @@ fn is_path_template(path: &str) -> bool {
         !text.is_empty()
             && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(letter))
     };
-    path.len() <= 256
-        && path.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/').all(|segment| {
-                plain(segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(segment))
+    path == "/"
+        || path.len() <= 256
+            && path.strip_prefix('/').is_some_and(|rest| {
+                rest.split('/').all(|segment| {
+                    plain(
+                        segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(segment),
+                    )
+                })
             })
-        })
 }
 
 #[cfg(test)]
@@ -184,6 +214,7 @@ mod tests {
         let refused = |operations| check_manifest(&manifest(operations)).unwrap_err().to_string();
         assert!(refused(json!([operation("/a"), operation("/a")])).contains("declared twice"));
         assert!(refused(json!([operation("a")])).contains("not a path template"));
+        check_manifest(&manifest(json!([operation("/")]))).unwrap();
         assert!(refused(json!([operation("/a//b")])).contains("not a path template"));
         assert!(refused(json!([operation("/{}")])).contains("not a path template"));
         assert!(refused(json!([operation("/connections/{id}")])).contains("the host's own"));
@@ -245,6 +276,19 @@ mod tests {
             let aliases = json!([{"prefix": "x", "statuses": {"TIMEOUT": status}}]);
             assert!(refused(aliases, json!([])).contains("gives TIMEOUT the status"));
         }
+        for (headers, reason) in [
+            (json!(["Upper-Case"]), "which is none"),
+            (json!(["a b"]), "which is none"),
+            (json!(["authorization"]), "not a driver's to see"),
+            (json!(["cookie"]), "not a driver's to see"),
+            (json!(["x-named"]), "for two things"),
+            (json!(["a", "b", "c", "d", "e", "f", "g", "h"]), "more than 8 request headers"),
+        ] {
+            let aliases = json!([{"prefix": "x", "headers": headers, "connection_headers": ["x-named"]}]);
+            assert!(refused(aliases, json!([])).contains(reason), "{headers}");
+        }
+        let aliases = json!([{"prefix": "x", "headers": ["x-a"], "connection_headers": ["x-named"]}]);
+        with_aliases(aliases, json!([])).unwrap();
         let many: Vec<_> = (0..9).map(|number| json!({"prefix": format!("x{number}")})).collect();
         assert!(refused(json!(many), json!([])).contains("more than 8"));
         assert!(refused(json!([bare]), under("other", None)).contains("`other`, which is not declared"));

@@ -4,12 +4,13 @@
 //! lends connections and stops what their borrowers leave behind, `session.rs` runs what is asked. `results.rs` and
 //! `json/` make JSON of rows as they arrive. `query/` is the caller's own SQL, `guard/` what viewers' may be;
 //! `parser/` looks at SQL without a server; `resources/` is everything in the catalogs, `generators/` the
-//! same as types of programming languages. `face.rs` is how `postgres/` and `pg-meta/` differ.
+//! same as types of programming languages; `greeting.rs` is what postgres-meta says of itself. `face.rs` is how `postgres/` and `pg-meta/` differ.
 
 mod dial;
 mod errors;
 mod face;
 mod generators;
+mod greeting;
 mod guard;
 mod json;
 mod options;
@@ -33,6 +34,9 @@ use studio_plugin_api::prelude::*;
 
 /// The prefix under which answers are those of `@supabase/postgres-meta`.
 const POSTGRES_META: &str = "pg-meta";
+
+/// The request header by which postgres-meta's callers name themselves to the server.
+const APPLICATION_NAME: &str = "x-pg-application-name";
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -70,7 +74,11 @@ impl Driver for Postgres {
             .alias(
                 Alias::bare(POSTGRES_META)
                     .status(ErrorCode::ValidationError, 500)
-                    .status(ErrorCode::Timeout, 408),
+                    .status(ErrorCode::Timeout, 408)
+                    .lenient()
+                    .header(APPLICATION_NAME)
+                    .connection_header("x-connection-encrypted")
+                    .connection_header("pg"),
             )
     }
 
@@ -79,7 +87,7 @@ impl Driver for Postgres {
             .cache_each(&LISTS, 10 * MINUTE)
             .cache_each(&["/info"], MINUTE / 2)
             // Callers of postgres-meta are used to seeing what others change beside it.
-            .alias(POSTGRES_META, |operations| all::<Bare>(query::bare(operations)))
+            .alias(POSTGRES_META, |operations| all::<Bare>(query::bare(greeting::operations(operations))))
             .each_write_invalidates(&LISTS)
             .each_write_invalidates(&["/info"])
     }

@@ -104,7 +104,12 @@ impl Connections {
         // Only the wait for one that others use: what the server takes to answer is the caller's deadline to bound.
         let wait = Timeouts { wait: Some(time_left.saturating_sub(RESERVED)), ..Timeouts::default() };
         match self.pool.timeout_get(&wait).await {
-            Ok(wire) => Ok(Borrowed { wire: Some(wire), way: self.way.clone(), is_busy: false }),
+            Ok(wire) => Ok(Borrowed {
+                wire: Some(wire),
+                way: self.way.clone(),
+                is_busy: false,
+                application_name: None,
+            }),
             Err(PoolError::Backend(error)) => Err(error),
             Err(PoolError::Timeout(_)) => {
                 let size = self.pool.status().max_size;
@@ -133,9 +138,17 @@ pub(crate) struct Borrowed {
     wire: Option<Object<Manager>>,
     way: Arc<Way>,
     is_busy: bool,
+    /// What the server shall call it while it is borrowed; its own name without.
+    application_name: Option<String>,
 }
 
 impl Borrowed {
+    /// Has the server call it so while it is borrowed.
+    pub(crate) fn named(mut self, application_name: Option<&str>) -> Self {
+        self.application_name = application_name.map(str::to_owned);
+        self
+    }
+
     /// The server's version, as it told it at the start.
     pub(crate) fn version(&self) -> Option<&str> {
         self.wire.as_ref().map(|wire| wire.version.as_str())
@@ -151,7 +164,10 @@ impl Borrowed {
             return Err(DriverError::connection("closed", "the connection was given back").into());
         };
         self.is_busy = true;
-        let result = exchange(wire).await;
+        let result = match wire.put_application_name(self.application_name.as_deref()) {
+            Ok(()) => exchange(wire).await,
+            Err(failure) => Err(failure),
+        };
         match &result {
             Ok(_) | Err(Failure::Refused(_)) => self.is_busy = false,
             Err(Failure::Told(_)) => {}

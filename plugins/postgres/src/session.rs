@@ -1,6 +1,7 @@
 //! A session: what is asked of the server, and how its answers are read.
 
 use crate::{
+    APPLICATION_NAME,
     errors::{Failure, ServerError},
     pool::{Borrowed, Connections},
     results::{Answer, Ignored, Receiver, Rows},
@@ -44,9 +45,10 @@ impl Postgres {
         Self { connections, type_names: Mutex::default() }
     }
 
-    /// A connection, for as long as the caller waits.
+    /// A connection, for as long as the caller waits, under the name that they give it.
     pub(crate) async fn borrow(&self, context: &Context<Self>) -> Result<Borrowed, DriverError> {
-        self.connections.borrow(context.time_left()).await
+        let name = context.header(APPLICATION_NAME).filter(|name| !name.is_empty());
+        Ok(self.connections.borrow(context.time_left()).await?.named(name))
     }
 
     /// Asks the server who it is.
@@ -178,7 +180,8 @@ fn put_look_up(wire: &mut Wire, statement: &Statement, prepares: bool) -> Result
     Ok(preludes)
 }
 
-/// Runs what a caller sent, and has the connection cleaned after it. `statement_timeout` is in milliseconds.
+/// Runs what a caller sent, and has the connection cleaned after it. `statement_timeout` is in milliseconds; zero is none,
+/// nothing leaves what the connection or the login has.
 pub(crate) async fn send(
     connection: &mut Borrowed,
     input: &Input,
@@ -210,12 +213,12 @@ async fn exchange(
 ) -> Result<(), Failure> {
     let (text, preludes) = match input {
         Input::Simple(text) => {
-            set_timeout(wire, statement_timeout).await?;
+            put_timeout(wire, statement_timeout)?;
             wire.put_simple(text)?;
             (text.as_str(), 0)
         }
         Input::Extended(statement) => {
-            set_timeout(wire, statement_timeout).await?;
+            put_timeout(wire, statement_timeout)?;
             wire.put_extended(statement)?;
             wire.put_sync();
             (&*statement.text, 0)
@@ -246,11 +249,11 @@ async fn exchange(
     result
 }
 
-async fn set_timeout(wire: &mut Wire, statement_timeout: Option<u64>) -> Result<(), Failure> {
-    let Some(time) = statement_timeout else { return Ok(()) };
-    wire.put_simple(&format!("SET statement_timeout = {time}"))?;
-    wire.flush().await?;
-    read_answer(wire, &mut Ignored, 0).await
+fn put_timeout(wire: &mut Wire, statement_timeout: Option<u64>) -> Result<(), Failure> {
+    match statement_timeout {
+        Some(time) => wire.put_aside(&format!("SET statement_timeout = {time}")),
+        None => Ok(()),
+    }
 }
 
 fn put_cleaning(wire: &mut Wire) -> Result<(), Failure> {

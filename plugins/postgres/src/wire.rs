@@ -4,18 +4,20 @@
 //! used: results come as texts, as PostgreSQL's users see them and as every type has them; rows go into JSON as they
 //! arrive; and what cleans a connection is sent along with the query that made it dirty.
 
+mod login;
+
 use crate::{
     dial::{self, Dialed, Stream},
     errors::{self, Failure, ServerError},
     options::{Address, Target},
+    quote::literal,
     statement::Statement,
 };
 use bytes::BytesMut;
 use postgres_protocol::{
     IsNull,
-    authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
     message::{
-        backend::{AuthenticationSaslBody, Header, Message},
+        backend::{Header, Message},
         frontend,
     },
 };
@@ -58,12 +60,18 @@ pub(crate) struct Wire {
     pub(crate) secret_key: i32,
     /// The version that the server told at the start.
     pub(crate) version: String,
+    /// What `pg_stat_activity` calls the connection, as the server last told it.
+    application_name: String,
+    /// The same, as it was when the connection was opened.
+    own_application_name: String,
     /// What is prepared on the server: the query and its name there.
     prepared: HashMap<Box<str>, String>,
     /// What one message may have at the most.
     most_bytes: u64,
     /// How many `ReadyForQuery` the server still owes for what was sent.
     unanswered: u32,
+    /// How many of those that come next are for what was put aside.
+    aside: u32,
     /// What the last of them said of transactions: `I` none, `T` one, `E` a failed one.
     status: u8,
     /// Something was put in line that may leave traces in the connection, and nothing after it yet that removes them.
@@ -95,14 +103,20 @@ impl Wire {
             process_id: 0,
             secret_key: 0,
             version: String::new(),
+            application_name: String::new(),
+            own_application_name: String::new(),
             prepared: HashMap::new(),
             most_bytes: LEAST_MESSAGE,
             unanswered: 1,
+            aside: 0,
             status: b'I',
             is_dirty: false,
         };
         match timeout(LOGIN_TIMEOUT, wire.log_in(target)).await {
-            Ok(Ok(())) => Ok(wire),
+            Ok(Ok(())) => {
+                wire.own_application_name.clone_from(&wire.application_name);
+                Ok(wire)
+            }
             Ok(Err(Failure::Told(error))) => Err(error),
             Ok(Err(Failure::Refused(error) | Failure::Ended(error))) => Err(error.into_refusal()),
             Ok(Err(Failure::Broken(error))) => Err(errors::from_io(&error)),
@@ -113,90 +127,28 @@ impl Wire {
         }
     }
 
-    async fn log_in(&mut self, target: &Target) -> Result<(), Failure> {
-        let parameters = target.parameters.iter().map(|(name, value)| (*name, value.as_str()));
-        let parameters = [("user", target.user.as_str())].into_iter().chain(parameters);
-        frontend::startup_message(parameters, &mut self.outgoing)?;
-        self.flush().await?;
-        let password = || {
-            target.password.as_ref().map(|password| password.expose().as_bytes()).ok_or_else(|| {
-                DriverError::connection(
-                    "authentication_failed",
-                    "the PostgreSQL server asks for a password, and the connection has none",
-                )
-            })
-        };
-        loop {
-            match self.receive().await? {
-                Message::AuthenticationOk => {}
-                Message::AuthenticationCleartextPassword => {
-                    frontend::password_message(password()?, &mut self.outgoing)?;
-                    self.flush().await?;
-                }
-                Message::AuthenticationMd5Password(body) => {
-                    let (user, password) = (target.user.as_bytes(), password()?);
-                    let hash = postgres_protocol::authentication::md5_hash(user, password, body.salt());
-                    frontend::password_message(hash.as_bytes(), &mut self.outgoing)?;
-                    self.flush().await?;
-                }
-                Message::AuthenticationSasl(body) => self.log_in_by_scram(&body, password()?).await?,
-                Message::BackendKeyData(body) => {
-                    (self.process_id, self.secret_key) = (body.process_id(), body.secret_key());
-                }
-                Message::ErrorResponse(body) => return Err(Failure::Refused(ServerError::read(&body)?)),
-                Message::ReadyForQuery(_) => return Ok(()),
-                _ => {
-                    let message = "the PostgreSQL server asks for a kind of login that is not supported: there are \
-                                   passwords (SCRAM-SHA-256, MD5, plain) and certificates";
-                    return Err(DriverError::connection("unsupported", message).into());
-                }
-            }
-        }
-    }
-
-    /// RFC 7677.
-    async fn log_in_by_scram(
-        &mut self,
-        body: &AuthenticationSaslBody,
-        password: &[u8],
-    ) -> Result<(), Failure> {
-        use fallible_iterator::FallibleIterator as _;
-        if !body.mechanisms().any(|mechanism| Ok(mechanism == SCRAM_SHA_256))? {
-            let message = "the PostgreSQL server offers no SCRAM-SHA-256";
-            return Err(DriverError::connection("unsupported", message).into());
-        }
-        let refused = |error: io::Error| {
-            DriverError::connection(
-                "authentication_failed",
-                format!("SCRAM with the PostgreSQL server: {error}"),
-            )
-        };
-        let mut scram = ScramSha256::new(password, ChannelBinding::unsupported());
-        frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut self.outgoing)?;
-        self.flush().await?;
-        loop {
-            match self.receive().await? {
-                Message::AuthenticationSaslContinue(body) => {
-                    scram.update(body.data()).map_err(refused)?;
-                    frontend::sasl_response(scram.message(), &mut self.outgoing)?;
-                    self.flush().await?;
-                }
-                // The server proves that it knows the password too.
-                Message::AuthenticationSaslFinal(body) => {
-                    scram.finish(body.data()).map_err(refused)?;
-                    return Ok(());
-                }
-                Message::ErrorResponse(body) => return Err(Failure::Refused(ServerError::read(&body)?)),
-                _ => return Err(unexpected().into()),
-            }
-        }
-    }
-
     /// Puts a simple query in line: one or several statements, answered by one `ReadyForQuery`.
     pub(crate) fn put_simple(&mut self, sql: &str) -> Result<(), Failure> {
         frontend::query(sql, &mut self.outgoing).map_err(|error| refuse_text(&error))?;
         self.unanswered += 1;
         Ok(())
+    }
+
+    /// Puts a setting in line whose answer nobody is told. Call it before anything else that is still unanswered.
+    pub(crate) fn put_aside(&mut self, sql: &str) -> Result<(), Failure> {
+        self.put_simple(sql)?;
+        self.aside += 1;
+        Ok(())
+    }
+
+    /// Has the connection called so from the next statement on; by its own name without one.
+    pub(crate) fn put_application_name(&mut self, name: Option<&str>) -> Result<(), Failure> {
+        let name = name.unwrap_or(&self.own_application_name);
+        if name == self.application_name {
+            return Ok(());
+        }
+        let setting = format!("SET application_name = {}", literal(name));
+        self.put_aside(&setting)
     }
 
     /// Puts one statement of the extended protocol in line. It is answered after [`Self::put_sync`], and not done at all
@@ -291,15 +243,25 @@ impl Wire {
             if let Some(message) = Message::parse(&mut self.incoming)? {
                 match message {
                     Message::NoticeResponse(_) | Message::NotificationResponse(_) => {}
-                    Message::ParameterStatus(body) => {
-                        if body.name()? == "server_version" {
-                            body.value()?.clone_into(&mut self.version);
-                        }
-                    }
+                    Message::ParameterStatus(body) => match body.name()? {
+                        "server_version" => body.value()?.clone_into(&mut self.version),
+                        "application_name" => body.value()?.clone_into(&mut self.application_name),
+                        _ => {}
+                    },
                     Message::ReadyForQuery(body) => {
                         self.unanswered = self.unanswered.saturating_sub(1);
                         self.status = body.status();
-                        return Ok(Message::ReadyForQuery(body));
+                        if self.aside == 0 {
+                            return Ok(Message::ReadyForQuery(body));
+                        }
+                        self.aside -= 1;
+                    }
+                    message if self.aside > 0 => {
+                        if let Message::ErrorResponse(body) = &message
+                            && ServerError::read(body)?.ends_the_connection()
+                        {
+                            return Ok(message);
+                        }
                     }
                     message => return Ok(message),
                 }

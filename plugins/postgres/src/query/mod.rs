@@ -47,6 +47,23 @@ pub(crate) struct QueryBody {
     parameters: Option<Box<RawValue>>,
 }
 
+/// The request's body under `pg-meta/`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "studio_plugin_api::schemars")]
+pub(crate) struct BareBody {
+    /// One statement or, without parameters and for those who may write, several.
+    #[serde(default)]
+    query: String,
+    /// The values for `$1`, `$2` …
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Value>>")]
+    parameters: Option<Box<RawValue>>,
+    /// `true` lifts the statement timeout of the connection or the login. Anything else leaves it.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    disable_statement_timeout: Value,
+}
+
 /// The query parameters.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -65,8 +82,7 @@ impl Times {
     /// Both, checked: the statement's in milliseconds.
     fn read(&self) -> Result<(Option<u64>, Option<Duration>), DriverError> {
         let read = |name: &str, seconds: Option<f64>| match seconds {
-            // Zero is none, as the server has it.
-            None | Some(0.0) => Ok(None),
+            None => Ok(None),
             Some(seconds) if (0.0..=86_400.0).contains(&seconds) => {
                 Ok(Some(Duration::from_secs_f64(seconds)))
             }
@@ -74,17 +90,23 @@ impl Times {
         };
         let statement = read("statementTimeoutSecs", self.statement_timeout_secs)?;
         let query = read("queryTimeoutSecs", self.query_timeout_secs)?;
-        Ok((statement.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)), query))
+        // Zero is none, for both. What is less than a millisecond is not.
+        let statement = statement.map(|time| u64::try_from(time.as_nanos().div_ceil(1_000_000)));
+        let query = query.filter(|time| !time.is_zero());
+        Ok((statement.transpose().unwrap_or_default(), query))
     }
 }
 
 async fn run_bare(
     context: Context<Postgres>,
     times: Query<Times>,
-    body: Body<QueryBody>,
+    body: Body<BareBody>,
 ) -> Result<Answer, DriverError> {
     let mut results = ResultSets::last(context.max_reply_bytes());
-    run(&context, &times, &body, &mut results).await.map_err(|failure| match failure {
+    let BareBody { query, parameters, disable_statement_timeout } = body.0;
+    let body = QueryBody { query, parameters };
+    let lifted = (disable_statement_timeout == Value::Bool(true)).then_some(0);
+    run(&context, &times, lifted, &body, &mut results).await.map_err(|failure| match failure {
         Failure::Refused(error) => psql::describe(&error, &body.query),
         Failure::Told(error) if error.code == ErrorCode::ResultTooLarge => {
             let message =
@@ -110,7 +132,7 @@ async fn run_enveloped(
 ) -> Result<Answer, DriverError> {
     let limit = context.max_reply_bytes();
     let mut results = ResultSets::all(limit);
-    run(&context, &times, &body, &mut results).await.map_err(|failure| match failure {
+    run(&context, &times, None, &body, &mut results).await.map_err(|failure| match failure {
         Failure::Refused(error) if error.is_interruption() => error.into_error_of(ErrorCode::Timeout),
         failure => failure.into_error(!context.read_only()),
     })?;
@@ -144,10 +166,12 @@ fn answer(context: &Context<Postgres>, json: Vec<u8>) -> Answer {
     }
 }
 
-/// Runs a query. Of a caller who may only read it must be one statement that the guard lets through.
+/// Runs a query. Of a caller who may only read it must be one statement that the guard lets through. `usual_timeout` is
+/// the statement's, in milliseconds, unless the times have one.
 async fn run(
     context: &Context<Postgres>,
     times: &Times,
+    usual_timeout: Option<u64>,
     body: &QueryBody,
     results: &mut ResultSets,
 ) -> Result<(), Failure> {
@@ -155,6 +179,7 @@ async fn run(
         return Err(DriverError::validation("query", "query not found").into());
     }
     let (statement_timeout, query_timeout) = times.read()?;
+    let statement_timeout = statement_timeout.or(usual_timeout);
     let parameters = parameters::read(body.parameters.as_deref())?;
     let work = async {
         let text = body.query.clone();

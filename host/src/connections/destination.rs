@@ -1,0 +1,101 @@
+//! Where a connection leads: what of a connection string says which database is meant, and nothing secret.
+
+use crate::{
+    registry::Connection,
+    secrets::{Keyring, Place},
+};
+use percent_encoding::percent_decode_str;
+use secrecy::ExposeSecret;
+use std::borrow::Cow;
+use studio_plugin_api::manifest::Manifest;
+use url::Url;
+
+/// A database on a server, and who logs in to it. Two are the same when all of it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// In small letters; an IPv6 address without brackets.
+    host: String,
+    port: u16,
+    /// Empty where none is named.
+    database: String,
+    /// Empty where none is named.
+    user: String,
+}
+
+impl Destination {
+    /// Reads a connection string of one of the driver's schemes, `scheme://user@host:port/database`. Nothing when it is
+    /// none, or names no host or several.
+    pub fn parse(text: &str, driver: &Manifest) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        if !driver.connection_string_schemes.iter().any(|scheme| scheme == url.scheme()) {
+            return None;
+        }
+        let host = decode(url.host_str()?)?;
+        Some(Self {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_lowercase(),
+            port: url.port().or(driver.default_port)?,
+            database: decode(url.path().strip_prefix('/').unwrap_or_default())?.into_owned(),
+            user: decode(url.username())?.into_owned(),
+        })
+        .filter(|destination| !destination.host.is_empty())
+    }
+
+    /// Where a connection leads. Nothing when that can't be told.
+    pub fn of(connection: &Connection, driver: &Manifest, keyring: &Keyring) -> Option<Self> {
+        if let Some(sealed) = &connection.connection_string {
+            let id = connection.id.to_string();
+            let opened = keyring.open(&Place { record: &id, field: "connection_string" }, sealed).ok()?;
+            return Self::parse(opened.expose_secret(), driver);
+        }
+        Some(Self {
+            host: connection.host.as_ref()?.to_lowercase(),
+            port: connection.port.or(driver.default_port)?,
+            database: connection.database_name.clone().unwrap_or_default(),
+            user: connection.username.clone().unwrap_or_default(),
+        })
+    }
+
+    /// Host, port, database and user, as texts.
+    pub fn parts(&self) -> [Cow<'_, str>; 4] {
+        let Self { host, port, database, user } = self;
+        [host.into(), port.to_string().into(), database.into(), user.into()]
+    }
+}
+
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(text).decode_utf8().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(text: &str) -> Option<[String; 4]> {
+        let driver: Manifest = serde_json::from_value(json!({
+            "api_version": "0.1.0", "type": "thing", "name": "Thing", "version": "1", "options": {},
+            "default_port": 5432, "connection_string_schemes": ["thing", "things"], "operations": [],
+        }))
+        .unwrap();
+        Destination::parse(text, &driver).map(|found| found.parts().map(Cow::into_owned))
+    }
+
+    fn is(parts: [&str; 4]) -> Option<[String; 4]> {
+        Some(parts.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_string_says_where_it_leads() {
+        assert_eq!(parse("thing://u:p@h:6000/d?x=y"), is(["h", "6000", "d", "u"]));
+        assert_eq!(parse("things://H.Example"), is(["h.example", "5432", "", ""]));
+        assert_eq!(parse("thing://a%40b:p@ss%3A@[::1]/caf%C3%A9"), is(["::1", "5432", "café", "a@b"]));
+    }
+
+    #[test]
+    fn a_string_that_leads_nowhere_is_none() {
+        for string in ["", "h", "other://h/d", "thing:///d", "thing://h:99999/d", "thing://h/%FF", "thing:h"]
+        {
+            assert_eq!(parse(string), None, "{string}");
+        }
+    }
+}

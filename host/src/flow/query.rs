@@ -1,0 +1,168 @@
+//! The query string of a request, and the headers that count as parameters.
+
+use super::FlowError;
+use crate::{connections::sealed_string::is_sealed, registry::ConnectionSelector};
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+use studio_plugin_api::parameters::HEADER_PREFIX;
+
+/// A connection that a header names by its encrypted connection string.
+pub(super) struct NamedConnection {
+    /// The header's name.
+    pub(super) header: String,
+    /// Its value.
+    pub(super) sealed: String,
+}
+
+/// Splits and decodes a query string (WHATWG URL, `application/x-www-form-urlencoded`), but refuses bytes that are
+/// not UTF-8 where that standard would replace them: nothing is lost unseen.
+pub(crate) fn read_query(query: &str) -> Result<Vec<(String, String)>, FlowError> {
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        percent_decode_str(&text).decode_utf8().map(|text| text.into_owned()).ok()
+    };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name =
+                decode(name).ok_or_else(|| parameter("query", "parameter names must be UTF-8 text"))?;
+            let value = decode(value).ok_or_else(|| parameter(&name, "must be UTF-8 text"))?;
+            Ok((name, value))
+        })
+        .collect()
+}
+
+/// As [`read_query`], for prefixes that refuse nothing that a caller can't be blamed for: bytes that are not UTF-8 are
+/// replaced as the standard says.
+pub(super) fn read_query_leniently(query: &str) -> Vec<(String, String)> {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+/// Takes out the parameters that say which connection is meant.
+pub(super) fn take_selector(query: &mut Vec<(String, String)>) -> Result<ConnectionSelector, FlowError> {
+    let mut selector = ConnectionSelector::Primary;
+    let mut given = 0;
+    let mut wrong = None;
+    query.retain(|(name, value)| {
+        match name.as_str() {
+            "connection_id" => match value.parse() {
+                Ok(id) => selector = ConnectionSelector::Id(id),
+                Err(_) => wrong = Some(parameter("connection_id", "must be a UUID")),
+            },
+            "connection" => selector = ConnectionSelector::Identifier(value.clone()),
+            _ => return true,
+        }
+        given += 1;
+        false
+    });
+    match wrong {
+        Some(error) => Err(error),
+        None if given > 1 => {
+            Err(parameter("connection", "and `connection_id` name a connection once, by one of them"))
+        }
+        None => Ok(selector),
+    }
+}
+
+/// Refuses parameters whose names look like a header that the host hands on.
+pub(super) fn refuse_headers(query: &[(String, String)]) -> Result<(), FlowError> {
+    match query.iter().find(|(name, _)| name.starts_with(HEADER_PREFIX)) {
+        Some((name, _)) => Err(parameter(name, "is no query parameter: send it as a header")),
+        None => Ok(()),
+    }
+}
+
+/// The headers of these names, as the driver gets them: among the parameters.
+pub(super) fn hand_on<'a>(
+    names: &'a [String],
+    headers: &'a HeaderMap,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    let there = names.iter().filter_map(|name| Some((name, headers.get(name)?)));
+    there.map(|(name, value)| {
+        (format!("{HEADER_PREFIX}{name}"), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    })
+}
+
+/// The header that names a connection, of these that may. An empty one is none. Only the first of the names is one that
+/// callers use for nothing else.
+pub(super) fn find_sealed_string(names: &[String], headers: &HeaderMap) -> Option<NamedConnection> {
+    let mut there = names.iter().enumerate().filter_map(|(place, name)| {
+        let text = headers.get(name)?.to_str().unwrap_or("?");
+        (!text.is_empty() && (place == 0 || is_sealed(text)))
+            .then(|| NamedConnection { header: name.clone(), sealed: text.to_owned() })
+    });
+    there.next()
+}
+
+fn parameter(field: &str, message: &str) -> FlowError {
+    FlowError::Parameter { field: field.to_owned(), message: format!("`{field}` {message}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_values_are_decoded_and_bytes_that_are_no_text_are_refused() {
+        let pairs = read_query("a=1&b=x+y%2B&c&a=%C3%A9&&=v").unwrap();
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a", "1"), ("b", "x y+"), ("c", ""), ("a", "é"), ("", "v")]);
+        assert!(matches!(read_query("p=%FF"), Err(FlowError::Parameter { field, .. }) if field == "p"));
+    }
+
+    #[test]
+    fn lenient_prefixes_replace_bytes_that_are_no_text() {
+        let pairs = read_query_leniently("a=%FF&b=1+2&c&%=%");
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a", "\u{FFFD}"), ("b", "1 2"), ("c", ""), ("%", "%")]);
+    }
+
+    #[test]
+    fn headers_are_handed_on_by_name_and_can_not_be_sent_as_parameters() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-name", "café".parse().unwrap());
+        headers.insert("x-other", "no".parse().unwrap());
+        let handed: Vec<_> = hand_on(&["x-name".to_owned(), "x-absent".to_owned()], &headers).collect();
+        assert_eq!(handed, [("header:x-name".to_owned(), "café".to_owned())]);
+        assert!(refuse_headers(&read_query("a=1").unwrap()).is_ok());
+        assert!(matches!(
+            refuse_headers(&read_query("header%3Ax-name=1").unwrap()),
+            Err(FlowError::Parameter { field, .. }) if field == "header:x-name"
+        ));
+    }
+
+    #[test]
+    fn header_that_names_a_connection_is_the_first_that_is_there_and_a_plain_one_is_only_so_when_it_is_sealed()
+     {
+        let names = ["x-sealed".to_owned(), "old".to_owned()];
+        let find = |pairs: &[(&'static str, &str)]| {
+            let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            find_sealed_string(&names, &headers.collect()).map(|named| (named.header, named.sealed))
+        };
+        let found = |header: &str, sealed: &str| Some((header.to_owned(), sealed.to_owned()));
+        assert_eq!(find(&[]), None);
+        assert_eq!(find(&[("x-sealed", "")]), None);
+        assert_eq!(find(&[("x-sealed", "rubbish")]), found("x-sealed", "rubbish"));
+        assert_eq!(find(&[("old", "postgresql://a@b/c")]), None);
+        assert_eq!(find(&[("x-sealed", ""), ("old", "U2FsdGVkX18x")]), found("old", "U2FsdGVkX18x"));
+        assert_eq!(find(&[("x-sealed", "x"), ("old", "U2FsdGVkX18x")]), found("x-sealed", "x"));
+    }
+
+    #[test]
+    fn a_connection_is_named_once_and_its_parameter_is_not_the_drivers() {
+        let select = |query: &str| {
+            let mut pairs = read_query(query).unwrap();
+            take_selector(&mut pairs).map(|selector| (selector, pairs.len()))
+        };
+        assert_eq!(select("x=1").unwrap(), (ConnectionSelector::Primary, 1));
+        assert_eq!(
+            select("connection=main&x=1").unwrap(),
+            (ConnectionSelector::Identifier("main".into()), 1)
+        );
+        assert!(select("connection_id=7").is_err());
+        assert!(select("connection=a&connection=b").is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! Logging in (PostgreSQL's manual, 55.2.1): with a password in each way that servers ask for it, or none.
+
+use super::{Wire, unexpected};
+use crate::{
+    errors::{Failure, ServerError},
+    options::Target,
+};
+use postgres_protocol::{
+    authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
+    message::{
+        backend::{AuthenticationSaslBody, Message},
+        frontend,
+    },
+};
+use std::io;
+use studio_plugin_api::DriverError;
+
+impl Wire {
+    /// Says who logs in to which database, proves it, and waits until the server is ready.
+    pub(super) async fn log_in(&mut self, target: &Target) -> Result<(), Failure> {
+        let parameters = target.parameters.iter().map(|(name, value)| (*name, value.as_str()));
+        let parameters = [("user", target.user.as_str())].into_iter().chain(parameters);
+        frontend::startup_message(parameters, &mut self.outgoing)?;
+        self.flush().await?;
+        let password = || {
+            target.password.as_ref().map(|password| password.expose().as_bytes()).ok_or_else(|| {
+                DriverError::connection(
+                    "authentication_failed",
+                    "the PostgreSQL server asks for a password, and the connection has none",
+                )
+            })
+        };
+        loop {
+            match self.receive().await? {
+                Message::AuthenticationOk => {}
+                Message::AuthenticationCleartextPassword => {
+                    frontend::password_message(password()?, &mut self.outgoing)?;
+                    self.flush().await?;
+                }
+                Message::AuthenticationMd5Password(body) => {
+                    let (user, password) = (target.user.as_bytes(), password()?);
+                    let hash = postgres_protocol::authentication::md5_hash(user, password, body.salt());
+                    frontend::password_message(hash.as_bytes(), &mut self.outgoing)?;
+                    self.flush().await?;
+                }
+                Message::AuthenticationSasl(body) => self.log_in_by_scram(&body, password()?).await?,
+                Message::BackendKeyData(body) => {
+                    (self.process_id, self.secret_key) = (body.process_id(), body.secret_key());
+                }
+                Message::ErrorResponse(body) => return Err(Failure::Refused(ServerError::read(&body)?)),
+                Message::ReadyForQuery(_) => return Ok(()),
+                _ => {
+                    let message = "the PostgreSQL server asks for a kind of login that is not supported: there are \
+                                   passwords (SCRAM-SHA-256, MD5, plain) and certificates";
+                    return Err(DriverError::connection("unsupported", message).into());
+                }
+            }
+        }
+    }
+
+    /// RFC 7677.
+    async fn log_in_by_scram(
+        &mut self,
+        body: &AuthenticationSaslBody,
+        password: &[u8],
+    ) -> Result<(), Failure> {
+        use fallible_iterator::FallibleIterator as _;
+        if !body.mechanisms().any(|mechanism| Ok(mechanism == SCRAM_SHA_256))? {
+            let message = "the PostgreSQL server offers no SCRAM-SHA-256";
+            return Err(DriverError::connection("unsupported", message).into());
+        }
+        let refused = |error: io::Error| {
+            DriverError::connection(
+                "authentication_failed",
+                format!("SCRAM with the PostgreSQL server: {error}"),
+            )
+        };
+        let mut scram = ScramSha256::new(password, ChannelBinding::unsupported());
+        frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut self.outgoing)?;
+        self.flush().await?;
+        loop {
+            match self.receive().await? {
+                Message::AuthenticationSaslContinue(body) => {
+                    scram.update(body.data()).map_err(refused)?;
+                    frontend::sasl_response(scram.message(), &mut self.outgoing)?;
+                    self.flush().await?;
+                }
+                // The server proves that it knows the password too.
+                Message::AuthenticationSaslFinal(body) => {
+                    scram.finish(body.data()).map_err(refused)?;
+                    return Ok(());
+                }
+                Message::ErrorResponse(body) => return Err(Failure::Refused(ServerError::read(&body)?)),
+                _ => return Err(unexpected().into()),
+            }
+        }
+    }
+}
