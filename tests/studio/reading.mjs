@@ -116,8 +116,6 @@ const several = {
   'timeout-first': "set statement_timeout = '5s'; select current_setting('statement_timeout') as time;",
   'timeout-gone': "select current_setting('statement_timeout') as time;",
   'plan-of-another-path': 'set local search_path = shop; explain (costs off) select * from orders;',
-  'in-transaction': 'begin read only; select count(*) as n from public.users; commit;',
-  'taken-back': '\n    begin;\n\n    select count(*) as n from public.users;\n    rollback;\n  ',
 }
 
 /** As each kind of someone else. */

@@ -103,7 +103,6 @@ end;
 $$;
 
 select pg_temp.plan_rows('select * from public.users where false') >= 0 as planned;`,
-  'function-gone': "select pg_temp.plan_rows('select 1')",
   'advice': `do $$
 begin
   set pg_stat_statements.track = none;
@@ -126,6 +125,8 @@ union all
   'kept-then': 'select code from public.regions order by code',
   'rolled-back': "begin; delete from public.regions; rollback;",
   'rolled-back-then': 'select count(*) from public.regions',
+  'read-in-a-transaction': 'begin read only; select count(*) as n from public.regions; commit;',
+  'read-and-rolled-back': '\n    begin;\n\n    select count(*) as n from public.regions;\n    rollback;\n  ',
   noticed: "do $$ begin raise notice 'hello'; end $$; select 1 as one",
   prepared: 'prepare made as select $1::int as x; execute made(4); deallocate made;',
   ended: 'select count(pg_terminate_backend(pid)) from pg_stat_activity where pid = -1',

@@ -22,7 +22,7 @@ struct Call {
 
 impl Twins {
     /// Has a Studio do a part of its work before both servers, each on its own, and compares all answers. The result is
-    /// how many there were.
+    /// how many calls went well.
     pub async fn work(&mut self, part: &str) -> usize {
         let [first, second] = &self.halves;
         let (first_calls, second_calls) = tokio::join!(run(&first.side, part), run(&second.side, part));
@@ -32,9 +32,11 @@ impl Twins {
         let normal = if self.shared { Normal::default() } else { Normal::default().without_ids() };
         for (one, other) in first_calls.iter().zip(&second_calls) {
             let (first, second) = (one.reply(&first.side), other.reply(&second.side));
+            // What is not asked for in SQL is a list whose order nobody promises.
+            let normal = if one.method == "GET" { normal.unordered() } else { normal };
             self.comparison.compare(&one.method, &one.path, one.sent.as_ref(), &normal, &first, &second);
         }
-        first_calls.len()
+        first_calls.iter().filter(|call| call.status == 200).count()
     }
 }
 

@@ -4,13 +4,27 @@
 
 use studio_gateway_tests::differential::{Accepted, Twins};
 
-const FAILURES: &[Accepted] = &[];
+/// Differences that are known, with their reasons.
+const LISTS: &[Accepted] = &[
+    Accepted {
+        request: "GET /t",
+        place: "].check",
+        reason: "it is the expression, not cut out of the text of the constraint",
+    },
+    Accepted { request: "GET /triggers", place: ".events.length", reason: "TRUNCATE is among them" },
+];
+const FAILURES: &[Accepted] = &[
+    Accepted { request: MARKED, place: ".error (line 3)", reason: BEYOND },
+    Accepted { request: MARKED, place: ".formattedError (line 3)", reason: BEYOND },
+];
+const MARKED: &str = "POST /query?key=column-after-unicode";
+const BEYOND: &str = "JavaScript counts characters beyond U+FFFF twice, so that its mark is too far left";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_of_a_studio_are_answered_as_postgres_meta_does() {
-    let Some(mut twins) = Twins::on_one_database(&[]).await else { return };
+    let Some(mut twins) = Twins::on_one_database(LISTS).await else { return };
     let count = twins.work("pages").await;
-    assert!(count >= 20, "{count} calls");
+    assert!(count >= 23, "{count} lists");
     twins.finish();
 }
 
@@ -18,7 +32,7 @@ async fn lists_of_a_studio_are_answered_as_postgres_meta_does() {
 async fn catalog_statements_of_a_studio_are_answered_as_postgres_meta_does() {
     let Some(mut twins) = Twins::on_one_database(&[]).await else { return };
     let count = twins.work("catalog").await;
-    assert!(count >= 120, "{count} statements");
+    assert!(count >= 140, "{count} statements");
     twins.finish();
 }
 
@@ -27,7 +41,7 @@ async fn catalog_statements_of_a_studio_are_answered_to_viewers_too() {
     let Some(twins) = Twins::on_one_database(&[]).await else { return };
     let mut twins = twins.for_a_viewer();
     let count = twins.work("catalog").await;
-    assert!(count >= 120, "{count} statements");
+    assert!(count >= 140, "{count} statements");
     twins.finish();
 }
 
@@ -35,7 +49,7 @@ async fn catalog_statements_of_a_studio_are_answered_to_viewers_too() {
 async fn changes_by_a_studio_are_answered_as_postgres_meta_does() {
     let Some(mut twins) = Twins::on_two_databases(&[]).await else { return };
     let count = twins.work("changes").await;
-    assert!(count >= 150, "{count} statements");
+    assert!(count >= 140, "{count} statements");
     twins.finish();
 }
 
