@@ -44,6 +44,13 @@ impl PostgresMeta {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// The folder, as a URL, of the classes that it builds its SQL with.
+    pub fn library() -> String {
+        let program = program().into_string().expect("a path in UTF-8");
+        let (folder, _) = program.rsplit_once("/server/").expect("a program in the folder of the server");
+        format!("file://{folder}/lib")
+    }
+
     /// Starts one on a database.
     pub async fn start(database_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();

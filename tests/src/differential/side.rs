@@ -30,6 +30,21 @@ impl Side {
         Self { name, base: base.to_owned(), token, http }
     }
 
+    /// What paths are below.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Who asks.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// The same asked by someone else.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self::new(self.name, &self.base, Some(token.to_owned()))
+    }
+
     /// Sends a request; panics when there is no answer.
     pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -44,12 +59,17 @@ impl Side {
             request.send().await.unwrap_or_else(|error| panic!("{}: {path}: {error:?}", self.name));
         let status = response.status().as_u16();
         let text = response.text().await.unwrap_or_else(|error| panic!("{}: {path}: {error:?}", self.name));
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Reply { side: self.name, status, body }
+        Reply::new(self, status, text)
     }
 }
 
 impl Reply {
+    /// An answer as it came.
+    pub(super) fn new(side: &Side, status: u16, text: String) -> Self {
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self { side: side.name, status, body }
+    }
+
     /// The items of a list.
     #[track_caller]
     pub fn items(&self) -> &[Value] {

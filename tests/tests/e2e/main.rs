@@ -69,6 +69,7 @@ mod postgres_differential_beyond;
 mod postgres_differential_objects;
 mod postgres_differential_query;
 mod postgres_differential_reads;
+mod postgres_differential_studio;
 mod postgres_differential_tables;
 mod postgres_faults;
 mod postgres_harness;

@@ -108,8 +108,7 @@ async fn what_javascript_does_to_rows_is_not_done_here() {
         Accepted {
             request: "POST /query",
             place: "(order of fields)",
-            reason: "an object of JavaScript has names that are numbers first, and a name that comes twice where it came \
-                     first",
+            reason: "an object of JavaScript has names that are numbers first",
         },
         Accepted {
             request: "POST /query",
@@ -118,7 +117,6 @@ async fn what_javascript_does_to_rows_is_not_done_here() {
         },
     ];
     let Some(mut twins) = Twins::on_one_database(accepted).await else { return };
-    twins.post("/query", json!({"query": "select 1 as a, 2 as b, 3 as a"})).await;
     twins.post("/query", json!({"query": "select 1 as a, 2 as \"0\""})).await;
     twins.post("/query", json!({"query": "select $1::int8", "parameters": [9007199254740993_u64]})).await;
     twins.finish();
