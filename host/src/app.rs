@@ -4,7 +4,7 @@ use crate::{
     addresses::AddressPolicy,
     audit::AuditTrail,
     cache::ReplyCache,
-    config::{ConfigError, Settings},
+    config::{ConfigError, HttpSettings, Settings},
     connections::{sealed_string::ConnectionKey, service::ConnectionService},
     directory::Directory,
     flow::Flow,
@@ -24,7 +24,8 @@ use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     future::Future,
-    io::Write,
+    io::{ErrorKind, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc,
@@ -67,7 +68,7 @@ pub enum StartError {
     #[error("can't listen on {address}: {source}")]
     Listen {
         /// As set.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why.
         source: std::io::Error,
     },
@@ -228,7 +229,7 @@ pub async fn run(
     program: Option<PathBuf>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
-    let listener = listen(settings.http.listen).await?;
+    let listener = listen(settings.http.listen.unwrap_or(HttpSettings::DEFAULT_LISTEN)).await?;
     let metrics_listener = match settings.http.metrics_listen {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -262,8 +263,20 @@ pub async fn run(
     Ok(())
 }
 
-async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let source = match TcpListener::bind(address).await {
+        Ok(listener) => return Ok(listener),
+        Err(source) => source,
+    };
+    // Where there is no IPv6, all addresses are those of IPv4.
+    let is_ours = !matches!(source.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied);
+    if address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED)
+        && is_ours
+        && let Ok(listener) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+    {
+        return Ok(listener);
+    }
+    Err(StartError::Listen { address, source })
 }
 
 /// The one line on standard output that says the gateway is ready, and where.

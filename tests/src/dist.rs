@@ -20,6 +20,11 @@ pub fn component(database_type: &str) -> PathBuf {
     existing(&format!("drivers/{database_type}.wasm"))
 }
 
+/// Where gateways keep components' compiled code, all of a run together: each component is compiled once.
+pub(crate) fn compiled_folder() -> PathBuf {
+    named_or_left(VARIABLE, "test-dist").join("compiled")
+}
+
 fn existing(name: &str) -> PathBuf {
     let file = named_or_left(VARIABLE, "test-dist").join(name);
     assert!(file.is_file(), "{} is missing: run `cargo xtask test`", file.display());

@@ -22,6 +22,9 @@ use uuid::Uuid;
 
 /// Variables of the test run that the gateway gets too; all others are kept from it.
 const KEPT_VARIABLES: [&str; 5] = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"];
+/// What gateways seal under unless a test says otherwise: the same for all, so that they can use the compiled code of
+/// components that one of them kept.
+const KEY: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
 /// How many lines of the log a failing test prints.
 const TAIL: usize = 60;
 
@@ -75,7 +78,8 @@ impl Gateway {
         let jwt_secret = random_hex();
         let mut environment: BTreeMap<String, String> = [
             ("DATABASE_URL", database.url.clone()),
-            ("DATABASE_ENCRYPTION_KEY", random_hex()),
+            ("DATABASE_ENCRYPTION_KEY", KEY.to_owned()),
+            ("GATEWAY_COMPILED_FOLDER", dist::compiled_folder().display().to_string()),
             ("GATEWAY_JWT_SECRET", jwt_secret.clone()),
             ("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()),
             ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),

@@ -6,6 +6,7 @@
 // This is test code: to panic with a message is how it reports.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod database;
@@ -32,6 +33,7 @@ pub mod time;
 pub mod token;
 pub mod world;
 
+pub use browser::{Browser, Site};
 pub use client::{Answer, Client};
 pub use database::{Database, Registry};
 pub use gateway::{FailedStart, Gateway};

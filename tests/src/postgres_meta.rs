@@ -4,11 +4,15 @@ use crate::{
     process::{Process, free_ports},
     time::PATIENCE,
 };
-use std::process::Command;
+use std::{ffi::OsString, process::Command};
 use tempfile::TempDir;
 
 /// Names its program; `cargo xtask test` installs it where npm can be had.
 const PROGRAM: &str = "STUDIO_TEST_POSTGRES_META";
+
+fn program() -> OsString {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| panic!("{PROGRAM} names no postgres-meta"))
+}
 
 /// A running postgres-meta. Dropping it kills it.
 pub struct PostgresMeta {
@@ -28,14 +32,32 @@ impl PostgresMeta {
         there
     }
 
+    /// Encrypts a text as its callers do, with the library that it decrypts with.
+    pub fn encrypt(text: &str, passphrase: &str) -> String {
+        let script = "const [program, text, passphrase] = process.argv.slice(1);
+            const crypto = require('node:module').createRequire(program)('crypto-js');
+            console.log(crypto.AES.encrypt(text, passphrase).toString());";
+        let mut command = Command::new("node");
+        command.args(["-e", script]).arg(program()).args([text, passphrase]);
+        let output = command.output().expect("node");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// The folder, as a URL, of the classes that it builds its SQL with.
+    pub fn library() -> String {
+        let program = program().into_string().expect("a path in UTF-8");
+        let (folder, _) = program.rsplit_once("/server/").expect("a program in the folder of the server");
+        format!("file://{folder}/lib")
+    }
+
     /// Starts one on a database.
     pub async fn start(database_url: &str) -> Self {
-        let program = std::env::var_os(PROGRAM).unwrap_or_else(|| panic!("{PROGRAM} names no postgres-meta"));
         let folder = tempfile::tempdir().unwrap();
         // It listens for its operator on the next one.
         let port = free_ports(2);
         let mut command = Command::new("node");
-        command.arg(program).current_dir(folder.path()).env("PG_META_DB_URL", database_url);
+        command.arg(program()).current_dir(folder.path()).env("PG_META_DB_URL", database_url);
         command.env("PG_META_HOST", "127.0.0.1").env("PG_META_PORT", port.to_string());
         let http = reqwest::Client::builder().no_proxy().timeout(*PATIENCE).build().unwrap();
         let address = format!("http://127.0.0.1:{port}");

@@ -28,6 +28,11 @@ impl PostgresWorld {
         Self::of(Self::options(), PostgresDatabase::shared().await, None).await
     }
 
+    /// With a gateway of a special kind, and this database.
+    pub async fn start_on(gateway: GatewayOptions, database: PostgresDatabase) -> Self {
+        Self::of(gateway, database, None).await
+    }
+
     /// The same with a database that has one of everything.
     pub async fn start_rich() -> Self {
         Self::of(Self::options(), PostgresDatabase::shared().await.fill().await, None).await

@@ -11,7 +11,10 @@ use crate::{
     workspace::{Workspace, cargo},
 };
 use anyhow::Result;
-use std::process::{Command, Stdio};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 /// Names for the tests the folder with the built gateway and its drivers.
 const DIST: &str = "STUDIO_TEST_DIST";
@@ -21,6 +24,9 @@ const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 const PYTHON: &str = "STUDIO_TEST_PYTHON";
 /// Names for the tests the program of the real postgres-meta, where that can be had.
 const POSTGRES_META: &str = "STUDIO_TEST_POSTGRES_META";
+/// Name for the tests a browser and what steers it, where they can be had.
+const CHROMIUM: &str = "STUDIO_TEST_CHROMIUM";
+const CHROMEDRIVER: &str = "STUDIO_TEST_CHROMEDRIVER";
 
 /// Says as what the tests load the Redis driver.
 const REDIS_KIND: &str = "STUDIO_TEST_REDIS_KIND";
@@ -45,6 +51,11 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         })
         .ok();
 
+    let (chromium, chromedriver) = browser(workspace)
+        .inspect_err(|reason| eprintln!("no page in a browser asks the gateway: {reason:#}"))
+        .ok()
+        .unzip();
+
     // With the same targets as the test run, so that nothing is built twice with other features.
     run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
     components::build(workspace, Contents::WithTestDrivers.drivers(workspace))?;
@@ -66,7 +77,12 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         if let Some(postgres) = &postgres {
             command.env(POSTGRES_URL, postgres.url());
         }
-        for (variable, program) in [(PYTHON, &python), (POSTGRES_META, &postgres_meta)] {
+        for (variable, program) in [
+            (PYTHON, &python),
+            (POSTGRES_META, &postgres_meta),
+            (CHROMIUM, &chromium),
+            (CHROMEDRIVER, &chromedriver),
+        ] {
             match program {
                 Some(program) => command.env(variable, program),
                 None => command.env_remove(variable),
@@ -89,8 +105,10 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         let mut command = runner(&["nextest", "run", "--workspace", "--config-file"]);
         run(command.arg(&settings).args(arguments).stdin(Stdio::null()))?;
         if arguments.is_empty() {
-            let mut command = again(&["nextest", "run", "--package", TESTS, "--config-file"]);
-            run(command.arg(&settings).arg(REDIS_TESTS))?;
+            // Of the whole workspace: of one package alone, dependencies have fewer features, and are all built again.
+            let mut command = again(&["nextest", "run", "--workspace", "--config-file"]);
+            let tests = format!("package({TESTS}) & test({REDIS_TESTS})");
+            run(command.arg(&settings).args(["--filterset", &tests]))?;
         }
     } else {
         run(runner(&["test", "--workspace"]).args(arguments).stdin(Stdio::null()))?;
@@ -99,6 +117,10 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         }
     }
     Ok(())
+}
+
+fn browser(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
+    Ok((tools::CHROMIUM.ensure(workspace)?, tools::CHROMEDRIVER.ensure(workspace)?))
 }
 
 fn in_root(workspace: &Workspace) -> Command {

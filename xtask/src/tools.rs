@@ -30,6 +30,10 @@ pub const MEMCACHED: Tool = Tool { program: "memcached", package: "memcached" };
 pub const POSTGRES: Tool = Tool { program: "initdb", package: "postgresql" };
 /// A pool of connections before PostgreSQL.
 pub const PGBOUNCER: Tool = Tool { program: "pgbouncer", package: "pgbouncer" };
+/// A browser.
+pub const CHROMIUM: Tool = Tool { program: "chromium", package: "chromium" };
+/// What steers it.
+pub const CHROMEDRIVER: Tool = Tool { program: "chromedriver", package: "chromium-driver" };
 /// What runs JavaScript.
 pub const NODE: Tool = Tool { program: "node", package: "nodejs" };
 /// Installs what is written in it.

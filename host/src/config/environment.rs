@@ -1,5 +1,6 @@
 //! Settings from environment variables: one table, applied in order over what `gateway.toml` says.
 
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -43,13 +44,25 @@ macro_rules! variable {
     };
 }
 
-/// Every setting's variable. Later rows win: `GATEWAY_JWT_SECRET` over `SUPABASE_JWT_SECRET`.
+/// Every setting's variable. Later rows win: `GATEWAY_JWT_SECRET` over `SUPABASE_JWT_SECRET`. `PORT` is for want of
+/// anything else, the settings file included.
 ///
 /// No name may begin with `GATEWAY_PORT` or `GATEWAY_SERVICE_`, which Kubernetes sets for a service named `gateway`.
 pub const ENVIRONMENT: &[Variable] = &[
-    variable!("GATEWAY_LISTEN", word, http.listen),
+    // What hosts that run containers say, some of which reach them by IPv6 alone; `[::]` takes IPv4 too.
+    Variable {
+        name: "PORT",
+        key: "http.listen",
+        apply: |settings, text| {
+            let port = text.parse().map_err(|_| "expected a port: a number up to 65535".to_owned())?;
+            settings.http.listen.get_or_insert((Ipv6Addr::UNSPECIFIED, port).into());
+            Ok(())
+        },
+    },
+    variable!("GATEWAY_LISTEN", optional, http.listen),
     variable!("GATEWAY_METRICS_LISTEN", optional, http.metrics_listen),
     variable!("GATEWAY_CORS_ORIGINS", list, http.cors_origins),
+    variable!("GATEWAY_CORS_HEADERS", list, http.cors_headers),
     variable!("GATEWAY_TRUSTED_PROXIES", list, http.trusted_proxies),
     variable!("GATEWAY_FORWARDED_HEADER", word, http.forwarded_header),
     variable!("GATEWAY_DRAIN_TIMEOUT", word, http.drain_timeout),
@@ -168,7 +181,10 @@ mod tests {
     #[test]
     fn wrong_values_are_refused_with_what_would_be_right() {
         for (name, text, expected) in [
+            ("PORT", "tcp://10.0.0.1:80", "expected a port"),
+            ("PORT", "65536", "expected a port"),
             ("GATEWAY_LISTEN", "8787", "socket address"),
+            ("GATEWAY_CORS_HEADERS", "apikey,not a header", "expected the name of a header"),
             ("GATEWAY_DRAIN_TIMEOUT", "soon", "length of time"),
             ("GATEWAY_SESSIONS_MAX", "0", "greater than zero"),
             ("GATEWAY_MAX_BODY_BYTES", "10MB", "whole number"),

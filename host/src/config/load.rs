@@ -247,7 +247,7 @@ mod tests {
             &[],
         )
         .unwrap();
-        assert_eq!(settings.http.listen, "0.0.0.0:80".parse().unwrap());
+        assert_eq!(settings.http.listen, Some("0.0.0.0:80".parse().unwrap()));
         assert_eq!(settings.http.drain_timeout, Period::from_seconds(60));
         assert_eq!(settings.sessions.wait, Period::from_seconds(7));
         assert_eq!(settings.sessions.max.get(), 3);
@@ -263,8 +263,24 @@ mod tests {
             &[("GATEWAY_LISTEN", "127.0.0.1:0"), ("GATEWAY_LOG", "")],
         )
         .unwrap();
-        assert_eq!(settings.http.listen, "127.0.0.1:0".parse().unwrap());
+        assert_eq!(settings.http.listen, Some("127.0.0.1:0".parse().unwrap()));
         assert_eq!(settings.log.filter.as_str(), "debug", "a variable set to nothing is not set");
+    }
+
+    #[test]
+    fn port_of_the_host_counts_where_nothing_else_says_where_to_listen() {
+        let listen = |text: &str, environment: &[(&str, &str)]| {
+            load(text, environment).unwrap().http.listen.map(|address| address.to_string())
+        };
+        let file = "[http]\nlisten = '127.0.0.1:80'\n";
+        assert_eq!(listen("", &[]), None);
+        assert_eq!(listen("", &[("PORT", "3000")]).as_deref(), Some("[::]:3000"));
+        assert_eq!(listen(file, &[("PORT", "3000")]).as_deref(), Some("127.0.0.1:80"));
+        for text in ["", file] {
+            let both = [("GATEWAY_LISTEN", "10.0.0.1:8787"), ("PORT", "3000")];
+            assert_eq!(listen(text, &both).as_deref(), Some("10.0.0.1:8787"));
+        }
+        assert!(message("", &[("PORT", "http")]).starts_with("PORT: expected a port"));
     }
 
     #[test]

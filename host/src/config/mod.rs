@@ -6,23 +6,24 @@
 //! its like for a service named `gateway`; [`Settings::unknown_variables`] lists them for a warning.
 
 mod environment;
+mod http;
 mod load;
 mod rates;
 mod values;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 pub use self::environment::{ENVIRONMENT, Variable};
+pub use self::http::HttpSettings;
 pub use self::load::ConfigError;
 pub use self::rates::{Rate, RateLimitSettings, RequestLimit, RequestLimits};
 pub use self::values::{
-    ForwardedHeader, JwksAlgorithm, JwksSource, LogFilter, LogFormat, OnPluginError, Origin, Period, Secret,
+    CorsHeader, ForwardedHeader, JwksAlgorithm, JwksSource, LogFilter, LogFormat, OnPluginError, Origin,
+    Period, Secret,
 };
 
 /// All settings, one struct per section of `gateway.toml`. `Debug` and `Serialize` show no secret.
@@ -52,30 +53,6 @@ pub struct Settings {
     /// Variables named `GATEWAY_*` that mean nothing to the gateway, for a warning. Not a setting.
     #[serde(skip)]
     pub unknown_variables: Vec<String>,
-}
-
-/// `[http]`: listening and the shape of the HTTP service.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpSettings {
-    /// Address and port of the API. Port 0 lets the system choose. Default 127.0.0.1:8787.
-    pub listen: SocketAddr,
-    /// A separate listener for `/metrics`. Absent: `/metrics` is served beside the API.
-    pub metrics_listen: Option<SocketAddr>,
-    /// Origins that browsers may call from (CORS). Default none.
-    pub cors_origins: Vec<Origin>,
-    /// Networks of proxies that say truly whom they forward for. Default none: a client is who connects.
-    pub trusted_proxies: Vec<IpNet>,
-    /// The header in which they say it. Others pass through proxies as clients sent them, so only one is believed.
-    /// Default `x-forwarded-for`.
-    pub forwarded_header: ForwardedHeader,
-    /// How long running requests may take to finish once the gateway was told to stop. Default 30 s.
-    pub drain_timeout: Period,
-    /// The passphrase under which callers encrypt the connection string of the database that they mean, in the header
-    /// of an alias that has one (postgres-meta's `x-connection-encrypted`). Absent: such headers are overlooked.
-    pub connection_key: Option<Secret>,
-    /// A file to read `connection_key` from. [`Settings::load`] does; nothing else needs this.
-    pub connection_key_file: Option<PathBuf>,
 }
 
 /// `[registry]`: the platform database and the key that seals secrets in it.
@@ -201,21 +178,6 @@ const fn at_least_one(count: usize) -> NonZeroUsize {
     match NonZeroUsize::new(count) {
         Some(count) => count,
         None => NonZeroUsize::MIN,
-    }
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self {
-            listen: (Ipv4Addr::LOCALHOST, 8787).into(),
-            metrics_listen: None,
-            cors_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            forwarded_header: ForwardedHeader::XForwardedFor,
-            drain_timeout: Period::from_seconds(30),
-            connection_key: None,
-            connection_key_file: None,
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::HeaderName;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer, de};
 
@@ -220,6 +221,35 @@ impl TryFrom<String> for Origin {
     }
 }
 
+/// A request header that pages of other origins may send, or `*` for any.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String")]
+pub struct CorsHeader(String);
+
+impl CorsHeader {
+    /// Any header.
+    pub fn any() -> Self {
+        Self("*".to_owned())
+    }
+
+    /// Its name; none where any is meant.
+    pub fn name(&self) -> Option<HeaderName> {
+        // `*` would be a header's name too.
+        Some(self).filter(|header| **header != Self::any()).and_then(|header| header.0.parse().ok())
+    }
+}
+
+impl TryFrom<String> for CorsHeader {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match HeaderName::try_from(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(_) => Err("expected the name of a header, such as \"apikey\", or \"*\"".to_owned()),
+        }
+    }
+}
+
 /// The header in which proxies say whom they forward for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -328,6 +358,16 @@ mod tests {
         }
         for refused in ["https://studio.example.com/", "studio.example.com", "https://a.b/c", ""] {
             assert!(Origin::try_from(refused.to_owned()).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn header_for_pages_is_a_name_or_any() {
+        let name = |text: &str| CorsHeader::try_from(text.to_owned()).map(|header| header.name());
+        assert_eq!(name("X-Client-Info"), Ok(Some(HeaderName::from_static("x-client-info"))));
+        assert_eq!(name("*"), Ok(None));
+        for refused in ["", "two words", "apikey:", "ä"] {
+            assert!(name(refused).is_err(), "{refused}");
         }
     }
 

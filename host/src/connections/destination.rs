@@ -91,6 +91,25 @@ mod tests {
         assert_eq!(parse("thing://a%40b:p@ss%3A@[::1]/caf%C3%A9"), is(["::1", "5432", "café", "a@b"]));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_string_leads_somewhere_or_nowhere_without_a_panic(text: String, rest: String) {
+            parse(&text);
+            parse(&format!("thing://{rest}"));
+        }
+
+        #[test]
+        fn what_is_encoded_is_read_back(user in "[^\\x00]{1,20}", database in "[^\\x00]{1,20}") {
+            // To a URL, these are steps of its path.
+            proptest::prop_assume!(database != "." && database != "..");
+            let encode = |text: &str| {
+                percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+            };
+            let string = format!("thing://{}:p@host/{}", encode(&user), encode(&database));
+            proptest::prop_assert_eq!(parse(&string), is(["host", "5432", &database, &user]));
+        }
+    }
+
     #[test]
     fn a_string_that_leads_nowhere_is_none() {
         for string in ["", "h", "other://h/d", "thing:///d", "thing://h:99999/d", "thing://h/%FF", "thing:h"]

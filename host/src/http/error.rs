@@ -47,6 +47,8 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct BareBody<'a> {
     error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
     #[serde(flatten)]
     details: Details<'a>,
 }
@@ -115,12 +117,26 @@ impl ApiError {
         self.code
     }
 
+    /// Whether a body without an envelope has the message in a field of that name as well. Other services tell what they
+    /// refuse by `error`, and pages look there; what only a gateway has to say, pages look for in `message`.
+    fn repeats_message(&self) -> bool {
+        let is_of_the_request = matches!(
+            self.status,
+            StatusCode::BAD_REQUEST
+                | StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::CONFLICT
+        );
+        !is_of_the_request && !self.details.contains_key("message")
+    }
+
     /// The answer: with the request's id in it or, under an alias, as that has its errors.
     pub fn respond(&self, request_id: &str, alias: Option<&Alias>) -> Response {
         // Strings and JSON values always serialize.
         let json = match alias.map(|alias| alias.envelope) {
             Some(alias::Envelope::Bare) => serde_json::to_vec(&BareBody {
                 error: self.bare_message.unwrap_or(&self.message),
+                message: self.repeats_message().then_some(&*self.message),
                 details: Details(&self.details),
             }),
             Some(alias::Envelope::Data) | None => serde_json::to_vec(&Envelope {

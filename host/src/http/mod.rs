@@ -4,6 +4,7 @@ mod body;
 mod caller;
 mod client_address;
 mod connections;
+mod cors;
 pub mod error;
 mod health;
 mod limit;

@@ -2,7 +2,7 @@
 
 use super::{
     client_address::TrustedProxies,
-    connections,
+    connections, cors,
     error::{ApiError, internal},
     health,
     limit::{by_address, by_user, refused},
@@ -23,15 +23,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, delete, get, post, put},
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use std::{any::Any, sync::Arc, time::Duration};
+use http::{HeaderValue, Method, StatusCode, header};
+use std::{any::Any, sync::Arc};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{
         CompressionLayer,
         predicate::{NotForContentType, Predicate, SizeAbove},
     },
-    cors::{AllowOrigin, CorsLayer},
 };
 
 /// Bodies up to this many bytes are not worth compressing.
@@ -60,6 +59,7 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         .route_layer(middleware::from_fn_with_state(gateway.clone(), by_user))
         .route("/api/platform/{type}", any(driver_request))
         .route("/api/platform/{type}/{ref}", any(driver_request))
+        .route("/api/platform/{type}/{ref}/", any(driver_request))
         .route("/api/platform/{type}/{ref}/{*rest}", any(driver_request))
         .route_layer(middleware::from_fn_with_state(gateway.clone(), by_address))
         .route("/healthz", get(health::healthz))
@@ -75,15 +75,11 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         proxies: TrustedProxies::new(settings),
     };
     let router = router.with_state(gateway);
-    let router = match settings.cors_origins.is_empty() {
-        true => router,
-        false => router.layer(cors(settings)),
-    };
+    let router = for_pages(router, settings);
     let compression = CompressionLayer::new().compress_when(
         SizeAbove::new(SMALLEST_COMPRESSED).and(NotForContentType::const_new("text/event-stream")),
     );
     router
-        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(observer, observe))
         .layer(compression)
         .layer(middleware::map_response(weaken_compressed))
@@ -100,6 +96,11 @@ async fn weaken_compressed(mut response: Response) -> Response {
         headers.insert(header::ETAG, weak);
     }
     response
+}
+
+/// What pages may ask and read is around panics too: else they could not read what became of their call.
+fn for_pages(router: Router, settings: &HttpSettings) -> Router {
+    cors::around(router.layer(CatchPanicLayer::custom(panicked)), settings)
 }
 
 /// The answer when the gateway's own code panicked; the panic's text is on standard error.
@@ -138,31 +139,96 @@ async fn driver_request(
     response
 }
 
-fn cors(settings: &HttpSettings) -> CorsLayer {
-    let any_origin = settings.cors_origins.iter().any(|origin| origin.as_str() == "*");
-    let origins =
-        settings.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok());
-    let exposed = [
-        "x-request-id",
-        "x-total-count",
-        "retry-after",
-        "ratelimit-policy",
-        "ratelimit",
-        "allow",
-        "etag",
-        "cache-status",
-    ];
-    CorsLayer::new()
-        .allow_origin(if any_origin { AllowOrigin::any() } else { AllowOrigin::list(origins) })
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CACHE_CONTROL,
-            header::CONTENT_TYPE,
-            header::IF_NONE_MATCH,
-            HeaderName::from_static("x-request-id"),
-            HeaderName::from_static("x-request-timeout"),
-        ])
-        .expose_headers(exposed.map(HeaderName::from_static))
-        .max_age(Duration::from_secs(600))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{CorsHeader, Origin};
+    use http::HeaderMap;
+    use tower::ServiceExt;
+
+    const STUDIO: &str = "https://studio.example.com";
+    const OTHER: &str = "https://other.example.com";
+
+    async fn broken() {
+        panic!("as a test of panics");
+    }
+
+    /// What a router of these settings answers to this method at `/broken`, `/well` or any other path.
+    async fn answer(settings: &HttpSettings, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+        let router = Router::new().route("/broken", get(broken)).route("/well", get(async || "well"));
+        let mut request = http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        for_pages(router, settings).oneshot(request).await.unwrap()
+    }
+
+    fn settings(origins: &[&str]) -> HttpSettings {
+        let cors_origins = origins.iter().map(|origin| Origin::try_from(origin.to_string()).unwrap());
+        HttpSettings { cors_origins: cors_origins.collect(), ..HttpSettings::default() }
+    }
+
+    fn allowed(headers: &HeaderMap) -> [Option<&str>; 2] {
+        ["access-control-allow-origin", "access-control-allow-credentials"]
+            .map(|name| headers.get(name).map(|value| value.to_str().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn page_reads_what_went_wrong_whoever_says_it() {
+        for (path, status) in [("/broken", 500), ("/well", 200), ("/nowhere", 404)] {
+            let answer = answer(&settings(&[STUDIO]), "GET", path, &[("origin", STUDIO)]).await;
+            assert_eq!(answer.status(), status);
+            assert_eq!(allowed(answer.headers()), [Some(STUDIO), Some("true")], "{path}");
+            let exposed = answer.headers()["access-control-expose-headers"].to_str().unwrap();
+            assert!(exposed.contains("retry-after") && exposed.contains("x-request-id"), "{exposed}");
+            assert!(answer.headers()["vary"].to_str().unwrap().contains("origin"));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_origins_with_a_name_have_credentials() {
+        for (origins, origin, expected) in [
+            (&[STUDIO][..], STUDIO, [Some(STUDIO), Some("true")]),
+            (&[STUDIO], OTHER, [None, None]),
+            (&["*"], STUDIO, [Some("*"), None]),
+            (&["*", STUDIO], STUDIO, [Some(STUDIO), Some("true")]),
+            (&["*", STUDIO], OTHER, [Some(OTHER), None]),
+            (&[], STUDIO, [None, None]),
+        ] {
+            for (method, headers) in [
+                ("GET", &[("origin", origin)][..]),
+                ("OPTIONS", &[("origin", origin), ("access-control-request-method", "POST")]),
+            ] {
+                let answer = answer(&settings(origins), method, "/well", headers).await;
+                assert_eq!(allowed(answer.headers()), expected, "{method} {origins:?} {origin}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_may_send_any_header_or_those_that_are_named() {
+        let question = [
+            ("origin", STUDIO),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "apikey,x-of-tomorrow"),
+        ];
+        let mut settings = settings(&[STUDIO]);
+        for (headers, expected) in [(None, "apikey,x-of-tomorrow"), (Some("apikey"), "apikey")] {
+            if let Some(header) = headers {
+                settings.cors_headers = vec![CorsHeader::try_from(header.to_owned()).unwrap()];
+            }
+            let answer = answer(&settings, "OPTIONS", "/nowhere", &question).await;
+            assert_eq!(answer.headers()["access-control-allow-headers"], expected);
+            assert!(answer.status().is_success());
+        }
+    }
+
+    #[tokio::test]
+    async fn options_that_is_no_question_in_advance_is_told_the_methods() {
+        for settings in [settings(&[]), settings(&[STUDIO])] {
+            let answer = answer(&settings, "OPTIONS", "/well", &[]).await;
+            assert_eq!(answer.headers()["allow"], "GET,HEAD");
+        }
+    }
 }

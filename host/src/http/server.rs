@@ -10,8 +10,9 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
-/// How long a client may take to send a request's head.
-const HEAD_TIME: Duration = Duration::from_secs(15);
+/// How long a client may take to send a request's head, and a connection may be kept without one. Longer than the minute
+/// that proxies keep theirs: whoever closes first must be the one who asks, or a request meets a closed door.
+const HEAD_TIME: Duration = Duration::from_secs(75);
 /// A pause after the system refuses to accept, as when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -43,8 +43,17 @@ pub(crate) struct Column {
     /// `"name":`, as it stands before each value.
     key: Vec<u8>,
     kind: Kind,
-    /// Another column of the same name comes after it, whose value counts.
-    is_hidden: bool,
+    shown: Shown,
+}
+
+/// What of a column is in the object of a row. Of columns of one name, the first one's place and the last one's value
+/// count, as in JavaScript.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Itself,
+    /// The value of this column, which has the same name.
+    Later(usize),
+    Nothing,
 }
 
 /// The rows of one statement as a JSON array of objects, still open at its end.
@@ -107,25 +116,31 @@ impl Rows {
     }
 }
 
-/// What the rows that follow are made of.
-fn read_columns(body: &RowDescriptionBody) -> io::Result<Vec<Column>> {
-    let (mut columns, mut last) = (Vec::new(), HashMap::new());
+/// What the rows that follow are made of. So many columns at the start are not shown.
+fn read_columns(body: &RowDescriptionBody, hidden: usize) -> io::Result<Vec<Column>> {
+    let mut columns: Vec<Column> = Vec::new();
+    let mut first_of_name = HashMap::new();
     let mut fields = body.fields();
     while let Some(field) = fields.next()? {
         let mut key = Vec::with_capacity(field.name().len() + 3);
         write_text(field.name().as_bytes(), &mut key);
         key.push(b':');
-        last.insert(field.name().to_owned(), columns.len());
+        let index = columns.len();
+        let mut shown = Shown::Nothing;
+        if index >= hidden {
+            let first = *first_of_name.entry(field.name().to_owned()).or_insert(index);
+            match columns.get_mut(first) {
+                Some(first) => first.shown = Shown::Later(index),
+                None => shown = Shown::Itself,
+            }
+        }
         columns.push(Column {
             name: field.name().to_owned(),
             type_oid: field.type_oid(),
             key,
             kind: Kind::of(field.type_oid()),
-            is_hidden: false,
+            shown,
         });
-    }
-    for (index, column) in columns.iter_mut().enumerate() {
-        column.is_hidden = last.get(&column.name) != Some(&index);
     }
     Ok(columns)
 }
@@ -136,14 +151,20 @@ fn write_fields(columns: &[Column], row: &DataRowBody, json: &mut Vec<u8>) -> Re
     let mut ranges = row.ranges();
     let mut before = b'{';
     for column in columns {
-        let range = ranges.next().map_err(|error| crate::errors::from_io(&error))?.flatten();
-        if column.is_hidden {
-            continue;
+        let mut range = ranges.next().map_err(|error| crate::errors::from_io(&error))?.flatten();
+        let mut kind = column.kind;
+        match column.shown {
+            Shown::Itself => {}
+            Shown::Later(index) => {
+                range = row.ranges().nth(index).map_err(|error| crate::errors::from_io(&error))?.flatten();
+                kind = columns.get(index).map_or(kind, |later| later.kind);
+            }
+            Shown::Nothing => continue,
         }
         json.push(before);
         before = b',';
         json.extend_from_slice(&column.key);
-        column.kind.write(range.and_then(|range| buffer.get(range)), json);
+        kind.write(range.and_then(|range| buffer.get(range)), json);
     }
     if before == b'{' {
         json.push(before);
@@ -191,15 +212,10 @@ impl Answer {
 
 impl Receiver for Answer {
     fn describe(&mut self, columns: &RowDescriptionBody) -> io::Result<()> {
-        let columns = read_columns(columns)?;
         match self.lists.get_mut(self.complete) {
-            Some(list) => {
-                list.columns = columns;
-                if let Some(first) = list.columns.first_mut() {
-                    first.is_hidden = true;
-                }
-            }
-            None => self.rows.columns = columns,
+            // The first one says which row an item belongs to.
+            Some(list) => list.columns = read_columns(columns, 1)?,
+            None => self.rows.columns = read_columns(columns, 0)?,
         }
         Ok(())
     }
@@ -274,7 +290,7 @@ impl ResultSets {
 
 impl Receiver for ResultSets {
     fn describe(&mut self, columns: &RowDescriptionBody) -> io::Result<()> {
-        self.open.columns = read_columns(columns)?;
+        self.open.columns = read_columns(columns, 0)?;
         Ok(())
     }
 
@@ -298,98 +314,4 @@ impl Receiver for ResultSets {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::{BufMut, BytesMut};
-    use postgres_protocol::message::backend::Message;
-    use studio_plugin_api::ErrorCode;
-
-    const TEXT: u32 = 25;
-
-    /// As the server sends it (PostgreSQL's manual, 55.7).
-    fn message(kind: u8, body: &[u8]) -> Message {
-        let mut bytes = BytesMut::new();
-        bytes.put_u8(kind);
-        bytes.put_u32(u32::try_from(body.len()).unwrap() + 4);
-        bytes.put_slice(body);
-        Message::parse(&mut bytes).unwrap().unwrap()
-    }
-
-    fn describe(answer: &mut Answer, names: &[&str]) {
-        let mut body = BytesMut::new();
-        body.put_u16(u16::try_from(names.len()).unwrap());
-        for name in names {
-            body.put_slice(name.as_bytes());
-            body.put_u8(0);
-            // No column of a table; a text of any length, as text.
-            body.put_u32(0);
-            body.put_u16(0);
-            body.put_u32(TEXT);
-            body.put_i16(-1);
-            body.put_i32(-1);
-            body.put_u16(0);
-        }
-        let Message::RowDescription(body) = message(b'T', &body) else { panic!("no description") };
-        answer.describe(&body).unwrap();
-    }
-
-    fn take(answer: &mut Answer, values: &[&str]) -> Result<(), DriverError> {
-        let mut body = BytesMut::new();
-        body.put_u16(u16::try_from(values.len()).unwrap());
-        for value in values {
-            body.put_u32(u32::try_from(value.len()).unwrap());
-            body.put_slice(value.as_bytes());
-        }
-        let Message::DataRow(body) = message(b'D', &body) else { panic!("no row") };
-        answer.take(&body)
-    }
-
-    fn with_lists(limit: u64) -> Answer {
-        let list = || Statement::new("");
-        Answer::new(&Statement::new("").with_list("keys", list()).with_list("columns", list()), limit)
-    }
-
-    #[test]
-    fn each_row_has_the_items_that_are_its_own() {
-        let mut answer = with_lists(1000);
-        describe(&mut answer, &["id", "name"]);
-        for values in [["2", "b"], ["1", "a"], ["2", "c"], ["9", "nobody's"]] {
-            take(&mut answer, &values).unwrap();
-        }
-        answer.complete("SELECT 4");
-        describe(&mut answer, &["id", "id"]);
-        take(&mut answer, &["1", "1.1"]).unwrap();
-        answer.complete("SELECT 1");
-        describe(&mut answer, &["id"]);
-        for id in ["1", "2", "3"] {
-            take(&mut answer, &[id]).unwrap();
-        }
-        answer.complete("SELECT 3");
-        answer.complete("COMMIT");
-        assert_eq!(
-            String::from_utf8(answer.into_rows().into_array()).unwrap(),
-            r#"[{"id":"1","keys":[{"name":"a"}],"columns":[{"id":"1.1"}]},"#.to_owned()
-                + r#"{"id":"2","keys":[{"name":"b"},{"name":"c"}],"columns":[]},"#
-                + r#"{"id":"3","keys":[],"columns":[]}]"#
-        );
-    }
-
-    #[test]
-    fn items_count_before_their_row_has_come_and_once() {
-        let long = "x".repeat(60);
-        let with_one_item = || {
-            let mut answer = with_lists(120);
-            describe(&mut answer, &["id", "name"]);
-            take(&mut answer, &["1", &long]).unwrap();
-            answer
-        };
-        let refused = take(&mut with_one_item(), &["2", &long]).unwrap_err();
-        assert_eq!(refused.code, ErrorCode::ResultTooLarge);
-
-        let mut answer = with_one_item();
-        answer.complete("SELECT 1");
-        answer.complete("SELECT 0");
-        describe(&mut answer, &["id"]);
-        take(&mut answer, &["1"]).unwrap();
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ mod form;
 mod normal;
 mod place;
 mod side;
+mod studio;
 
 pub use compare::{Accepted, Comparison};
 pub use form::Form;
@@ -42,6 +43,8 @@ enum Body<'a> {
 /// A database, and a server of HTTP before it.
 struct Half {
     side: Side,
+    /// The same as a viewer, where there are any.
+    viewer: Option<Side>,
     database: PostgresDatabase,
     /// What must run on.
     _runs: (Option<PostgresServer>, Option<PostgresMeta>, Option<Gateway>),
@@ -67,6 +70,16 @@ impl Twins {
     pub async fn on_two_databases(accepted: &'static [Accepted]) -> Option<Self> {
         let (first, second) = tokio::join!(Half::start(None, false), Half::start(None, true));
         Some(Self { halves: [first?, second?], comparison: Comparison::new(accepted), shared: false })
+    }
+
+    /// From now on the gateway is asked by someone who may only read.
+    pub fn for_a_viewer(mut self) -> Self {
+        for half in &mut self.halves {
+            if let Some(viewer) = half.viewer.take() {
+                half.side = viewer;
+            }
+        }
+        self
     }
 
     /// Runs statements in the database or in both.
@@ -207,12 +220,12 @@ impl Half {
         if second && std::env::var(VARIABLE).is_ok_and(|compared| compared == "itself") {
             let meta = PostgresMeta::start(&database.url).await;
             let side = Side::new("postgres-meta again", &meta.address, None);
-            return Some(Self { side, database, _runs: (server, Some(meta), None) });
+            return Some(Self { side, viewer: None, database, _runs: (server, Some(meta), None) });
         }
         if !second {
             let meta = PostgresMeta::start(&database.url).await;
             let side = Side::new("postgres-meta", &meta.address, None);
-            return Some(Self { side, database, _runs: (server, Some(meta), None) });
+            return Some(Self { side, viewer: None, database, _runs: (server, Some(meta), None) });
         }
         let options = PostgresWorld::options().plugins(Plugins::new([Plugin::new("postgres")]));
         let gateway = Gateway::start(options).await;
@@ -221,7 +234,8 @@ impl Half {
         project.connect("postgres", body).await;
         let base = format!("http://{}{}", gateway.address(), project.path("pg-meta", ""));
         let side = Side::new("gateway", &base, Some(project.owner.token().to_owned()));
-        Some(Self { side, database, _runs: (server, None, Some(gateway)) })
+        let viewer = Some(side.with_token(project.viewer.token()));
+        Some(Self { side, viewer, database, _runs: (server, None, Some(gateway)) })
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Reply {
     pub side: &'static str,
     /// The status.
     pub status: u16,
-    /// What kind of text the body is: `application/json`.
+    /// What kind of text the body is, where that is known: `application/json`.
     pub media_type: String,
     /// The body: JSON, or a string where it is no JSON.
     pub body: Value,
@@ -41,6 +41,21 @@ impl Side {
     pub fn new(name: &'static str, base: &str, token: Option<String>) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(*crate::PATIENCE * 4).build().unwrap();
         Self { name, base: base.to_owned(), token, http }
+    }
+
+    /// What paths are below.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Who asks.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// The same asked by someone else.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self::new(self.name, &self.base, Some(token.to_owned()))
     }
 
     /// Sends a request; panics when there is no answer.
@@ -69,12 +84,17 @@ impl Side {
         let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().to_owned();
         let text = response.text().await.unwrap_or_else(|error| panic!("{}: {path}: {error:?}", self.name));
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Reply { side: self.name, status, media_type, body }
+        Reply { media_type, ..Reply::new(self, status, text) }
     }
 }
 
 impl Reply {
+    /// An answer as it came, whatever kind of text it is.
+    pub(super) fn new(side: &Side, status: u16, text: String) -> Self {
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self { side: side.name, status, media_type: String::new(), body }
+    }
+
     /// The items of a list.
     #[track_caller]
     pub fn items(&self) -> &[Value] {

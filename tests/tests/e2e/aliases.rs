@@ -69,7 +69,7 @@ async fn hosts_errors_are_bare_too() {
     let (gateway, project) = start(GatewayOptions::default().set("GATEWAY_MAX_BODY_BYTES", "100")).await;
     let nothing = project.path(OLD, "/nothing");
     let answer = gateway.anonymous().get(&nothing).await;
-    refused(&answer, 401, "token");
+    assert_eq!(refused(&answer, 401, "token")["message"], answer.json()["error"]);
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     refused(&gateway.client(&Token::user("stranger")).get(&nothing).await, 404, "project");
     let body = refused(&project.viewer.post(&project.path(OLD, "/admin"), json!(null)).await, 403, "");
@@ -95,7 +95,8 @@ async fn hosts_errors_are_bare_too() {
         refused(&project.admin.get(path).await, 404, "Not found");
     }
     let body = json!({"identifier": "x", "host": "127.0.0.1"});
-    refused(&project.admin.post(&project.path(OLD, "/connections"), body).await, 404, "Not found");
+    let body = refused(&project.admin.post(&project.path(OLD, "/connections"), body).await, 404, "Not found");
+    assert_eq!(body.get("message"), None);
 }
 
 #[tokio::test]
@@ -106,7 +107,8 @@ async fn limit_that_is_reached_is_told_in_the_aliases_shape() {
     let nothing = project.path(OLD, "/nothing");
     project.viewer.get(&nothing).await.expect(200);
     let answer = project.viewer.get(&nothing).await;
-    assert!(refused(&answer, 429, "")["retry_after"].is_u64());
+    let body = refused(&answer, 429, "");
+    assert!(body["retry_after"].is_u64() && body["message"] == body["error"]);
     assert!(answer.header("retry-after").is_some() && answer.header("ratelimit").is_some());
 }
 

@@ -1,7 +1,7 @@
 //! HTTP itself: request ids, HEAD, CORS, compression, HTTP/2, limits on bodies.
 
 use serde_json::json;
-use studio_gateway_tests::{Gateway, GatewayOptions, RedisOptions, Registry, World, raw_request};
+use studio_gateway_tests::{Client, Gateway, GatewayOptions, RedisOptions, Registry, World, raw_request};
 
 #[tokio::test]
 async fn sane_request_id_is_taken_over_and_others_are_replaced() {
@@ -51,6 +51,44 @@ async fn other_origins_are_told_nothing_unless_configured() {
         let preflight = client.send(preflight).await;
         assert_eq!(preflight.header("access-control-allow-origin"), allowed, "{preflight}");
     }
+}
+
+#[tokio::test]
+async fn listed_origin_reads_errors_of_every_kind_and_may_send_credentials_and_headers_by_name() {
+    const ORIGIN: &str = "https://studio.example.com";
+    let options = GatewayOptions::default()
+        .set("GATEWAY_CORS_ORIGINS", ORIGIN)
+        .set("GATEWAY_CORS_HEADERS", "authorization, x-of-ours");
+    let mut world = World::start_with(options, RedisOptions::new()).await;
+    world.alpha.connect_probe("probe", json!({})).await;
+    let ask = async |client: &Client, path: &str, status: u16| {
+        let answer = client.send(client.request("GET", path).header("origin", ORIGIN)).await.expect(status);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "{answer}");
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{answer}");
+        assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"), "{answer}");
+        assert!(answer.headers.get_all("vary").iter().any(|vary| vary.to_str().unwrap().contains("origin")));
+    };
+    let viewer = &world.alpha.viewer;
+    ask(viewer, "/api/platform/probe/alpha/nothing", 200).await;
+    ask(&world.gateway.anonymous(), "/api/platform/probe/alpha/nothing", 401).await;
+    ask(viewer, "/api/platform/probe/beta/nothing", 404).await;
+    ask(viewer, "/nowhere", 404).await;
+
+    let preflight = viewer
+        .request("OPTIONS", "/api/platform/probe/alpha/nothing")
+        .header("origin", ORIGIN)
+        .header("access-control-request-method", "PATCH")
+        .header("access-control-request-headers", "authorization,x-of-others");
+    let preflight = viewer.send(preflight).await.expect(200);
+    assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization,x-of-ours"));
+    assert!(preflight.header("access-control-allow-methods").unwrap().contains("PATCH"));
+    let plain = viewer.call("OPTIONS", "/api/platform/probe/alpha/nothing", None).await.expect(204);
+    assert_eq!(plain.header("allow"), Some("GET, HEAD, OPTIONS"));
+
+    world.gateway.set("GATEWAY_RATE_LIMIT", "1");
+    world.gateway.restart().await;
+    ask(viewer, "/api/platform/probe/alpha/nothing", 200).await;
+    ask(viewer, "/api/platform/probe/alpha/nothing", 429).await;
 }
 
 #[tokio::test]

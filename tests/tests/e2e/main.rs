@@ -22,6 +22,8 @@ macro_rules! on_both_registries {
 }
 
 mod aliases;
+mod browser;
+mod browser_leaving;
 /// The generator of the driver's own tests.
 #[path = "../../../plugins/mongodb/src/ejson/tests/arbitrary.rs"]
 mod bson_documents;
@@ -69,12 +71,15 @@ mod postgres_differential_lenient;
 mod postgres_differential_objects;
 mod postgres_differential_query;
 mod postgres_differential_reads;
+mod postgres_differential_studio;
 mod postgres_differential_tables;
 mod postgres_differential_texts;
 mod postgres_differential_truth;
 mod postgres_faults;
 mod postgres_harness;
 mod postgres_lists;
+mod postgres_meta_callers;
+mod postgres_named_databases;
 mod postgres_read_only;
 mod postgres_read_only_doors;
 mod postgres_sessions;

@@ -97,7 +97,6 @@ async fn parameters_are_read_as_javascript_does() {
             json!([null]),
             json!([true]),
             json!([[1.0, 2]]),
-            json!([{"a": 1.0}]),
             json!({"0": 1}),
         ] {
             let body = json!({"query": text, "parameters": parameters});
@@ -153,12 +152,7 @@ async fn bodies_are_read_as_they_are_sent() {
         ] {
             send(&mut twins, "POST", path, media_type, body).await;
         }
-        for body in [
-            format!(" \n{body}\n "),
-            format!("\u{feff}{body}"),
-            body.replacen('{', "{\"query\":\"nothing\",", 1),
-            body.replacen('{', "{\"a\":1,\"a\":2,", 1),
-        ] {
+        for body in [format!(" \n{body}\n "), body.replacen('{', "{\"a\":1,\"a\":2,", 1)] {
             send(&mut twins, "POST", path, JSON.1, &body).await;
         }
         for body in [
@@ -178,6 +172,20 @@ async fn bodies_are_read_as_they_are_sent() {
         }
         twins.send("POST", path, &[JSON], None, Normal::default().refusals_alike()).await;
         twins.send("POST", path, &[], None, Normal::default().refusals_alike()).await;
+    }
+    twins.finish();
+}
+
+#[tokio::test]
+async fn a_mark_of_its_byte_order_before_a_body_and_a_field_twice_are_refused() {
+    let accepted = &[Accepted {
+        request: "POST /query",
+        place: "",
+        reason: "JSON has no mark of its byte order, and which of two fields of one name is meant is not said",
+    }];
+    let Some(mut twins) = Twins::on_one_database(accepted).await else { return };
+    for body in ["\u{feff}{\"query\":\"select 1\"}", "{\"query\":\"nothing\",\"query\":\"select 1\"}"] {
+        send(&mut twins, "POST", "/query", JSON.1, body).await;
     }
     twins.finish();
 }

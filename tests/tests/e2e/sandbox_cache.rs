@@ -8,14 +8,20 @@ use std::{
 use studio_gateway_tests::{Gateway, GatewayOptions, Guest, Plugin, Plugins, gateway::random_hex};
 use tempfile::TempDir;
 
+/// Relative to the gateway's own folder, which is no other test's.
+const COMPILED: &str = "data/compiled";
+
 const ALTERED: &str = "compiled code is not as this gateway left it";
 
 /// A gateway with a small driver, and the folder with its component.
 async fn start() -> (Gateway, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let plugin = guest(folder.path(), "small");
-    let gateway = Gateway::start(GatewayOptions::default().plugins(Plugins::new([plugin]))).await;
-    (gateway, folder)
+    (Gateway::start(keeping([plugin])).await, folder)
+}
+
+fn keeping(plugins: impl IntoIterator<Item = Plugin>) -> GatewayOptions {
+    GatewayOptions::default().plugins(Plugins::new(plugins)).set("GATEWAY_COMPILED_FOLDER", COMPILED)
 }
 
 fn guest(folder: &Path, database_type: &str) -> Plugin {
@@ -24,7 +30,7 @@ fn guest(folder: &Path, database_type: &str) -> Plugin {
 }
 
 fn compiled_files(gateway: &Gateway) -> Vec<PathBuf> {
-    let entries = fs::read_dir(gateway.file("data/compiled")).unwrap();
+    let entries = fs::read_dir(gateway.file(COMPILED)).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
@@ -57,7 +63,7 @@ async fn second_start_takes_the_code_from_the_first() {
     gateway.stop().await;
     let file = only_file(&gateway);
     let before = identity(&file);
-    assert_eq!(fs::metadata(gateway.file("data/compiled")).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(gateway.file(COMPILED)).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o077, 0, "nobody else may read it");
     let log = start_again(&mut gateway).await;
     assert!(!log.contains("WARN"), "{log}");
@@ -104,8 +110,8 @@ async fn code_that_was_altered_is_noticed_and_made_anew() {
 #[tokio::test]
 async fn code_of_another_component_or_key_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
-    let plugins = Plugins::new([guest(folder.path(), "one"), guest(folder.path(), "two")]);
-    let mut gateway = Gateway::start(GatewayOptions::default().plugins(plugins)).await;
+    let plugins = [guest(folder.path(), "one"), guest(folder.path(), "two")];
+    let mut gateway = Gateway::start(keeping(plugins)).await;
     gateway.stop().await;
     let files = compiled_files(&gateway);
     assert_eq!(files.len(), 2);

@@ -1,7 +1,7 @@
 //! The driver as a component has it, on this machine: with a stream that the test's network opens.
 
 #[allow(dead_code)]
-#[path = "../../tests/support/server.rs"]
+#[path = "../../tests/driver/support/server.rs"]
 mod server;
 
 use crate::{

@@ -1,8 +1,6 @@
 //! Nobody's bytes are ever commands, against a real server.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{Server, Session, code};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::{
     prelude::*,
@@ -10,7 +8,6 @@ use proptest::{
 };
 use serde_json::{Value, json};
 use studio_plugin_api::{Driver, DriverError, Outcome};
-use support::{Server, Session, code};
 
 /// Bytes that mean something to the protocol come more often than others.
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {

@@ -1,15 +1,14 @@
 //! Opening, losing and refusing connections, against real servers.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{
+    Certificates, Server, Session, certificates, code, field, free_port, reason, wait_until,
+};
 use serde_json::{Value, json};
 use std::{
     process::Command,
     time::{Duration, Instant},
 };
 use studio_plugin_api::{Access, Driver};
-use support::{Certificates, Server, Session, certificates, code, field, free_port, reason, wait_until};
 
 fn with_login(server: &Server, username: Option<&str>, password: &str) -> Value {
     let mut settings = server.settings(json!({}));

@@ -1,12 +1,9 @@
 //! Opening sessions, and what becomes of them, against real servers.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{Server, Session, code, free_port, reason, relay};
 use serde_json::json;
 use std::fs;
 use studio_plugin_api::{Driver, Outcome};
-use support::{Server, Session, code, free_port, reason, relay};
 
 #[tokio::test]
 async fn user_and_password_are_those_of_the_authentication_file() {

@@ -1,15 +1,12 @@
 //! Listing keys, against a real server.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{Server, Session, code, field};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
 };
-use support::{Server, Session, code, field};
 
 /// Stores keys of these names, with values of different sizes, so that several slab classes have some.
 fn fill(server: &Server, names: impl Iterator<Item = String>) {

@@ -1,11 +1,8 @@
 //! Keys, against a real server.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{Server, code, field};
 use serde_json::{Value, json};
 use studio_plugin_api::{Outcome, testing::TestRequest};
-use support::{Server, code, field};
 
 const DAY: i64 = 24 * 3600;
 
@@ -156,7 +153,7 @@ async fn ttl_is_relative_however_long_it_is() {
         "NOT_FOUND"
     );
     memcached.post("/keys/brief", json!({ "value": "v", "ttl": 1 })).await.unwrap();
-    support::wait_until(|| server.ask("get brief") == "END");
+    crate::support::wait_until(|| server.ask("get brief") == "END");
     assert_eq!(code(&memcached.get("/keys/brief").await.unwrap_err()), "NOT_FOUND");
 }
 

@@ -1,11 +1,8 @@
 //! What a server tells of itself, and dropping everything, against a real server.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{Server, code, field};
 use serde_json::{Value, json};
 use studio_plugin_api::{Access, testing::TestRequest};
-use support::{Server, code, field};
 
 fn names(object: &Value) -> Vec<&String> {
     let mut names: Vec<&String> = object.as_object().unwrap().keys().collect();
@@ -83,7 +80,7 @@ async fn flush_drops_everything_now_or_later() {
     let later = memcached.post("/flush", json!({ "delay": 2 })).await.unwrap().1;
     assert_eq!(later, json!({ "delay": 2 }));
     assert_eq!(memcached.get("/keys/k").await.unwrap()["value"], "v");
-    support::wait_until(|| server.ask("get k") == "END");
+    crate::support::wait_until(|| server.ask("get k") == "END");
     let request = TestRequest::post("/flush", json!(null)).granted(Access::Write);
     assert_eq!(code(&memcached.send(request).await.unwrap_err()), "FORBIDDEN");
 

@@ -1,12 +1,9 @@
 //! Keys, against a real server.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{Server, Session, code, field};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use studio_plugin_api::{Outcome, testing::TestRequest};
-use support::{Server, Session, code, field};
 
 #[tokio::test]
 async fn every_type_goes_in_and_comes_out() {

@@ -1,11 +1,8 @@
 //! Raw commands, publishing and server facts, against a real server.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{Server, Session, code};
 use serde_json::json;
 use studio_plugin_api::{Access, Driver, testing::TestRequest};
-use support::{Server, Session, code};
 
 #[tokio::test]
 async fn replies_come_as_json() {
@@ -97,7 +94,7 @@ async fn published_messages_are_counted_and_channels_listed() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    support::wait_until(|| server.cli(&["PUBSUB", "CHANNELS"]) == "news");
+    crate::support::wait_until(|| server.cli(&["PUBSUB", "CHANNELS"]) == "news");
     let channels = redis.get("/pubsub/channels?pattern=n*").await.unwrap();
     assert_eq!(channels, json!([{ "channel": "news", "subscribers": 1, "pattern": false }]));
     for message in [json!("text"), json!({ "a": [1, null] })] {

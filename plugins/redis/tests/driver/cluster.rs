@@ -1,12 +1,9 @@
 //! A cluster of three nodes.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::support::{Server, Session, certificates, code, field, free_port, reason, wait_until};
 use serde_json::json;
 use std::{collections::HashSet, process::Command};
 use studio_plugin_api::Driver;
-use support::{Server, Session, certificates, code, field, free_port, reason, wait_until};
 
 fn start() -> Vec<Server> {
     let nodes: Vec<_> = (0..3).map(|_| node()).collect();
@@ -26,7 +23,7 @@ fn start() -> Vec<Server> {
 
 /// The bus has a port of its own, which the test does not leave to the rule of port + 10000.
 fn node() -> Server {
-    let bus = support::free_port().to_string();
+    let bus = crate::support::free_port().to_string();
     Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus])
 }
 
