@@ -4,7 +4,8 @@
 //! lends connections and stops what their borrowers leave behind, `session.rs` runs what is asked. `results.rs` and
 //! `json/` make JSON of rows as they arrive. `query/` is the caller's own SQL, `guard/` what viewers' may be;
 //! `parser/` looks at SQL without a server; `resources/` is everything in the catalogs, `generators/` the
-//! same as types of programming languages; `greeting.rs` is what postgres-meta says of itself. `face.rs` is how `postgres/` and `pg-meta/` differ.
+//! same as types of programming languages; `greeting.rs` is what postgres-meta says of
+//! itself, `lenient/` how it reads what callers write. `face.rs` is how `postgres/` and `pg-meta/` differ.
 
 mod dial;
 mod errors;

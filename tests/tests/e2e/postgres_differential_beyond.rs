@@ -27,17 +27,6 @@ const BEYOND: &[Accepted] = &[
         reason: "no roles are everyone, as in PostgreSQL's own statement without `TO`; postgres-meta's is a syntax error",
     },
     Accepted {
-        request: "PATCH /triggers",
-        place: "",
-        reason: "an empty name is refused, where postgres-meta overlooks it",
-    },
-    Accepted {
-        request: "POST /publications",
-        place: "",
-        reason: "what is not a boolean is none: postgres-meta takes any text for true",
-    },
-    Accepted { request: "POST /roles", place: "", reason: "numbers are numbers, and texts are texts" },
-    Accepted {
         request: "POST /table-privileges",
         place: "",
         reason: "a relation that is not there is 404, and nothing granted is nothing to show: postgres-meta's statement has \
@@ -78,9 +67,6 @@ async fn what_postgres_meta_fails_to_do_or_overlooks_is_done_or_refused() {
         .await;
     twins.delete("/functions/{function:public.on_change()}?cascade=true").await;
     twins.post("/policies", json!({"name": "made", "table": "todos", "roles": []})).await;
-    twins.patch("/triggers/{trigger:orders_later}", json!({"name": ""})).await;
-    twins.post("/publications", json!({"name": "made", "publish_insert": "yes", "tables": []})).await;
-    twins.post("/roles", json!({"name": "made", "connection_limit": "5"})).await;
     for privilege in
         [json!([]), json!([{"relation_id": 1, "grantee": "rich_group", "privilege_type": "SELECT"}])]
     {

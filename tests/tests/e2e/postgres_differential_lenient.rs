@@ -61,7 +61,7 @@ async fn parameters_that_nobody_asked_for_are_overlooked() {
         "cascade=x",
     ] {
         for path in ["/schemas", "/roles", "/tables/{class:public.users}", "/config/version"] {
-            twins.get(&format!("{path}?{parameters}")).await;
+            twins.list(&format!("{path}?{parameters}")).await;
         }
     }
     for parameters in

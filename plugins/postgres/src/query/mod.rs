@@ -307,3 +307,40 @@ async fn name_types(
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(statement: &str, query: &str) -> Result<(Option<u64>, Option<Duration>), DriverError> {
+        let given = |text: &str| (text != "-").then(|| text.to_owned());
+        let times = BareTimes { statement_timeout_secs: given(statement), query_timeout_secs: given(query) };
+        times.read().map(|limits| (limits.statement, limits.query))
+    }
+
+    #[test]
+    fn statements_have_the_time_that_the_server_reads() {
+        for (text, time) in [
+            ("-", None),
+            ("0", Some(0)),
+            ("1.5", Some(1500)),
+            (" 0x5 ", Some(5000)),
+            ("86401", Some(86_401_000)),
+        ] {
+            assert_eq!(read(text, "-").unwrap().0, time, "{text}");
+        }
+        for text in ["", "x", "-1", "5s", "2147484"] {
+            assert!(read(text, "-").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn callers_wait_forever_when_they_name_no_time_and_a_day_when_they_name_more() {
+        for text in ["-", "", "0", "x", "NaN", "undefined"] {
+            assert_eq!(read("-", text).unwrap().1, None, "{text}");
+        }
+        assert_eq!(read("-", "1.5").unwrap().1, Some(Duration::from_millis(1500)));
+        assert_eq!(read("-", "1e30").unwrap().1, Some(Duration::from_secs(86_400)));
+        assert!(read("-", "-1").is_err());
+    }
+}
