@@ -159,6 +159,47 @@ async fn postgres_meta_overlooks_parameters_and_slashes_and_our_own_prefix_does_
 }
 
 #[tokio::test]
+async fn postgres_meta_takes_what_is_written_otherwise_and_our_own_prefix_refuses_it() {
+    let world = PostgresWorld::start_rich().await;
+    let alpha = &world.alpha;
+    for rest in [
+        "/schemas?limit=1.0",
+        "/schemas?limit=0x1",
+        "/policies?limit=",
+        "/functions?include_system_schemas=yes",
+    ] {
+        alpha.viewer.get(&world.bare_path(rest)).await.expect(200);
+        alpha.viewer.get(&world.path(rest)).await.refused(400, "VALIDATION_ERROR");
+    }
+    let trigger = json!({"name": "made", "table": "todos", "function_name": "on_change", "activation": "BEFORE",
+        "events": ["INSERT"], "function_args": null, "condition": "", "orientation": ""});
+    for (rest, body) in [
+        ("/triggers", trigger),
+        ("/publications", json!({"name": "made", "publish_insert": null, "tables": []})),
+        ("/columns", json!({"table_id": "TABLE", "name": "made", "type": "int4", "is_nullable": "true"})),
+        ("/tables", json!({"name": ["made"]})),
+        ("/extensions", json!({"name": "citext", "cascade": "yes"})),
+    ] {
+        let id = world.database.text("select 'public.todos'::regclass::oid::text").await;
+        let body = serde_json::from_str(&body.to_string().replace("\"TABLE\"", &id)).unwrap();
+        let refused = alpha.owner.post(&world.path(rest), Value::clone(&body)).await;
+        assert_eq!(refused.status, 400, "{rest}: {refused}");
+        alpha.owner.post(&world.bare_path(rest), body).await.expect(200);
+    }
+    let query = json!({"query": "select $1::int4 as a", "parameters": [1.0]});
+    assert_eq!(
+        alpha.viewer.post(&world.bare_path("/query"), query.clone()).await.expect(200).json()[0]["a"],
+        1
+    );
+    alpha.viewer.post(&world.path("/query"), query).await.refused(400, "QUERY_ERROR");
+    alpha
+        .viewer
+        .post(&world.path("/query?queryTimeoutSecs=x"), json!({"query": "select 1"}))
+        .await
+        .expect(400);
+}
+
+#[tokio::test]
 async fn postgres_meta_says_what_it_is_and_that_it_is_well() {
     let world = PostgresWorld::start().await;
     for rest in ["", "/", "?key=x"] {
