@@ -223,6 +223,9 @@ impl Store {
         };
         let read = |column| optional_text(&row, column).ok().flatten().unwrap_or_default();
         let (field, definition, referenced) = (read("field"), read("definition"), read("referenced"));
+        if field.is_empty() {
+            return RegistryError::Constraint { table, name, is_reference };
+        }
         let reason = match referenced.as_str() {
             "" => format!(
                 "is not what the platform database takes: the table `{table}` has the constraint `{name}`, \

@@ -46,6 +46,8 @@ async fn a_gateway_that_ran_before_keeps_its_audit_trail() {
         .execute("INSERT INTO platform.audit_logs (at, action, result) VALUES (now(), 'before', 'ok')")
         .await;
     assert_eq!(fixture.registry().pending_migrations().await.unwrap(), 1);
+    let survey = fixture.registry().survey().await.unwrap();
+    assert!(survey.facts.iter().any(|fact| fact.contains("older gateway") && fact.ends_with(": audit_logs")));
     assert_eq!(fixture.registry().migrate().await.unwrap(), 1);
     assert_eq!(fixture.registry().migrate().await.unwrap(), 0);
     fixture.registry().append_audit(&[record("after")]).await.unwrap();
@@ -215,4 +217,42 @@ async fn looking_changes_nothing_even_where_it_could() {
         assert!(registry.create_organization(acme()).await.is_err());
         assert!(fixture.registry().find_organization("acme").await.unwrap().is_none());
     }
+}
+
+#[tokio::test]
+async fn what_migrations_will_add_to_a_studios_tables_and_sequences_that_are_locked_are_told() {
+    let fixture = Fixture::empty_postgres().await;
+    let role = format!("numbers_{}", uuid::Uuid::new_v4().simple());
+    let statements = format!(
+        "CREATE SCHEMA platform;
+         CREATE TABLE platform.organizations (id serial PRIMARY KEY, name text NOT NULL);
+         CREATE TABLE platform.projects (id serial PRIMARY KEY, ref text NOT NULL, name text);
+         CREATE ROLE {role} LOGIN;
+         GRANT USAGE ON SCHEMA platform TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA platform TO {role}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&fixture.store.writer).await.unwrap();
+    let facts = fixture.registry().survey().await.unwrap().facts.join("\n");
+    for words in [
+        "`platform.organizations`, which lacks them: the columns `slug`, a unique index on `slug`",
+        "`database_password`, a unique index on `ref`",
+    ] {
+        assert!(facts.contains(words), "{facts}");
+    }
+    fixture.registry().migrate().await.unwrap();
+    let facts = fixture.registry().survey().await.unwrap().facts.join("\n");
+    assert!(!facts.contains("the migrations add"), "{facts}");
+
+    let (scheme, rest) = fixture.url.expose_secret().split_once("://").unwrap();
+    let place = rest.split_once('@').unwrap().1;
+    let lesser = open_to_look(&format!("{scheme}://{role}@{place}").into()).await.unwrap();
+    let survey = lesser.survey().await.unwrap();
+    let problems: Vec<_> = survey.problems.iter().map(|problem| problem.text.as_str()).collect();
+    for table in ["organizations", "projects"] {
+        let grant = format!("GRANT USAGE ON SEQUENCE platform.{table}_id_seq TO {role};");
+        assert!(problems.iter().any(|problem| problem.ends_with(&grant)), "{problems:#?}");
+    }
+    drop(lesser);
+    let statements = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&fixture.store.writer).await.unwrap();
 }
