@@ -80,6 +80,17 @@ async fn each_sees_what_is_theirs(gateway: &Gateway) {
     }
     let everything = gateway.platform_admin().get(PROJECTS).await.expect(200).items();
     assert_eq!(refs(&everything), ["quiet", "shop"]);
+    // The Studio's own keys for a project, by the secret that it keeps in the clear.
+    let key = |role| Token::project_key(role).sign("a-secret-of-shop-with-more-than-32-bytes");
+    let service = gateway.anonymous().with_token(key("service_role"));
+    service.get(&format!("{PROJECTS}/shop")).await.expect(200);
+    service.get(&format!("{PROJECTS}/quiet")).await.refused(404, "NOT_FOUND");
+    gateway
+        .anonymous()
+        .with_token(key("anon"))
+        .get(&format!("{PROJECTS}/shop"))
+        .await
+        .refused(404, "NOT_FOUND");
     let members = client(gateway, people::OWNER).get(&format!("{PROJECTS}/shop/members")).await.items();
     let mut listed: Vec<_> = members
         .iter()

@@ -60,6 +60,27 @@ async fn a_gateway_that_ran_before_keeps_its_audit_trail() {
 }
 
 #[tokio::test]
+async fn a_file_of_before_keeps_its_audit_trail() {
+    let fixture = Fixture::empty_sqlite().await;
+    let mut migrator = sqlx::migrate!("../migrations/sqlite");
+    migrator.dangerous_set_table_name("gateway_migrations");
+    migrator.set_locking(false);
+    {
+        let mut connection = fixture.store.writer.acquire().await.unwrap();
+        migrator.run_direct(Some(2), &mut *connection, false).await.unwrap();
+    }
+    fixture
+        .execute(
+            "INSERT INTO audit_logs (at, action, result) VALUES ('2024-05-06T07:08:09.000Z', 'before', 'ok')",
+        )
+        .await;
+    assert_eq!(fixture.registry().migrate().await.unwrap(), 1);
+    fixture.registry().append_audit(&[record("after")]).await.unwrap();
+    let actions = "SELECT group_concat(action, ' ') FROM (SELECT action FROM gateway_audit_logs ORDER BY at)";
+    assert_eq!(fixture.read(actions).await, "before after");
+}
+
+#[tokio::test]
 async fn a_database_that_a_gateway_failed_on_before_is_migrated_to_the_end() {
     let fixture = Fixture::empty_postgres().await;
     migrate_as_before(&fixture, 1).await;
