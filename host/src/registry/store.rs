@@ -7,12 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::migrate::{Migrate, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, Row, Transaction};
 
 use super::dialect::Dialect;
-use super::{Registry, RegistryError};
+use super::{Registry, RegistryError, Survey};
 
 /// Database connections for queries; a small gateway's share of a server that others use too.
 const POOL_SIZE: u32 = 8;
@@ -22,6 +21,15 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a registry is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OpenFor {
+    /// All that a registry can do.
+    Work,
+    /// Looking: the database refuses every change.
+    Looking,
+}
 
 /// The registry in one database.
 pub(super) struct Store {
@@ -35,19 +43,19 @@ pub(super) struct Store {
 
 impl Store {
     /// See [`super::open`].
-    pub(super) async fn open(url: &SecretString) -> Result<Self, RegistryError> {
+    pub(super) async fn open(url: &SecretString, purpose: OpenFor) -> Result<Self, RegistryError> {
         sqlx::any::install_default_drivers();
         let url = url.expose_secret();
         if url.starts_with("sqlite:") {
             let options = prepare_sqlite(url).await?;
-            let reader = connect(Dialect::Sqlite, &options, POOL_SIZE).await?;
-            let writer = connect(Dialect::Sqlite, &options, 1).await?;
+            let reader = connect(Dialect::Sqlite, &options, POOL_SIZE, purpose).await?;
+            let writer = connect(Dialect::Sqlite, &options, 1, purpose).await?;
             Ok(Self { dialect: Dialect::Sqlite, reader, writer })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = AnyConnectOptions::from_str(url)?;
             // A pool would try again until its time is over, and then not say why.
             options.connect().await?.close().await?;
-            let reader = connect(Dialect::Postgres, &options, POOL_SIZE).await?;
+            let reader = connect(Dialect::Postgres, &options, POOL_SIZE, purpose).await?;
             Ok(Self { dialect: Dialect::Postgres, writer: reader.clone(), reader })
         } else {
             Err(RegistryError::Url("must start with `sqlite:`, `postgres:` or `postgresql:`"))
@@ -64,18 +72,15 @@ impl Store {
         Ok(self.writer.begin_with(self.dialect.begin()).await?)
     }
 
-    /// Locks a project against other writers of its rows, to the end of the transaction.
+    /// Locks a project against other writers of its rows, to the end of the transaction. Gives its id.
     pub(super) async fn lock_project(
         &self,
         transaction: &mut Transaction<'static, Any>,
         reference: &str,
-    ) -> Result<(), RegistryError> {
-        sqlx::query(self.sql("SELECT CAST(id AS TEXT) AS id FROM projects WHERE ref = $1 FOR NO KEY UPDATE"))
-            .bind(reference)
-            .fetch_optional(&mut **transaction)
-            .await?
-            .map(drop)
-            .ok_or(RegistryError::NotFound { what: "project" })
+    ) -> Result<String, RegistryError> {
+        let query = "SELECT CAST(id AS TEXT) AS id FROM projects WHERE ref = $1 FOR NO KEY UPDATE";
+        let row = sqlx::query(self.sql(query)).bind(reference).fetch_optional(&mut **transaction).await?;
+        text(&row.ok_or(RegistryError::NotFound { what: "project" })?, "id")
     }
 }
 
@@ -89,64 +94,38 @@ impl Registry for Store {
         }
     }
 
-    async fn migrate(&self) -> Result<(), RegistryError> {
-        // `run_direct` is `run` for a connection in hand; the compiler cannot follow `run`'s bounds from here.
-        let mut migrator = migrator(self.dialect);
-        match self.dialect {
-            Dialect::Sqlite => {
-                // sqlx does not lock an SQLite file while it migrates. Inside a transaction of ours, its own ones become
-                // savepoints, and other gateways wait for the file's write lock.
-                let mut transaction = self.begin().await?;
-                migrator.run_direct(None, &mut *transaction, false).await?;
-                Ok(transaction.commit().await?)
-            }
-            Dialect::Postgres => {
-                let mut connection = self.writer.acquire().await?;
-                // CREATE SCHEMA needs a right on the database even where the schema exists: ask for it only if need be.
-                let query = "SELECT 1 AS found WHERE to_regnamespace('platform') IS NOT NULL";
-                if sqlx::query(query).fetch_optional(&mut *connection).await?.is_none() {
-                    migrator.create_schema("platform");
-                }
-                let result = migrator.run_direct(None, &mut *connection, false).await;
-                if result.is_err() {
-                    // sqlx leaves its advisory lock behind then; it goes with the connection.
-                    connection.close().await?;
-                }
-                Ok(result?)
-            }
-        }
+    async fn migrate(&self) -> Result<usize, RegistryError> {
+        self.apply_migrations().await
     }
 
     async fn pending_migrations(&self) -> Result<usize, RegistryError> {
         let mut connection = self.reader.acquire().await?;
-        let found =
-            sqlx::query(self.dialect.find_migrations_table()).fetch_optional(&mut *connection).await?;
-        let applied = match found {
-            Some(_) => connection.list_applied_migrations(self.dialect.migrations_table()).await?,
-            None => Vec::new(),
-        };
-        let is_applied = |version| applied.iter().any(|migration| migration.version == version);
-        Ok(migrator(self.dialect).iter().filter(|migration| !is_applied(migration.version)).count())
+        Ok(self.plan_migrations(&mut connection).await?.pending)
+    }
+
+    async fn survey(&self) -> Result<Survey, RegistryError> {
+        self.look_around().await
     }
 }
 
-/// The embedded migrations for `dialect`.
-fn migrator(dialect: Dialect) -> Migrator {
-    let mut migrator = match dialect {
-        Dialect::Sqlite => sqlx::migrate!("../migrations/sqlite"),
-        Dialect::Postgres => sqlx::migrate!("../migrations/postgres"),
-    };
-    migrator.dangerous_set_table_name(dialect.migrations_table());
-    migrator
-}
-
 /// Opens a pool, with one connection at once, so that a wrong URL is noticed here.
-async fn connect(dialect: Dialect, options: &AnyConnectOptions, size: u32) -> Result<AnyPool, RegistryError> {
+async fn connect(
+    dialect: Dialect,
+    options: &AnyConnectOptions,
+    size: u32,
+    purpose: OpenFor,
+) -> Result<AnyPool, RegistryError> {
     let pool = AnyPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(move |connection, _| {
-            Box::pin(async move { connection.execute(dialect.session_setup()).await.map(drop) })
+            Box::pin(async move {
+                connection.execute(dialect.session_setup()).await?;
+                if purpose == OpenFor::Looking {
+                    connection.execute(dialect.read_only()).await?;
+                }
+                Ok(())
+            })
         })
         .connect_with(options.clone().disable_statement_logging())
         .await?;
