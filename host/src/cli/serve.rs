@@ -57,13 +57,13 @@ pub(super) async fn check(settings: &Settings) -> Result<(), CommandError> {
     Err(problems.join("\n  ").into())
 }
 
-/// Tells what the registry is, and notes what is wrong with it. The database is told to refuse every change meanwhile.
+/// Tells what the registry is, and notes what is wrong with it. Only reads.
 async fn check_registry(
     settings: &Settings,
     keyring: Option<&crate::secrets::Keyring>,
     problems: &mut Vec<String>,
 ) -> Result<(), StartError> {
-    let registry = registry::open_to_look(&settings.registry.url).await?;
+    let registry = registry::open(&settings.registry.url).await?;
     let survey = registry.survey().await?;
     for fact in &survey.facts {
         println!("registry: {fact}");

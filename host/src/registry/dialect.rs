@@ -80,6 +80,16 @@ impl Dialect {
         }
     }
 
+    /// Starts a transaction that the database lets change nothing. Only for its time: a connection that goes through a
+    /// pooler is somebody else's after it.
+    pub(super) fn begin_to_look(self) -> &'static str {
+        match self {
+            // It has none; what we ask only reads.
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
     /// What every new database connection is told first.
     pub(super) fn session_setup(self) -> &'static str {
         match self {
@@ -90,14 +100,6 @@ impl Dialect {
             Self::Postgres => {
                 "SET search_path TO platform, public, extensions; SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'"
             }
-        }
-    }
-
-    /// What a database connection is told that must change nothing.
-    pub(super) fn read_only(self) -> &'static str {
-        match self {
-            Self::Sqlite => "PRAGMA query_only = ON",
-            Self::Postgres => "SET default_transaction_read_only = on",
         }
     }
 

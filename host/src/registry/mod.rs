@@ -52,8 +52,6 @@ pub use projects::Projects;
 pub use seals::{Resealed, Seals};
 pub use survey::{Problem, Survey};
 
-use store::OpenFor;
-
 /// The platform database, whole.
 #[async_trait]
 pub trait Registry: Organizations + Projects + Members + Connections + Seals + Audit {
@@ -82,13 +80,5 @@ pub trait Registry: Organizations + Projects + Members + Connections + Seals + A
 /// # Errors
 /// [`RegistryError::Url`] when it names neither; [`RegistryError::Unavailable`] when the database does not answer.
 pub async fn open(url: &SecretString) -> Result<Arc<dyn Registry>, RegistryError> {
-    Ok(Arc::new(store::Store::open(url, OpenFor::Work).await?))
-}
-
-/// Opens it to look only: the database itself refuses every change.
-///
-/// # Errors
-/// As [`open`].
-pub async fn open_to_look(url: &SecretString) -> Result<Arc<dyn Registry>, RegistryError> {
-    Ok(Arc::new(store::Store::open(url, OpenFor::Looking).await?))
+    Ok(Arc::new(store::Store::open(url).await?))
 }

@@ -22,15 +22,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a registry is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OpenFor {
-    /// All that a registry can do.
-    Work,
-    /// Looking: the database refuses every change.
-    Looking,
-}
-
 /// The registry in one database.
 pub(super) struct Store {
     pub(super) dialect: Dialect,
@@ -43,19 +34,19 @@ pub(super) struct Store {
 
 impl Store {
     /// See [`super::open`].
-    pub(super) async fn open(url: &SecretString, purpose: OpenFor) -> Result<Self, RegistryError> {
+    pub(super) async fn open(url: &SecretString) -> Result<Self, RegistryError> {
         sqlx::any::install_default_drivers();
         let url = url.expose_secret();
         if url.starts_with("sqlite:") {
             let options = prepare_sqlite(url).await?;
-            let reader = connect(Dialect::Sqlite, &options, POOL_SIZE, purpose).await?;
-            let writer = connect(Dialect::Sqlite, &options, 1, purpose).await?;
+            let reader = connect(Dialect::Sqlite, &options, POOL_SIZE).await?;
+            let writer = connect(Dialect::Sqlite, &options, 1).await?;
             Ok(Self { dialect: Dialect::Sqlite, reader, writer })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = AnyConnectOptions::from_str(url)?;
             // A pool would try again until its time is over, and then not say why.
             options.connect().await?.close().await?;
-            let reader = connect(Dialect::Postgres, &options, POOL_SIZE, purpose).await?;
+            let reader = connect(Dialect::Postgres, &options, POOL_SIZE).await?;
             Ok(Self { dialect: Dialect::Postgres, writer: reader.clone(), reader })
         } else {
             Err(RegistryError::Url("must start with `sqlite:`, `postgres:` or `postgresql:`"))
@@ -99,8 +90,8 @@ impl Registry for Store {
     }
 
     async fn pending_migrations(&self) -> Result<usize, RegistryError> {
-        let mut connection = self.reader.acquire().await?;
-        Ok(self.plan_migrations(&mut connection).await?.pending)
+        let mut transaction = self.reader.begin_with(self.dialect.begin_to_look()).await?;
+        Ok(self.plan_migrations(&mut transaction).await?.pending)
     }
 
     async fn survey(&self) -> Result<Survey, RegistryError> {
@@ -109,23 +100,12 @@ impl Registry for Store {
 }
 
 /// Opens a pool, with one connection at once, so that a wrong URL is noticed here.
-async fn connect(
-    dialect: Dialect,
-    options: &AnyConnectOptions,
-    size: u32,
-    purpose: OpenFor,
-) -> Result<AnyPool, RegistryError> {
+async fn connect(dialect: Dialect, options: &AnyConnectOptions, size: u32) -> Result<AnyPool, RegistryError> {
     let pool = AnyPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(move |connection, _| {
-            Box::pin(async move {
-                connection.execute(dialect.session_setup()).await?;
-                if purpose == OpenFor::Looking {
-                    connection.execute(dialect.read_only()).await?;
-                }
-                Ok(())
-            })
+            Box::pin(async move { connection.execute(dialect.session_setup()).await.map(drop) })
         })
         .connect_with(options.clone().disable_statement_logging())
         .await?;

@@ -62,8 +62,7 @@ impl Store {
                 ..Survey::default()
             });
         }
-        let mut transaction =
-            self.reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let mut transaction = self.reader.begin_with(self.dialect.begin_to_look()).await?;
         let place = place(&mut transaction).await?;
         let relations = relations(&mut transaction).await?;
         let policies = policies(&mut transaction).await?;

@@ -84,13 +84,13 @@ async fn each_sees_what_is_theirs(gateway: &Gateway) {
     let key = |role| Token::project_key(role).sign("a-secret-of-shop-with-more-than-32-bytes");
     let service = gateway.anonymous().with_token(key("service_role"));
     service.get(&format!("{PROJECTS}/shop")).await.expect(200);
-    service.get(&format!("{PROJECTS}/quiet")).await.refused(404, "NOT_FOUND");
+    service.get(&format!("{PROJECTS}/quiet")).await.refused(401, "UNAUTHENTICATED");
     gateway
         .anonymous()
         .with_token(key("anon"))
         .get(&format!("{PROJECTS}/shop"))
         .await
-        .refused(404, "NOT_FOUND");
+        .refused(401, "UNAUTHENTICATED");
     let members = client(gateway, people::OWNER).get(&format!("{PROJECTS}/shop/members")).await.items();
     let mut listed: Vec<_> = members
         .iter()

@@ -68,21 +68,13 @@ impl Fixture {
     async fn empty_sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = SecretString::from(format!("sqlite:{}", folder.path().join("new/gateway.db").display()));
-        Self {
-            store: Store::open(&url, OpenFor::Work).await.unwrap(),
-            url,
-            _database: Database::Sqlite(folder),
-        }
+        Self { store: Store::open(&url).await.unwrap(), url, _database: Database::Sqlite(folder) }
     }
 
     async fn empty_postgres() -> Self {
         let database = PostgresServer::shared().create_database();
         let url = SecretString::from(database.url());
-        Self {
-            store: Store::open(&url, OpenFor::Work).await.unwrap(),
-            url,
-            _database: Database::Postgres(database),
-        }
+        Self { store: Store::open(&url).await.unwrap(), url, _database: Database::Postgres(database) }
     }
 
     /// As the rest of the gateway sees it.

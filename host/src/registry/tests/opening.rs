@@ -3,7 +3,7 @@
 use super::*;
 
 async fn refusal(url: &str) -> RegistryError {
-    Store::open(&SecretString::from(url), OpenFor::Work).await.err().unwrap()
+    Store::open(&SecretString::from(url)).await.err().unwrap()
 }
 
 #[tokio::test]
