@@ -115,12 +115,17 @@ pub fn open_keyring(settings: &Settings) -> Result<Keyring, StartError> {
     Ok(Keyring::parse(current, &SecretString::from(retired.join(",")))?)
 }
 
-/// The registry, migrated, whose secrets the keyring opens.
+/// The registry, migrated, in which the gateway sees every row and whose secrets the keyring opens.
 ///
 /// # Errors
 /// [`StartError::Registry`], [`StartError::UnknownKey`].
 pub async fn open_registry(settings: &Settings, keyring: &Keyring) -> Result<Arc<dyn Registry>, StartError> {
     let registry = registry::open(&settings.registry.url).await?;
+    let survey = registry.survey().await?;
+    survey.refuse()?;
+    for problem in &survey.problems {
+        tracing::warn!("{}", problem.text);
+    }
     registry.migrate().await?;
     check_keys(&*registry, keyring).await?;
     Ok(registry)

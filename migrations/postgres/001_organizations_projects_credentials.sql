@@ -1,26 +1,32 @@
 -- Who owns what: organizations, their projects, and each project's own API credentials.
 --
 -- A Studio platform database may have these tables already, with ids of another type (serial) and without some columns.
--- So: make what is not there, with the id types that are in use, and add only what is missing. Nothing that exists is
--- changed, and no ALTER TABLE runs where there is nothing to add (it would need the table's owner).
+-- So: make what is not there, with the id types that are in use, and add only what the gateway cannot do without. Nothing
+-- that exists is changed, and no ALTER TABLE runs where there is nothing to add (it would need the table's owner).
+-- What the gateway makes it says so of, in a comment on the table, so that people can tell it from a Studio's.
 -- Absent text is '' here, never NULL, because older Studio tables declare most of these columns NOT NULL.
-
-CREATE TABLE IF NOT EXISTS platform.organizations (
-    id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    name          text NOT NULL,
-    slug          text NOT NULL UNIQUE,
-    billing_email text NOT NULL DEFAULT '',
-    created_at    timestamptz NOT NULL DEFAULT now(),
-    updated_at    timestamptz NOT NULL DEFAULT now()
-);
 
 DO $$
 DECLARE
-    organization_id_type text := (SELECT format_type(atttypid, atttypmod) FROM pg_attribute
-                                  WHERE attrelid = 'platform.organizations'::regclass AND attname = 'id');
+    organization_id_type text;
     project_id_type text;
     missing record;
 BEGIN
+    IF to_regclass('platform.organizations') IS NULL THEN
+        CREATE TABLE platform.organizations (
+            id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+            name          text NOT NULL,
+            slug          text NOT NULL UNIQUE,
+            billing_email text NOT NULL DEFAULT '',
+            created_at    timestamptz NOT NULL DEFAULT now(),
+            updated_at    timestamptz NOT NULL DEFAULT now()
+        );
+        COMMENT ON TABLE platform.organizations IS 'Made by studio-gateway';
+    END IF;
+
+    organization_id_type := (SELECT format_type(atttypid, atttypmod) FROM pg_attribute
+                             WHERE attrelid = 'platform.organizations'::regclass AND attname = 'id');
+
     IF to_regclass('platform.projects') IS NULL THEN
         EXECUTE format($table$
             CREATE TABLE platform.projects (
@@ -41,26 +47,28 @@ BEGIN
                 updated_at        timestamptz NOT NULL DEFAULT now()
             )$table$, organization_id_type);
         CREATE INDEX projects_organization ON platform.projects (organization_id);
+        COMMENT ON TABLE platform.projects IS 'Made by studio-gateway';
     END IF;
 
     project_id_type := (SELECT format_type(atttypid, atttypmod) FROM pg_attribute
                         WHERE attrelid = 'platform.projects'::regclass AND attname = 'id');
 
-    EXECUTE format($table$
-        CREATE TABLE IF NOT EXISTS platform.credentials (
-            project_id       %s PRIMARY KEY REFERENCES platform.projects (id) ON DELETE CASCADE,
-            anon_key         text NOT NULL DEFAULT '',
-            service_role_key text NOT NULL DEFAULT '',
-            jwt_secret       text NOT NULL DEFAULT ''              -- sealed, or plain when an older Studio wrote it
-        )$table$, project_id_type);
+    IF to_regclass('platform.credentials') IS NULL THEN
+        EXECUTE format($table$
+            CREATE TABLE platform.credentials (
+                project_id       %s PRIMARY KEY REFERENCES platform.projects (id) ON DELETE CASCADE,
+                anon_key         text NOT NULL DEFAULT '',
+                service_role_key text NOT NULL DEFAULT '',
+                jwt_secret       text NOT NULL DEFAULT ''          -- sealed, or plain when an older Studio wrote it
+            )$table$, project_id_type);
+        COMMENT ON TABLE platform.credentials IS 'Made by studio-gateway';
+    END IF;
 
-    -- Columns that the gateway reads or writes and an older table may lack.
+    -- Columns that the gateway cannot do without and an older table may lack. The same list is in the program, which
+    -- tells of it before.
     FOR missing IN
         SELECT wanted.* FROM (VALUES
             ('organizations', 'slug', 'text'),
-            ('organizations', 'billing_email', 'text'),
-            ('organizations', 'created_at', 'timestamptz DEFAULT now()'),
-            ('organizations', 'updated_at', 'timestamptz DEFAULT now()'),
             ('projects', 'organization_id', organization_id_type),
             ('projects', 'name', 'text'),
             ('projects', 'slug', 'text'),
@@ -69,13 +77,6 @@ BEGIN
             ('projects', 'database_name', 'text DEFAULT '''''),
             ('projects', 'database_user', 'text DEFAULT '''''),
             ('projects', 'database_password', 'text DEFAULT '''''),
-            ('projects', 'postgres_meta_url', 'text DEFAULT '''''),
-            ('projects', 'supabase_url', 'text DEFAULT '''''),
-            ('projects', 'status', 'text DEFAULT ''ACTIVE_HEALTHY'''),
-            ('projects', 'created_at', 'timestamptz DEFAULT now()'),
-            ('projects', 'updated_at', 'timestamptz DEFAULT now()'),
-            ('credentials', 'anon_key', 'text DEFAULT '''''),
-            ('credentials', 'service_role_key', 'text DEFAULT '''''),
             ('credentials', 'jwt_secret', 'text DEFAULT ''''')
         ) AS wanted (table_name, column_name, definition)
         WHERE NOT EXISTS (
@@ -85,18 +86,6 @@ BEGIN
     LOOP
         EXECUTE format('ALTER TABLE platform.%I ADD COLUMN %I %s',
                        missing.table_name, missing.column_name, missing.definition);
-    END LOOP;
-
-    -- The gateway never supplies the id of an organization or a project: the table must make it.
-    FOR missing IN
-        SELECT wanted.table_name, CASE WHEN a.atttypid = 'uuid'::regtype THEN '' ELSE '::text' END AS suffix
-        FROM (VALUES ('organizations'), ('projects')) AS wanted (table_name)
-        JOIN pg_attribute a ON a.attrelid = format('platform.%I', wanted.table_name)::regclass AND a.attname = 'id'
-        WHERE NOT a.atthasdef AND a.attidentity = ''
-          AND a.atttypid IN ('uuid'::regtype, 'text'::regtype, 'varchar'::regtype)
-    LOOP
-        EXECUTE format('ALTER TABLE platform.%I ALTER COLUMN id SET DEFAULT gen_random_uuid()%s',
-                       missing.table_name, missing.suffix);
     END LOOP;
 
     -- A ref or a slug that names two things would let one caller act on the other's: refuse such a database here.

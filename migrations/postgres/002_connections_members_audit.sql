@@ -1,4 +1,4 @@
--- What the gateway adds: connections to databases of any type, memberships, and the audit trail.
+-- What the gateway adds: connections to databases of any type, and memberships. (The audit trail: see 003.)
 --
 -- Foreign keys take the type that platform.projects.id and platform.organizations.id really have: uuid in a database the
 -- gateway made, perhaps integer in an older Studio's. `organization_members` and `project_members` may exist already,
@@ -34,6 +34,7 @@ BEGIN
             updated_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
             UNIQUE (project_id, identifier)
         )$table$, project_id_type);
+    COMMENT ON TABLE platform.database_connections IS 'Made by studio-gateway';
 
     IF to_regclass('platform.organization_members') IS NULL THEN
         EXECUTE format($table$
@@ -44,6 +45,7 @@ BEGIN
                 PRIMARY KEY (organization_id, user_id)
             )$table$, organization_id_type);
         CREATE INDEX organization_members_user ON platform.organization_members (user_id);
+        COMMENT ON TABLE platform.organization_members IS 'Made by studio-gateway';
     END IF;
 
     IF to_regclass('platform.project_members') IS NULL THEN
@@ -55,6 +57,7 @@ BEGIN
                 PRIMARY KEY (project_id, user_id)
             )$table$, project_id_type);
         CREATE INDEX project_members_user ON platform.project_members (user_id);
+        COMMENT ON TABLE platform.project_members IS 'Made by studio-gateway';
     END IF;
 
     FOR missing IN
@@ -66,18 +69,6 @@ BEGIN
     LOOP
         EXECUTE format('ALTER TABLE platform.%I ADD COLUMN role text', missing.table_name);
     END LOOP;
-
-    -- Setting a member's role is an upsert, which needs this key.
-    IF NOT EXISTS (
-        SELECT FROM pg_index i
-        WHERE i.indrelid = 'platform.project_members'::regclass
-          AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 2 AND i.indnatts = 2
-          AND (SELECT count(*) FROM pg_attribute a
-               WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-                 AND a.attname IN ('project_id', 'user_id')) = 2)
-    THEN
-        CREATE UNIQUE INDEX project_members_project_user_unique ON platform.project_members (project_id, user_id);
-    END IF;
 END
 $$;
 
@@ -87,19 +78,3 @@ CREATE UNIQUE INDEX IF NOT EXISTS database_connections_one_primary
 
 CREATE INDEX IF NOT EXISTS database_connections_in_order
     ON platform.database_connections (project_id, created_at, id);
-
--- Who did what to which project, and how it ended; never a value. It outlives the project, so it names it by `ref`.
-CREATE TABLE IF NOT EXISTS platform.audit_logs (
-    id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    at             timestamptz NOT NULL,
-    user_id        text,
-    action         text NOT NULL,
-    project_ref    text,
-    target         text,
-    result         text NOT NULL,
-    remote_address text,
-    request_id     text
-);
-
-CREATE INDEX IF NOT EXISTS audit_logs_project ON platform.audit_logs (project_ref, at);
-CREATE INDEX IF NOT EXISTS audit_logs_at ON platform.audit_logs (at);

@@ -10,10 +10,11 @@ use crate::{
     setup, tools,
     workspace::{Workspace, cargo},
 };
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use std::{
     path::PathBuf,
     process::{Command, Stdio},
+    thread,
 };
 
 /// Names for the tests the folder with the built gateway and its drivers.
@@ -34,54 +35,73 @@ const REDIS_KIND: &str = "STUDIO_TEST_REDIS_KIND";
 const TESTS: &str = "studio-gateway-tests";
 const REDIS_TESTS: &str = "redis_";
 
+/// Programs that the tests run, each by its file. Tests of those that can't be had say so and are left out.
+struct Programs {
+    mongo: PathBuf,
+    postgres_meta: Option<PathBuf>,
+    chromium: Option<PathBuf>,
+    chromedriver: Option<PathBuf>,
+    /// Makes drivers of Python.
+    componentize: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Installs what is missing.
+    fn install(workspace: &Workspace) -> Result<Self> {
+        for needed in [tools::REDIS, tools::MEMCACHED, tools::PGBOUNCER] {
+            needed.ensure(workspace)?;
+        }
+        if std::env::var_os(POSTGRES_URL).is_none() {
+            tools::POSTGRES.ensure(workspace)?;
+        }
+        let mongo = servers::mongodb_program(workspace)?;
+        let postgres_meta = npm::install_postgres_meta(workspace)
+            .inspect_err(|reason| {
+                eprintln!("the PostgreSQL driver is not compared with postgres-meta: {reason:#}")
+            })
+            .ok();
+        let (chromium, chromedriver) = browser(workspace)
+            .inspect_err(|reason| eprintln!("no page in a browser asks the gateway: {reason:#}"))
+            .ok()
+            .unzip();
+        let componentize = pypi::COMPONENTIZE
+            .ensure(workspace)
+            .inspect_err(|reason| eprintln!("drivers in Python are not tested: {reason:#}"))
+            .ok();
+        Ok(Self { mongo, postgres_meta, chromium, chromedriver, componentize })
+    }
+}
+
 /// Builds and tests. `arguments` go to the test runner.
 pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     setup::prepare(workspace)?;
-    tools::REDIS.ensure(workspace)?;
-    tools::MEMCACHED.ensure(workspace)?;
-    tools::PGBOUNCER.ensure(workspace)?;
-    let mongo = servers::mongodb_program(workspace)?;
+    // Installing waits for the network most of the time, and building for the processor.
+    let (installed, built) = thread::scope(|scope| {
+        let installing = scope.spawn(|| Programs::install(workspace));
+        let built = build(workspace);
+        (installing.join(), built)
+    });
+    let dist = built?;
+    let programs = installed.map_err(|_| anyhow!("installing the tests' programs panicked"))??;
     let postgres = match std::env::var(POSTGRES_URL) {
         Ok(_) => None,
         Err(_) => Some(Postgres::start(workspace, None)?),
     };
-    let postgres_meta = npm::install_postgres_meta(workspace)
-        .inspect_err(|reason| {
-            eprintln!("the PostgreSQL driver is not compared with postgres-meta: {reason:#}")
-        })
-        .ok();
-
-    let (chromium, chromedriver) = browser(workspace)
-        .inspect_err(|reason| eprintln!("no page in a browser asks the gateway: {reason:#}"))
-        .ok()
-        .unzip();
-
-    // With the same targets as the test run, so that nothing is built twice with other features.
-    run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
-    components::build(workspace, Contents::WithTestDrivers.drivers(workspace))?;
-    let dist = dist::assemble(workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")?;
-    let python = match pypi::COMPONENTIZE.ensure(workspace) {
-        Ok(componentize) => {
-            python::build_guest(workspace, &componentize, &dist.join("drivers/pydb.wasm"))?;
-            Some(componentize)
-        }
-        Err(reason) => {
-            eprintln!("drivers in Python are not tested: {reason:#}");
-            None
-        }
-    };
+    if let Some(componentize) = &programs.componentize {
+        python::build_guest(workspace, componentize, &dist.join("drivers/pydb.wasm"))?;
+    }
 
     let runner = |words: &[&str]| {
         let mut command = in_root(workspace);
-        command.args(words).env(DIST, &dist).env(servers::MONGODB, &mongo);
+        command.args(words).env(DIST, &dist).env(servers::MONGODB, &programs.mongo);
         if let Some(postgres) = &postgres {
             command.env(POSTGRES_URL, postgres.url());
         }
         for (variable, program) in [
-            (PYTHON, &python),
-            (POSTGRES_META, &postgres_meta),
-            (CHROMIUM, &chromium),
-            (CHROMEDRIVER, &chromedriver),
+            (PYTHON, &programs.componentize),
+            (POSTGRES_META, &programs.postgres_meta),
+            (CHROMIUM, &programs.chromium),
+            (CHROMEDRIVER, &programs.chromedriver),
         ] {
             match program {
                 Some(program) => command.env(variable, program),
@@ -121,6 +141,14 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
 
 fn browser(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     Ok((tools::CHROMIUM.ensure(workspace)?, tools::CHROMEDRIVER.ensure(workspace)?))
+}
+
+/// Builds everything, and lays it out as an operator has it.
+fn build(workspace: &Workspace) -> Result<PathBuf> {
+    // With the same targets as the test run, so that nothing is built twice with other features.
+    run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
+    components::build(workspace, Contents::WithTestDrivers.drivers(workspace))?;
+    dist::assemble(workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")
 }
 
 fn in_root(workspace: &Workspace) -> Command {

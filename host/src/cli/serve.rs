@@ -32,7 +32,7 @@ pub(super) async fn check(settings: &Settings) -> Result<(), CommandError> {
         problems.push(error.to_string());
     }
     let keyring = open_keyring(settings).map_err(|error| problems.push(error.to_string())).ok().map(Arc::new);
-    if let Err(error) = check_registry(settings, keyring.as_deref()).await {
+    if let Err(error) = check_registry(settings, keyring.as_deref(), &mut problems).await {
         problems.push(error.to_string());
     }
     let loader = driver_loader(settings, std::env::current_exe().ok(), keyring);
@@ -57,11 +57,21 @@ pub(super) async fn check(settings: &Settings) -> Result<(), CommandError> {
     Err(problems.join("\n  ").into())
 }
 
+/// Tells what the registry is, and notes what is wrong with it. Only reads.
 async fn check_registry(
     settings: &Settings,
     keyring: Option<&crate::secrets::Keyring>,
+    problems: &mut Vec<String>,
 ) -> Result<(), StartError> {
     let registry = registry::open(&settings.registry.url).await?;
+    let survey = registry.survey().await?;
+    for fact in &survey.facts {
+        println!("registry: {fact}");
+    }
+    problems.extend(survey.problems.iter().map(|problem| problem.text.clone()));
+    if survey.refuse().is_err() {
+        return Ok(());
+    }
     match registry.pending_migrations().await? {
         0 => {
             if let Some(keyring) = keyring {
@@ -76,9 +86,8 @@ async fn check_registry(
 
 pub(super) async fn migrate(settings: &Settings) -> Result<(), CommandError> {
     let registry = registry::open(&settings.registry.url).await?;
-    let pending = registry.pending_migrations().await?;
-    registry.migrate().await?;
-    println!("{pending} migrations applied");
+    let applied = registry.migrate().await?;
+    println!("{applied} migrations applied");
     Ok(())
 }
 

@@ -251,12 +251,19 @@ impl From<RegistryError> for ApiError {
                 Self::new(ErrorCode::Conflict, error.to_string()).with("field", field)
             }
             RegistryError::NotFound { .. } => Self::new(ErrorCode::NotFound, error.to_string()),
-            RegistryError::StillReferenced => Self::new(ErrorCode::Conflict, error.to_string()),
-            RegistryError::Unacceptable => Self::new(ErrorCode::ValidationError, error.to_string()),
+            RegistryError::StillReferenced { .. } | RegistryError::Refused(_) => {
+                Self::new(ErrorCode::Conflict, error.to_string())
+            }
+            RegistryError::Unacceptable { ref field, .. } => {
+                let field = field.clone();
+                Self::new(ErrorCode::ValidationError, error.to_string()).with("field", field)
+            }
+            RegistryError::Constraint { .. } => Self::new(ErrorCode::ValidationError, error.to_string()),
             RegistryError::Unavailable(_)
             | RegistryError::Url(_)
             | RegistryError::Corrupt { .. }
             | RegistryError::Migration(_)
+            | RegistryError::Unfit(_)
             | RegistryError::Failed(_) => internal(&error),
         }
     }

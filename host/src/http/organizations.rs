@@ -9,12 +9,13 @@ use crate::{
     app::Gateway,
     connections::input::{InvalidField, check_identifier},
     identity::GateError,
-    registry::NewOrganization,
+    registry::{NewOrganization, RegistryError},
 };
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
+use studio_plugin_api::ErrorCode;
 
 /// The longest name for people, in bytes.
 pub(super) const LONGEST_NAME: usize = 200;
@@ -59,10 +60,20 @@ pub(super) async fn create(
         billing_email: body.billing_email,
         owner: user.to_owned(),
     };
-    let created = gateway.directory.registry().create_organization(new).await.map_err(ApiError::from);
+    let created = gateway.directory.registry().create_organization(new).await.map_err(not_created);
     gateway.directory.changed();
     audit(&gateway, &facts, &principal, "organization.create", (None, Some(body.slug)), &created).await;
     created.map(|organization| data(StatusCode::CREATED, organization))
+}
+
+/// The owner is whom the token names: what is wrong with that is nothing that the request could say otherwise.
+fn not_created(error: RegistryError) -> ApiError {
+    match error {
+        RegistryError::Unacceptable { field, reason } if field == "user_id" => {
+            ApiError::new(ErrorCode::Forbidden, format!("the token's `sub` {reason}")).with("claim", "sub")
+        }
+        error => error.into(),
+    }
 }
 
 /// A name for people: some text, no control characters.

@@ -50,6 +50,17 @@ struct CreateDatabase {
     password: Option<Secret>,
 }
 
+/// What the registry's columns are called here.
+const FIELDS: [(&str, &str); 7] = [
+    ("slug", "ref"),
+    ("organization_id", "organization"),
+    ("database_host", "database.host"),
+    ("database_port", "database.port"),
+    ("database_name", "database.name"),
+    ("database_user", "database.user"),
+    ("database_password", "database.password"),
+];
+
 fn postgres_port() -> u16 {
     5432
 }
@@ -75,12 +86,15 @@ pub(super) async fn create(
     check_display_name("name", &body.name)?;
     let reference = body.reference.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     check_identifier("ref", &reference)?;
+    if body.organization.contains(char::is_control) {
+        return Err(InvalidField::new("organization", "must be a slug or an id").into());
+    }
     let no_organization =
         || ApiError::new(ErrorCode::NotFound, "there is no such organization, or you are no member of it");
     let organization = registry.find_organization(&body.organization).await?.ok_or_else(no_organization)?;
     if !principal.is_platform_admin() {
         let user = principal.user().unwrap_or_default();
-        match registry.organization_role(&organization.slug, user).await? {
+        match registry.organization_role(&organization.id, user).await? {
             Some(role) if role >= Role::Admin => {}
             Some(role) => return Err(GateError::RoleTooLow { needed: Role::Admin.as_str(), role }.into()),
             None => return Err(no_organization()),
@@ -109,7 +123,7 @@ pub(super) async fn create(
         reference: reference.clone(),
         database,
     };
-    let created = registry.create_project(new).await.map_err(ApiError::from);
+    let created = registry.create_project(new).await.map_err(|error| ApiError::from(error.renamed(&FIELDS)));
     gateway.directory.changed();
     audit(&gateway, &facts, &principal, "project.create", (Some(&reference), None), &created).await;
     created.map(|project| data(StatusCode::CREATED, project))

@@ -21,7 +21,7 @@ impl Audit for Store {
         }
         let rows: Vec<_> = records.iter().map(row).collect();
         sqlx::query(self.sql(
-            "INSERT INTO audit_logs (at, user_id, action, project_ref, target, result, remote_address, request_id)
+            "INSERT INTO gateway_audit_logs (at, user_id, action, project_ref, target, result, remote_address, request_id)
              SELECT CAST(value ->> 'at' AS timestamptz), value ->> 'user_id', value ->> 'action',
                  value ->> 'project_ref', value ->> 'target', value ->> 'result', value ->> 'remote_address',
                  value ->> 'request_id'

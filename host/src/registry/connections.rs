@@ -229,7 +229,7 @@ impl Connections for Store {
     ) -> Result<bool, RegistryError> {
         let mut transaction = self.begin().await?;
         let found = match self.lock_project(&mut transaction, reference).await {
-            Ok(()) => self.read_by_id(&mut transaction, reference, database_type, id).await,
+            Ok(_) => self.read_by_id(&mut transaction, reference, database_type, id).await,
             Err(error) => Err(error),
         };
         let connection = match found {

@@ -6,8 +6,8 @@
 //! - Only text, integers and booleans cross the border (`sqlx::Any` has no others): ids, times and every column that an
 //!   older Studio may have declared otherwise are read with `CAST(… AS TEXT)`.
 //! - Parameters are text or integers; where a column of our own has another type, the query casts (`CAST($1 AS uuid)`).
-//! - Where the type is an older Studio's choice, PostgreSQL finds it by itself: `jsonb_populate_record` gives each value
-//!   the type of the table's column.
+//! - Where the type is an older Studio's choice, it is looked up; see `rows.rs`.
+//! - A column that a Studio's table may lack is written `[p.status]`, and is NULL there.
 
 use std::fmt::Write;
 
@@ -27,20 +27,13 @@ pub(super) enum Dialect {
 /// What the queries say, and what SQLite says instead. `CAST(x AS uuid)` would make a number of it in SQLite.
 const SQLITE_PHRASES: &[(&str, &str)] = &[
     (" AS uuid)", " AS TEXT)"),
+    ("CAST(CAST($1 AS jsonb) ->> ", "CAST($1 ->> "),
     (" AS timestamptz)", " AS TEXT)"),
     ("clock_timestamp()", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
     // `BEGIN IMMEDIATE` has locked everything already.
     (" FOR NO KEY UPDATE", ""),
     (" FROM jsonb_array_elements(CAST($1 AS jsonb))", " FROM json_each($1)"),
     ("SELECT jsonb_array_elements_text(CAST($2 AS jsonb))", "SELECT value FROM json_each($2)"),
-    (
-        "jsonb_populate_record(CAST(NULL AS organization_members), jsonb_build_object('user_id', $2, 'role', $3))",
-        "(SELECT $2 AS user_id, $3 AS role)",
-    ),
-    (
-        "jsonb_populate_record(CAST(NULL AS project_members), jsonb_build_object('user_id', $2, 'role', $3))",
-        "(SELECT $2 AS user_id, $3 AS role)",
-    ),
 ];
 
 /// In a query: the list of the role names that mean something.
@@ -49,7 +42,7 @@ const KNOWN_ROLES: &str = "(known roles)";
 impl Dialect {
     /// `query`, which is one of our own constants and never holds a value, in this database's words.
     pub(super) fn sql(self, query: &str) -> AssertSqlSafe<String> {
-        let mut query = query.replace(KNOWN_ROLES, &known_roles());
+        let mut query = self.columns_that_may_lack(&query.replace(KNOWN_ROLES, &known_roles()));
         if self == Self::Sqlite {
             for (postgres, sqlite) in SQLITE_PHRASES {
                 query = query.replace(postgres, sqlite);
@@ -58,12 +51,42 @@ impl Dialect {
         AssertSqlSafe(query)
     }
 
+    /// Writes `[p.status]` so that it is NULL where the table has no such column. Our own file has them all.
+    fn columns_that_may_lack(self, query: &str) -> String {
+        let mut rest = query;
+        let mut written = String::with_capacity(query.len() + 64);
+        while let Some((before, after)) = rest.split_once('[')
+            && let Some((column, after)) = after.split_once(']')
+        {
+            written.push_str(before);
+            match (self, column.split_once('.')) {
+                (Self::Postgres, Some((row, name))) => {
+                    // Writing to a String cannot fail.
+                    let _ = write!(written, "(to_jsonb({row}) ->> '{name}')");
+                }
+                _ => written.push_str(column),
+            }
+            rest = after;
+        }
+        written + rest
+    }
+
     /// Starts a transaction that writes. SQLite takes the write lock at once, so that concurrent writers queue there
     /// instead of failing when they come to their first write.
     pub(super) fn begin(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
             Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// Starts a transaction that the database lets change nothing. Only for its time: a connection that goes through a
+    /// pooler is somebody else's after it.
+    pub(super) fn begin_to_look(self) -> &'static str {
+        match self {
+            // It has none; what we ask only reads.
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         }
     }
 
@@ -89,12 +112,13 @@ impl Dialect {
         }
     }
 
-    /// A query that answers one row when the table of applied migrations exists.
+    /// A query that answers one row when the table of applied migrations exists. It needs no right on the schema.
     pub(super) fn find_migrations_table(self) -> &'static str {
         match self {
             Self::Sqlite => "SELECT 1 AS found FROM sqlite_master WHERE name = 'gateway_migrations'",
             Self::Postgres => {
-                "SELECT 1 AS found WHERE to_regclass('platform.gateway_migrations') IS NOT NULL"
+                "SELECT 1 AS found FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = 'platform' AND c.relname = 'gateway_migrations'"
             }
         }
     }

@@ -27,17 +27,41 @@ pub enum RegistryError {
         what: &'static str,
     },
     /// The row cannot be deleted, because a table that is not the gateway's refers to it.
-    #[error("something outside the gateway still refers to this project")]
-    StillReferenced,
-    /// A column does not take this value, e.g. a user id that is not a UUID where an older Studio's column is one.
-    #[error("the platform database does not accept one of these values")]
-    Unacceptable,
+    #[error("something outside the gateway still refers to this project{}", named(.table.as_deref()))]
+    StillReferenced {
+        /// That table, where the database names it.
+        table: Option<String>,
+    },
+    /// A column of a Studio's table does not take this value, e.g. a user id that is not a UUID where the column is one.
+    #[error("`{field}` {reason}")]
+    Unacceptable {
+        /// The column; a caller's own name for it where that is another, see [`Self::renamed`].
+        field: String,
+        /// Why not, and what would be right.
+        reason: String,
+    },
+    /// A constraint of a Studio's table is against it. The registry's methods look it up and give `Unacceptable`.
+    #[error("the constraint `{name}` of the platform database's table `{table}` is against it")]
+    Constraint {
+        /// Its table; empty for a domain's.
+        table: String,
+        /// Its name.
+        name: String,
+        /// Whether it is a reference to another table, and not a check.
+        is_reference: bool,
+    },
+    /// A trigger of a Studio's table is against it, in its own words.
+    #[error("the platform database refuses this: {0}")]
+    Refused(String),
     /// A stored value cannot be read.
     #[error("a stored {what} is not readable")]
     Corrupt {
         /// The column.
         what: String,
     },
+    /// The gateway's login cannot work with the database as it is.
+    #[error("the platform database can't be used as it is:\n  {}", .0.join("\n  "))]
+    Unfit(Vec<String>),
     /// The migrations could not be applied.
     #[error("the platform database could not be migrated: {0}")]
     Migration(String),
@@ -51,6 +75,28 @@ impl RegistryError {
     pub(super) fn corrupt(what: &str) -> Self {
         Self::Corrupt { what: what.to_owned() }
     }
+
+    /// A column, and why it does not take a value.
+    pub(super) fn unacceptable(field: &str, reason: impl Into<String>) -> Self {
+        Self::Unacceptable { field: field.to_owned(), reason: reason.into() }
+    }
+
+    /// With the names that the caller has for columns: pairs of a column and a field.
+    pub fn renamed(self, names: &[(&str, &str)]) -> Self {
+        let field_of = |column: String| {
+            let found = names.iter().find(|(name, _)| *name == column);
+            found.map_or(column, |(_, field)| (*field).to_owned())
+        };
+        match self {
+            Self::Unacceptable { field, reason } => Self::Unacceptable { field: field_of(field), reason },
+            Self::Duplicate { field } => Self::Duplicate { field: field_of(field) },
+            error => error,
+        }
+    }
+}
+
+fn named(table: Option<&str>) -> String {
+    table.map_or_else(String::new, |table| format!(": rows of the table `{table}`"))
 }
 
 impl From<sqlx::Error> for RegistryError {
@@ -84,10 +130,30 @@ impl From<sqlx::migrate::MigrateError> for RegistryError {
 }
 
 fn from_database(error: &dyn DatabaseError) -> RegistryError {
-    match error.kind() {
-        ErrorKind::UniqueViolation => return RegistryError::Duplicate { field: duplicated_field(error) },
-        ErrorKind::ForeignKeyViolation => return RegistryError::NotFound { what: "row" },
-        ErrorKind::CheckViolation => return RegistryError::Unacceptable,
+    let postgres = error.try_downcast_ref::<PgDatabaseError>();
+    match (error.kind(), postgres) {
+        (ErrorKind::UniqueViolation, _) => {
+            return RegistryError::Duplicate { field: duplicated_field(error) };
+        }
+        (kind @ (ErrorKind::ForeignKeyViolation | ErrorKind::CheckViolation), Some(postgres)) => {
+            return RegistryError::Constraint {
+                table: postgres.table().unwrap_or_default().to_owned(),
+                name: postgres.constraint().unwrap_or_default().to_owned(),
+                is_reference: matches!(kind, ErrorKind::ForeignKeyViolation),
+            };
+        }
+        (ErrorKind::ForeignKeyViolation, None) => return RegistryError::NotFound { what: "row" },
+        (ErrorKind::CheckViolation, None) => return ill_formed(),
+        (ErrorKind::NotNullViolation, Some(postgres)) => {
+            let table = postgres.table().unwrap_or_default();
+            return RegistryError::unacceptable(
+                postgres.column().unwrap_or("value"),
+                format!(
+                    "is required by the platform database's table `{table}`, and there is no value for it here; a \
+                     default of that column mends it"
+                ),
+            );
+        }
         _ => {}
     }
     let code = error.code().unwrap_or_default();
@@ -96,7 +162,8 @@ fn from_database(error: &dyn DatabaseError) -> RegistryError {
         // An SQLSTATE: its first two characters are the class.
         return match code.get(..2) {
             // Data exceptions: text that is no UUID or no member of an enum, a NUL in a text.
-            Some("22") => RegistryError::Unacceptable,
+            Some("22") => ill_formed(),
+            Some("P0") => RegistryError::Refused(message()),
             // Connection, authentication, unknown database, rollback by conflict, resources, operator intervention.
             Some("08" | "28" | "3D" | "40" | "53" | "57") => RegistryError::Unavailable(message()),
             _ => RegistryError::Failed(message()),
@@ -107,6 +174,11 @@ fn from_database(error: &dyn DatabaseError) -> RegistryError {
         Ok(5 | 6 | 8 | 10 | 13 | 14) => RegistryError::Unavailable(message()),
         _ => RegistryError::Failed(message()),
     }
+}
+
+/// A value that the type of its column does not take; the database does not say which column.
+fn ill_formed() -> RegistryError {
+    RegistryError::unacceptable("value", "is not of a form that the platform database takes")
 }
 
 /// The last column of the violated key: the ones before it are only what it is unique within.

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::rows::NewRow;
 use super::store::{Store, optional_text, text};
 use super::{Member, MemberVia, RegistryError, Role};
 
@@ -18,8 +19,8 @@ pub trait Members: Send + Sync {
     /// touched; the higher role counts.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`] project; [`RegistryError::Unacceptable`] when an older Studio's table does not take the
-    /// user id or the role.
+    /// [`RegistryError::NotFound`] project; [`RegistryError::Unacceptable`] of `user_id` or `role` when a Studio's table
+    /// does not take it. A role is written by the name that the table has for it.
     async fn put_member(&self, reference: &str, user_id: &str, role: Role) -> Result<(), RegistryError>;
 
     /// Ends the user's membership in the project, not in its organization. Tells whether there was one.
@@ -60,19 +61,7 @@ impl Members for Store {
     }
 
     async fn put_member(&self, reference: &str, user_id: &str, role: Role) -> Result<(), RegistryError> {
-        let put = sqlx::query(self.sql(
-            "INSERT INTO project_members (project_id, user_id, role)
-             SELECT p.id, typed.user_id, typed.role
-             FROM projects p, jsonb_populate_record(CAST(NULL AS project_members), jsonb_build_object('user_id', $2, 'role', $3)) typed
-             WHERE p.ref = $1
-             ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role",
-        ))
-        .bind(reference)
-        .bind(user_id)
-        .bind(role.as_str())
-        .execute(&self.writer)
-        .await?;
-        if put.rows_affected() == 0 { Err(RegistryError::NotFound { what: "project" }) } else { Ok(()) }
+        self.explained(self.write_member(reference, user_id, role)).await
     }
 
     async fn remove_member(&self, reference: &str, user_id: &str) -> Result<bool, RegistryError> {
@@ -85,5 +74,25 @@ impl Members for Store {
         .execute(&self.writer)
         .await?;
         Ok(removed.rows_affected() > 0)
+    }
+}
+
+impl Store {
+    /// Not an upsert: a Studio's table may have no unique key for it. The project's lock keeps writers apart instead.
+    async fn write_member(&self, reference: &str, user_id: &str, role: Role) -> Result<(), RegistryError> {
+        let mut transaction = self.begin().await?;
+        let project_id = self.lock_project(&mut transaction, reference).await?;
+        let found = sqlx::query(self.sql(
+            "SELECT 1 AS found FROM project_members
+             WHERE project_id = (SELECT id FROM projects WHERE ref = $1) AND CAST(user_id AS TEXT) = $2",
+        ))
+        .bind(reference)
+        .bind(user_id)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let membership =
+            NewRow::of("project_members").with("project_id", project_id).with("user_id", user_id);
+        self.write_membership(&mut transaction, &membership, role, !found.is_empty()).await?;
+        Ok(transaction.commit().await?)
     }
 }

@@ -8,17 +8,24 @@
 //! errors beyond these. A method that changes something has committed it, durably, when it returns `Ok`.
 
 mod audit;
+mod catalog;
 mod connection;
 mod connections;
 mod dialect;
 mod error;
+mod layout;
 mod members;
+mod migrations;
 mod model;
 mod options;
 mod organizations;
 mod projects;
+mod roles;
+mod row_security;
+mod rows;
 mod seals;
 mod store;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +50,7 @@ pub use options::{Rewrite, option_field, rewrite_option_strings};
 pub use organizations::Organizations;
 pub use projects::Projects;
 pub use seals::{Resealed, Seals};
+pub use survey::{Problem, Survey};
 
 /// The platform database, whole.
 #[async_trait]
@@ -50,15 +58,20 @@ pub trait Registry: Organizations + Projects + Members + Connections + Seals + A
     /// Asks the database for a sign of life. Waits at most 3 seconds.
     async fn ping(&self) -> Result<(), RegistryError>;
 
-    /// Applies the migrations that are missing. When several gateways start at once, one does it and the others wait.
+    /// Applies the migrations that are missing, all or none, and says how many. When several gateways start at once, one
+    /// does it and the others wait. Where none is missing, it takes no more than reading the list of them.
     ///
     /// # Errors
-    /// [`RegistryError::Migration`] when one fails (it is undone then), or when the database was migrated by another
-    /// version of the gateway whose migrations are not the same.
-    async fn migrate(&self) -> Result<(), RegistryError>;
+    /// [`RegistryError::Unfit`] when the database has tables by our names that are not ours, or none may be made;
+    /// [`RegistryError::Migration`] when one fails, or when the database was migrated by another version of the gateway
+    /// whose migrations are not the same.
+    async fn migrate(&self) -> Result<usize, RegistryError>;
 
     /// How many migrations [`Registry::migrate`] would apply. Changes nothing.
     async fn pending_migrations(&self) -> Result<usize, RegistryError>;
+
+    /// What there is, whose it is, and what the gateway's login lacks. Changes nothing.
+    async fn survey(&self) -> Result<Survey, RegistryError>;
 }
 
 /// Opens the platform database that `url` (the setting `DATABASE_URL`) names: `sqlite:<path>`, whose file and folder are

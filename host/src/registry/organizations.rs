@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use sqlx::any::AnyRow;
 
+use super::rows::NewRow;
 use super::store::{Store, optional_text, optional_time, text};
 use super::{NewOrganization, Organization, RegistryError, Role, Visibility};
 
@@ -12,8 +13,8 @@ pub trait Organizations: Send + Sync {
     /// Creates an organization and makes its owner a member, both or none.
     ///
     /// # Errors
-    /// [`RegistryError::Duplicate`] of `slug`; [`RegistryError::Unacceptable`] when an older Studio's table does not take
-    /// the owner's user id.
+    /// [`RegistryError::Duplicate`] of `slug`; [`RegistryError::Unacceptable`] when a Studio's tables do not take a value:
+    /// of `user_id` when that is the owner's.
     async fn create_organization(&self, new: NewOrganization) -> Result<Organization, RegistryError>;
 
     /// The organizations that are visible, by name.
@@ -31,8 +32,8 @@ pub trait Organizations: Send + Sync {
 const SELECT: &str = "
     SELECT CAST(o.id AS TEXT) AS id, CAST(o.name AS TEXT) AS name,
            COALESCE(CAST(o.slug AS TEXT), CAST(o.id AS TEXT)) AS slug,
-           NULLIF(CAST(o.billing_email AS TEXT), '') AS billing_email,
-           CAST(o.created_at AS TEXT) AS created_at, CAST(o.updated_at AS TEXT) AS updated_at
+           NULLIF([o.billing_email], '') AS billing_email,
+           [o.created_at] AS created_at, [o.updated_at] AS updated_at
     FROM organizations o";
 
 /// Finds one organization by its id or, failing that, its slug.
@@ -44,34 +45,7 @@ const BY_SLUG_OR_ID: &str = "
 #[async_trait]
 impl Organizations for Store {
     async fn create_organization(&self, new: NewOrganization) -> Result<Organization, RegistryError> {
-        let mut transaction = self.begin().await?;
-        let row = sqlx::query(self.sql(
-            "INSERT INTO organizations (name, slug, billing_email) VALUES ($1, $2, $3)
-             RETURNING CAST(id AS TEXT) AS id",
-        ))
-        .bind(new.name)
-        .bind(new.slug)
-        .bind(new.billing_email.unwrap_or_default())
-        .fetch_one(&mut *transaction)
-        .await?;
-        let id = text(&row, "id")?;
-        sqlx::query(self.sql(
-            "INSERT INTO organization_members (organization_id, user_id, role)
-             SELECT o.id, typed.user_id, typed.role
-             FROM organizations o, jsonb_populate_record(CAST(NULL AS organization_members), jsonb_build_object('user_id', $2, 'role', $3)) typed
-             WHERE CAST(o.id AS TEXT) = $1",
-        ))
-        .bind(&id)
-        .bind(new.owner)
-        .bind(Role::Owner.as_str())
-        .execute(&mut *transaction)
-        .await?;
-        let row = sqlx::query(self.sql(&format!("{SELECT} WHERE CAST(o.id AS TEXT) = $1")))
-            .bind(&id)
-            .fetch_one(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        organization(&row)
+        self.explained(self.add_organization(new)).await
     }
 
     async fn list_organizations(&self, visibility: &Visibility) -> Result<Vec<Organization>, RegistryError> {
@@ -119,6 +93,27 @@ impl Organizations for Store {
         .await?;
         let roles = rows.iter().map(|row| optional_text(row, "role")).collect::<Result<Vec<_>, _>>()?;
         Ok(roles.iter().flatten().filter_map(|role| Role::from_stored(role)).max())
+    }
+}
+
+impl Store {
+    async fn add_organization(&self, new: NewOrganization) -> Result<Organization, RegistryError> {
+        let mut transaction = self.begin().await?;
+        let row = NewRow::of("organizations")
+            .with("name", new.name)
+            .with("slug", new.slug)
+            .with_optional("billing_email", new.billing_email);
+        let id = self.insert_for_id(&mut transaction, &row).await?;
+        let member = NewRow::of("organization_members")
+            .with("organization_id", id.as_str())
+            .with("user_id", new.owner);
+        self.write_membership(&mut transaction, &member, Role::Owner, false).await?;
+        let row = sqlx::query(self.sql(&format!("{SELECT} WHERE CAST(o.id AS TEXT) = $1")))
+            .bind(&id)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        organization(&row)
     }
 }
 

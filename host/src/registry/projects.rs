@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use sqlx::any::AnyRow;
 
+use super::rows::NewRow;
 use super::store::{Store, optional_text, optional_time, text};
 use super::{
     NewProject, OwnDatabase, Project, ProjectAccess, ProjectDatabase, RegistryError, Role, StoredSecret,
@@ -16,7 +17,8 @@ pub trait Projects: Send + Sync {
     /// Creates a project in an organization.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`] organization; [`RegistryError::Duplicate`] of `ref`.
+    /// [`RegistryError::NotFound`] organization; [`RegistryError::Duplicate`] of `ref`;
+    /// [`RegistryError::Unacceptable`] when a Studio's table does not take a value.
     async fn create_project(&self, new: NewProject) -> Result<Project, RegistryError>;
 
     /// The projects that are visible, by name.
@@ -29,7 +31,7 @@ pub trait Projects: Send + Sync {
     /// one.
     ///
     /// # Errors
-    /// [`RegistryError::StillReferenced`] when a table of an older Studio refers to it.
+    /// [`RegistryError::StillReferenced`] when a table of a Studio refers to it.
     async fn delete_project(&self, reference: &str) -> Result<bool, RegistryError>;
 
     /// What the user may do on the project; `None` when there is no such project. One query.
@@ -63,8 +65,7 @@ const SELECT: &str = "
            CAST(p.database_port AS TEXT) AS database_port,
            COALESCE(CAST(p.database_name AS TEXT), '') AS database_name,
            COALESCE(CAST(p.database_user AS TEXT), '') AS database_user,
-           COALESCE(CAST(p.status AS TEXT), 'UNKNOWN') AS status,
-           CAST(p.created_at AS TEXT) AS created_at
+           COALESCE([p.status], 'UNKNOWN') AS status, [p.created_at] AS created_at
     FROM projects p LEFT JOIN organizations o ON o.id = p.organization_id";
 
 /// PostgreSQL's port, for a row that has none.
@@ -73,37 +74,7 @@ const DEFAULT_PORT: u16 = 5432;
 #[async_trait]
 impl Projects for Store {
     async fn create_project(&self, new: NewProject) -> Result<Project, RegistryError> {
-        let database = new.database.unwrap_or(ProjectDatabase {
-            host: String::new(),
-            port: DEFAULT_PORT,
-            name: String::new(),
-            user: String::new(),
-        });
-        let mut transaction = self.begin().await?;
-        let created = sqlx::query(self.sql(
-            "INSERT INTO projects (organization_id, name, slug, ref, database_host, database_port, database_name,
-                                   database_user, database_password, postgres_meta_url, supabase_url)
-             SELECT o.id, $2, $3, $3, $4, $5, $6, $7, $8, '', '' FROM organizations o WHERE CAST(o.id AS TEXT) = $1",
-        ))
-        .bind(new.organization_id)
-        .bind(new.name)
-        .bind(&new.reference)
-        .bind(database.host)
-        .bind(i64::from(database.port))
-        .bind(database.name)
-        .bind(database.user)
-        .bind(new.database_password.as_ref().map_or("", Sealed::as_str))
-        .execute(&mut *transaction)
-        .await?;
-        if created.rows_affected() == 0 {
-            return Err(RegistryError::NotFound { what: "organization" });
-        }
-        let row = sqlx::query(self.sql(&format!("{SELECT} WHERE p.ref = $1")))
-            .bind(&new.reference)
-            .fetch_one(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        project(&row)
+        self.explained(self.add_project(new)).await
     }
 
     async fn list_projects(&self, visibility: &Visibility) -> Result<Vec<Project>, RegistryError> {
@@ -144,26 +115,26 @@ impl Projects for Store {
     async fn delete_project(&self, reference: &str) -> Result<bool, RegistryError> {
         let mut transaction = self.begin().await?;
         match self.lock_project(&mut transaction, reference).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(RegistryError::NotFound { .. }) => return Ok(false),
             Err(error) => return Err(error),
         }
-        // An older Studio's foreign keys may not cascade, so say it for every table.
+        // A Studio's foreign keys may not cascade, so say it for every table.
         for query in [
             "DELETE FROM database_connections WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
             "DELETE FROM project_members WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
             "DELETE FROM credentials WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+            "DELETE FROM projects WHERE ref = $1",
         ] {
-            sqlx::query(query).bind(reference).execute(&mut *transaction).await?;
+            let deleted = sqlx::query(query).bind(reference).execute(&mut *transaction).await;
+            deleted.map_err(|error| match RegistryError::from(error) {
+                RegistryError::NotFound { .. } => RegistryError::StillReferenced { table: None },
+                RegistryError::Constraint { table, is_reference: true, .. } => {
+                    RegistryError::StillReferenced { table: Some(table) }
+                }
+                error => error,
+            })?;
         }
-        sqlx::query("DELETE FROM projects WHERE ref = $1")
-            .bind(reference)
-            .execute(&mut *transaction)
-            .await
-            .map_err(|error| match RegistryError::from(error) {
-            RegistryError::NotFound { .. } => RegistryError::StillReferenced,
-            error => error,
-        })?;
         transaction.commit().await?;
         Ok(true)
     }
@@ -210,27 +181,7 @@ impl Projects for Store {
     }
 
     async fn set_project_jwt_secret(&self, reference: &str, secret: &Sealed) -> Result<(), RegistryError> {
-        let mut transaction = self.begin().await?;
-        self.lock_project(&mut transaction, reference).await?;
-        // Not an upsert, because an older Studio's table may have no unique key for it.
-        let updated = sqlx::query(
-            "UPDATE credentials SET jwt_secret = $2 WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
-        )
-        .bind(reference)
-        .bind(secret.as_str())
-        .execute(&mut *transaction)
-        .await?;
-        if updated.rows_affected() == 0 {
-            sqlx::query(
-                "INSERT INTO credentials (project_id, anon_key, service_role_key, jwt_secret)
-                 SELECT p.id, '', '', $2 FROM projects p WHERE p.ref = $1",
-            )
-            .bind(reference)
-            .bind(secret.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        }
-        Ok(transaction.commit().await?)
+        self.explained(self.write_jwt_secret(reference, secret)).await
     }
 
     async fn find_project_database(&self, reference: &str) -> Result<Option<OwnDatabase>, RegistryError> {
@@ -245,6 +196,68 @@ impl Projects for Store {
         };
         let password = stored_secret(Some(row), "database_password")?;
         Ok(Some(OwnDatabase { project_id: id, database, password, created_at }))
+    }
+}
+
+impl Store {
+    async fn add_project(&self, new: NewProject) -> Result<Project, RegistryError> {
+        let database = new.database.unwrap_or(ProjectDatabase {
+            host: String::new(),
+            port: DEFAULT_PORT,
+            name: String::new(),
+            user: String::new(),
+        });
+        let mut transaction = self.begin().await?;
+        let organization =
+            sqlx::query(self.sql("SELECT 1 AS found FROM organizations WHERE CAST(id AS TEXT) = $1"))
+                .bind(&new.organization_id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        if organization.is_none() {
+            return Err(RegistryError::NotFound { what: "organization" });
+        }
+        // '' and not the table's default: a project without a database of its own must not get one by that.
+        let row = NewRow::of("projects")
+            .with("organization_id", new.organization_id)
+            .with("name", new.name)
+            .with("slug", new.reference.as_str())
+            .with("ref", new.reference.as_str())
+            .with("database_host", database.host)
+            .with("database_port", database.port)
+            .with("database_name", database.name)
+            .with("database_user", database.user)
+            .with("database_password", new.database_password.as_ref().map_or("", Sealed::as_str))
+            .with_optional("postgres_meta_url", None::<&str>)
+            .with_optional("supabase_url", None::<&str>);
+        self.insert(&mut transaction, &row).await?;
+        let row = sqlx::query(self.sql(&format!("{SELECT} WHERE p.ref = $1")))
+            .bind(&new.reference)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        project(&row)
+    }
+
+    async fn write_jwt_secret(&self, reference: &str, secret: &Sealed) -> Result<(), RegistryError> {
+        let mut transaction = self.begin().await?;
+        let project_id = self.lock_project(&mut transaction, reference).await?;
+        // Not an upsert, because an older Studio's table may have no unique key for it.
+        let updated = sqlx::query(
+            "UPDATE credentials SET jwt_secret = $2 WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+        )
+        .bind(reference)
+        .bind(secret.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        if updated.rows_affected() == 0 {
+            let credentials = NewRow::of("credentials")
+                .with("project_id", project_id)
+                .with_optional("anon_key", None::<&str>)
+                .with_optional("service_role_key", None::<&str>)
+                .with("jwt_secret", secret.as_str());
+            self.insert(&mut transaction, &credentials).await?;
+        }
+        Ok(transaction.commit().await?)
     }
 }
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::migrate::{Migrate, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, Row, Transaction};
 
 use super::dialect::Dialect;
-use super::{Registry, RegistryError};
+use super::{Registry, RegistryError, Survey};
 
 /// Database connections for queries; a small gateway's share of a server that others use too.
 const POOL_SIZE: u32 = 8;
@@ -64,18 +63,15 @@ impl Store {
         Ok(self.writer.begin_with(self.dialect.begin()).await?)
     }
 
-    /// Locks a project against other writers of its rows, to the end of the transaction.
+    /// Locks a project against other writers of its rows, to the end of the transaction. Gives its id.
     pub(super) async fn lock_project(
         &self,
         transaction: &mut Transaction<'static, Any>,
         reference: &str,
-    ) -> Result<(), RegistryError> {
-        sqlx::query(self.sql("SELECT CAST(id AS TEXT) AS id FROM projects WHERE ref = $1 FOR NO KEY UPDATE"))
-            .bind(reference)
-            .fetch_optional(&mut **transaction)
-            .await?
-            .map(drop)
-            .ok_or(RegistryError::NotFound { what: "project" })
+    ) -> Result<String, RegistryError> {
+        let query = "SELECT CAST(id AS TEXT) AS id FROM projects WHERE ref = $1 FOR NO KEY UPDATE";
+        let row = sqlx::query(self.sql(query)).bind(reference).fetch_optional(&mut **transaction).await?;
+        text(&row.ok_or(RegistryError::NotFound { what: "project" })?, "id")
     }
 }
 
@@ -89,55 +85,18 @@ impl Registry for Store {
         }
     }
 
-    async fn migrate(&self) -> Result<(), RegistryError> {
-        // `run_direct` is `run` for a connection in hand; the compiler cannot follow `run`'s bounds from here.
-        let mut migrator = migrator(self.dialect);
-        match self.dialect {
-            Dialect::Sqlite => {
-                // sqlx does not lock an SQLite file while it migrates. Inside a transaction of ours, its own ones become
-                // savepoints, and other gateways wait for the file's write lock.
-                let mut transaction = self.begin().await?;
-                migrator.run_direct(None, &mut *transaction, false).await?;
-                Ok(transaction.commit().await?)
-            }
-            Dialect::Postgres => {
-                let mut connection = self.writer.acquire().await?;
-                // CREATE SCHEMA needs a right on the database even where the schema exists: ask for it only if need be.
-                let query = "SELECT 1 AS found WHERE to_regnamespace('platform') IS NOT NULL";
-                if sqlx::query(query).fetch_optional(&mut *connection).await?.is_none() {
-                    migrator.create_schema("platform");
-                }
-                let result = migrator.run_direct(None, &mut *connection, false).await;
-                if result.is_err() {
-                    // sqlx leaves its advisory lock behind then; it goes with the connection.
-                    connection.close().await?;
-                }
-                Ok(result?)
-            }
-        }
+    async fn migrate(&self) -> Result<usize, RegistryError> {
+        self.apply_migrations().await
     }
 
     async fn pending_migrations(&self) -> Result<usize, RegistryError> {
-        let mut connection = self.reader.acquire().await?;
-        let found =
-            sqlx::query(self.dialect.find_migrations_table()).fetch_optional(&mut *connection).await?;
-        let applied = match found {
-            Some(_) => connection.list_applied_migrations(self.dialect.migrations_table()).await?,
-            None => Vec::new(),
-        };
-        let is_applied = |version| applied.iter().any(|migration| migration.version == version);
-        Ok(migrator(self.dialect).iter().filter(|migration| !is_applied(migration.version)).count())
+        let mut transaction = self.reader.begin_with(self.dialect.begin_to_look()).await?;
+        Ok(self.plan_migrations(&mut transaction).await?.pending)
     }
-}
 
-/// The embedded migrations for `dialect`.
-fn migrator(dialect: Dialect) -> Migrator {
-    let mut migrator = match dialect {
-        Dialect::Sqlite => sqlx::migrate!("../migrations/sqlite"),
-        Dialect::Postgres => sqlx::migrate!("../migrations/postgres"),
-    };
-    migrator.dangerous_set_table_name(dialect.migrations_table());
-    migrator
+    async fn survey(&self) -> Result<Survey, RegistryError> {
+        self.look_around().await
+    }
 }
 
 /// Opens a pool, with one connection at once, so that a wrong URL is noticed here.

@@ -147,7 +147,7 @@ async fn alias_is_listed_audited_and_counted_by_the_drivers_type() {
     assert_eq!(text.unwrap()["media_type"], "text/plain; charset=utf-8");
     let written = format!(
         "SELECT result FROM {} WHERE action = 'probe: POST /write'",
-        gateway.database.table("audit_logs")
+        gateway.database.table("gateway_audit_logs")
     );
     eventually("the write is noted", async || gateway.database.texts(&written).await == ["ok"]).await;
     let metrics = gateway.anonymous().get("/metrics").await.expect(200);

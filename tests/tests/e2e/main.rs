@@ -102,3 +102,5 @@ mod secrets;
 mod session_caps;
 mod sessions;
 mod shutdown;
+mod studio_database;
+mod studio_database_rights;

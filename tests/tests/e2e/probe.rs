@@ -124,7 +124,7 @@ async fn write_leaves_an_audit_record_however_it_ends() {
     project.viewer.post(&write(0), json!(null)).await.refused(403, "FORBIDDEN");
     let results = format!(
         "SELECT result FROM {} WHERE action = 'probe: POST /write' ORDER BY result",
-        gateway.database.table("audit_logs")
+        gateway.database.table("gateway_audit_logs")
     );
     eventually("three records are there", async || {
         gateway.database.texts(&results).await == ["TIMEOUT", "cancelled", "ok"]

@@ -253,7 +253,7 @@ async fn refused_write_is_answered_before_its_body_and_leaves_no_trace() {
     let answer = raw_request(gateway.address(), request.as_bytes()).await;
     assert_eq!(answer.status, 429, "{}", answer.head);
     assert!(answer.head.contains("retry-after: "), "{}", answer.head);
-    let table = gateway.database.table("audit_logs");
+    let table = gateway.database.table("gateway_audit_logs");
     let results = format!("SELECT result FROM {table} WHERE action LIKE 'probe: %'");
     eventually("the write that was let through is on record, alone", async || {
         gateway.database.texts(&results).await == ["ok"]

@@ -295,7 +295,7 @@ async fn info_and_stats_tell_what_the_contract_names() {
 async fn writes_leave_a_trail_and_reads_leave_none(registry: Registry) {
     let world = World::start(registry).await;
     let (viewer, developer) = (&world.alpha.viewer, &world.alpha.developer);
-    let table = world.gateway.database.table("audit_logs");
+    let table = world.gateway.database.table("gateway_audit_logs");
     let rows = async |request: &str| {
         let columns =
             "user_id || '|' || action || '|' || project_ref || '|' || COALESCE(target, '') || '|' || result";

@@ -24,8 +24,8 @@ async fn a_database_migrated_by_another_version_is_refused(fixture: Fixture) {
 #[tokio::test]
 async fn counting_pending_migrations_changes_nothing() {
     for fixture in [Fixture::empty_sqlite().await, Fixture::empty_postgres().await] {
-        assert_eq!(fixture.registry().pending_migrations().await.unwrap(), 2);
-        assert_eq!(fixture.registry().pending_migrations().await.unwrap(), 2);
+        assert_eq!(fixture.registry().pending_migrations().await.unwrap(), 3);
+        assert_eq!(fixture.registry().pending_migrations().await.unwrap(), 3);
         let error = fixture.registry().find_project("shop").await.unwrap_err();
         assert!(matches!(error, RegistryError::Failed(_)), "{error}");
         fixture.registry().migrate().await.unwrap();
@@ -50,7 +50,7 @@ async fn another_programs_migrations_in_the_same_database_are_left_alone() {
     );
     assert_eq!(
         fixture.read("SELECT string_agg(table_name, ' ' ORDER BY table_name) FROM information_schema.tables WHERE table_schema = 'platform'").await,
-        "audit_logs credentials database_connections gateway_migrations organization_members organizations \
+        "credentials database_connections gateway_audit_logs gateway_migrations organization_members organizations \
          project_members projects"
     );
     assert!(fixture.registry().list_projects(&Visibility::All).await.unwrap().is_empty());
@@ -125,10 +125,7 @@ async fn a_studio_with_uuid_ids_is_taken_over() {
     use_studio(&fixture, "old").await;
     // The user column is a uuid there: a user id that is none is refused, not stored as something else.
     let nobody = NewOrganization { slug: "new".to_owned(), owner: "not-a-uuid".to_owned(), ..acme() };
-    assert_eq!(
-        fixture.registry().create_organization(nobody).await.unwrap_err(),
-        RegistryError::Unacceptable
-    );
+    assert_unacceptable(fixture.registry().create_organization(nobody).await, "user_id", "must be a uuid");
     assert!(fixture.registry().find_organization("new").await.unwrap().is_none());
 }
 
@@ -146,6 +143,13 @@ async fn a_studio_with_serial_ids_and_few_columns_is_taken_over() {
     assert!(fixture.registry().list_members("orphan").await.unwrap().is_empty());
     assert_eq!(fixture.registry().find_access("orphan", USER).await.unwrap().unwrap().role, None);
     use_studio(&fixture, "1").await;
+}
+
+fn assert_unacceptable<T: std::fmt::Debug>(result: Result<T, RegistryError>, column: &str, words: &str) {
+    match result {
+        Err(RegistryError::Unacceptable { field, reason }) if field == column && reason.contains(words) => {}
+        other => panic!("not `{column} {words}`: {other:?}"),
+    }
 }
 
 /// What the gateway does with an older Studio's rows, and beside them.
@@ -166,7 +170,8 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
     assert_eq!(registry.find_access("legacy", USER).await.unwrap().unwrap().role, Some(Role::Developer));
     assert_eq!(registry.organization_role(organization, USER).await.unwrap(), Some(Role::Developer));
     let old = registry.find_organization(organization).await.unwrap().unwrap();
-    assert_recent(old.created_at.as_deref().unwrap());
+    // One of the Studios has no such column, and gets none.
+    old.created_at.iter().for_each(|time| assert_recent(time));
     let visible = Visibility::Member { user_id: USER.to_owned(), references: vec!["orphan".to_owned()] };
     assert_eq!(registry.list_organizations(&visible).await.unwrap(), [old]);
     assert!(
@@ -181,7 +186,7 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
     let acme = registry.create_organization(acme).await.unwrap();
     assert_eq!(registry.organization_role("acme", OTHER_USER).await.unwrap(), Some(Role::Owner));
     let created = registry.create_project(shop(&acme.id)).await.unwrap();
-    assert_eq!((created.status.as_str(), created.database), ("ACTIVE_HEALTHY", None));
+    assert!(matches!(created.status.as_str(), "ACTIVE_HEALTHY" | "UNKNOWN") && created.database.is_none());
     assert_eq!(registry.create_project(shop(&acme.id)).await.unwrap_err(), duplicate("ref"));
     for reference in ["legacy", "shop"] {
         registry.put_member(reference, USER, Role::Admin).await.unwrap();
@@ -212,7 +217,8 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
              INSERT INTO platform.backups SELECT id FROM platform.projects WHERE ref = 'shop'",
         )
         .await;
-    assert_eq!(registry.delete_project("shop").await.unwrap_err(), RegistryError::StillReferenced);
+    let still = RegistryError::StillReferenced { table: Some("backups".to_owned()) };
+    assert_eq!(registry.delete_project("shop").await.unwrap_err(), still);
     assert_eq!(registry.list_connections("shop", None, 10, 0).await.unwrap().total, 1);
 }
 
@@ -229,9 +235,15 @@ async fn a_studio_with_a_project_members_table_of_its_own_is_taken_over() {
         .await;
     fixture.registry().migrate().await.unwrap();
     use_studio(&fixture, "old").await;
-    // Its enum has no `viewer`.
-    let error = fixture.registry().put_member("shop", OTHER_USER, Role::Viewer).await.unwrap_err();
-    assert_eq!(error, RegistryError::Unacceptable);
+    // Its enum has no `viewer`, but a name for it.
+    fixture.registry().put_member("shop", OTHER_USER, Role::Viewer).await.unwrap();
+    let query = "SELECT role::text FROM platform.project_members WHERE user_id = '33333333-3333-4333-8333-333333333333'";
+    assert_eq!(fixture.read(query).await, "read_only");
+    assert_eq!(
+        fixture.registry().find_access("shop", OTHER_USER).await.unwrap().unwrap().role,
+        Some(Role::Owner),
+        "of the organization"
+    );
 }
 
 #[tokio::test]
@@ -244,7 +256,7 @@ async fn a_studio_in_which_a_ref_names_two_projects_is_refused_until_it_does_not
     for _ in 0..2 {
         let error = fixture.registry().migrate().await.unwrap_err();
         assert!(matches!(error, RegistryError::Migration(_)), "{error}");
-        assert_eq!(fixture.registry().pending_migrations().await.unwrap(), 2);
+        assert_eq!(fixture.registry().pending_migrations().await.unwrap(), 3);
     }
     fixture.execute("DELETE FROM platform.projects WHERE name = 'Twin'").await;
     fixture.registry().migrate().await.unwrap();
@@ -254,12 +266,9 @@ async fn a_studio_in_which_a_ref_names_two_projects_is_refused_until_it_does_not
 async fn a_user_who_does_not_own_the_studios_tables_can_migrate() {
     let fixture = Fixture::empty_postgres().await;
     fixture.execute(STUDIO_WITH_UUIDS).await;
-    // The columns that this Studio lacks its owner adds; all else the gateway's user may do.
     fixture
         .execute(
-            "ALTER TABLE platform.projects ADD COLUMN updated_at timestamptz,
-                 ALTER COLUMN id SET DEFAULT gen_random_uuid();
-             CREATE ROLE gateway LOGIN;
+            "CREATE ROLE gateway LOGIN;
              GRANT USAGE, CREATE ON SCHEMA platform TO gateway;
              GRANT SELECT, INSERT, UPDATE, DELETE, REFERENCES ON ALL TABLES IN SCHEMA platform TO gateway",
         )

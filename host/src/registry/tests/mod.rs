@@ -7,6 +7,7 @@ mod people;
 mod postgres_server;
 mod projects;
 mod seals;
+mod studio;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;

@@ -167,14 +167,14 @@ async fn audit_records_are_appended_whole(fixture: Fixture) {
     let odd = AuditRecord { user_id: Some("a\0\"\\u0000é".to_owned()), ..record.clone() };
     fixture.registry().append_audit(&[]).await.unwrap();
     fixture.registry().append_audit(&[record, anonymous]).await.unwrap();
-    assert_eq!(fixture.read("SELECT CAST(COUNT(DISTINCT id) AS TEXT) FROM audit_logs").await, "2");
+    assert_eq!(fixture.read("SELECT CAST(COUNT(DISTINCT id) AS TEXT) FROM gateway_audit_logs").await, "2");
     fixture.registry().append_audit(&[odd]).await.unwrap();
-    let users = fixture.read("SELECT user_id FROM audit_logs WHERE user_id <> 'olga'").await;
+    let users = fixture.read("SELECT user_id FROM gateway_audit_logs WHERE user_id <> 'olga'").await;
     assert_eq!(users, "a\u{FFFD}\"\\u0000é");
-    fixture.execute("DELETE FROM audit_logs WHERE user_id <> 'olga'").await;
+    fixture.execute("DELETE FROM gateway_audit_logs WHERE user_id <> 'olga'").await;
     let query = "SELECT action || user_id || project_ref || target || result || remote_address || request_id
-                 FROM audit_logs WHERE user_id IS NOT NULL";
+                 FROM gateway_audit_logs WHERE user_id IS NOT NULL";
     assert_eq!(fixture.read(query).await, "connection.createolgashop8d5e3c1eok127.0.0.1r-1");
-    let at = fixture.read("SELECT CAST(at AS TEXT) FROM audit_logs LIMIT 1").await;
+    let at = fixture.read("SELECT CAST(at AS TEXT) FROM gateway_audit_logs LIMIT 1").await;
     assert!(at.contains("16:02:21.123") && !at.contains("1234"), "{at}");
 }
