@@ -49,6 +49,8 @@ pub(crate) fn refuse_surplus(query: &[(String, String)]) -> Result<(), DriverErr
 /// # Errors
 /// `VALIDATION_ERROR` that names the field.
 pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
+    // Some editors write a mark before it, which RFC 8259 (§8.1) lets be ignored.
+    let body = body.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(body);
     // An absent body reads as null, so that `Body<Option<T>>` takes it.
     let body = if body.is_empty() { b"null" } else { body };
     let mut reader = serde_json::Deserializer::from_slice(body);
@@ -327,5 +329,6 @@ mod tests {
         assert_eq!(name(r#""#), "body");
         assert_eq!(name(r#"{"items":[]} x"#), "body");
         assert!(from_body::<Option<Outer>>(b"").unwrap().is_none());
+        assert!(from_body::<Outer>("\u{FEFF}{\"items\":[]}".as_bytes()).unwrap().items.is_empty());
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn route(
     let driver = entrance.driver().clone();
     let text = head.uri.query().unwrap_or_default();
     let mut query = if entrance.is_lenient() { read_query_leniently(text) } else { read_query(text)? };
-    let selector = take_selector(&mut query)?;
+    let selector = take_selector(&mut query, entrance.is_lenient())?;
     query.retain(|(name, _)| !driver.overlooks(operation, name));
     refuse_headers(&query)?;
     let alias = entrance.alias();

@@ -41,13 +41,17 @@ pub(super) fn read_query_leniently(query: &str) -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
-/// Takes out the parameters that say which connection is meant.
-pub(super) fn take_selector(query: &mut Vec<(String, String)>) -> Result<ConnectionSelector, FlowError> {
+/// Takes out the parameters that say which connection is meant. A lenient prefix takes an empty one for none.
+pub(super) fn take_selector(
+    query: &mut Vec<(String, String)>,
+    is_lenient: bool,
+) -> Result<ConnectionSelector, FlowError> {
     let mut selector = ConnectionSelector::Primary;
     let mut given = 0;
     let mut wrong = None;
     query.retain(|(name, value)| {
         match name.as_str() {
+            "connection_id" | "connection" if is_lenient && value.is_empty() => return false,
             "connection_id" => match value.parse() {
                 Ok(id) => selector = ConnectionSelector::Id(id),
                 Err(_) => wrong = Some(parameter("connection_id", "must be a UUID")),
@@ -155,14 +159,17 @@ mod tests {
     fn a_connection_is_named_once_and_its_parameter_is_not_the_drivers() {
         let select = |query: &str| {
             let mut pairs = read_query(query).unwrap();
-            take_selector(&mut pairs).map(|selector| (selector, pairs.len()))
+            take_selector(&mut pairs, false).map(|selector| (selector, pairs.len()))
         };
         assert_eq!(select("x=1").unwrap(), (ConnectionSelector::Primary, 1));
         assert_eq!(
             select("connection=main&x=1").unwrap(),
             (ConnectionSelector::Identifier("main".into()), 1)
         );
-        assert!(select("connection_id=7").is_err());
+        assert!(select("connection_id=7").is_err() && select("connection_id=").is_err());
+        let mut empty = read_query("connection=&connection_id&x=1").unwrap();
+        assert_eq!(take_selector(&mut empty, true).unwrap(), ConnectionSelector::Primary);
+        assert_eq!(empty.len(), 1);
         assert!(select("connection=a&connection=b").is_err());
     }
 }

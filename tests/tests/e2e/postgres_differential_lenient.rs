@@ -309,6 +309,8 @@ async fn headers_of_a_page_are_taken() {
     let select = Some(r#"{"query": "select 1"}"#);
     twins.send("POST", "/query", &empty, select, Normal::default()).await;
     twins.send("GET", "/schemas", &empty, None, unordered).await;
+    // Some editors write a mark before the body.
+    twins.send("POST", "/query", &[json], Some("\u{FEFF}{\"query\": \"select 1\"}"), Normal::default()).await;
     // The plain name is what postgres-meta hides its own connection string under: it is overlooked.
     for given in ["", "x", "postgresql://nobody@127.0.0.1:1/nothing"] {
         twins.send("GET", "/schemas", &[("pg", given)], None, unordered).await;

@@ -58,7 +58,7 @@ macro_rules! read_by_face {
             }
         }
 
-        impl<'de, F: Face, P: Part, T: DeserializeOwned + JsonSchema> Deserialize<'de> for $name<F, P, T> {
+        impl<'de, F: Face, P: Part, T: DeserializeOwned + JsonSchema + 'static> Deserialize<'de> for $name<F, P, T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let value = match F::LENIENT {
                     true => $read(deserializer, P::READING)?,
@@ -96,7 +96,7 @@ read_by_face!(
     read_query
 );
 
-fn read_body<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
+fn read_body<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema + 'static>(
     deserializer: D,
     reading: Reading,
 ) -> Result<T, D::Error> {
@@ -108,7 +108,7 @@ fn read_body<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
     })
 }
 
-fn read_query<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema>(
+fn read_query<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema + 'static>(
     deserializer: D,
     reading: Reading,
 ) -> Result<T, D::Error> {

@@ -2,6 +2,11 @@
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value};
+use std::{
+    any::TypeId,
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 /// What else a field's schema says of how postgres-meta reads it: `#[schemars(extend("x-reads" = SQL))]`.
 const READS: &str = "x-reads";
@@ -28,10 +33,16 @@ pub(super) enum Kind<'a> {
     Anything,
 }
 
-/// The schema of a type, in one piece.
-pub(super) fn of<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<T>().into()
+/// The schema of a type, in one piece. It is made once.
+pub(super) fn of<T: JsonSchema + 'static>() -> Arc<Value> {
+    static MADE: RwLock<BTreeMap<TypeId, Arc<Value>>> = RwLock::new(BTreeMap::new());
+    let known = MADE.read().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<T>()).cloned();
+    known.unwrap_or_else(|| {
+        let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+        let made: Arc<Value> = Arc::new(settings.into_generator().into_root_schema_for::<T>().into());
+        MADE.write().unwrap_or_else(PoisonError::into_inner).insert(TypeId::of::<T>(), made.clone());
+        made
+    })
 }
 
 /// What a value is to be when it is not null.
