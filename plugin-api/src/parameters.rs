@@ -105,6 +105,12 @@ fn read_fields<'de, T: Deserialize<'de>>(
 /// message quotes, since the path then ends at its parent.
 fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
     let parent = if path == "." { "" } else { path };
+    // What was refused here once already, further in, names its field.
+    if let Some((field, _)) = message.strip_prefix('`').and_then(|rest| rest.split_once("`: "))
+        && parent.is_empty()
+    {
+        return DriverError::validation(field, message);
+    }
     let quoted = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
         .find_map(|start| message.strip_prefix(start)?.split('`').next());
@@ -285,6 +291,23 @@ mod tests {
         assert!(error.message.contains("`count`"), "{}", error.message);
         assert_eq!(field(&query(&[("order", "sideways")]).unwrap_err()), "order");
         assert_eq!(field(&query(&[("count", "1"), ("count", "2")]).unwrap_err()), "count");
+    }
+
+    #[test]
+    fn field_that_is_named_further_in_is_the_one_that_errors_name() {
+        #[derive(Debug)]
+        struct Inner;
+        impl<'de> Deserialize<'de> for Inner {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let body = serde_json::Value::deserialize(deserializer)?.to_string();
+                from_body::<Page>(body.as_bytes())
+                    .map(|_| Self)
+                    .map_err(|error| D::Error::custom(error.message))
+            }
+        }
+        let error = from_body::<Inner>(br#"{"count":"ten"}"#).unwrap_err();
+        assert_eq!(field(&error), "count");
+        assert!(error.message.starts_with("`count`: invalid type"), "{}", error.message);
     }
 
     #[test]
