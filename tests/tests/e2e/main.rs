@@ -77,6 +77,7 @@ mod postgres_differential_texts;
 mod postgres_differential_truth;
 mod postgres_faults;
 mod postgres_harness;
+mod postgres_hostile;
 mod postgres_lists;
 mod postgres_meta_callers;
 mod postgres_named_databases;

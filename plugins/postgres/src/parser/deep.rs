@@ -60,27 +60,38 @@ pub(crate) fn message(error: pg_query::Error) -> String {
     }
 }
 
-/// A bound on how deep the tree is: at a token, the tokens since the last comma, at each level of parentheses it is in.
-/// Commas and semicolons divide lists, whose elements are side by side. UNION and its like go on to the right of commas.
+/// A bound on how deep the tree is: at a token, the tokens since the last comma, at each level of parentheses, `CASE` or
+/// `BEGIN ATOMIC` that it is in. Commas and semicolons divide lists, whose elements are side by side: semicolons statements,
+/// also those of a function's body. UNION and its like go on to the right of commas. What opens and closes is paired as far
+/// as the text makes sense to the parser, and further it does not go.
 fn nesting(tokens: impl Iterator<Item = Token>) -> usize {
     #[derive(Default)]
     struct Level {
         since_comma: usize,
         set_operations: usize,
+        /// What opened the level inside it ends with `END`.
+        opens_a_block: bool,
     }
     let mut outer: Vec<Level> = Vec::new();
     let mut level = Level::default();
     // Of all outer levels together.
     let mut around = 0;
     let mut deepest = 0;
+    let mut begins = false;
     for token in tokens {
         level.since_comma += 1;
+        let opens_a_block = token == Token::Case || begins && token == Token::Atomic;
+        begins = token == Token::BeginP;
         match token {
-            Token::Ascii40 | Token::Ascii91 => {
+            Token::Ascii40 | Token::Ascii91 | Token::Case | Token::Atomic
+                if opens_a_block || matches!(token, Token::Ascii40 | Token::Ascii91) =>
+            {
                 around += level.since_comma + level.set_operations;
-                outer.push(std::mem::take(&mut level));
+                outer.push(Level { opens_a_block, ..std::mem::take(&mut level) });
             }
-            Token::Ascii41 | Token::Ascii93 => {
+            Token::Ascii41 | Token::Ascii93 | Token::EndP
+                if token != Token::EndP || outer.last().is_some_and(|outer| outer.opens_a_block) =>
+            {
                 if let Some(back) = outer.pop() {
                     around -= back.since_comma + back.set_operations;
                     level = back;
@@ -112,5 +123,21 @@ mod tests {
         assert!(depth(&format!("select {}1", "1 + ".repeat(1_000))) > 1_000);
         assert!(depth(&"select 1, 2 union ".repeat(1_000)) > 1_000);
         assert!(depth(&"f(1, ".repeat(1_000)) > 1_000);
+    }
+
+    #[test]
+    fn blocks_nest_across_what_divides_statements() {
+        let bodies = "create function f() begin atomic; ".repeat(1_000);
+        assert!(depth(&format!("{bodies}{}", "end; ".repeat(1_000))) > 1_000);
+        assert!(depth(&"create function f() begin atomic case when a then b end; ".repeat(1_000)) > 1_000);
+        assert!(depth(&"select case when (a, b) = (1, 2) then 3, ".repeat(1_000)) > 1_000);
+        // Side by side they do not.
+        assert!(
+            depth(&"create function f() begin atomic select case a when 1 then 2 end; end; ".repeat(1_000))
+                < 40
+        );
+        assert!(depth(&"begin; select 1; end; ".repeat(1_000)) < 10);
+        assert!(depth(&format!("select {}1", "atomic, ".repeat(1_000))) < 10);
+        assert!(depth(&format!("select {}1", "case a when 1 then 2 end, ".repeat(1_000))) < 20);
     }
 }

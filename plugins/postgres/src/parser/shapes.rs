@@ -207,6 +207,9 @@ fn parts(kind: &Message, object: &Map<String, Value>) -> Result<BTreeMap<String,
             None if kind.name == "Node" => return Err(format!("Deparser does not handle node type: {name}")),
             None => return Err(format!("{} has no {name}", kind.name)),
             Some(Field { kind: Kind::Int | Kind::Bool, .. }) => {}
+            // An empty text is an absent one on the wire, and to the deparser a place in memory that is not there. Only
+            // the text of a constant may be empty.
+            Some(Field { kind: Kind::Text, .. }) if value == "" && kind.name != "String" => {}
             // Which kind of node it is, is looked at in the node.
             Some(_) if kind.name == "Node" => {}
             Some(_) => {

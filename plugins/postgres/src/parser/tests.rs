@@ -198,6 +198,28 @@ mod trees {
         }
     }
 
+    /// The point is that the process is still there after it.
+    #[test]
+    fn trees_with_an_empty_text_anywhere_are_errors_or_sql() {
+        let mut emptied = 0;
+        for sql in statements() {
+            let whole = tree(sql).unwrap();
+            let mut found = Vec::new();
+            places(&whole, "", &mut found);
+            for place in found.iter().filter(|place| whole.pointer(place).is_some_and(Value::is_string)) {
+                let mut spoilt = whole.clone();
+                *spoilt.pointer_mut(place).unwrap() = json!("");
+                let _ = deparse(&spoilt);
+                emptied += 1;
+            }
+        }
+        assert!(emptied > 1_000, "{emptied}");
+        let mut named = tree("select a from t").unwrap();
+        *named.pointer_mut("/stmts/0/stmt/SelectStmt/fromClause/0/RangeVar/relname").unwrap() = json!("");
+        assert!(deparse(&named).unwrap_err().message.contains("relname is missing"));
+        assert_eq!(deparse(&tree("select ''").unwrap()).unwrap(), "SELECT ''");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(500))]
 

@@ -15,6 +15,10 @@ use postgres_protocol::{
 use std::io;
 use studio_plugin_api::DriverError;
 
+/// How often a server may have the password hashed. PostgreSQL's default is 4,096 (its manual, `scram_iterations`); this
+/// takes a tenth of a second.
+const MOST_ITERATIONS: u32 = 100_000;
+
 impl Wire {
     /// Says who logs in to which database, proves it, and waits until the server is ready.
     pub(super) async fn log_in(&mut self, target: &Target) -> Result<(), Failure> {
@@ -81,6 +85,7 @@ impl Wire {
         loop {
             match self.receive().await? {
                 Message::AuthenticationSaslContinue(body) => {
+                    check_iterations(body.data())?;
                     scram.update(body.data()).map_err(refused)?;
                     frontend::sasl_response(scram.message(), &mut self.outgoing)?;
                     self.flush().await?;
@@ -93,6 +98,45 @@ impl Wire {
                 Message::ErrorResponse(body) => return Err(Failure::Refused(ServerError::read(&body)?)),
                 _ => return Err(unexpected().into()),
             }
+        }
+    }
+}
+
+/// Refuses a server that wants the password hashed for so long that others would wait (RFC 5802, the attribute `i`).
+fn check_iterations(challenge: &[u8]) -> Result<(), DriverError> {
+    let attributes = challenge.split(|byte| *byte == b',');
+    let counts = attributes.filter_map(|attribute| attribute.strip_prefix(b"i="));
+    let fits = |count: &[u8]| {
+        let count = std::str::from_utf8(count).ok().and_then(|count| count.parse::<u32>().ok());
+        count.is_some_and(|count| count <= MOST_ITERATIONS)
+    };
+    match counts.into_iter().all(fits) {
+        true => Ok(()),
+        false => Err(DriverError::connection(
+            "authentication_failed",
+            format!(
+                "the PostgreSQL server asks for more than {MOST_ITERATIONS} rounds of hashing the password"
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_may_not_have_the_password_hashed_forever() {
+        for fine in ["r=abc,s=QSXCR+Q6sek8bf92,i=4096", "r=i=9999999,s=i,i=100000", "r=abc", ""] {
+            // The nonce is the server's own text up to a comma.
+            let nonce_names_none = check_iterations(fine.as_bytes());
+            assert!(nonce_names_none.is_ok(), "{fine}");
+        }
+        for refused in
+            ["r=a,s=b,i=100001", "r=a,s=b,i=4294967295", "r=a,s=b,i=99999999999", "i=x", "i=1,i=200000"]
+        {
+            let error = check_iterations(refused.as_bytes()).unwrap_err();
+            assert_eq!(error.details["reason"], "authentication_failed", "{refused}");
         }
     }
 }
