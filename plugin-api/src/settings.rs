@@ -5,6 +5,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use std::{borrow::Cow, future::Future, pin::Pin};
 
+/// What an option's schema says, with `true`, when the option decides to whom secrets are sent, or how far the other side is
+/// checked: a host to go through, say. `#[schemars(extend("x-secrets-anew" = true))]`. A change of it, as of a connection's
+/// host and port, needs all secrets anew. Options whose names begin with `tls` or `ssl` are such without saying it.
+pub const SECRETS_ANEW: &str = "x-secrets-anew";
+
 /// A secret text: wiped when dropped, never shown by `Debug`. An option of this type is sealed in the registry and
 /// never shown to anyone.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 pub mod destination;
 pub mod input;
 pub mod project_database;
+mod redirection;
 pub mod sealed_string;
 pub mod service;
 pub mod settings;

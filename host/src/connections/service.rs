@@ -5,6 +5,7 @@ use super::{
         ChangeConnection, CreateConnection, GivenSettings, InvalidField, SettableStatus, check_identifier,
     },
     project_database::connection_id,
+    redirection,
     settings::{SettingsError, open_settings, rewrite_secret_options},
 };
 use crate::{
@@ -158,6 +159,7 @@ impl ConnectionService {
             (body.identifier.clone(), body.is_primary, stored_status(body.status));
         let mut after = before.clone();
         self.put_settings(&mut after, driver, body.into_settings()?)?;
+        redirection::refuse(&before, &after, driver)?;
         self.check(&after, driver).await?;
         let changes = ConnectionChanges {
             identifier,

@@ -8,6 +8,7 @@ use super::{
     faces::{Face, Manners, Prefixes, build_faces, plan_manners},
     file::{self, PluginEntry, PluginKind, PluginsFileError},
     load::{Loaded, Loader},
+    options::OptionRules,
 };
 use crate::config::OnPluginError;
 use arc_swap::ArcSwap;
@@ -58,7 +59,7 @@ pub struct Driver {
     manners: Vec<Manners>,
     containment: Arc<Containment>,
     generation: u64,
-    secret_options: Vec<Vec<String>>,
+    options: OptionRules,
     session_cap: Option<Arc<Semaphore>>,
 }
 
@@ -76,13 +77,12 @@ impl Driver {
         let manners = plan_manners(manifest);
         entry.limits.check_operations(&manifest.operations).map_err(PluginError::Limits)?;
         let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
-        let mut secret_options = Vec::new();
-        find_secret_options(&manifest.options, &mut Vec::new(), &mut secret_options);
+        let options = OptionRules::of(&manifest.options);
         Ok(Self {
             faces,
             caching,
             manners,
-            secret_options,
+            options,
             containment: Containment::new(),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
@@ -114,7 +114,11 @@ impl Driver {
     }
     /// The options that are secret, each as the path of names to it.
     pub fn secret_options(&self) -> &[Vec<String>] {
-        &self.secret_options
+        &self.options.secret
+    }
+    /// The options that say to whom secrets are sent, each as the path of names to it.
+    pub fn leading_options(&self) -> &[Vec<String>] {
+        &self.options.leading
     }
     /// One permit for each session that it may have open, when plugins.toml says how many.
     pub fn session_cap(&self) -> Option<&Arc<Semaphore>> {
@@ -157,25 +161,6 @@ impl Driver {
         };
         effective.extend(options);
         effective
-    }
-}
-
-/// Collects the paths of all properties that a JSON Schema marks `writeOnly`.
-fn find_secret_options(schema: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
-    if schema.get("writeOnly") == Some(&Value::Bool(true)) && !path.is_empty() {
-        found.push(path.clone());
-        return;
-    }
-    // An optional struct comes as `anyOf [struct, null]`.
-    for form in ["anyOf", "oneOf", "allOf"] {
-        for inner in schema.get(form).and_then(Value::as_array).into_iter().flatten() {
-            find_secret_options(inner, path, found);
-        }
-    }
-    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        path.push(name.clone());
-        find_secret_options(property, path, found);
-        path.pop();
     }
 }
 
@@ -374,23 +359,5 @@ impl Catalog {
             }
         };
         snapshot.entries.iter().map(line).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn secret_options_are_found_at_any_depth() {
-        let schema = json!({"properties": {
-            "a": {"type": "string"},
-            "b": {"type": ["string", "null"], "writeOnly": true},
-            "c": {"anyOf": [{"properties": {"d": {"writeOnly": true}}}, {"type": "null"}]},
-        }});
-        let mut found = Vec::new();
-        find_secret_options(&schema, &mut Vec::new(), &mut found);
-        assert_eq!(found, [vec!["b".to_owned()], vec!["c".to_owned(), "d".to_owned()]]);
     }
 }

@@ -14,6 +14,7 @@ mod faces;
 pub mod file;
 mod load;
 mod manifest;
+mod options;
 mod record;
 mod routes;
 mod wasm;

@@ -25,6 +25,7 @@ pub struct RedisOptions {
     #[serde(default)]
     cluster: bool,
     /// Ask Sentinels where the master is.
+    #[schemars(extend("x-secrets-anew" = true))]
     sentinel: Option<SentinelOptions>,
     /// The ACL user; the same as the connection's `username`.
     username: Option<String>,

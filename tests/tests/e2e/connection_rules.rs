@@ -56,6 +56,68 @@ async fn options_are_checked_by_the_drivers_schema(registry: Registry) {
     assert_eq!(owner.get(&one).await.data()["options"]["connect"], "hang");
 }
 
+async fn secrets_go_where_they_were_given_for_and_nowhere_else(registry: Registry) {
+    let world = World::start(registry).await;
+    let admin = &world.alpha.admin;
+    let create = async |database_type: &str, body: Value| {
+        let path = world.alpha.connections(database_type);
+        let created = admin.post(&path, body).await.expect(201).data();
+        format!("{path}/{}", created["id"].as_str().unwrap())
+    };
+    let stored = async |one: &str| admin.get(one).await.expect(200).data();
+
+    let one = create(
+        "redis",
+        json!({"identifier": "parts", "host": "127.0.0.1", "port": 7, "password": "sw0rdfish"}),
+    )
+    .await;
+    let before = stored(&one).await;
+    for change in [
+        json!({"host": "127.0.0.2"}),
+        json!({"port": 8}),
+        json!({"port": null}),
+        json!({"options": {"tls": true}}),
+        json!({"options": {"tls_insecure": true}}),
+        json!({"options": {"tls_ca": "-----BEGIN CERTIFICATE-----"}}),
+        json!({"options": {"sentinel": {"master": "m", "sentinels": [{"host": "127.0.0.2"}]}}}),
+    ] {
+        admin.put(&one, change).await.refused_field("password");
+    }
+    assert_eq!(stored(&one).await, before);
+    // What leads nowhere else, what is the same, what has the password with it, and what has none any more.
+    admin
+        .put(&one, json!({"username": "other", "options": {"db": 3}, "host": "127.0.0.1"}))
+        .await
+        .expect(200);
+    admin.put(&one, json!({"host": "127.0.0.2", "password": "an0ther"})).await.expect(200);
+    admin.put(&one, json!({"port": 9, "options": {"tls": true}, "password": "an0ther"})).await.expect(200);
+    admin.put(&one, json!({"host": "127.0.0.3", "password": null})).await.expect(200);
+    admin.put(&one, json!({"host": "127.0.0.4"})).await.expect(200);
+
+    let one = create(
+        "redis",
+        json!({"identifier": "string", "connection_string": "redis://:sw0rdfish@127.0.0.1:7"}),
+    )
+    .await;
+    admin.put(&one, json!({"options": {"tls": true}})).await.refused_field("connection_string");
+    let anew = json!({"connection_string": "redis://:sw0rdfish@127.0.0.1:8", "options": {"tls": true}});
+    admin.put(&one, anew).await.expect(200);
+    admin.put(&one, json!({"host": "127.0.0.1"})).await.expect(200);
+
+    // Secret options stay as any secret does.
+    let one =
+        create("probe", json!({"identifier": "option", "host": "127.0.0.1", "options": {"token": "t0ken"}}))
+            .await;
+    admin.put(&one, json!({"host": "127.0.0.2"})).await.refused_field("options");
+    admin
+        .put(&one, json!({"host": "127.0.0.2", "options": {"connect": "hang"}}))
+        .await
+        .refused_field("options");
+    admin.put(&one, json!({"options": {"connect": "hang"}})).await.expect(200);
+    admin.put(&one, json!({"host": "127.0.0.2", "options": {"token": "an0ther"}})).await.expect(200);
+    admin.put(&one, json!({"host": "127.0.0.3", "options": {"token": null}})).await.expect(200);
+}
+
 async fn identifiers_are_unique_in_their_project(registry: Registry) {
     let world = World::start(registry).await;
     let (alpha, beta) = (&world.alpha, &world.beta);
@@ -153,4 +215,5 @@ on_both_registries!(
     options_are_checked_by_the_drivers_schema,
     identifiers_are_unique_in_their_project,
     lists_of_connections_are_paged,
+    secrets_go_where_they_were_given_for_and_nowhere_else,
 );

@@ -37,8 +37,8 @@ async fn connection_is_created_read_changed_and_deleted(registry: Registry) {
     assert_eq!(owner.get(&path).await.expect(200).items(), std::slice::from_ref(&created));
 
     // Absent fields stay.
-    let changed = owner.put(&one, json!({"port": 4712})).await.expect(200).data();
-    assert_eq!((&changed["port"], &changed["username"]), (&json!(4712), &json!("me")));
+    let changed = owner.put(&one, json!({"database_name": "other"})).await.expect(200).data();
+    assert_eq!((&changed["database_name"], &changed["username"]), (&json!("other"), &json!("me")));
     assert_eq!(changed["has_password"], true);
     let facts = owner.get(&world.alpha.path("probe", "/facts/x")).await.expect(200).data();
     assert_eq!(facts["token_length"], "t0ken-value".len());
