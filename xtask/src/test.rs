@@ -12,6 +12,7 @@ use crate::{
 };
 use anyhow::{Result, anyhow};
 use std::{
+    num::NonZero,
     path::PathBuf,
     process::{Command, Stdio},
     thread,
@@ -122,13 +123,16 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         if arguments.is_empty() {
             run(runner(&["test", "--workspace", "--doc", "--quiet"]).stdin(Stdio::null()))?;
         }
+        // Many tests wait more than they compute.
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2) * 3;
+        let threads = ["--test-threads".to_owned(), threads.to_string()];
         let mut command = runner(&["nextest", "run", "--workspace", "--config-file"]);
-        run(command.arg(&settings).args(arguments).stdin(Stdio::null()))?;
+        run(command.arg(&settings).args(&threads).args(arguments).stdin(Stdio::null()))?;
         if arguments.is_empty() {
             // Of the whole workspace: of one package alone, dependencies have fewer features, and are all built again.
             let mut command = again(&["nextest", "run", "--workspace", "--config-file"]);
             let tests = format!("package({TESTS}) & test({REDIS_TESTS})");
-            run(command.arg(&settings).args(["--filterset", &tests]))?;
+            run(command.arg(&settings).args(&threads).args(["--filterset", &tests]))?;
         }
     } else {
         run(runner(&["test", "--workspace"]).args(arguments).stdin(Stdio::null()))?;
