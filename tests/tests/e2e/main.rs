@@ -54,6 +54,7 @@ mod mongodb_connections;
 mod mongodb_documents;
 mod mongodb_faults;
 mod mongodb_guard;
+mod mongodb_hostile;
 mod mongodb_ids;
 mod mongodb_inserts;
 mod mongodb_limits;
