@@ -53,6 +53,7 @@ mod mongodb_cancellation;
 mod mongodb_connections;
 mod mongodb_documents;
 mod mongodb_faults;
+mod mongodb_greedy;
 mod mongodb_guard;
 mod mongodb_hostile;
 mod mongodb_ids;
