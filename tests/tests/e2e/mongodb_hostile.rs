@@ -58,6 +58,13 @@ impl World {
         self.neighbour.viewer.get(&path).await.expect(200);
     }
 
+    /// The most memory that the gateway had so far, in MiB.
+    fn most_memory(&mut self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.gateway.process().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
     /// The resident memory of the gateway in MiB.
     fn memory(&mut self) -> u64 {
         let path = format!("/proc/{}/statm", self.gateway.process().id());
@@ -250,6 +257,25 @@ async fn mongodb_server_that_names_ever_more_members_leads_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mongodb_server_that_names_a_socket_of_this_machine_does_not_lead_there() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let socket = tokio::net::UnixListener::bind(&path).unwrap();
+    let name = path.to_str().unwrap().replace('/', "%2F");
+    let server = HostileMongo::start(move |command, _| {
+        let mut answer = hello();
+        answer.extend(doc! { "setName": "rs0", "hosts": [&name], "me": &name });
+        (command == "hello" || command.eq_ignore_ascii_case("ismaster")).then_some(Act::Answer(answer))
+    })
+    .await;
+    world.connect("inward", &server, json!({"options": {"replica_set": "rs0"}})).await;
+    world.find("inward").await.refused(502, "DRIVER_ERROR");
+    let connected = tokio::time::timeout(Duration::from_secs(1), socket.accept()).await;
+    assert!(connected.is_err(), "the driver connected to a socket of this machine");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mongodb_server_that_drips_hangs_up_or_says_nothing_is_given_up_at_the_deadline() {
     let world = World::start().await;
     let mut whole = Vec::new();
@@ -311,5 +337,41 @@ async fn mongodb_server_whose_lists_never_end_costs_a_bounded_memory() {
         println!("{path}: {} {before} MiB, then {now} MiB", answer.error_code());
         assert!(now < before + 400, "{path}: {before} MiB, then {now} MiB");
     }
+    world.neighbour_is_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mongodb_server_that_sends_as_much_as_passes_costs_a_bounded_memory() {
+    let mut world = World::start().await;
+    let null = |count: usize| [0x0a, 0].repeat(count);
+    let array = |name: &[u8], items: &[u8]| [&[4], name, &[0], &around(items)[..]].concat();
+    let ok = |ok: f64| [&[1], &b"ok\0"[..], &ok.to_le_bytes()].concat();
+    let batch = |items: &[u8]| {
+        let rest = b"\x12id\0\0\0\0\0\0\0\0\0\x02ns\0\x07\0\0\0shop.c\0";
+        let cursor = around(&[&array(b"firstBatch", items)[..], rest].concat());
+        around(&[&[3], &b"cursor\0"[..], &cursor, &ok(1.0)].concat())
+    };
+    let long = doc! { "ok": 0, "code": 1, "errmsg": "e".repeat(15 << 20), "codeName": "c".repeat(1 << 20) };
+    let empty = |count: usize| [3, 0, 5, 0, 0, 0, 0].repeat(count);
+    for (identifier, command, act, status) in [
+        ("told", "ping", Act::AnswerBytes(around(&[array(b"x", &null(499_000)), ok(1.0)].concat())), 200),
+        ("failed", "find", Act::AnswerBytes(around(&[array(b"x", &null(499_000)), ok(0.0)].concat())), 502),
+        ("batch", "find", Act::AnswerBytes(batch(&null(5_900_000))), 502),
+        ("documents", "find", Act::AnswerBytes(batch(&empty(2_300_000))), 200),
+        ("message", "find", Act::Answer(long), 400),
+    ] {
+        let server = HostileMongo::start(on(command, act)).await;
+        world.connect(identifier, &server, json!({})).await;
+        let before = world.memory();
+        let answer = world.find(identifier).await;
+        assert_eq!(answer.status, status, "{identifier}: {answer}");
+        assert!(answer.bytes.len() < 100_000, "{identifier}: {} bytes", answer.bytes.len());
+        let now = world.memory();
+        println!("{identifier}: {before} MiB, then {now} MiB");
+        assert!(now < before + 200, "{identifier}: {before} MiB, then {now} MiB");
+    }
+    let most = world.most_memory();
+    println!("{most} MiB at most");
+    assert!(most < 500, "{most} MiB at most");
     world.neighbour_is_served().await;
 }

@@ -28,14 +28,14 @@ use studio_plugin_api::prelude::*;
 pub(crate) struct InsertBody {
     /// One document.
     document: Option<Stored>,
-    /// Or several, 100,000 at most.
+    /// Or several, 200,000 at most.
     documents: Option<NewDocuments>,
     /// Whether the first failure ends it. True unless said; otherwise every document is tried.
     ordered: Option<bool>,
 }
 
-/// The most documents of one request: as many as MongoDB takes in one command (`maxWriteBatchSize`).
-const MOST_DOCUMENTS: usize = 100_000;
+/// The most documents of one request: twice as many as MongoDB takes in one command (`maxWriteBatchSize`).
+const MOST_DOCUMENTS: usize = 200_000;
 
 /// Documents with their `_id`s, each turned into BSON before the next is read, so that all of them together take little
 /// more than their text did.

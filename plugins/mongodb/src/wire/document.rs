@@ -12,6 +12,8 @@ const MAX_TOLD: u32 = 500_000;
 const MAX_IN_BATCH: u32 = 6_000_000;
 /// Members that one list of a replica set names; MongoDB has sets of up to 50.
 const MAX_MEMBERS: u32 = 64;
+/// Bytes of a member's name: a host's is 255 at most.
+const MAX_MEMBER: u32 = 300;
 /// Bytes of a reply to `hello`, and of `$clusterTime`: the client library keeps both.
 const MAX_HELLO: u32 = 64 << 10;
 const MAX_CLUSTER_TIME: u32 = 4 << 10;
@@ -19,6 +21,8 @@ const MAX_CLUSTER_TIME: u32 = 4 << 10;
 const NAME_BYTES: usize = 32;
 
 const LENGTHS: Breach = Breach("the lengths in a document contradict each other");
+
+const NO_MEMBER: Breach = Breach("a replica set names a member that is no host");
 
 /// How far a walk came.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +71,8 @@ enum Watched {
     NotNegative,
     /// A message of a login.
     Login,
+    /// The name of a replica set's member, with the zero byte at its end.
+    Member,
 }
 
 /// What comes next.
@@ -199,7 +205,7 @@ impl Walk {
                 Next::String(mut number, more) => match number.fill(&mut self.position, input) {
                     // The zero byte at its end counts.
                     Some(0) => return Err(LENGTHS),
-                    Some(length) => self.next = Next::Skip(self.fits(length, more)?),
+                    Some(length) => self.next = self.begin_string(length, more)?,
                     None => return Ok(self.wait(Next::String(number, more))),
                 },
                 Next::Binary(mut number) => match number.fill(&mut self.position, input) {
@@ -406,6 +412,18 @@ impl Walk {
         Ok(Next::Keep(bytes, watched))
     }
 
+    fn begin_string(&mut self, length: u32, more: u32) -> Result<Next, Breach> {
+        let bytes = self.fits(length, more)?;
+        if self.top().role != Role::Members {
+            return Ok(Next::Skip(bytes));
+        }
+        if length > MAX_MEMBER {
+            return Err(NO_MEMBER);
+        }
+        self.kept.clear();
+        Ok(Next::Keep(bytes, Watched::Member))
+    }
+
     fn begin_binary(&mut self, length: u32) -> Result<Next, Breach> {
         // Its subtype is one byte more.
         let bytes = self.fits(length, 1)?;
@@ -427,6 +445,7 @@ impl Walk {
                 self.challenge |= is_challenge(self.kept.get(1..).unwrap_or_default())?;
                 return Ok(());
             }
+            Watched::Member => return if is_host(&self.kept) { Ok(()) } else { Err(NO_MEMBER) },
         };
         let number = match *self.kept.as_slice() {
             [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
@@ -439,4 +458,11 @@ impl Walk {
             Err(Breach("a number in the reply to `hello` is out of any range"))
         }
     }
+}
+
+/// Whether a member, with the zero byte at its end, is a host: the client library takes what ends in `.sock` for the
+/// path of a Unix socket of this machine.
+fn is_host(member: &[u8]) -> bool {
+    let name = member.strip_suffix(&[0]).unwrap_or(member);
+    name.iter().all(|byte| byte.is_ascii_graphic() && !b"/%".contains(byte)) && !name.ends_with(b".sock")
 }

@@ -148,6 +148,10 @@ fn what_the_client_library_keeps_or_computes_with_is_bounded() {
         doc! { "maxBsonObjectSize": -1 },
         doc! { "logicalSessionTimeoutMinutes": i64::MAX },
         doc! { "logicalSessionTimeoutMinutes": -1 },
+        doc! { "hosts": ["a:1", "%2Ftmp%2Fa.sock"] },
+        doc! { "passives": ["/tmp/a.sock"] },
+        doc! { "arbiters": ["a.sock"] },
+        doc! { "hosts": ["h".repeat(400)] },
         doc! { "maxBsonObjectSize": 1, "x": &big },
         doc! { "$clusterTime": { "signature": &big } },
     ] {
@@ -155,6 +159,7 @@ fn what_the_client_library_keeps_or_computes_with_is_bounded() {
     }
     for fine in [
         doc! { "cursor": { "firstBatch": [{ "maxWriteBatchSize": -1, "$clusterTime": &big, "hosts": vec![1; 100] }] } },
+        doc! { "hosts": ["db-1.sock.example:27017", "[::1]:27017", "127.0.0.1:1", "a_b:1"], "me": "%2Fa.sock" },
         doc! { "logicalSessionTimeoutMinutes": 0, "told": { "maxBsonObjectSize": -1 }, "x": &big },
     ] {
         assert_eq!(check(&message(&bytes(&fine))), Ok(Passed::Data));
