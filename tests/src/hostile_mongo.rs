@@ -1,6 +1,11 @@
 //! A server that speaks MongoDB's protocol and does with it what a test wants, which no real server does.
 
+use crate::certificates::Certificates;
 use mongodb::bson::{Document, doc};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use std::{
     sync::{
         Arc,
@@ -9,10 +14,11 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     task::{AbortHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// The operation code of OP_MSG.
 const OP_MSG: u32 = 2013;
@@ -52,6 +58,31 @@ impl HostileMongo {
     /// Starts one that does by each command's name and document as `script` says; what that leaves open is done as by
     /// [`usual`].
     pub async fn start(script: impl Fn(&str, &Document) -> Option<Act> + Send + Sync + 'static) -> Self {
+        Self::start_with(None, script).await
+    }
+
+    /// The same, by TLS.
+    pub async fn start_tls(
+        certificates: &Certificates,
+        script: impl Fn(&str, &Document) -> Option<Act> + Send + Sync + 'static,
+    ) -> Self {
+        let chain = CertificateDer::pem_file_iter(&certificates.certificate_file).expect("a certificate");
+        let chain = chain.collect::<Result<Vec<_>, _>>().expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(&certificates.key_file).expect("a key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a certificate and its key");
+        Self::start_with(Some(TlsAcceptor::from(Arc::new(config))), script).await
+    }
+
+    async fn start_with(
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&str, &Document) -> Option<Act> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -60,8 +91,13 @@ impl HostileMongo {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 counter.fetch_add(1, Ordering::Relaxed);
-                let script = script.clone();
-                open.spawn(async move { serve(stream, &*script).await });
+                let (script, tls) = (script.clone(), tls.clone());
+                open.spawn(async move {
+                    match tls {
+                        Some(tls) => serve(tls.accept(stream).await.ok()?, &*script).await,
+                        None => serve(stream, &*script).await,
+                    }
+                });
             }
         };
         Self { port, connections, task: tokio::spawn(serving).abort_handle() }
@@ -128,7 +164,7 @@ pub fn around(elements: &[u8]) -> Vec<u8> {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     script: &(impl Fn(&str, &Document) -> Option<Act> + Send + Sync),
 ) -> Option<()> {
     loop {
@@ -160,5 +196,6 @@ async fn serve(
             }
             Act::Silence => {}
         }
+        stream.flush().await.ok()?;
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Reach {
     replica_set: Option<String>,
     /// The only server, which the client library knows by the relay's socket.
     only: Option<Place>,
-    /// What one of them did that no MongoDB does: the end of the session.
+    /// Their first breach of the protocol: the end of the session.
     breach: OnceLock<DriverError>,
     seen: Mutex<Seen>,
     changed: Notify,
@@ -76,7 +76,7 @@ impl Reach {
         Self { replica_set, only, ..Self::default() }
     }
 
-    /// A server did what no MongoDB does.
+    /// Notes a server's breach of the protocol.
     pub(crate) fn broke(&self, breach: &str) {
         let message = format!("what answers is no MongoDB server: {breach}");
         tracing::warn!("{message}");
@@ -84,12 +84,12 @@ impl Reach {
         self.changed.notify_waiters();
     }
 
-    /// What a server did that no MongoDB does.
+    /// The breach of the protocol that there was, if any.
     pub(crate) fn breach(&self) -> Option<DriverError> {
         self.breach.get().cloned()
     }
 
-    /// Waits until a server does that.
+    /// Waits for one.
     pub(crate) async fn broken(&self) -> DriverError {
         loop {
             let changed = self.changed.notified();
@@ -147,7 +147,8 @@ impl Reach {
         let Some(place) = self.place(address) else { return };
         match &self.replica_set {
             Some(expected) if set != Some(expected) => {
-                let is = set.map_or_else(|| "of no replica set".to_owned(), |set| format!("of `{}`", shorten(set)));
+                let is = set
+                    .map_or_else(|| "of no replica set".to_owned(), |set| format!("of `{}`", shorten(set)));
                 let message = format!("the MongoDB server is {is}, and not of the replica set `{expected}`");
                 self.lock().strangers.insert(place, DriverError::connection("replica_set", message));
                 self.changed.notify_waiters();

@@ -45,7 +45,7 @@ pub(crate) struct Relay {
     task: AbortHandle,
 }
 
-/// How the client library comes in.
+/// Says how the client library comes in.
 enum Entrance {
     /// By a socket that leads to one server. Only this user can come into the directory, which goes with the relay.
     Socket(TempDir),
@@ -148,7 +148,7 @@ async fn accept_proxy(listener: TcpListener, config: Arc<Config<SimpleUserPasswo
     }
 }
 
-/// Where a session's connections went so far.
+/// Keeps where a session's connections went so far.
 #[derive(Default)]
 struct Places(std::sync::Mutex<HashSet<Place>>);
 

@@ -12,6 +12,7 @@ use std::{
 };
 use studio_gateway_tests::{
     Act, Answer, Gateway, HostileMongo, MongoServer, Project,
+    certificates::Certificates,
     hostile_mongo::{around, frame, hello, message, nested},
 };
 
@@ -60,7 +61,8 @@ impl World {
 
     /// The most memory that the gateway had so far, in MiB.
     fn most_memory(&mut self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.gateway.process().id())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.gateway.process().id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
@@ -94,7 +96,8 @@ async fn mongodb_server_that_answers_with_endless_levels_is_given_up() {
         for name in ["x", "cursor", "errInfo", "$clusterTime", "speculativeAuthenticate"] {
             let bytes = nested(name, levels, ok);
             let server = HostileMongo::start(on(command, Act::AnswerBytes(bytes))).await;
-            let identifier = format!("{command}-{}-{levels}-{ok}", name.trim_start_matches('$').to_lowercase());
+            let identifier =
+                format!("{command}-{}-{levels}-{ok}", name.trim_start_matches('$').to_lowercase());
             let identifier = identifier.replace('.', "-");
             world.connect(&identifier, &server, json!({})).await;
             let begin = Instant::now();
@@ -103,6 +106,27 @@ async fn mongodb_server_that_answers_with_endless_levels_is_given_up() {
         }
         world.neighbour_is_served().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mongodb_server_that_answers_with_endless_levels_by_tls_is_given_up() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path());
+    let bytes = nested("cursor", 60_000, 1.0);
+    let hostile = HostileMongo::start_tls(&certificates, on("find", Act::AnswerBytes(bytes))).await;
+    let good = HostileMongo::start_tls(&certificates, |_, _| None).await;
+    for (identifier, extra) in [
+        ("one", json!({"tls": true, "tls_ca": certificates.authority})),
+        ("several", json!({"tls": true, "tls_ca": certificates.authority, "direct_connection": false})),
+        ("insecure", json!({"tls": true, "tls_insecure": true})),
+    ] {
+        world.connect(&format!("good-{identifier}"), &good, json!({"options": extra})).await;
+        world.find(&format!("good-{identifier}")).await.expect(200);
+        world.connect(identifier, &hostile, json!({"options": extra})).await;
+        world.find(identifier).await.refused(502, "DRIVER_ERROR");
+    }
+    world.neighbour_is_served().await;
 }
 
 /// A server that asks for this much hashing, in answer to `hello` or to the login's own command.
@@ -228,7 +252,8 @@ async fn mongodb_server_that_turns_hostile_is_left_and_one_that_is_good_again_is
     hostile.store(true, Ordering::Relaxed);
     world.find("fickle").await.refused(502, "DRIVER_ERROR");
     hostile.store(false, Ordering::Relaxed);
-    studio_gateway_tests::eventually("it is used again", async || world.find("fickle").await.status == 200).await;
+    studio_gateway_tests::eventually("it is used again", async || world.find("fickle").await.status == 200)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -279,7 +304,9 @@ async fn mongodb_server_that_names_a_socket_of_this_machine_does_not_lead_there(
 async fn mongodb_server_that_drips_hangs_up_or_says_nothing_is_given_up_at_the_deadline() {
     let world = World::start().await;
     let mut whole = Vec::new();
-    doc! { "cursor": { "firstBatch": [], "id": 0_i64, "ns": "shop.c" }, "ok": 1.0 }.to_writer(&mut whole).unwrap();
+    doc! { "cursor": { "firstBatch": [], "id": 0_i64, "ns": "shop.c" }, "ok": 1.0 }
+        .to_writer(&mut whole)
+        .unwrap();
     let whole = message(&whole);
     let endless = |batch: &str| doc! { "cursor": { batch: [], "id": 7_i64, "ns": "shop.c" }, "ok": 1.0 };
     for (identifier, act) in [

@@ -74,7 +74,7 @@ pub(crate) async fn explain(
     let answer = RawDocumentBuf::try_from(&plan(answer))
         .map_err(|error| DriverError::new(ErrorCode::DriverError, format!("the server's plan: {error}")))?;
     let mut json = Vec::new();
-    ejson::write_document(&answer, query.ejson, &mut json)?;
+    ejson::write_document_within(&answer, query.ejson, &mut json, context.max_reply_bytes())?;
     Ok(RawJson::new(json))
 }
 

@@ -150,7 +150,7 @@ impl Documents {
             self.json.push(b',');
         }
         self.count += 1;
-        crate::ejson::write_document(document, self.form, &mut self.json)?;
+        crate::ejson::write_document_within(document, self.form, &mut self.json, self.limit)?;
         if self.json.len() as u64 > self.limit {
             return Err(DriverError::result_too_large(self.limit));
         }

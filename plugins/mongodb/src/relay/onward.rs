@@ -24,7 +24,7 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(4);
 /// As the client library sets it on its own sockets, which lead no further than to the relay.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
 
-/// How a session's servers are reached.
+/// Reaches a session's servers.
 pub(crate) struct Onward {
     /// The gateway's rules.
     pub(crate) network: Network,
@@ -40,11 +40,14 @@ pub(super) enum Server {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// How to speak TLS by a connection's settings.
+/// Makes TLS's settings out of a connection's.
 ///
 /// # Errors
 /// `CONNECTION_ERROR` for certificates that can't be used.
-pub(crate) fn tls_config(certificates: &Certificates, insecure: bool) -> Result<Arc<ClientConfig>, DriverError> {
+pub(crate) fn tls_config(
+    certificates: &Certificates,
+    insecure: bool,
+) -> Result<Arc<ClientConfig>, DriverError> {
     let pem = certificates.certificate_key.as_ref().map(|pem| pem.expose());
     let identity = pem.map(|pem| Identity { certificates: pem, key: pem });
     studio_tls::client_config(certificates.authorities.as_deref(), Check::unless(insecure), identity)
@@ -91,7 +94,7 @@ impl Onward {
 }
 
 impl Server {
-    /// Passes data between the client library and the server until one of them leaves. What no MongoDB sends ends the
+    /// Passes data between the client library and the server until one of them leaves. A breach of the protocol ends the
     /// whole session.
     pub(super) async fn pass(
         self,

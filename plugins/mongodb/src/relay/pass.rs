@@ -26,7 +26,7 @@ static HASHING: Semaphore = Semaphore::const_new(1);
 /// Passes data both ways until one end leaves, errs or takes too long.
 ///
 /// # Errors
-/// What no MongoDB sends; nothing of it was passed on.
+/// [`Breach`]: nothing of it was passed on.
 pub(super) async fn pass(
     client: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     server: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
@@ -42,7 +42,7 @@ pub(super) async fn pass(
     }
 }
 
-/// Why nothing more comes from a server.
+/// Says why nothing more comes from a server.
 enum Ended {
     Breach(Breach),
     Io,

@@ -33,7 +33,7 @@ pub(super) enum Progress {
     Ended { challenge: bool },
 }
 
-/// Where a document or array stands, as far as that matters.
+/// Says where a document or array stands, as far as that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Root,
@@ -42,7 +42,7 @@ enum Role {
     Batch,
     /// A list of a replica set's members.
     Members,
-    /// What `hello` answers of a login.
+    /// The part of `hello` that answers a login.
     Login,
     Other,
 }
@@ -75,7 +75,7 @@ enum Watched {
     Member,
 }
 
-/// What comes next.
+/// Says what the next bytes are.
 #[derive(Debug)]
 enum Next {
     /// The length of a document, an array, or a scope.
@@ -162,7 +162,7 @@ impl Walk {
     /// Goes on to the end of the input or of the document, whichever is first, and takes off the input what it passed.
     ///
     /// # Errors
-    /// What no MongoDB sends.
+    /// [`Breach`].
     pub(super) fn advance(&mut self, input: &mut &[u8]) -> Result<Progress, Breach> {
         loop {
             match std::mem::replace(&mut self.next, Next::Type) {

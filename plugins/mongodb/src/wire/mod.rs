@@ -1,4 +1,4 @@
-//! What a server sends, looked at before the client library sees it.
+//! A look at all that a server sends, before the client library decodes it.
 //!
 //! The client library decodes by itself: it gives memory as a message's length says, recurses as deep as documents
 //! nest, and hashes a password as often as a login's challenge asks. So each byte from a server goes through a
@@ -29,7 +29,7 @@ const CHECKSUM_PRESENT: u32 = 1;
 const OPTIONAL_FLAGS: u32 = 0xffff_0000;
 const CHECKSUM_BYTES: u32 = 4;
 
-/// Something that no MongoDB server sends.
+/// Tells of something that no MongoDB server sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Breach(pub(crate) &'static str);
 
@@ -39,7 +39,7 @@ impl fmt::Display for Breach {
     }
 }
 
-/// What was in the bytes that passed.
+/// Tells what the bytes that passed will cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passed {
     /// Nothing that costs more than its length.
@@ -79,7 +79,7 @@ impl Filter {
     /// Looks at the next bytes, which may end anywhere.
     ///
     /// # Errors
-    /// What is wrong with them; nothing of them may be passed on, and nothing after.
+    /// [`Breach`]: nothing of them may be passed on, and nothing after.
     pub(crate) fn check(&mut self, mut bytes: &[u8]) -> Result<Passed, Breach> {
         let mut passed = Passed::Data;
         while !bytes.is_empty() {
