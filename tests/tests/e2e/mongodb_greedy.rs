@@ -2,7 +2,6 @@
 
 use super::mongodb_connections::{options, parts, start};
 use serde_json::json;
-use std::time::Instant;
 use studio_gateway_tests::{Gateway, MongoServer, Project, mongo_world::send_text};
 
 struct World {
@@ -66,16 +65,13 @@ async fn mongodb_bodies_of_millions_of_values_are_refused_without_taking_memory(
     let begun = world.alpha.viewer.get(&world.path("/documents?count=none")).await;
     begun.expect(200);
     for (client, path, body, field) in bodies {
-        let begin = Instant::now();
         let answer = send_text(client, "POST", &world.path(path), body).await;
-        println!("{path} {field}: {:?}", begin.elapsed());
         let details = answer.refused(400, "VALIDATION_ERROR");
         let told = details["field"].as_str().unwrap();
         assert!(told.starts_with(field), "{path}: {answer}");
     }
     assert_eq!(before, world.gateway.process().id());
     let most = world.most_memory();
-    println!("{most} MiB at most");
     assert!(most < 400, "{most} MiB");
 }
 
@@ -93,7 +89,6 @@ async fn mongodb_bodies_as_large_as_allowed_take_little_memory_even_by_many_call
         assert!([200, 400, 503, 504].contains(&status.unwrap()));
     }
     let most = world.most_memory();
-    println!("20 callers: {before} MiB, then {most} MiB at most");
     assert!(most < before + 500, "{before} MiB, then {most} MiB at most");
     world.alpha.viewer.get(&world.path("/documents?count=none")).await.expect(200);
 }
@@ -103,10 +98,8 @@ async fn mongodb_takes_many_small_documents_at_once_in_little_memory() {
     let mut world = World::start().await;
     let before = world.most_memory();
     let body = format!(r#"{{"documents":{}}}"#, many(20_000));
-    let begin = Instant::now();
     let answer = send_text(&world.alpha.developer, "POST", &world.path("/documents"), body).await;
     assert_eq!(answer.expect(201).data()["inserted_count"], 20_000);
     let most = world.most_memory();
-    println!("20000 documents: {:?}, {before} MiB, then {most} MiB at most", begin.elapsed());
     assert!(most < before + 150, "{before} MiB, then {most} MiB at most");
 }

@@ -195,7 +195,6 @@ async fn mongodb_server_that_asks_for_endless_hashing_is_given_up_and_costs_nobo
             assert!([502, 503, 504].contains(&status.unwrap()));
         }
     }
-    println!("slowest call of the neighbour: {slowest:?}");
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 }
 
@@ -361,7 +360,6 @@ async fn mongodb_server_whose_lists_never_end_costs_a_bounded_memory() {
         let code = answer.error_code();
         assert!(["RESULT_TOO_LARGE", "TIMEOUT"].contains(&code.as_str()), "{path}: {answer}");
         let now = world.memory();
-        println!("{path}: {} {before} MiB, then {now} MiB", answer.error_code());
         assert!(now < before + 400, "{path}: {before} MiB, then {now} MiB");
     }
     world.neighbour_is_served().await;
@@ -394,11 +392,9 @@ async fn mongodb_server_that_sends_as_much_as_passes_costs_a_bounded_memory() {
         assert_eq!(answer.status, status, "{identifier}: {answer}");
         assert!(answer.bytes.len() < 100_000, "{identifier}: {} bytes", answer.bytes.len());
         let now = world.memory();
-        println!("{identifier}: {before} MiB, then {now} MiB");
         assert!(now < before + 200, "{identifier}: {before} MiB, then {now} MiB");
     }
     let most = world.most_memory();
-    println!("{most} MiB at most");
     assert!(most < 500, "{most} MiB at most");
     world.neighbour_is_served().await;
 }

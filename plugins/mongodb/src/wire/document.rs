@@ -2,7 +2,8 @@
 
 use super::{
     Breach,
-    login::{MAX_PAYLOAD, is_challenge},
+    frame::{Frame, Number, Role},
+    watch::{MAX_MEMBER, MAX_PAYLOAD, NO_MEMBER, Watched},
 };
 
 /// Levels of documents and arrays: MongoDB's own bound on what it parses (`maxBSONDepth`).
@@ -12,8 +13,6 @@ const MAX_TOLD: u32 = 500_000;
 const MAX_IN_BATCH: u32 = 6_000_000;
 /// Members that one list of a replica set names; MongoDB has sets of up to 50.
 const MAX_MEMBERS: u32 = 64;
-/// Bytes of a member's name: a host's is 255 at most.
-const MAX_MEMBER: u32 = 300;
 /// Bytes of a reply to `hello`, and of `$clusterTime`: the client library keeps both.
 const MAX_HELLO: u32 = 64 << 10;
 const MAX_CLUSTER_TIME: u32 = 4 << 10;
@@ -22,8 +21,6 @@ const NAME_BYTES: usize = 32;
 
 const LENGTHS: Breach = Breach("the lengths in a document contradict each other");
 
-const NO_MEMBER: Breach = Breach("a replica set names a member that is no host");
-
 /// How far a walk came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -31,48 +28,6 @@ pub(super) enum Progress {
     Open,
     /// The document is whole; `challenge` tells whether it makes the client hash.
     Ended { challenge: bool },
-}
-
-/// Says where a document or array stands, as far as that matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Root,
-    Cursor,
-    /// A cursor's batch, and all below.
-    Batch,
-    /// A list of a replica set's members.
-    Members,
-    /// The part of `hello` that answers a login.
-    Login,
-    Other,
-}
-
-/// A document, an array, or code with its scope, that is open.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    /// The position after its contents. Documents and arrays have a zero byte there; code with its scope does not.
-    limit: u32,
-    role: Role,
-    is_code: bool,
-}
-
-impl Frame {
-    fn end(self) -> u32 {
-        self.limit + u32::from(!self.is_code)
-    }
-}
-
-/// A value that is looked at when it is whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Watched {
-    /// A number that must be from 1 to the largest int32.
-    Positive,
-    /// The same, or 0.
-    NotNegative,
-    /// A message of a login.
-    Login,
-    /// The name of a replica set's member, with the zero byte at its end.
-    Member,
 }
 
 /// Says what the next bytes are.
@@ -99,37 +54,11 @@ enum Next {
     Keep(u32, Watched),
 }
 
-/// Four bytes, as far as they are there.
-#[derive(Debug, Default)]
-struct Number {
-    bytes: [u8; 4],
-    have: usize,
-}
-
-impl Number {
-    fn fill(&mut self, walk: &mut Position, input: &mut &[u8]) -> Option<u32> {
-        while self.have < 4 {
-            let (first, rest) = input.split_first()?;
-            *input = rest;
-            if let Some(byte) = self.bytes.get_mut(self.have) {
-                *byte = *first;
-            }
-            self.have += 1;
-            walk.at += 1;
-        }
-        Some(u32::from_le_bytes(self.bytes))
-    }
-}
-
-#[derive(Debug, Default)]
-struct Position {
-    at: u32,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Walk {
-    position: Position,
+    /// The position in the document.
+    at: u32,
     /// How long the whole must be.
     length: u32,
     open: Vec<Frame>,
@@ -146,7 +75,7 @@ impl Walk {
     /// Begins at the first byte of a document that must have this length.
     pub(super) fn new(length: u32) -> Self {
         Self {
-            position: Position::default(),
+            at: 0,
             length,
             open: Vec::with_capacity(8),
             next: Next::Length(Number::default(), Role::Root),
@@ -166,14 +95,14 @@ impl Walk {
     pub(super) fn advance(&mut self, input: &mut &[u8]) -> Result<Progress, Breach> {
         loop {
             match std::mem::replace(&mut self.next, Next::Type) {
-                Next::Length(mut number, role) => match number.fill(&mut self.position, input) {
+                Next::Length(mut number, role) => match number.fill(&mut self.at, input) {
                     Some(length) => self.enter(length, role)?,
                     None => return Ok(self.wait(Next::Length(number, role))),
                 },
                 Next::Type => {
                     let Some((kind, rest)) = input.split_first() else { return Ok(Progress::Open) };
                     *input = rest;
-                    self.position.at += 1;
+                    self.at += 1;
                     if *kind != 0 {
                         self.name.clear();
                         self.next = Next::Name(*kind);
@@ -202,25 +131,25 @@ impl Walk {
                         (true, _) => self.next = Next::Texts(count - 1),
                     }
                 }
-                Next::String(mut number, more) => match number.fill(&mut self.position, input) {
+                Next::String(mut number, more) => match number.fill(&mut self.at, input) {
                     // The zero byte at its end counts.
                     Some(0) => return Err(LENGTHS),
                     Some(length) => self.next = self.begin_string(length, more)?,
                     None => return Ok(self.wait(Next::String(number, more))),
                 },
-                Next::Binary(mut number) => match number.fill(&mut self.position, input) {
+                Next::Binary(mut number) => match number.fill(&mut self.at, input) {
                     Some(length) => self.next = self.begin_binary(length)?,
                     None => return Ok(self.wait(Next::Binary(number))),
                 },
-                Next::Code(mut number) => match number.fill(&mut self.position, input) {
+                Next::Code(mut number) => match number.fill(&mut self.at, input) {
                     Some(length) => {
-                        let limit = (self.position.at - 4).checked_add(length).ok_or(LENGTHS)?;
+                        let limit = (self.at - 4).checked_add(length).ok_or(LENGTHS)?;
                         self.push(Frame { limit, role: self.inner_role(), is_code: true })?;
                         self.next = Next::CodeText(Number::default());
                     }
                     None => return Ok(self.wait(Next::Code(number))),
                 },
-                Next::CodeText(mut number) => match number.fill(&mut self.position, input) {
+                Next::CodeText(mut number) => match number.fill(&mut self.at, input) {
                     Some(0) => return Err(LENGTHS),
                     Some(length) => self.next = Next::Skip(self.fits(length, 0)?),
                     None => return Ok(self.wait(Next::CodeText(number))),
@@ -242,7 +171,7 @@ impl Walk {
                     if passed < count {
                         return Ok(self.wait(Next::Keep(count - passed, watched)));
                     }
-                    self.look(watched)?;
+                    self.challenge |= watched.look(&self.kept)?;
                 }
             }
         }
@@ -257,7 +186,7 @@ impl Walk {
         let passed = input.len().min(count as usize);
         *input = input.get(passed..).unwrap_or_default();
         let passed = u32::try_from(passed).unwrap_or(count);
-        self.position.at += passed;
+        self.at += passed;
         passed
     }
 
@@ -274,7 +203,7 @@ impl Walk {
     /// As many bytes as that, if the innermost document has room for them and the zero byte at its end.
     fn fits(&self, count: u32, more: u32) -> Result<u32, Breach> {
         let count = count.checked_add(more).ok_or(LENGTHS)?;
-        let end = self.position.at.checked_add(count).ok_or(LENGTHS)?;
+        let end = self.at.checked_add(count).ok_or(LENGTHS)?;
         if end <= self.top().limit { Ok(count) } else { Err(LENGTHS) }
     }
 
@@ -290,7 +219,7 @@ impl Walk {
     }
 
     fn enter(&mut self, length: u32, role: Role) -> Result<(), Breach> {
-        let end = (self.position.at - 4).checked_add(length).ok_or(LENGTHS)?;
+        let end = (self.at - 4).checked_add(length).ok_or(LENGTHS)?;
         if length < 5 || (role == Role::Root && length != self.length) {
             return Err(LENGTHS);
         }
@@ -306,7 +235,7 @@ impl Walk {
 
     /// Leaves the innermost document at its zero byte; whether it was the outermost.
     fn leave(&mut self) -> Result<bool, Breach> {
-        if self.position.at != self.top().end() {
+        if self.at != self.top().end() {
             return Err(LENGTHS);
         }
         self.open.pop();
@@ -326,7 +255,7 @@ impl Walk {
         let taken = text.len() + usize::from(ended);
         let count = u32::try_from(taken).map_err(|_| LENGTHS)?;
         self.fits(count, 0)?;
-        self.position.at += count;
+        self.at += count;
         *input = bytes.get(taken..).unwrap_or_default();
         Ok((text, ended))
     }
@@ -396,18 +325,11 @@ impl Walk {
     /// A number of the outermost document.
     fn begin_number(&mut self, bytes: u32) -> Result<Next, Breach> {
         let bytes = self.fits(bytes, 0)?;
-        let watched = match self.name.as_slice() {
-            b"maxBsonObjectSize" => {
-                // Only `hello` and `buildInfo` answer with it.
-                if self.length > MAX_HELLO {
-                    return Err(Breach("the reply to `hello` is longer than any"));
-                }
-                Watched::Positive
-            }
-            b"maxMessageSizeBytes" | b"maxWriteBatchSize" => Watched::Positive,
-            b"logicalSessionTimeoutMinutes" => Watched::NotNegative,
-            _ => return Ok(Next::Skip(bytes)),
-        };
+        // Only `hello` and `buildInfo` answer with it.
+        if self.name_is("maxBsonObjectSize") && self.length > MAX_HELLO {
+            return Err(Breach("the reply to `hello` is longer than any"));
+        }
+        let Some(watched) = Watched::number(&self.name) else { return Ok(Next::Skip(bytes)) };
         self.kept.clear();
         Ok(Next::Keep(bytes, watched))
     }
@@ -436,33 +358,4 @@ impl Walk {
         self.kept.clear();
         Ok(Next::Keep(bytes, Watched::Login))
     }
-
-    fn look(&mut self, watched: Watched) -> Result<(), Breach> {
-        let least = match watched {
-            Watched::Positive => 1,
-            Watched::NotNegative => 0,
-            Watched::Login => {
-                self.challenge |= is_challenge(self.kept.get(1..).unwrap_or_default())?;
-                return Ok(());
-            }
-            Watched::Member => return if is_host(&self.kept) { Ok(()) } else { Err(NO_MEMBER) },
-        };
-        let number = match *self.kept.as_slice() {
-            [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
-            [a, b, c, d, e, f, g, h] => i64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            _ => return Err(LENGTHS),
-        };
-        if (least..=i64::from(i32::MAX)).contains(&number) {
-            Ok(())
-        } else {
-            Err(Breach("a number in the reply to `hello` is out of any range"))
-        }
-    }
-}
-
-/// Whether a member, with the zero byte at its end, is a host: the client library takes what ends in `.sock` for the
-/// path of a Unix socket of this machine.
-fn is_host(member: &[u8]) -> bool {
-    let name = member.strip_suffix(&[0]).unwrap_or(member);
-    name.iter().all(|byte| byte.is_ascii_graphic() && !b"/%".contains(byte)) && !name.ends_with(b".sock")
 }

@@ -4,8 +4,6 @@ use super::Breach;
 
 /// The most rounds of hashing that a login may cost. MongoDB's own are 10,000 (SHA-1) and 15,000 (SHA-256).
 const MAX_ROUNDS: u32 = 100_000;
-/// The longest message of a login, in bytes.
-pub(super) const MAX_PAYLOAD: u32 = 4 << 10;
 /// The client's own nonce, with which the server's begins, in bytes.
 const CLIENT_NONCE: usize = 44;
 

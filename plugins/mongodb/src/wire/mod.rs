@@ -11,9 +11,11 @@
 //! replica set may name; the numbers in `hello` that the library computes with; and rounds of hashing.
 
 mod document;
+mod frame;
 mod login;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use document::{Progress, Walk};
 use std::fmt;
