@@ -271,3 +271,17 @@ fn refusals_are_short_however_long_the_names_are() {
         assert!(error.message.len() < 50_000, "{}", error.message.len());
     }
 }
+
+#[test]
+fn writing_stops_at_its_bound() {
+    // A name of no bytes and the smallest key there is: two bytes of BSON, seventeen of JSON.
+    let document = frame(&[0xff, 0].repeat(200_000));
+    let document = RawDocument::from_bytes(&document).unwrap();
+    let mut json = Vec::new();
+    let error = write_document_within(document, Form::Relaxed, &mut json, 100_000).unwrap_err();
+    assert_eq!(error.code, ErrorCode::ResultTooLarge);
+    assert!(json.len() < 100_100, "{}", json.len());
+    let mut whole = Vec::new();
+    write_document_within(document, Form::Relaxed, &mut whole, 3_400_002).unwrap();
+    assert_eq!(whole.len(), 3_400_001);
+}
