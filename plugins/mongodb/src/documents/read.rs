@@ -40,7 +40,12 @@ pub(crate) async fn read(
                 let first = batch.doc_slices()?.into_iter().next().transpose()?;
                 if let Some(document) = first.and_then(|value| value.as_document()) {
                     let mut json = Vec::with_capacity(document.as_bytes().len() * 2);
-                    ejson::write_document(document, query.ejson, &mut json)?;
+                    ejson::write_document_within(
+                        document,
+                        query.ejson,
+                        &mut json,
+                        context.max_reply_bytes(),
+                    )?;
                     return Ok(Some(json));
                 }
             }

@@ -25,8 +25,8 @@ mod write;
 #[cfg(test)]
 pub(crate) use tests::any_value;
 
-pub(crate) use read::{Object, Value, parse_document, parse_value};
-pub(crate) use write::{write_document, write_value};
+pub(crate) use read::{List, Object, Value, parse_document, parse_value};
+pub(crate) use write::{write_document, write_document_within, write_value};
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -30,8 +30,22 @@ pub(crate) fn write_document(
     form: Form,
     json: &mut Vec<u8>,
 ) -> Result<(), DriverError> {
+    write_document_within(document, form, json, u64::MAX)
+}
+
+/// Appends a document, like [`write_document`], as long as `json` has no more bytes than `limit`: in JSON a document may
+/// have eight times as many as in BSON.
+///
+/// # Errors
+/// As [`write_document`]; `RESULT_TOO_LARGE`.
+pub(crate) fn write_document_within(
+    document: &RawDocument,
+    form: Form,
+    json: &mut Vec<u8>,
+    limit: u64,
+) -> Result<(), DriverError> {
     json.reserve(document.as_bytes().len());
-    Writer { form, json }.document(document, 1)
+    Writer { form, json, limit }.document(document, 1)
 }
 
 /// Appends any value, like [`write_document`].
@@ -39,12 +53,13 @@ pub(crate) fn write_document(
 /// # Errors
 /// As [`write_document`].
 pub(crate) fn write_value(value: RawBsonRef<'_>, form: Form, json: &mut Vec<u8>) -> Result<(), DriverError> {
-    Writer { form, json }.value(value, 0)
+    Writer { form, json, limit: u64::MAX }.value(value, 0)
 }
 
 struct Writer<'a> {
     form: Form,
     json: &'a mut Vec<u8>,
+    limit: u64,
 }
 
 impl Writer<'_> {
@@ -78,6 +93,9 @@ impl Writer<'_> {
     }
 
     fn element(&mut self, element: &RawElement<'_>, level: usize) -> Result<(), DriverError> {
+        if self.json.len() as u64 > self.limit {
+            return Err(DriverError::result_too_large(self.limit));
+        }
         match element.value() {
             Ok(value) => self.value(value, level),
             Err(error) => {

@@ -2,21 +2,23 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The operators in a key, with their `$`, in the order of its dotted segments; mostly none.
+/// Looks at each operator in a key, with its `$`, in the order of its dotted segments; mostly there is none.
 ///
 /// Compared is what a reader sees: compatibility forms (`＄`) as the characters that they stand for, without accents,
 /// without whatever is not visible ASCII, and `$$where` as `$where`. Which characters are compatible is a table of the
 /// Unicode standard (UAX #15), hence a crate. It decomposes, since composing could hide a letter under an accent.
-pub(super) fn operators(key: &str) -> Vec<String> {
+///
+/// # Errors
+/// The first that `look` gives.
+pub(super) fn each_operator<E>(key: &str, look: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
     if key.is_ascii() && !key.contains('$') {
-        return Vec::new();
+        return Ok(());
     }
     let visible: String = key.nfkd().filter(char::is_ascii_graphic).collect();
-    visible
-        .split('.')
-        .filter(|segment| segment.starts_with('$'))
-        .map(|segment| format!("${}", segment.trim_start_matches('$')))
-        .collect()
+    let segments = visible.split('.').filter(|segment| segment.starts_with('$'));
+    // One `$` of several stays.
+    let more = |segment: &str| segment.len() - segment.trim_start_matches('$').len() - 1;
+    segments.filter_map(|segment| segment.get(more(segment)..)).try_for_each(look)
 }
 
 #[cfg(test)]
@@ -42,7 +44,12 @@ mod tests {
             ("$$where", &["$where"]),
             ("𝓪", &[]),
         ] {
-            assert_eq!(operators(key), seen, "{key:?}");
+            let mut operators = Vec::new();
+            let _ = each_operator(key, |operator| {
+                operators.push(operator.to_owned());
+                Ok::<_, ()>(())
+            });
+            assert_eq!(operators, seen, "{key:?}");
         }
     }
 }

@@ -74,9 +74,7 @@ pub(super) fn check_document(document: &Document, path: &Path<'_>, watch: Watch)
             return Err(DriverError::validation(&path.to_string(), message));
         }
         if watch != Watch::Nothing {
-            for operator in keys::operators(key) {
-                check_operator(&operator, &path, watch)?;
-            }
+            keys::each_operator(key, |operator| check_operator(operator, &path, watch))?;
         }
         check_value(value, &path, if literal { Watch::Nothing } else { watch })?;
     }

@@ -251,3 +251,22 @@ fn long_keys_are_shown_in_part() {
     let error = check_filter("filter", &doc! { format!("$_internal{}", "x".repeat(10_000)): 1 }).unwrap_err();
     assert!(error.message.len() < 500, "{}", error.message);
 }
+
+#[test]
+fn wide_and_long_requests_are_walked_in_time_that_grows_as_they_do() {
+    let wide = doc! { "$or": vec![doc! { "a": 1 }; 20_000] };
+    check_filter("filter", &wide).unwrap();
+    // So many operators in one key, of which the last is refused.
+    let dotted = "$a.".repeat(300_000);
+    check_filter("filter", &doc! { &dotted: 1 }).unwrap();
+    let error = check_filter("filter", &doc! { dotted + "$where": 1 }).unwrap_err();
+    assert_eq!(error.details["operator"], "$where");
+    assert!(error.message.len() < 1000);
+    let stages = vec![Bson::from(doc! { "$match": {} }); 20_000];
+    check_pipeline("pipeline", &stages, Access::Read).unwrap_err();
+    let unions = (0..30).fold(
+        Bson::from(Vec::<Bson>::new()),
+        |inner, _| bson!([{ "$unionWith": { "coll": "c", "pipeline": inner } }]),
+    );
+    check_pipeline("pipeline", unions.as_array().unwrap(), Access::Read).unwrap();
+}
