@@ -39,6 +39,7 @@ mod connection_rules;
 mod connections;
 mod durability;
 mod exclusive_sessions;
+mod hang_ups;
 mod harness;
 mod health;
 mod http;
