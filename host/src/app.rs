@@ -120,7 +120,7 @@ pub fn open_keyring(settings: &Settings) -> Result<Keyring, StartError> {
 /// # Errors
 /// [`StartError::Registry`], [`StartError::UnknownKey`].
 pub async fn open_registry(settings: &Settings, keyring: &Keyring) -> Result<Arc<dyn Registry>, StartError> {
-    let registry = registry::open(&settings.registry.url).await?;
+    let registry = registry::open(&settings.registry.url, &settings.quotas).await?;
     let survey = registry.survey().await?;
     survey.refuse()?;
     for problem in &survey.problems {

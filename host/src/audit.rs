@@ -1,76 +1,152 @@
 //! The audit trail: who changed what, when, from where, and how it ended. Never a value.
 //!
-//! Records go through a bounded queue to one task that gathers them for a moment and writes them in batches, since each
-//! batch waits for the disk. A full queue makes callers wait: nothing is dropped. What is in the queue is written before
-//! the gateway ends, but is lost by a kill.
+//! A change of the registry is written together with its record, see `registry/`. Here is the way of all other records:
+//! calls that may write to a database, tests of connections, what was refused. They wait in a queue for one task that
+//! gathers them for a moment and writes them in batches, since each batch waits for the disk. Adding a record never
+//! waits and never fails, so that one whose caller left is there as well; what is about to write waits before it begins,
+//! while the queue is full. Records in the queue are written before the gateway ends, but are lost by a kill.
 
-use crate::registry::{AuditRecord, Registry};
+use crate::registry::{AuditRecord, Registry, RegistryError};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        watch,
+    },
+    task::JoinHandle,
+};
 
-/// Records that may wait to be written.
+/// Records that may wait to be written before whoever would add to them has to wait.
 const QUEUE: usize = 10_000;
 /// Records written at once.
 const BATCH: usize = 500;
 /// How long a first record waits for others to be written with it.
 const GATHER_TIME: Duration = Duration::from_millis(20);
-/// How often a batch that failed is tried, and how long between.
-const RETRIES: (u32, Duration) = (5, Duration::from_secs(1));
+/// How often a batch is tried that the registry refuses, or that it can't take while the gateway ends.
+const TRIES: u32 = 5;
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The way into the audit trail.
 #[derive(Clone)]
 pub struct AuditTrail {
-    queue: mpsc::Sender<AuditRecord>,
+    queue: UnboundedSender<AuditRecord>,
+    has_room: watch::Receiver<bool>,
 }
 
 impl AuditTrail {
     /// Starts the writing task, which ends when the last `AuditTrail` is gone and everything is written.
     pub fn start(registry: Arc<dyn Registry>) -> (Self, JoinHandle<()>) {
-        let (queue, mut records) = mpsc::channel(QUEUE);
-        let writer = tokio::spawn(async move {
-            let mut batch = Vec::new();
-            while records.recv_many(&mut batch, BATCH).await > 0 {
-                if batch.len() < BATCH {
-                    tokio::time::sleep(GATHER_TIME).await;
-                    while batch.len() < BATCH
-                        && let Ok(record) = records.try_recv()
-                    {
-                        batch.push(record);
-                    }
-                }
-                write(&*registry, &batch).await;
-                batch.clear();
-            }
-        });
-        (Self { queue }, writer)
+        let (queue, records) = mpsc::unbounded_channel();
+        let (room, has_room) = watch::channel(true);
+        let writer = tokio::spawn(Writer { registry, records, room }.run());
+        (Self { queue, has_room }, writer)
     }
 
-    /// Adds a record; waits while the queue is full.
-    pub async fn record(&self, record: AuditRecord) {
+    /// Waits until there is room for more records: to be called before what leaves one is begun.
+    pub async fn room(&self) {
+        if *self.has_room.borrow() {
+            return;
+        }
+        let mut has_room = self.has_room.clone();
+        while !*has_room.borrow_and_update() && has_room.changed().await.is_ok() {}
+    }
+
+    /// Adds a record.
+    pub fn record(&self, record: AuditRecord) {
         // The other end lives as long as any sender.
-        let _ = self.queue.send(record).await;
+        let _ = self.queue.send(record);
     }
 
-    /// Adds a record where nobody can wait; when the queue is full, the log gets it.
-    pub fn record_now(&self, record: AuditRecord) {
-        if let Err(error) = self.queue.try_send(record) {
-            tracing::error!(record = ?error.into_inner(), "audit record not queued");
+    /// A record of what begins now: it says `cancelled` unless it is told how that ended.
+    pub fn begin(&self, record: AuditRecord) -> Begun {
+        let record = AuditRecord { result: "cancelled".to_owned(), ..record };
+        Begun { trail: self.clone(), record: Some(Box::new(record)) }
+    }
+}
+
+/// The record of something under way. Dropped before its end, when the caller left, it is added all the same: what it
+/// tells of may have happened.
+pub struct Begun {
+    trail: AuditTrail,
+    /// Nothing once it was added.
+    record: Option<Box<AuditRecord>>,
+}
+
+impl Begun {
+    /// Adds it with what is known at the end.
+    pub fn end(mut self, complete: impl FnOnce(&mut AuditRecord)) {
+        if let Some(record) = &mut self.record {
+            complete(record);
+        }
+    }
+
+    /// Leaves it out: there was nothing to tell of.
+    pub fn forget(mut self) {
+        self.record = None;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            self.trail.record(*record);
         }
     }
 }
 
-async fn write(registry: &dyn Registry, batch: &[AuditRecord]) {
-    let (tries, pause) = RETRIES;
-    for attempt in 1..=tries {
-        match registry.append_audit(batch).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::error!(%error, attempt, records = batch.len(), "audit records not written")
+/// Takes records from the queue to the registry.
+struct Writer {
+    registry: Arc<dyn Registry>,
+    records: UnboundedReceiver<AuditRecord>,
+    room: watch::Sender<bool>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut batch = Vec::new();
+        while self.records.recv_many(&mut batch, BATCH).await > 0 {
+            if batch.len() < BATCH {
+                tokio::time::sleep(GATHER_TIME).await;
+                while batch.len() < BATCH
+                    && let Ok(record) = self.records.try_recv()
+                {
+                    batch.push(record);
+                }
             }
+            self.tell_room();
+            self.write(&batch).await;
+            self.tell_room();
+            batch.clear();
         }
-        tokio::time::sleep(pause).await;
     }
-    for record in batch {
-        tracing::error!(?record, "audit record given up");
+
+    fn tell_room(&self) {
+        let has_room = self.records.len() < QUEUE;
+        self.room.send_if_modified(|known| std::mem::replace(known, has_room) != has_room);
+    }
+
+    /// Tries until the registry takes the batch. One that it refuses for what is in it is given up to the log.
+    async fn write(&self, batch: &[AuditRecord]) {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let Err(error) = self.registry.append_audit(batch).await else { return };
+            tracing::error!(%error, attempt, records = batch.len(), "audit records not written");
+            let may_last = matches!(error, RegistryError::Unavailable(_)) && !self.is_last();
+            if attempt >= TRIES && !may_last {
+                break;
+            }
+            self.tell_room();
+            tokio::time::sleep(PAUSE).await;
+        }
+        for record in batch {
+            tracing::error!(?record, "audit record given up");
+        }
+    }
+
+    /// Whether the gateway ends: nobody is left who adds records.
+    fn is_last(&self) -> bool {
+        self.records.sender_strong_count() == 0
     }
 }

@@ -251,7 +251,10 @@ impl From<RegistryError> for ApiError {
                 Self::new(ErrorCode::Conflict, error.to_string()).with("field", field)
             }
             RegistryError::NotFound { .. } => Self::new(ErrorCode::NotFound, error.to_string()),
-            RegistryError::StillReferenced { .. } | RegistryError::Refused(_) => {
+            RegistryError::Full { most, .. } => {
+                Self::new(ErrorCode::Conflict, error.to_string()).with("limit", most)
+            }
+            RegistryError::StillReferenced { .. } | RegistryError::Refused(_) | RegistryError::Changed => {
                 Self::new(ErrorCode::Conflict, error.to_string())
             }
             RegistryError::Unacceptable { ref field, .. } => {

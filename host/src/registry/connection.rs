@@ -108,6 +108,19 @@ pub struct Connection {
     pub updated_at: String,
 }
 
+impl Connection {
+    /// Whether all settings are those of `other`, secrets as they are sealed. Not a setting: whether it is primary or in
+    /// use.
+    pub(super) fn is_set_as(&self, other: &Self) -> bool {
+        let Self { identifier, host, port, database_name, username, .. } = self;
+        let Self { password, connection_string, options, settings_version, .. } = self;
+        (identifier, host, port, database_name, username)
+            == (&other.identifier, &other.host, &other.port, &other.database_name, &other.username)
+            && (password, connection_string, options, settings_version)
+                == (&other.password, &other.connection_string, &other.options, &other.settings_version)
+    }
+}
+
 /// A connection to be.
 #[derive(Debug, Clone)]
 pub struct NewConnection {
