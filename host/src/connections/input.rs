@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// The longest host name, database name or user name taken, in bytes. DNS ends at 253; PostgreSQL at 63.
 const LONGEST_NAME: usize = 255;
@@ -14,15 +15,15 @@ const LONGEST_SECRET: usize = 16 * 1024;
 #[error("`{field}` {expected}")]
 pub struct InvalidField {
     /// The field's name.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What would be right.
     pub expected: String,
 }
 
 impl InvalidField {
     /// `field`'s value should be as `expected` says: `must be …`.
-    pub fn new(field: &'static str, expected: impl Into<String>) -> Self {
-        Self { field, expected: expected.into() }
+    pub fn new(field: impl Into<Cow<'static, str>>, expected: impl Into<String>) -> Self {
+        Self { field: field.into(), expected: expected.into() }
     }
 }
 

@@ -5,9 +5,10 @@ use super::{
         ChangeConnection, CreateConnection, GivenChange, GivenSettings, InvalidField, SettableStatus,
         check_identifier,
     },
+    options,
     project_database::connection_id,
     redirection,
-    settings::{SettingsError, open_settings, rewrite_secret_options},
+    settings::{SettingsError, open_settings},
 };
 use crate::{
     addresses::{AddressError, AddressPolicy},
@@ -16,9 +17,9 @@ use crate::{
     plugins::catalog::Driver,
     registry::{
         AuditRecord, Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus,
-        NewConnection, Registry, RegistryError, rewrite_option_strings,
+        NewConnection, Registry, RegistryError,
     },
-    secrets::{Keyring, Place, Sealed},
+    secrets::{Keyring, Place},
     sessions::{Sessions, Target},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -303,10 +304,9 @@ impl ConnectionService {
             &mut connection.connection_string,
             given.connection_string.map(|text| seal("connection_string", text)),
         );
-        if let Some(mut options) = given.options {
-            self.seal_options(&id, driver, &mut options)?;
-            keep_secret_options(driver, &connection.options, &mut options);
-            connection.options = options;
+        if let Some(given) = given.options {
+            connection.options =
+                options::replace(driver.options(), (&self.keyring, &id), &connection.options, given)?;
         }
         match (&connection.host, &connection.connection_string) {
             (Some(_), Some(_)) => Err(InvalidField::new(
@@ -334,31 +334,12 @@ impl ConnectionService {
                 ];
                 match part.iter().find(|(_, given)| *given) {
                     Some((field, _)) => {
-                        Err(InvalidField::new(field, "belongs into the `connection_string` here"))
+                        Err(InvalidField::new(*field, "belongs into the `connection_string` here"))
                     }
                     None => Ok(()),
                 }
             }
         }
-    }
-
-    fn seal_options(
-        &self,
-        id: &str,
-        driver: &Driver,
-        options: &mut Map<String, Value>,
-    ) -> Result<(), InvalidField> {
-        // What a client hands in must not look sealed: it would be taken for the gateway's own.
-        rewrite_option_strings(options, &mut |_, text| match Sealed::is_sealed(text) {
-            true => Err(InvalidField::new(
-                "options",
-                "holds a text in the form of a sealed value; give the secret itself",
-            )),
-            false => Ok(None),
-        })?;
-        rewrite_secret_options(driver, options, |field, text| {
-            Ok(Some(self.keyring.seal(&Place { record: id, field }, text).as_str().to_owned()))
-        })
     }
 
     /// Asks the address rules and the driver.
@@ -375,36 +356,6 @@ impl ConnectionService {
                 "the driver did not check the settings in time",
             )
             .into()),
-        }
-    }
-}
-
-/// Options are given whole, but nobody can give back a secret that is never shown: an absent one stays, `null`
-/// removes it.
-fn keep_secret_options(driver: &Driver, before: &Map<String, Value>, after: &mut Map<String, Value>) {
-    for path in driver.secret_options() {
-        keep_secret_option(before, after, path);
-    }
-}
-
-fn keep_secret_option(before: &Map<String, Value>, after: &mut Map<String, Value>, path: &[String]) {
-    match path {
-        [] => {}
-        [name] => match (after.get(name), before.get(name)) {
-            (None, Some(secret)) => {
-                after.insert(name.clone(), secret.clone());
-            }
-            (Some(Value::Null), _) => {
-                after.remove(name);
-            }
-            _ => {}
-        },
-        [name, rest @ ..] => {
-            if let (Some(Value::Object(before)), Some(Value::Object(after))) =
-                (before.get(name), after.get_mut(name))
-            {
-                keep_secret_option(before, after, rest);
-            }
         }
     }
 }

@@ -92,7 +92,7 @@ pub struct Connection {
     pub password: Option<Sealed>,
     /// Sealed for (`id`, `connection_string`).
     pub connection_string: Option<Sealed>,
-    /// The driver's options; the secret ones sealed for (`id`, [`super::option_field`]).
+    /// The driver's options; the secret ones sealed for (`id`, [`super::option_below`]).
     pub options: Map<String, Value>,
     /// Whether it is the one that a route of its type uses when none is named.
     pub is_primary: bool,

@@ -49,7 +49,7 @@ pub use model::{
     Project, ProjectAccess, ProjectDatabase, Role, StoredSecret, Visibility, database_password_place,
     jwt_secret_place,
 };
-pub use options::{Rewrite, option_field, rewrite_option_strings};
+pub use options::{Rewrite, option_below, rewrite_option_strings, rewrite_options_below};
 pub use organizations::Organizations;
 pub use projects::Projects;
 pub use seals::{Resealed, Seals};

@@ -37,6 +37,7 @@ mod command_line;
 mod components;
 mod connection_rules;
 mod connections;
+mod deep_secrets;
 mod durability;
 mod exclusive_sessions;
 mod hang_ups;

@@ -9,6 +9,10 @@ on_both_databases!(
     resealing_beside_a_running_gateway_loses_no_change,
 );
 
+fn option_field<'a>(path: impl IntoIterator<Item = &'a str>) -> String {
+    path.into_iter().fold("options".to_owned(), |field, key| option_below(&field, key))
+}
+
 #[test]
 fn option_fields_are_named_by_their_path_without_ambiguity() {
     assert_eq!(option_field(["sentinel", "password"]), "options.sentinel.password");
