@@ -8,7 +8,7 @@ use crate::{
     connections::{sealed_string::ConnectionKey, service::ConnectionService},
     directory::Directory,
     flow::Flow,
-    http::{metrics_router, router, server::serve},
+    http::{TakenNames, metrics_router, router, server::serve},
     identity::{Gate, JwksError, TokenVerifier},
     limits::RateLimits,
     plugins::{
@@ -94,6 +94,8 @@ pub struct Gateway {
     pub sessions: Sessions,
     /// Managing connections.
     pub connections: ConnectionService,
+    /// Names that callers found to be taken.
+    pub taken_names: TakenNames,
     /// Where connections may lead.
     pub addresses: AddressPolicy,
     /// Who changed what.
@@ -216,6 +218,7 @@ impl Gateway {
             cache,
             sessions,
             connections,
+            taken_names: TakenNames::new(&settings.quotas),
             addresses,
             audit,
             metrics,

@@ -65,7 +65,9 @@ pub(super) async fn create(
     let of_change = record.clone();
     let change =
         |registry: Arc<dyn Registry>| async move { registry.create_organization(new, &of_change).await };
+    let attempt = gateway.taken_names.begin(&principal).await?;
     let created = gateway.directory.change(change, |_| ()).await.map_err(not_created);
+    attempt.end(&created);
     note_failure(&gateway, record, &created);
     created.map(|organization| data(StatusCode::CREATED, organization))
 }

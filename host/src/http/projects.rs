@@ -129,8 +129,10 @@ pub(super) async fn create(
     let record = record_of(&facts, &principal, "project.create", (Some(&reference), None));
     let of_change = record.clone();
     let change = |registry: Arc<dyn Registry>| async move { registry.create_project(new, &of_change).await };
+    let attempt = gateway.taken_names.begin(&principal).await?;
     let created = gateway.directory.change(change, |_| ()).await;
     let created = created.map_err(|error| ApiError::from(error.renamed(&FIELDS)));
+    attempt.end(&created);
     note_failure(&gateway, record, &created);
     created.map(|project| data(StatusCode::CREATED, project))
 }

@@ -95,6 +95,7 @@ mod redis_commands;
 mod redis_connections;
 mod redis_keys;
 mod redis_writes;
+mod rivals;
 mod sandbox;
 mod sandbox_cache;
 mod sandbox_guests;
