@@ -150,3 +150,56 @@ impl Writer {
         self.records.sender_strong_count() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::QuotaSettings, registry};
+    use sqlx::{Connection, Row, SqliteConnection};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn records_wait_for_a_registry_that_is_away_and_writes_wait_for_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("platform.db").display());
+        let registry = registry::open(&url.clone().into(), &QuotaSettings::default()).await.unwrap();
+        registry.migrate().await.unwrap();
+        let mut other = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+
+        let (trail, writer) = AuditTrail::start(registry);
+        let record = AuditRecord {
+            at: jiff::Timestamp::now(),
+            user_id: None,
+            action: "write".to_owned(),
+            project_ref: None,
+            target: None,
+            result: "ok".to_owned(),
+            remote_address: None,
+            request_id: None,
+        };
+        trail.room().await;
+        let count = QUEUE + BATCH + 1;
+        for number in 0..count {
+            // Half of them are dropped before their end.
+            let begun = trail.begin(record.clone());
+            if number % 2 == 0 {
+                begun.end(|record| "ok".clone_into(&mut record.result));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(tokio::time::timeout(Duration::from_millis(100), trail.room()).await.is_err());
+
+        sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), trail.room()).await.unwrap();
+        drop(trail);
+        writer.await.unwrap();
+        let rows =
+            sqlx::query("SELECT result, COUNT(*) FROM gateway_audit_logs GROUP BY result ORDER BY result")
+                .fetch_all(&mut other)
+                .await
+                .unwrap();
+        let found: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let half = i64::try_from(count / 2).unwrap();
+        assert_eq!(found, [("cancelled".to_owned(), half), ("ok".to_owned(), half + 1)]);
+    }
+}

@@ -269,3 +269,45 @@ async fn caller_who_hangs_up_leaves_no_change_without_its_record_in_a_studios_da
         assert_ne!(count(changes).await, "0", "{action}");
     }
 }
+
+#[tokio::test]
+async fn write_to_a_database_is_recorded_when_its_caller_hangs_up() {
+    let options = GatewayOptions::default().plugins(Plugins::new([Plugin::new("probe")]));
+    let mut gateway = Gateway::start(options).await;
+    let alpha = Project::create_empty(&gateway, "alpha").await;
+    alpha.connect_probe("main", json!({})).await;
+    let path = |number: usize| format!("/api/platform/probe/alpha/counters/c{number}?after=20");
+    let requests = (0..100).map(|number| Hasty::new("POST", path(number), Value::Null)).collect();
+    hang_up_on_all(&gateway, &alpha.developer, requests).await;
+    let mut written = 0;
+    for number in 0..100 {
+        let answer = alpha.viewer.get(&format!("/api/platform/probe/alpha/counters/c{number}")).await;
+        written += usize::from(answer.status == 200);
+    }
+    gateway.stop().await;
+    let table = gateway.database.table("gateway_audit_logs");
+    let query = format!("SELECT result FROM {table} WHERE action LIKE 'probe: POST /counters%'");
+    let records = gateway.database.texts(&query).await;
+    println!("{written} writes, {} records", records.len());
+    assert!(written > 0 && records.len() >= written, "{written} writes, {} records", records.len());
+    // Whoever leaves before the end is not told how it ended, and the trail does not know.
+    assert!(records.iter().all(|result| result == "cancelled" || result == "ok"), "{records:?}");
+    assert!(records.iter().any(|result| result == "cancelled"));
+}
+
+#[tokio::test]
+async fn test_of_a_connection_is_recorded_when_its_caller_hangs_up() {
+    let options = GatewayOptions::default().plugins(Plugins::new([Plugin::new("probe")]));
+    let gateway = Gateway::start(options).await;
+    let alpha = Project::create_empty(&gateway, "alpha").await;
+    let id = alpha.connect_probe("main", json!({"connect": "hang"})).await;
+    let path = format!("{}/{id}/test", alpha.connections("probe"));
+    let requests = (0..5).map(|_| Hasty::new("POST", path.clone(), Value::Null)).collect();
+    hang_up_on_all(&gateway, &alpha.admin, requests).await;
+    let table = gateway.database.table("gateway_audit_logs");
+    let query = format!("SELECT result FROM {table} WHERE action = 'connection.test' AND target = '{id}'");
+    eventually("a record of the test", async || {
+        gateway.database.texts(&query).await.iter().any(|result| result == "cancelled")
+    })
+    .await;
+}
