@@ -7,11 +7,17 @@
 //! while the queue is full. Records in the queue are written before the gateway ends, but are lost by a kill.
 
 use crate::registry::{AuditRecord, Registry, RegistryError};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{
+        Notify,
         mpsc::{self, UnboundedReceiver, UnboundedSender},
-        watch,
     },
     task::JoinHandle,
 };
@@ -31,29 +37,39 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct AuditTrail {
     queue: UnboundedSender<AuditRecord>,
-    has_room: watch::Receiver<bool>,
+    backlog: Arc<Backlog>,
+}
+
+/// How many records are not written yet.
+#[derive(Default)]
+struct Backlog {
+    count: AtomicUsize,
+    shrank: Notify,
 }
 
 impl AuditTrail {
     /// Starts the writing task, which ends when the last `AuditTrail` is gone and everything is written.
     pub fn start(registry: Arc<dyn Registry>) -> (Self, JoinHandle<()>) {
         let (queue, records) = mpsc::unbounded_channel();
-        let (room, has_room) = watch::channel(true);
-        let writer = tokio::spawn(Writer { registry, records, room }.run());
-        (Self { queue, has_room }, writer)
+        let backlog = Arc::<Backlog>::default();
+        let writer = tokio::spawn(Writer { registry, records, backlog: backlog.clone() }.run());
+        (Self { queue, backlog }, writer)
     }
 
     /// Waits until there is room for more records: to be called before what leaves one is begun.
     pub async fn room(&self) {
-        if *self.has_room.borrow() {
-            return;
+        loop {
+            let shrank = self.backlog.shrank.notified();
+            if self.backlog.count.load(Ordering::Relaxed) < QUEUE {
+                return;
+            }
+            shrank.await;
         }
-        let mut has_room = self.has_room.clone();
-        while !*has_room.borrow_and_update() && has_room.changed().await.is_ok() {}
     }
 
     /// Adds a record.
     pub fn record(&self, record: AuditRecord) {
+        self.backlog.count.fetch_add(1, Ordering::Relaxed);
         // The other end lives as long as any sender.
         let _ = self.queue.send(record);
     }
@@ -99,7 +115,7 @@ impl Drop for Begun {
 struct Writer {
     registry: Arc<dyn Registry>,
     records: UnboundedReceiver<AuditRecord>,
-    room: watch::Sender<bool>,
+    backlog: Arc<Backlog>,
 }
 
 impl Writer {
@@ -114,16 +130,11 @@ impl Writer {
                     batch.push(record);
                 }
             }
-            self.tell_room();
             self.write(&batch).await;
-            self.tell_room();
+            self.backlog.count.fetch_sub(batch.len(), Ordering::Relaxed);
+            self.backlog.shrank.notify_waiters();
             batch.clear();
         }
-    }
-
-    fn tell_room(&self) {
-        let has_room = self.records.len() < QUEUE;
-        self.room.send_if_modified(|known| std::mem::replace(known, has_room) != has_room);
     }
 
     /// Tries until the registry takes the batch. One that it refuses for what is in it is given up to the log.
@@ -137,7 +148,6 @@ impl Writer {
             if attempt >= TRIES && !may_last {
                 break;
             }
-            self.tell_room();
             tokio::time::sleep(PAUSE).await;
         }
         for record in batch {
@@ -178,7 +188,7 @@ mod tests {
             request_id: None,
         };
         trail.room().await;
-        let count = QUEUE + BATCH + 1;
+        let count = QUEUE + 1;
         for number in 0..count {
             // Half of them are dropped before their end.
             let begun = trail.begin(record.clone());
@@ -186,7 +196,6 @@ mod tests {
                 begun.end(|record| "ok".clone_into(&mut record.result));
             }
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
         assert!(tokio::time::timeout(Duration::from_millis(100), trail.room()).await.is_err());
 
         sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();

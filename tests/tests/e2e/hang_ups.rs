@@ -253,6 +253,11 @@ async fn caller_who_hangs_up_leaves_no_change_without_its_record_in_a_studios_da
         requests.push(Hasty::new("POST", "/api/platform/probe/shop/connections", body));
     }
     hang_up_on_all(&gateway, &owner, requests).await;
+    // Two who wait for their answers, so that there is something to count on the slowest machine.
+    let body = json!({"organization": "acme", "name": "patient", "ref": "hasty-not"});
+    owner.post("/api/platform/projects", body).await.expect(201);
+    let body = json!({"identifier": "patient", "host": "127.0.0.1"});
+    owner.post("/api/platform/probe/shop/connections", body).await.expect(201);
     let count = async |query: &str| {
         studio.database.text(&format!("SELECT CAST(COUNT(*) AS text) FROM {query}")).await
     };
