@@ -8,7 +8,7 @@ use crate::{
     connections::{sealed_string::ConnectionKey, service::ConnectionService},
     directory::Directory,
     flow::Flow,
-    http::{metrics_router, router, server::serve},
+    http::{TakenNames, metrics_router, router, server::serve},
     identity::{Gate, JwksError, TokenVerifier},
     limits::RateLimits,
     plugins::{
@@ -94,6 +94,8 @@ pub struct Gateway {
     pub sessions: Sessions,
     /// Managing connections.
     pub connections: ConnectionService,
+    /// Names that callers found to be taken.
+    pub taken_names: TakenNames,
     /// Where connections may lead.
     pub addresses: AddressPolicy,
     /// Who changed what.
@@ -120,7 +122,7 @@ pub fn open_keyring(settings: &Settings) -> Result<Keyring, StartError> {
 /// # Errors
 /// [`StartError::Registry`], [`StartError::UnknownKey`].
 pub async fn open_registry(settings: &Settings, keyring: &Keyring) -> Result<Arc<dyn Registry>, StartError> {
-    let registry = registry::open(&settings.registry.url).await?;
+    let registry = registry::open(&settings.registry.url, &settings.quotas).await?;
     let survey = registry.survey().await?;
     survey.refuse()?;
     for problem in &survey.problems {
@@ -216,6 +218,7 @@ impl Gateway {
             cache,
             sessions,
             connections,
+            taken_names: TakenNames::new(&settings.quotas),
             addresses,
             audit,
             metrics,

@@ -1,76 +1,214 @@
 //! The audit trail: who changed what, when, from where, and how it ended. Never a value.
 //!
-//! Records go through a bounded queue to one task that gathers them for a moment and writes them in batches, since each
-//! batch waits for the disk. A full queue makes callers wait: nothing is dropped. What is in the queue is written before
-//! the gateway ends, but is lost by a kill.
+//! A change of the registry is written together with its record, see `registry/`. Here is the way of all other records:
+//! calls that may write to a database, tests of connections, what was refused. They wait in a queue for one task that
+//! gathers them for a moment and writes them in batches, since each batch waits for the disk. Adding a record never
+//! waits and never fails, so that one whose caller left is there as well; what is about to write waits before it begins,
+//! while the queue is full. Records in the queue are written before the gateway ends, but are lost by a kill.
 
-use crate::registry::{AuditRecord, Registry};
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinHandle};
+use crate::registry::{AuditRecord, Registry, RegistryError};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{
+        Notify,
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+    },
+    task::JoinHandle,
+};
 
-/// Records that may wait to be written.
+/// Records that may wait to be written before whoever would add to them has to wait.
 const QUEUE: usize = 10_000;
 /// Records written at once.
 const BATCH: usize = 500;
 /// How long a first record waits for others to be written with it.
 const GATHER_TIME: Duration = Duration::from_millis(20);
-/// How often a batch that failed is tried, and how long between.
-const RETRIES: (u32, Duration) = (5, Duration::from_secs(1));
+/// How often a batch is tried that the registry refuses, or that it can't take while the gateway ends.
+const TRIES: u32 = 5;
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The way into the audit trail.
 #[derive(Clone)]
 pub struct AuditTrail {
-    queue: mpsc::Sender<AuditRecord>,
+    queue: UnboundedSender<AuditRecord>,
+    backlog: Arc<Backlog>,
+}
+
+/// How many records are not written yet.
+#[derive(Default)]
+struct Backlog {
+    count: AtomicUsize,
+    shrank: Notify,
 }
 
 impl AuditTrail {
     /// Starts the writing task, which ends when the last `AuditTrail` is gone and everything is written.
     pub fn start(registry: Arc<dyn Registry>) -> (Self, JoinHandle<()>) {
-        let (queue, mut records) = mpsc::channel(QUEUE);
-        let writer = tokio::spawn(async move {
-            let mut batch = Vec::new();
-            while records.recv_many(&mut batch, BATCH).await > 0 {
-                if batch.len() < BATCH {
-                    tokio::time::sleep(GATHER_TIME).await;
-                    while batch.len() < BATCH
-                        && let Ok(record) = records.try_recv()
-                    {
-                        batch.push(record);
-                    }
-                }
-                write(&*registry, &batch).await;
-                batch.clear();
+        let (queue, records) = mpsc::unbounded_channel();
+        let backlog = Arc::<Backlog>::default();
+        let writer = tokio::spawn(Writer { registry, records, backlog: backlog.clone() }.run());
+        (Self { queue, backlog }, writer)
+    }
+
+    /// Waits until there is room for more records: to be called before what leaves one is begun.
+    pub async fn room(&self) {
+        loop {
+            let shrank = self.backlog.shrank.notified();
+            if self.backlog.count.load(Ordering::Relaxed) < QUEUE {
+                return;
             }
-        });
-        (Self { queue }, writer)
+            shrank.await;
+        }
     }
 
-    /// Adds a record; waits while the queue is full.
-    pub async fn record(&self, record: AuditRecord) {
+    /// Adds a record.
+    pub fn record(&self, record: AuditRecord) {
+        self.backlog.count.fetch_add(1, Ordering::Relaxed);
         // The other end lives as long as any sender.
-        let _ = self.queue.send(record).await;
+        let _ = self.queue.send(record);
     }
 
-    /// Adds a record where nobody can wait; when the queue is full, the log gets it.
-    pub fn record_now(&self, record: AuditRecord) {
-        if let Err(error) = self.queue.try_send(record) {
-            tracing::error!(record = ?error.into_inner(), "audit record not queued");
+    /// A record of what begins now: it says `cancelled` unless it is told how that ended.
+    pub fn begin(&self, record: AuditRecord) -> Begun {
+        let record = AuditRecord { result: "cancelled".to_owned(), ..record };
+        Begun { trail: self.clone(), record: Some(Box::new(record)) }
+    }
+}
+
+/// The record of something under way. Dropped before its end, when the caller left, it is added all the same: what it
+/// tells of may have happened.
+pub struct Begun {
+    trail: AuditTrail,
+    /// Nothing once it was added.
+    record: Option<Box<AuditRecord>>,
+}
+
+impl Begun {
+    /// Adds it with what is known at the end.
+    pub fn end(mut self, complete: impl FnOnce(&mut AuditRecord)) {
+        if let Some(record) = &mut self.record {
+            complete(record);
+        }
+    }
+
+    /// Leaves it out: there was nothing to tell of.
+    pub fn forget(mut self) {
+        self.record = None;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            self.trail.record(*record);
         }
     }
 }
 
-async fn write(registry: &dyn Registry, batch: &[AuditRecord]) {
-    let (tries, pause) = RETRIES;
-    for attempt in 1..=tries {
-        match registry.append_audit(batch).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::error!(%error, attempt, records = batch.len(), "audit records not written")
+/// Takes records from the queue to the registry.
+struct Writer {
+    registry: Arc<dyn Registry>,
+    records: UnboundedReceiver<AuditRecord>,
+    backlog: Arc<Backlog>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut batch = Vec::new();
+        while self.records.recv_many(&mut batch, BATCH).await > 0 {
+            if batch.len() < BATCH {
+                tokio::time::sleep(GATHER_TIME).await;
+                while batch.len() < BATCH
+                    && let Ok(record) = self.records.try_recv()
+                {
+                    batch.push(record);
+                }
+            }
+            self.write(&batch).await;
+            self.backlog.count.fetch_sub(batch.len(), Ordering::Relaxed);
+            self.backlog.shrank.notify_waiters();
+            batch.clear();
+        }
+    }
+
+    /// Tries until the registry takes the batch. One that it refuses for what is in it is given up to the log.
+    async fn write(&self, batch: &[AuditRecord]) {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let Err(error) = self.registry.append_audit(batch).await else { return };
+            tracing::error!(%error, attempt, records = batch.len(), "audit records not written");
+            let may_last = matches!(error, RegistryError::Unavailable(_)) && !self.is_last();
+            if attempt >= TRIES && !may_last {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        for record in batch {
+            tracing::error!(?record, "audit record given up");
+        }
+    }
+
+    /// Whether the gateway ends: nobody is left who adds records.
+    fn is_last(&self) -> bool {
+        self.records.sender_strong_count() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::QuotaSettings, registry};
+    use sqlx::{Connection, Row, SqliteConnection};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn records_wait_for_a_registry_that_is_away_and_writes_wait_for_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("platform.db").display());
+        let registry = registry::open(&url.clone().into(), &QuotaSettings::default()).await.unwrap();
+        registry.migrate().await.unwrap();
+        let mut other = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+
+        let (trail, writer) = AuditTrail::start(registry);
+        let record = AuditRecord {
+            at: jiff::Timestamp::now(),
+            user_id: None,
+            action: "write".to_owned(),
+            project_ref: None,
+            target: None,
+            result: "ok".to_owned(),
+            remote_address: None,
+            request_id: None,
+        };
+        trail.room().await;
+        let count = QUEUE + 1;
+        for number in 0..count {
+            // Half of them are dropped before their end.
+            let begun = trail.begin(record.clone());
+            if number % 2 == 0 {
+                begun.end(|record| "ok".clone_into(&mut record.result));
             }
         }
-        tokio::time::sleep(pause).await;
-    }
-    for record in batch {
-        tracing::error!(?record, "audit record given up");
+        assert!(tokio::time::timeout(Duration::from_millis(100), trail.room()).await.is_err());
+
+        sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), trail.room()).await.unwrap();
+        drop(trail);
+        writer.await.unwrap();
+        let rows =
+            sqlx::query("SELECT result, COUNT(*) FROM gateway_audit_logs GROUP BY result ORDER BY result")
+                .fetch_all(&mut other)
+                .await
+                .unwrap();
+        let found: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let half = i64::try_from(count / 2).unwrap();
+        assert_eq!(found, [("cancelled".to_owned(), half), ("ok".to_owned(), half + 1)]);
     }
 }

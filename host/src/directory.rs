@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 use studio_plugin_api::manifest::Manifest;
+use tracing::Instrument;
 
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -57,9 +58,28 @@ impl Directory {
         &self.registry
     }
 
-    /// To be called after every change to the registry, before it is acknowledged.
-    pub fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
+    /// Changes the registry. The change counts for every request from its acknowledgement on, and then `then` is done. All
+    /// of it goes on to its end when the caller leaves meanwhile.
+    ///
+    /// # Errors
+    /// That of `change`.
+    pub async fn change<T: Send + 'static, Change>(
+        self: &Arc<Self>,
+        change: impl FnOnce(Arc<dyn Registry>) -> Change,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, RegistryError>
+    where
+        Change: Future<Output = Result<T, RegistryError>> + Send + 'static,
+    {
+        let (directory, change) = (self.clone(), change(self.registry.clone()));
+        let work = async move {
+            let result = change.await;
+            // Whatever came of it: a commit may have failed after it was done.
+            directory.generation.fetch_add(1, Ordering::SeqCst);
+            result.inspect(then)
+        };
+        let ended = tokio::spawn(work.in_current_span()).await;
+        ended.unwrap_or_else(|error| Err(RegistryError::Failed(format!("the change broke off: {error}"))))
     }
 
     /// What memberships give a user on a project; `None` when there is no such project.

@@ -7,7 +7,10 @@ use crate::{
     sessions::Sessions,
 };
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -88,8 +91,18 @@ struct FailureLabels {
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SessionLabels {
+    /// Empty where projects are not told apart; to Prometheus, that is no label.
     project: String,
     r#type: String,
+}
+
+/// Who reads what is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever reaches the API: projects are not told apart.
+    Everyone,
+    /// Whoever reaches the listener that is for metrics alone.
+    Operator,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -108,10 +121,6 @@ pub struct Metrics {
     cache: Family<CacheLabels, Counter>,
     cache_size: Gauge,
     rate_limited: Family<LimitLabels, Counter>,
-    sessions: Family<SessionLabels, Gauge>,
-    running: Family<SessionLabels, Gauge>,
-    waiting: Family<SessionLabels, Gauge>,
-    open_circuits: Family<SessionLabels, Gauge>,
 }
 
 /// Upper bounds in seconds, from a cache hit to the longest deadline.
@@ -148,22 +157,6 @@ impl Default for Metrics {
         let rate_limited = Family::default();
         let help = "Requests refused by a rate limit, by the limit's key in the settings";
         registry.register("rate_limited", help, rate_limited.clone());
-        let sessions = Family::default();
-        registry.register(
-            "open_sessions",
-            "Driver sessions open now, by project id and type",
-            sessions.clone(),
-        );
-        let running = Family::default();
-        let help = "Calls under way in driver sessions now, by project id and type";
-        registry.register("running_calls", help, running.clone());
-        let waiting = Family::default();
-        let help =
-            "Callers that wait for a driver session or a place among calls now, by project id and type";
-        registry.register("waiting_callers", help, waiting.clone());
-        let open_circuits = Family::default();
-        let help = "Connections left alone for a while because their database fails, by project id and type";
-        registry.register("open_circuits", help, open_circuits.clone());
         Self {
             registry,
             requests,
@@ -174,10 +167,6 @@ impl Default for Metrics {
             cache,
             cache_size,
             rate_limited,
-            sessions,
-            running,
-            waiting,
-            open_circuits,
         }
     }
 }
@@ -229,24 +218,49 @@ impl Metrics {
     }
 
     /// All of it, in the OpenMetrics text format that Prometheus reads.
-    pub fn render(&self, sessions: &Sessions, cache: &ReplyCache) -> String {
+    pub fn render(&self, sessions: &Sessions, cache: &ReplyCache, audience: Audience) -> String {
         self.cache_size.set(i64::try_from(cache.bytes()).unwrap_or(i64::MAX));
-        for family in [&self.sessions, &self.running, &self.waiting, &self.open_circuits] {
-            family.clear();
-        }
-        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        for ((project, database_type), count) in sessions.count() {
-            let labels = SessionLabels { project, r#type: database_type };
-            self.sessions.get_or_create(&labels).set(gauge(count.open));
-            self.running.get_or_create(&labels).set(gauge(count.running));
-            self.waiting.get_or_create(&labels).set(gauge(count.waiting));
-            self.open_circuits.get_or_create(&labels).set(gauge(count.open_circuits));
-        }
         let mut text = String::new();
         // Writing into a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &sessions_now(sessions, audience));
+        let _ = encode_eof(&mut text);
         text
     }
+}
+
+/// What is open and under way now. Made for each reader: two of them may read at once.
+fn sessions_now(sessions: &Sessions, audience: Audience) -> Registry {
+    let by = match audience {
+        Audience::Everyone => "by type",
+        Audience::Operator => "by project id and type",
+    };
+    let mut registry = Registry::with_prefix("studio_gateway");
+    let mut gauge = |name, help: &str| {
+        let family = Family::<SessionLabels, Gauge>::default();
+        registry.register(name, format!("{help}, {by}"), family.clone());
+        family
+    };
+    let open = gauge("open_sessions", "Driver sessions open now");
+    let running = gauge("running_calls", "Calls under way in driver sessions now");
+    let waiting =
+        gauge("waiting_callers", "Callers that wait for a driver session or a place among calls now");
+    let circuits = gauge("open_circuits", "Connections left alone for a while because their database fails");
+    for ((project, database_type), count) in sessions.count() {
+        let project = match audience {
+            Audience::Everyone => String::new(),
+            Audience::Operator => project,
+        };
+        let labels = SessionLabels { project, r#type: database_type };
+        let add = |family: &Family<SessionLabels, Gauge>, count| {
+            family.get_or_create(&labels).inc_by(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        add(&open, count.open);
+        add(&running, count.running);
+        add(&waiting, count.waiting);
+        add(&circuits, count.open_circuits);
+    }
+    registry
 }
 
 fn name(label: Option<&OperationLabel>, route: &str) -> (String, String) {

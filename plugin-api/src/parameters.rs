@@ -104,6 +104,8 @@ fn read_fields<'de, T: Deserialize<'de>>(
 /// Names the field: the path that serde was at, and for a missing, unknown or repeated field the name that serde's
 /// message quotes, since the path then ends at its parent.
 fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
+    // Both quote what the caller sent, which may be the whole body.
+    let (path, message) = (beginning(path), beginning(message));
     let parent = if path == "." { "" } else { path };
     // What was refused here once already, further in, names its field.
     if let Some((field, _)) = message.strip_prefix('`').and_then(|rest| rest.split_once("`: "))
@@ -126,6 +128,12 @@ fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
         None => message,
     };
     DriverError::validation(&field, format!("`{field}`: {message}"))
+}
+
+/// The beginning of a text, as much as anyone reads of an error.
+fn beginning(text: &str) -> &str {
+    const MOST: usize = 1000;
+    text.char_indices().nth(MOST).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
 }
 
 /// One parameter's bytes, read as whatever the field's type asks for.

@@ -154,6 +154,11 @@ impl Gateway {
         self.command(arguments).output().unwrap()
     }
 
+    /// The same, with a file for standard input.
+    pub fn run_cli_with(&self, arguments: &[&str], input: &Path) -> Output {
+        self.command(arguments).stdin(fs::File::open(input).unwrap()).output().unwrap()
+    }
+
     /// Changes a setting from the next start on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.insert(name.to_owned(), value.to_owned());

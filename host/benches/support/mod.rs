@@ -15,7 +15,7 @@ use studio_gateway::{
     connections::input::CreateConnection,
     identity::{NewToken, issue_token},
     plugins::DriverSession,
-    registry::{NewOrganization, NewProject, Role},
+    registry::{AuditRecord, NewOrganization, NewProject, Role},
 };
 use studio_plugin_api::{Access, Call};
 use tokio::runtime::Runtime;
@@ -98,9 +98,19 @@ pub async fn wire_limited(measured: Measured, rate_limit: &str) -> Wired {
     let settings = Settings::load(None, environment).expect("settings");
     let (gateway, _audit) = Gateway::wire(&settings, None).await.expect("a gateway");
     let registry = gateway.directory.registry();
+    let record = AuditRecord {
+        at: jiff::Timestamp::now(),
+        user_id: None,
+        action: "bench".into(),
+        project_ref: None,
+        target: None,
+        result: "ok".into(),
+        remote_address: None,
+        request_id: None,
+    };
     let organization =
         NewOrganization { name: "o".into(), slug: "o".into(), billing_email: None, owner: "owner".into() };
-    let organization = registry.create_organization(organization).await.expect("an organization");
+    let organization = registry.create_organization(organization, &record).await.expect("an organization");
     let project = NewProject {
         organization_id: organization.id,
         name: "p".into(),
@@ -108,11 +118,11 @@ pub async fn wire_limited(measured: Measured, rate_limit: &str) -> Wired {
         database: None,
         database_password: None,
     };
-    registry.create_project(project).await.expect("a project");
+    registry.create_project(project, &record).await.expect("a project");
     let driver = gateway.catalog.driver(measured.database_type).expect("the driver");
     let body: CreateConnection =
         serde_json::from_str(r#"{"identifier":"main","host":"127.0.0.1"}"#).expect("a connection's body");
-    gateway.connections.create("p", &driver, body).await.expect("a connection");
+    gateway.connections.create("p", &driver, body, record).await.expect("a connection");
     let token = NewToken {
         subject: "viewer".into(),
         projects: BTreeMap::from([("p".into(), Role::Viewer)]),

@@ -14,8 +14,8 @@ use crate::{
     identity::{MINIMUM_SECRET_BYTES, NewToken, issue_token},
     plugins::catalog::{Catalog, Driver},
     registry::{
-        Connection, ConnectionId, ConnectionSelector, NewOrganization, NewProject, Registry, Visibility,
-        jwt_secret_place,
+        AuditRecord, Connection, ConnectionId, ConnectionSelector, NewOrganization, NewProject, Registry,
+        RegistryError, Visibility, jwt_secret_place,
     },
     secrets::Keyring,
     sessions::Sessions,
@@ -63,7 +63,8 @@ pub(super) async fn project(settings: &Settings, command: ProjectCommand) -> Res
                         billing_email: None,
                         owner,
                     };
-                    registry.create_organization(new).await?
+                    let record = change("organization.create", None, Some(&new.slug));
+                    registry.create_organization(new, &record).await?
                 }
             };
             let new = NewProject {
@@ -73,16 +74,19 @@ pub(super) async fn project(settings: &Settings, command: ProjectCommand) -> Res
                 database: None,
                 database_password: None,
             };
-            println!("{}", serde_json::to_string_pretty(&registry.create_project(new).await?)?);
+            let record = change("project.create", Some(&new.reference), None);
+            println!("{}", serde_json::to_string_pretty(&registry.create_project(new, &record).await?)?);
         }
         ProjectCommand::List => {
-            let projects = registry.list_projects(&Visibility::All).await?;
+            let projects = registry.list_projects(&Visibility::All, u32::MAX, 0).await?.items;
             println!("{}", serde_json::to_string_pretty(&projects)?);
         }
         ProjectCommand::Delete { reference } => {
-            if !registry.delete_project(&reference).await? {
-                return Err(format!("there is no project `{reference}`").into());
-            }
+            let record = change("project.delete", Some(&reference), None);
+            registry.delete_project(&reference, &record).await.map_err(|error| match error {
+                RegistryError::NotFound { .. } => format!("there is no project `{reference}`").into(),
+                error => CommandError::from(error),
+            })?;
         }
         ProjectCommand::SetJwtSecret { reference } => {
             let secret = read_input()?;
@@ -91,7 +95,8 @@ pub(super) async fn project(settings: &Settings, command: ProjectCommand) -> Res
                 return Err(format!("the secret must have at least {MINIMUM_SECRET_BYTES} bytes").into());
             }
             let sealed = keyring.seal(&jwt_secret_place(&reference), secret);
-            registry.set_project_jwt_secret(&reference, &sealed).await?;
+            let record = change("project.set_jwt_secret", Some(&reference), None);
+            registry.set_project_jwt_secret(&reference, &sealed, &record).await?;
         }
     }
     Ok(())
@@ -115,7 +120,8 @@ pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) 
         ConnectionCommand::Create { reference, database_type } => {
             let driver = driver(&database_type)?;
             let body = parameters::from_body(read_input()?.as_bytes())?;
-            print(&service.create(&reference, &driver, body).await?, Some(&driver))?;
+            let record = change("connection.create", Some(&reference), None);
+            print(&service.create(&reference, &driver, body, record).await?, Some(&driver))?;
         }
         ConnectionCommand::List { reference } => {
             for connection in registry.list_connections(&reference, None, u32::MAX, 0).await?.items {
@@ -125,16 +131,35 @@ pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) 
         ConnectionCommand::Test { reference, database_type, identifier } => {
             let driver = driver(&database_type)?;
             let id = find(&*registry, &reference, &database_type, identifier).await?;
+            // Before the test: nothing of it is undone when the record can't be written.
+            let record = change("connection.test", Some(&reference), Some(&id.to_string()));
+            registry.append_audit(&[record]).await?;
             let tested = service.test(&reference, &driver, id).await?;
             let facts = tested.outcome?;
             println!("{}", serde_json::to_string_pretty(&facts)?);
         }
         ConnectionCommand::Delete { reference, database_type, identifier } => {
             let id = find(&*registry, &reference, &database_type, identifier).await?;
-            service.delete(&reference, &database_type, id).await?;
+            let record = change("connection.delete", Some(&reference), Some(&id.to_string()));
+            service.delete(&reference, &database_type, id, record).await?;
         }
     }
     Ok(())
+}
+
+/// The record of a change by whoever may read the gateway's settings; the system knows them by a name.
+pub(super) fn change(action: &str, project: Option<&str>, target: Option<&str>) -> AuditRecord {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    AuditRecord {
+        at: jiff::Timestamp::now(),
+        user_id: Some(format!("command_line:{}", name.unwrap_or_default())),
+        action: action.to_owned(),
+        project_ref: project.map(str::to_owned),
+        target: target.map(str::to_owned),
+        result: "ok".to_owned(),
+        remote_address: None,
+        request_id: None,
+    }
 }
 
 async fn find(

@@ -1,6 +1,6 @@
 //! `serve`, `check`, `migrate`, `rekey`.
 
-use super::CommandError;
+use super::{CommandError, manage::change};
 use crate::{
     app::{StartError, check_keys, driver_loader, open_keyring, run},
     config::{OnPluginError, Settings},
@@ -63,7 +63,7 @@ async fn check_registry(
     keyring: Option<&crate::secrets::Keyring>,
     problems: &mut Vec<String>,
 ) -> Result<(), StartError> {
-    let registry = registry::open(&settings.registry.url).await?;
+    let registry = registry::open(&settings.registry.url, &settings.quotas).await?;
     let survey = registry.survey().await?;
     for fact in &survey.facts {
         println!("registry: {fact}");
@@ -85,7 +85,7 @@ async fn check_registry(
 }
 
 pub(super) async fn migrate(settings: &Settings) -> Result<(), CommandError> {
-    let registry = registry::open(&settings.registry.url).await?;
+    let registry = registry::open(&settings.registry.url, &settings.quotas).await?;
     let applied = registry.migrate().await?;
     println!("{applied} migrations applied");
     Ok(())
@@ -93,7 +93,9 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), CommandError> {
 
 pub(super) async fn rekey(settings: &Settings) -> Result<(), CommandError> {
     let keyring = open_keyring(settings)?;
-    let registry = registry::open(&settings.registry.url).await?;
+    let registry = registry::open(&settings.registry.url, &settings.quotas).await?;
+    // Before the first of many changes, which are done one by one.
+    registry.append_audit(&[change("secrets.rekey", None, Some(keyring.current_key_id()))]).await?;
     let mut total = 0;
     loop {
         let done = registry.reseal(&keyring, REKEY_BATCH).await?;

@@ -8,6 +8,7 @@
 mod environment;
 mod http;
 mod load;
+mod quotas;
 mod rates;
 mod values;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::environment::{ENVIRONMENT, Variable};
 pub use self::http::HttpSettings;
 pub use self::load::ConfigError;
+pub use self::quotas::QuotaSettings;
 pub use self::rates::{Rate, RateLimitSettings, RequestLimit, RequestLimits};
 pub use self::values::{
     CorsHeader, ForwardedHeader, JwksAlgorithm, JwksSource, LogFilter, LogFormat, OnPluginError, Origin,
@@ -44,6 +46,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// `[rate_limit]`: how often callers may ask.
     pub rate_limit: RateLimitSettings,
+    /// `[quotas]`: how much there may be of what callers create.
+    pub quotas: QuotaSettings,
     /// `[addresses]`: where connections may lead.
     pub addresses: AddressSettings,
     /// `[plugins]`: the drivers.

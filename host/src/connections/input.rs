@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// The longest host name, database name or user name taken, in bytes. DNS ends at 253; PostgreSQL at 63.
 const LONGEST_NAME: usize = 255;
@@ -14,15 +15,15 @@ const LONGEST_SECRET: usize = 16 * 1024;
 #[error("`{field}` {expected}")]
 pub struct InvalidField {
     /// The field's name.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What would be right.
     pub expected: String,
 }
 
 impl InvalidField {
     /// `field`'s value should be as `expected` says: `must be …`.
-    pub fn new(field: &'static str, expected: impl Into<String>) -> Self {
-        Self { field, expected: expected.into() }
+    pub fn new(field: impl Into<Cow<'static, str>>, expected: impl Into<String>) -> Self {
+        Self { field: field.into(), expected: expected.into() }
     }
 }
 
@@ -75,9 +76,9 @@ pub struct ChangeConnection {
     #[serde(default)]
     options: Option<Map<String, Value>>,
     #[serde(default)]
-    pub(super) is_primary: Option<bool>,
+    is_primary: Option<bool>,
     #[serde(default)]
-    pub(super) status: Option<SettableStatus>,
+    status: Option<SettableStatus>,
 }
 
 /// The statuses that a client may set; the others follow what happens.
@@ -90,9 +91,18 @@ pub enum SettableStatus {
     Inactive,
 }
 
+/// A change as given, its settings checked.
+#[derive(Debug, Clone)]
+pub(super) struct GivenChange {
+    pub(super) identifier: Option<String>,
+    pub(super) is_primary: Option<bool>,
+    pub(super) status: Option<SettableStatus>,
+    pub(super) settings: GivenSettings,
+}
+
 /// Settings as given, checked: the same for a create and a change. The outer `None` leaves a field as it is, the
 /// inner one empties it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct GivenSettings {
     pub(super) host: Option<Option<String>>,
     pub(super) port: Option<Option<u16>>,
@@ -115,13 +125,14 @@ impl CreateConnection {
             options: Some(self.options.unwrap_or_default()),
             ..ChangeConnection::default()
         }
-        .into_settings()
+        .into_change()
+        .map(|change| change.settings)
     }
 }
 
 impl ChangeConnection {
-    pub(super) fn into_settings(self) -> Result<GivenSettings, InvalidField> {
-        Ok(GivenSettings {
+    pub(super) fn into_change(self) -> Result<GivenChange, InvalidField> {
+        let settings = GivenSettings {
             host: check_name("host", self.host)?,
             port: match self.port {
                 Some(Some(port)) => Some(Some(check_port(port)?)),
@@ -133,7 +144,9 @@ impl ChangeConnection {
             password: check_secret("password", self.password)?,
             connection_string: check_secret("connection_string", self.connection_string)?,
             options: self.options,
-        })
+        };
+        let Self { identifier, is_primary, status, .. } = self;
+        Ok(GivenChange { identifier, is_primary, status, settings })
     }
 }
 
@@ -226,7 +239,7 @@ mod tests {
     use serde_json::json;
 
     fn change(body: Value) -> Result<GivenSettings, InvalidField> {
-        serde_json::from_value::<ChangeConnection>(body).unwrap().into_settings()
+        serde_json::from_value::<ChangeConnection>(body).unwrap().into_change().map(|change| change.settings)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod destination;
 pub mod input;
+mod options;
 pub mod project_database;
 mod redirection;
 pub mod sealed_string;

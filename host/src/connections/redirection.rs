@@ -1,8 +1,7 @@
 //! Changes of a connection that would send its secrets elsewhere.
 
-use super::input::InvalidField;
+use super::{input::InvalidField, options::leading_and_secret};
 use crate::{plugins::catalog::Driver, registry::Connection, secrets::Sealed};
-use serde_json::{Map, Value};
 
 /// Refuses a change that would send a secret elsewhere than where it was given for: to another host or port, or to a server
 /// that is checked in another way. Who may change a connection may not read its secrets.
@@ -10,13 +9,12 @@ use serde_json::{Map, Value};
 /// # Errors
 /// Names the secret that is needed anew.
 pub(super) fn refuse(before: &Connection, after: &Connection, driver: &Driver) -> Result<(), InvalidField> {
-    let trust = |connection: &Connection| -> Vec<Option<Value>> {
-        driver.leading_options().iter().map(|path| option_at(&connection.options, path).cloned()).collect()
-    };
+    let [leading_before, secret_before] = leading_and_secret(driver.options(), &before.options);
+    let [leading_after, secret_after] = leading_and_secret(driver.options(), &after.options);
     let leads_as_before = before.host == after.host
         && before.port == after.port
         && before.connection_string == after.connection_string
-        && trust(before) == trust(after);
+        && leading_before == leading_after;
     if leads_as_before {
         return Ok(());
     }
@@ -26,10 +24,7 @@ pub(super) fn refuse(before: &Connection, after: &Connection, driver: &Driver) -
         "password"
     } else if is_kept(&before.connection_string, &after.connection_string) {
         "connection_string"
-    } else if driver.secret_options().iter().any(|path| {
-        let kept = option_at(&before.options, path);
-        kept.is_some() && kept == option_at(&after.options, path)
-    }) {
+    } else if secret_before.iter().any(|(field, kept)| secret_after.get(field) == Some(kept)) {
         "options"
     } else {
         return Ok(());
@@ -42,9 +37,4 @@ pub(super) fn refuse(before: &Connection, after: &Connection, driver: &Driver) -
              given for the old one"
         ),
     ))
-}
-
-fn option_at<'a>(options: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> {
-    let (first, rest) = path.split_first()?;
-    rest.iter().try_fold(options.get(first)?, |value, name| value.get(name)).filter(|value| !value.is_null())
 }

@@ -2,11 +2,13 @@
 
 use super::{
     input::{
-        ChangeConnection, CreateConnection, GivenSettings, InvalidField, SettableStatus, check_identifier,
+        ChangeConnection, CreateConnection, GivenChange, GivenSettings, InvalidField, SettableStatus,
+        check_identifier,
     },
+    options,
     project_database::connection_id,
     redirection,
-    settings::{SettingsError, open_settings, rewrite_secret_options},
+    settings::{SettingsError, open_settings},
 };
 use crate::{
     addresses::{AddressError, AddressPolicy},
@@ -14,10 +16,10 @@ use crate::{
     directory::Directory,
     plugins::catalog::Driver,
     registry::{
-        Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, NewConnection,
-        RegistryError, rewrite_option_strings,
+        AuditRecord, Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus,
+        NewConnection, Registry, RegistryError,
     },
-    secrets::{Keyring, Place, Sealed},
+    secrets::{Keyring, Place},
     sessions::{Sessions, Target},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +30,8 @@ use std::{
 };
 use studio_plugin_api::DriverError;
 
+/// How often a change is tried on a connection that others keep changing.
+const TRIES: u32 = 5;
 /// How long a driver may take to look at settings.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 
@@ -84,7 +88,7 @@ impl ConnectionService {
         Self { directory, keyring, sessions, cache, addresses }
     }
 
-    /// Creates a connection of the driver's type.
+    /// Creates a connection of the driver's type. The record gets its id for a target.
     ///
     /// # Errors
     /// [`ServiceError`]; nothing is stored then.
@@ -93,6 +97,7 @@ impl ConnectionService {
         reference: &str,
         driver: &Arc<Driver>,
         body: CreateConnection,
+        record: AuditRecord,
     ) -> Result<Connection, ServiceError> {
         check_identifier("identifier", &body.identifier)?;
         let mut connection = Connection {
@@ -130,17 +135,29 @@ impl ConnectionService {
             is_primary: connection.is_primary,
             status: connection.status,
         };
-        let created = self.directory.registry().create_connection(reference, new).await;
-        self.directory.changed();
-        let created = created?;
+        let record = AuditRecord { target: Some(new.id.to_string()), ..record };
+        let reference = reference.to_owned();
+        let change = |registry: Arc<dyn Registry>| async move {
+            registry.create_connection(&reference, new, &record).await
+        };
         // It takes over from the project's own database, if that stood in for it.
-        let replaced = connection_id(&created.project_id, &created.database_type);
-        self.sessions.close(replaced);
-        self.cache.forget([replaced]);
-        Ok(created)
+        let end = self.end();
+        let then =
+            move |created: &Connection| end(connection_id(&created.project_id, &created.database_type));
+        Ok(self.directory.change(change, then).await?)
     }
 
-    /// Changes a connection. Sessions with the old settings take no new calls, and replies from them are dropped.
+    /// Ends what is open and kept of a connection.
+    fn end(&self) -> impl FnOnce(ConnectionId) + Send + 'static {
+        let (sessions, cache) = (self.sessions.clone(), self.cache.clone());
+        move |id| {
+            sessions.close(id);
+            cache.forget([id]);
+        }
+    }
+
+    /// Changes a connection. Sessions with the old settings take no new calls, and replies from them are dropped. When
+    /// others change it at the same time, the outcome is that of one change after the other.
     ///
     /// # Errors
     /// [`ServiceError`]; nothing is changed then.
@@ -150,40 +167,60 @@ impl ConnectionService {
         driver: &Arc<Driver>,
         id: ConnectionId,
         body: ChangeConnection,
+        record: AuditRecord,
     ) -> Result<Connection, ServiceError> {
-        let before = self.find(reference, &driver.manifest().database_type, id).await?;
         if let Some(identifier) = &body.identifier {
             check_identifier("identifier", identifier)?;
         }
-        let (identifier, is_primary, status) =
-            (body.identifier.clone(), body.is_primary, stored_status(body.status));
+        let given = body.into_change()?;
+        let mut attempt = 1;
+        loop {
+            match self.try_change(reference, driver, id, given.clone(), record.clone()).await {
+                Err(ServiceError::Registry(RegistryError::Changed)) if attempt < TRIES => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Changes the connection as it is now, or not at all when it is another by then.
+    async fn try_change(
+        &self,
+        reference: &str,
+        driver: &Arc<Driver>,
+        id: ConnectionId,
+        given: GivenChange,
+        record: AuditRecord,
+    ) -> Result<Connection, ServiceError> {
+        let GivenChange { identifier, is_primary, status, settings } = given;
+        let status = stored_status(status);
+        let before = self.find(reference, &driver.manifest().database_type, id).await?;
         let mut after = before.clone();
-        self.put_settings(&mut after, driver, body.into_settings()?)?;
+        self.put_settings(&mut after, driver, settings)?;
         redirection::refuse(&before, &after, driver)?;
         self.check(&after, driver).await?;
         let changes = ConnectionChanges {
             identifier,
             is_primary,
             status,
-            host: differs(before.host, after.host),
-            port: differs(before.port, after.port),
-            database_name: differs(before.database_name, after.database_name),
-            username: differs(before.username, after.username),
-            password: differs(before.password, after.password),
-            connection_string: differs(before.connection_string, after.connection_string),
-            options: differs(before.options, after.options),
+            host: differs(&before.host, after.host),
+            port: differs(&before.port, after.port),
+            database_name: differs(&before.database_name, after.database_name),
+            username: differs(&before.username, after.username),
+            password: differs(&before.password, after.password),
+            connection_string: differs(&before.connection_string, after.connection_string),
+            options: differs(&before.options, after.options),
         };
-        let database_type = &driver.manifest().database_type;
-        let changed =
-            self.directory.registry().update_connection(reference, database_type, id, changes).await;
-        self.directory.changed();
-        let changed = changed?;
-        if changed.settings_version != before.settings_version || changed.status == ConnectionStatus::Inactive
-        {
-            self.sessions.close(id);
-            self.cache.forget([id]);
-        }
-        Ok(changed)
+        let (reference, version) = (reference.to_owned(), before.settings_version);
+        let change = |registry: Arc<dyn Registry>| async move {
+            registry.update_connection(&reference, &before, changes, &record).await
+        };
+        let end = self.end();
+        let then = move |changed: &Connection| {
+            if changed.settings_version != version || changed.status == ConnectionStatus::Inactive {
+                end(changed.id);
+            }
+        };
+        Ok(self.directory.change(change, then).await?)
     }
 
     /// Deletes a connection, closes its sessions and drops what was kept of its replies.
@@ -195,15 +232,17 @@ impl ConnectionService {
         reference: &str,
         database_type: &str,
         id: ConnectionId,
+        record: AuditRecord,
     ) -> Result<(), ServiceError> {
-        let deleted = self.directory.registry().delete_connection(reference, database_type, id).await;
-        self.directory.changed();
-        if !deleted? {
-            return Err(ServiceError::NoConnection(id.to_string()));
-        }
-        self.sessions.close(id);
-        self.cache.forget([id]);
-        Ok(())
+        let (reference, database_type) = (reference.to_owned(), database_type.to_owned());
+        let change = |registry: Arc<dyn Registry>| async move {
+            registry.delete_connection(&reference, &database_type, id, &record).await
+        };
+        let end = self.end();
+        self.directory.change(change, move |()| end(id)).await.map_err(|error| match error {
+            RegistryError::NotFound { what: "connection" } => ServiceError::NoConnection(id.to_string()),
+            error => error.into(),
+        })
     }
 
     /// Connects with the stored settings, in a session of its own.
@@ -265,10 +304,9 @@ impl ConnectionService {
             &mut connection.connection_string,
             given.connection_string.map(|text| seal("connection_string", text)),
         );
-        if let Some(mut options) = given.options {
-            self.seal_options(&id, driver, &mut options)?;
-            keep_secret_options(driver, &connection.options, &mut options);
-            connection.options = options;
+        if let Some(given) = given.options {
+            connection.options =
+                options::replace(driver.options(), (&self.keyring, &id), &connection.options, given)?;
         }
         match (&connection.host, &connection.connection_string) {
             (Some(_), Some(_)) => Err(InvalidField::new(
@@ -296,31 +334,12 @@ impl ConnectionService {
                 ];
                 match part.iter().find(|(_, given)| *given) {
                     Some((field, _)) => {
-                        Err(InvalidField::new(field, "belongs into the `connection_string` here"))
+                        Err(InvalidField::new(*field, "belongs into the `connection_string` here"))
                     }
                     None => Ok(()),
                 }
             }
         }
-    }
-
-    fn seal_options(
-        &self,
-        id: &str,
-        driver: &Driver,
-        options: &mut Map<String, Value>,
-    ) -> Result<(), InvalidField> {
-        // What a client hands in must not look sealed: it would be taken for the gateway's own.
-        rewrite_option_strings(options, &mut |_, text| match Sealed::is_sealed(text) {
-            true => Err(InvalidField::new(
-                "options",
-                "holds a text in the form of a sealed value; give the secret itself",
-            )),
-            false => Ok(None),
-        })?;
-        rewrite_secret_options(driver, options, |field, text| {
-            Ok(Some(self.keyring.seal(&Place { record: id, field }, text).as_str().to_owned()))
-        })
     }
 
     /// Asks the address rules and the driver.
@@ -341,36 +360,6 @@ impl ConnectionService {
     }
 }
 
-/// Options are given whole, but nobody can give back a secret that is never shown: an absent one stays, `null`
-/// removes it.
-fn keep_secret_options(driver: &Driver, before: &Map<String, Value>, after: &mut Map<String, Value>) {
-    for path in driver.secret_options() {
-        keep_secret_option(before, after, path);
-    }
-}
-
-fn keep_secret_option(before: &Map<String, Value>, after: &mut Map<String, Value>, path: &[String]) {
-    match path {
-        [] => {}
-        [name] => match (after.get(name), before.get(name)) {
-            (None, Some(secret)) => {
-                after.insert(name.clone(), secret.clone());
-            }
-            (Some(Value::Null), _) => {
-                after.remove(name);
-            }
-            _ => {}
-        },
-        [name, rest @ ..] => {
-            if let (Some(Value::Object(before)), Some(Value::Object(after))) =
-                (before.get(name), after.get_mut(name))
-            {
-                keep_secret_option(before, after, rest);
-            }
-        }
-    }
-}
-
 fn stored_status(status: Option<SettableStatus>) -> Option<ConnectionStatus> {
     status.map(|status| match status {
         SettableStatus::Active => ConnectionStatus::Active,
@@ -384,6 +373,6 @@ fn put<T>(field: &mut T, given: Option<T>) {
     }
 }
 
-fn differs<T: PartialEq>(before: T, after: T) -> Option<T> {
-    (before != after).then_some(after)
+fn differs<T: PartialEq>(before: &T, after: T) -> Option<T> {
+    (*before != after).then_some(after)
 }

@@ -1,15 +1,15 @@
 //! A stored connection's settings, unsealed, in the form that a driver takes.
 
+use super::options;
 use crate::{
     plugins::catalog::Driver,
-    registry::{Connection, option_field, rewrite_option_strings},
+    registry::Connection,
     secrets::{Keyring, OpenError, Place, Sealed},
     sessions::Target,
 };
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
 
 /// Why stored settings can't be handed to a driver.
 #[derive(Debug, thiserror::Error)]
@@ -74,15 +74,9 @@ pub fn open_settings(keyring: &Keyring, target: &Target) -> Result<SecretString,
         },
         (None, None) => return Err(SettingsError::Incomplete { connection: id }),
     };
-    let mut options = target.driver.effective_options(connection.options.clone());
-    rewrite_secret_options(&target.driver, &mut options, |field, text| match text.parse::<Sealed>() {
-        Ok(sealed) => keyring
-            .open(&Place { record: &id, field }, &sealed)
-            .map(|secret| Some(secret.expose_secret().to_owned())),
-        // From the plugin's own settings, which are not sealed.
-        Err(_) => Ok(None),
-    })
-    .map_err(unopened)?;
+    let mut options = connection.options.clone();
+    options::open(keyring, &id, &mut options).map_err(unopened)?;
+    let options = target.driver.effective_options(options);
     let mut settings = DriverSettings { endpoint, options };
     // Serializing strings and numbers into memory does not fail.
     let json = serde_json::to_string(&settings).unwrap_or_default();
@@ -90,54 +84,9 @@ pub fn open_settings(keyring: &Keyring, target: &Target) -> Result<SecretString,
     Ok(json.into())
 }
 
-/// Shows the options that the driver's schema marks secret to `rewrite`, each with its field's name.
-pub(super) fn rewrite_secret_options<E>(
-    driver: &Driver,
-    options: &mut Map<String, Value>,
-    mut rewrite: impl FnMut(&str, &str) -> Result<Option<String>, E>,
-) -> Result<(), E> {
-    let secret: HashSet<String> =
-        driver.secret_options().iter().map(|path| option_field(path.iter().map(String::as_str))).collect();
-    if secret.is_empty() {
-        return Ok(());
-    }
-    rewrite_option_strings(options, &mut |field, text| {
-        if secret.contains(field) { rewrite(field, text) } else { Ok(None) }
-    })
-}
-
 /// The options of a connection as they may be shown: without the secret ones.
 pub fn visible_options(driver: Option<&Driver>, connection: &Connection) -> Map<String, Value> {
-    let mut options = connection.options.clone();
-    for path in driver.map(Driver::secret_options).unwrap_or_default() {
-        remove(&mut options, path);
-    }
-    // What is sealed stays hidden even when its driver, which knew it for a secret, is not loaded.
-    remove_sealed(&mut options);
-    options
-}
-
-fn remove(options: &mut Map<String, Value>, path: &[String]) {
-    match path {
-        [] => {}
-        [name] => {
-            options.remove(name);
-        }
-        [name, rest @ ..] => {
-            if let Some(Value::Object(inner)) = options.get_mut(name) {
-                remove(inner, rest);
-            }
-        }
-    }
-}
-
-fn remove_sealed(options: &mut Map<String, Value>) {
-    options.retain(|_, value| !matches!(value, Value::String(text) if Sealed::is_sealed(text)));
-    for value in options.values_mut() {
-        if let Value::Object(inner) = value {
-            remove_sealed(inner);
-        }
-    }
+    options::shown(driver.map(Driver::options), &connection.options)
 }
 
 fn wipe(value: &mut Value) {

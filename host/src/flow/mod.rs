@@ -165,6 +165,10 @@ impl Flow {
     }
 
     async fn run(&self, admitted: Admitted, deadline: Instant) -> Result<Response, FlowError> {
+        if admitted.authorized().may_write() {
+            // No write begins whose record would have to wait.
+            by(deadline, async { Ok(self.audit.room().await) }).await?;
+        }
         let trail = Trail::begin(&self.audit, admitted.authorized());
         let wrapping = admitted.authorized().call().wrapping().clone();
         let result = async {
@@ -175,7 +179,7 @@ impl Flow {
             }
         }
         .await;
-        trail.finish(result.as_ref().map_err(FlowError::code)).await;
+        trail.finish(result.as_ref().map_err(FlowError::code));
         Ok(result?.into_response(&wrapping))
     }
 }

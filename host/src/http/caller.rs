@@ -29,24 +29,33 @@ impl<S: Send + Sync> FromRequestParts<S> for Facts {
     }
 }
 
-/// Notes in the audit trail what a caller did, and how it ended.
-pub(super) async fn audit<T>(
-    gateway: &Gateway,
+/// The record of what a caller does, as it is when that goes well.
+pub(super) fn record_of(
     facts: &RequestFacts,
     principal: &Principal,
     action: &str,
     (project, target): (Option<&str>, Option<String>),
-    result: &Result<T, ApiError>,
-) {
-    let record = AuditRecord {
+) -> AuditRecord {
+    AuditRecord {
         at: jiff::Timestamp::now(),
         user_id: Some(principal.to_string()),
         action: action.to_owned(),
         project_ref: project.map(str::to_owned),
         target,
-        result: result.as_ref().map_or_else(|error| error.code().to_owned(), |_| "ok".to_owned()),
+        result: "ok".to_owned(),
         remote_address: facts.remote.map(|address| address.to_string()),
         request_id: Some(facts.request_id.clone()),
-    };
-    gateway.audit.record(record).await;
+    }
+}
+
+/// How it ended, as the audit trail says it.
+pub(super) fn outcome<T>(result: &Result<T, ApiError>) -> &'static str {
+    result.as_ref().err().map_or("ok", ApiError::code)
+}
+
+/// Notes in the audit trail that something was not done, and why. What was done is noted with it.
+pub(super) fn note_failure<T>(gateway: &Gateway, record: AuditRecord, result: &Result<T, ApiError>) {
+    if result.is_err() {
+        gateway.audit.record(AuditRecord { result: outcome(result).to_owned(), ..record });
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     body::{Json, PageQuery, data, page},
-    caller::{Facts, audit},
+    caller::{Facts, note_failure, outcome, record_of},
     error::ApiError,
 };
 use crate::{
@@ -111,11 +111,11 @@ pub(super) async fn create(
     let driver = driver(&gateway, &database_type)?;
     let authorization = gateway.gate.authorize(&headers, &reference, Access::Admin).await?;
     let Json(body) = body?;
-    let identifier = body.identifier.clone();
-    let created = gateway.connections.create(&reference, &driver, body).await.map_err(ApiError::from);
-    let target = created.as_ref().map_or(identifier, |connection| connection.id.to_string());
-    let place = (Some(reference.as_str()), Some(target));
-    audit(&gateway, &facts, authorization.principal(), "connection.create", place, &created).await;
+    let place = (Some(reference.as_str()), Some(body.identifier.clone()));
+    let record = record_of(&facts, authorization.principal(), "connection.create", place);
+    let created = gateway.connections.create(&reference, &driver, body, record.clone()).await;
+    let created = created.map_err(ApiError::from);
+    note_failure(&gateway, record, &created);
     created.map(|connection| data(StatusCode::CREATED, show(&gateway.catalog, &connection)))
 }
 
@@ -143,9 +143,11 @@ pub(super) async fn change(
     let authorization = gateway.gate.authorize(&headers, &reference, Access::Admin).await?;
     let id = connection_id(&id)?;
     let Json(body) = body?;
-    let changed = gateway.connections.change(&reference, &driver, id, body).await.map_err(ApiError::from);
     let place = (Some(reference.as_str()), Some(id.to_string()));
-    audit(&gateway, &facts, authorization.principal(), "connection.change", place, &changed).await;
+    let record = record_of(&facts, authorization.principal(), "connection.change", place);
+    let changed = gateway.connections.change(&reference, &driver, id, body, record.clone()).await;
+    let changed = changed.map_err(ApiError::from);
+    note_failure(&gateway, record, &changed);
     changed.map(|connection| data(StatusCode::OK, show(&gateway.catalog, &connection)))
 }
 
@@ -159,9 +161,11 @@ pub(super) async fn delete(
     driver(&gateway, &database_type)?;
     let authorization = gateway.gate.authorize(&headers, &reference, Access::Admin).await?;
     let id = connection_id(&id)?;
-    let deleted = gateway.connections.delete(&reference, &database_type, id).await.map_err(ApiError::from);
     let place = (Some(reference.as_str()), Some(id.to_string()));
-    audit(&gateway, &facts, authorization.principal(), "connection.delete", place, &deleted).await;
+    let record = record_of(&facts, authorization.principal(), "connection.delete", place);
+    let deleted = gateway.connections.delete(&reference, &database_type, id, record.clone()).await;
+    let deleted = deleted.map_err(ApiError::from);
+    note_failure(&gateway, record, &deleted);
     deleted.map(|()| StatusCode::NO_CONTENT.into_response())
 }
 
@@ -175,9 +179,10 @@ pub(super) async fn test(
     let driver = driver(&gateway, &database_type)?;
     let authorization = gateway.gate.authorize(&headers, &reference, Access::Admin).await?;
     let id = connection_id(&id)?;
-    let tested = gateway.connections.test(&reference, &driver, id).await.map_err(ApiError::from);
     let place = (Some(reference.as_str()), Some(id.to_string()));
-    audit(&gateway, &facts, authorization.principal(), "connection.test", place, &tested).await;
+    let begun = gateway.audit.begin(record_of(&facts, authorization.principal(), "connection.test", place));
+    let tested = gateway.connections.test(&reference, &driver, id).await.map_err(ApiError::from);
+    begun.end(|record| outcome(&tested).clone_into(&mut record.result));
     let tested = tested?;
     let mut answer = Map::new();
     answer.insert("success".to_owned(), tested.outcome.is_ok().into());

@@ -106,6 +106,15 @@ impl ApiError {
         }
     }
 
+    /// The caller did something too often that `setting` bounds.
+    pub fn rate_limited(setting: &str, wait: Duration) -> Self {
+        let seconds = wait.as_secs();
+        let message = format!("too often: `{setting}` bounds this; try again in {seconds} s");
+        let error = Self::new(ErrorCode::RateLimited, message);
+        let error = error.with("limit", setting).with("retry_after", seconds);
+        Self { retry_after: Some(wait), ..error }
+    }
+
     /// Adds a detail.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
@@ -115,6 +124,11 @@ impl ApiError {
     /// The code.
     pub fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// Whether a name is somebody's already.
+    pub fn is_taken(&self) -> bool {
+        self.status == StatusCode::CONFLICT && self.details.contains_key("field")
     }
 
     /// Whether a body without an envelope has the message in a field of that name as well. Other services tell what they
@@ -251,7 +265,10 @@ impl From<RegistryError> for ApiError {
                 Self::new(ErrorCode::Conflict, error.to_string()).with("field", field)
             }
             RegistryError::NotFound { .. } => Self::new(ErrorCode::NotFound, error.to_string()),
-            RegistryError::StillReferenced { .. } | RegistryError::Refused(_) => {
+            RegistryError::Full { most, .. } => {
+                Self::new(ErrorCode::Conflict, error.to_string()).with("limit", most)
+            }
+            RegistryError::StillReferenced { .. } | RegistryError::Refused(_) | RegistryError::Changed => {
                 Self::new(ErrorCode::Conflict, error.to_string())
             }
             RegistryError::Unacceptable { ref field, .. } => {

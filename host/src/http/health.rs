@@ -1,7 +1,7 @@
 //! Liveness, readiness, metrics.
 
 use super::error::ApiError;
-use crate::app::Gateway;
+use crate::{app::Gateway, telemetry::Audience};
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -39,9 +39,18 @@ pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     }
 }
 
-/// `GET /metrics`.
+/// `GET /metrics` beside the API.
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    let text = gateway.metrics.render(&gateway.sessions, &gateway.cache);
+    render(&gateway, Audience::Everyone)
+}
+
+/// `GET /metrics` on a listener of its own.
+pub(super) async fn metrics_for_operators(State(gateway): State<Arc<Gateway>>) -> Response {
+    render(&gateway, Audience::Operator)
+}
+
+fn render(gateway: &Gateway, audience: Audience) -> Response {
+    let text = gateway.metrics.render(&gateway.sessions, &gateway.cache, audience);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

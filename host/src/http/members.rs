@@ -2,14 +2,14 @@
 
 use super::{
     body::{Json, PageQuery, data, page_of},
-    caller::{Facts, audit},
+    caller::{Facts, note_failure, record_of},
     error::ApiError,
 };
 use crate::{
     app::Gateway,
     connections::input::InvalidField,
     identity::Access,
-    registry::{Member, MemberVia, Role},
+    registry::{Member, MemberVia, Registry, RegistryError, Role},
 };
 use axum::{
     extract::{Path, State},
@@ -54,13 +54,16 @@ pub(super) async fn put(
         let expected = format!("must be 1 to {LONGEST_USER} bytes of text without control characters");
         return Err(InvalidField::new("user_id", expected).into());
     }
-    let put =
-        gateway.directory.registry().put_member(&reference, &user, body.role).await.map_err(ApiError::from);
-    gateway.directory.changed();
-    let target = (Some(reference.as_str()), Some(user.clone()));
-    audit(&gateway, &facts, authorization.principal(), "member.put", target, &put).await;
-    put?;
-    Ok(data(StatusCode::OK, Member { user_id: user, role: body.role, via: MemberVia::Project }))
+    let place = (Some(reference.as_str()), Some(user.clone()));
+    let record = record_of(&facts, authorization.principal(), "member.put", place);
+    let (of_change, member) =
+        (record.clone(), Member { user_id: user, role: body.role, via: MemberVia::Project });
+    let change = |registry: Arc<dyn Registry>| async move {
+        registry.put_member(&reference, &member.user_id, member.role, &of_change).await.map(|()| member)
+    };
+    let put = gateway.directory.change(change, |_| ()).await.map_err(ApiError::from);
+    note_failure(&gateway, record, &put);
+    put.map(|member| data(StatusCode::OK, member))
 }
 
 /// `DELETE …/{user_id}`: ends a membership in the project; one in its organization is the organization's. For owners.
@@ -71,13 +74,18 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let authorization = gateway.gate.authorize_owner(&headers, &reference).await?;
-    let removed = gateway.directory.registry().remove_member(&reference, &user).await.map_err(ApiError::from);
-    gateway.directory.changed();
-    let target = (Some(reference.as_str()), Some(user.clone()));
-    audit(&gateway, &facts, authorization.principal(), "member.remove", target, &removed).await;
-    if removed? {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else {
-        Err(ApiError::new(ErrorCode::NotFound, format!("`{user}` is no member of the project itself")))
-    }
+    let place = (Some(reference.as_str()), Some(user.clone()));
+    let record = record_of(&facts, authorization.principal(), "member.remove", place);
+    let (of_change, gone) = (record.clone(), user.clone());
+    let change = |registry: Arc<dyn Registry>| async move {
+        registry.remove_member(&reference, &gone, &of_change).await
+    };
+    let removed = gateway.directory.change(change, |()| ()).await.map_err(|error| match error {
+        RegistryError::NotFound { what: "member" } => {
+            ApiError::new(ErrorCode::NotFound, format!("`{user}` is no member of the project itself"))
+        }
+        error => error.into(),
+    });
+    note_failure(&gateway, record, &removed);
+    removed.map(|()| StatusCode::NO_CONTENT.into_response())
 }

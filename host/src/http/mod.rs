@@ -15,5 +15,7 @@ mod plugins;
 mod projects;
 mod router;
 pub mod server;
+mod taken_names;
 
 pub use router::{metrics_router, router};
+pub use taken_names::TakenNames;

@@ -1,15 +1,15 @@
 //! `/api/platform/organizations`.
 
 use super::{
-    body::{Json, PageQuery, data, page_of},
-    caller::{Caller, Facts, audit},
+    body::{Json, PageQuery, data, page},
+    caller::{Caller, Facts, note_failure, record_of},
     error::ApiError,
 };
 use crate::{
     app::Gateway,
     connections::input::{InvalidField, check_identifier},
     identity::GateError,
-    registry::{NewOrganization, RegistryError},
+    registry::{NewOrganization, Registry, RegistryError},
 };
 use axum::{extract::State, response::Response};
 use http::StatusCode;
@@ -35,8 +35,9 @@ pub(super) async fn list(
     Caller(principal): Caller,
     wanted: PageQuery,
 ) -> Result<Response, ApiError> {
-    let organizations = gateway.directory.registry().list_organizations(&principal.visibility()).await?;
-    Ok(page_of(&organizations, wanted))
+    let registry = gateway.directory.registry();
+    let found = registry.list_organizations(&principal.visibility(), wanted.limit, wanted.offset).await?;
+    Ok(page(&found.items, found.total))
 }
 
 /// `POST`: creates one; the caller becomes its owner.
@@ -60,9 +61,14 @@ pub(super) async fn create(
         billing_email: body.billing_email,
         owner: user.to_owned(),
     };
-    let created = gateway.directory.registry().create_organization(new).await.map_err(not_created);
-    gateway.directory.changed();
-    audit(&gateway, &facts, &principal, "organization.create", (None, Some(body.slug)), &created).await;
+    let record = record_of(&facts, &principal, "organization.create", (None, Some(body.slug)));
+    let of_change = record.clone();
+    let change =
+        |registry: Arc<dyn Registry>| async move { registry.create_organization(new, &of_change).await };
+    let attempt = gateway.taken_names.begin(&principal).await?;
+    let created = gateway.directory.change(change, |_| ()).await.map_err(not_created);
+    attempt.end(&created);
+    note_failure(&gateway, record, &created);
     created.map(|organization| data(StatusCode::CREATED, organization))
 }
 

@@ -1,7 +1,7 @@
 //! `/api/platform/plugins`: the drivers.
 
 use super::{
-    caller::{Caller, Facts, audit},
+    caller::{Caller, Facts, outcome, record_of},
     error::ApiError,
 };
 use crate::{app::Gateway, identity::GateError};
@@ -23,7 +23,9 @@ pub(super) async fn reload(
     if !principal.is_platform_admin() {
         return Err(GateError::NotForYou("a platform admin").into());
     }
+    let record = record_of(&facts, &principal, "plugins.reload", (None, None));
+    let begun = gateway.audit.begin(record);
     let result = gateway.catalog.reload().await.map_err(ApiError::from);
-    audit(&gateway, &facts, &principal, "plugins.reload", (None, None), &result).await;
+    begun.end(|record| outcome(&result).clone_into(&mut record.result));
     result.map(|()| super::body::data(StatusCode::OK, gateway.catalog.status()))
 }

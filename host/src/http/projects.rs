@@ -1,8 +1,8 @@
 //! `/api/platform/projects`.
 
 use super::{
-    body::{Json, PageQuery, data, page, page_of},
-    caller::{Caller, Facts, audit},
+    body::{Json, PageQuery, data, page},
+    caller::{Caller, Facts, note_failure, record_of},
     connections::show,
     error::ApiError,
     organizations::check_display_name,
@@ -14,7 +14,9 @@ use crate::{
         project_database::connection_id,
     },
     identity::{Access, GateError},
-    registry::{NewProject, ProjectDatabase, Role, database_password_place},
+    registry::{
+        DeletedProject, NewProject, ProjectDatabase, Registry, RegistryError, Role, database_password_place,
+    },
 };
 use axum::{
     extract::{Path, State},
@@ -71,8 +73,9 @@ pub(super) async fn list(
     Caller(principal): Caller,
     wanted: PageQuery,
 ) -> Result<Response, ApiError> {
-    let projects = gateway.directory.registry().list_projects(&principal.visibility()).await?;
-    Ok(page_of(&projects, wanted))
+    let registry = gateway.directory.registry();
+    let found = registry.list_projects(&principal.visibility(), wanted.limit, wanted.offset).await?;
+    Ok(page(&found.items, found.total))
 }
 
 /// `POST`: creates one in an organization of which the caller is admin or owner.
@@ -123,9 +126,14 @@ pub(super) async fn create(
         reference: reference.clone(),
         database,
     };
-    let created = registry.create_project(new).await.map_err(|error| ApiError::from(error.renamed(&FIELDS)));
-    gateway.directory.changed();
-    audit(&gateway, &facts, &principal, "project.create", (Some(&reference), None), &created).await;
+    let record = record_of(&facts, &principal, "project.create", (Some(&reference), None));
+    let of_change = record.clone();
+    let change = |registry: Arc<dyn Registry>| async move { registry.create_project(new, &of_change).await };
+    let attempt = gateway.taken_names.begin(&principal).await?;
+    let created = gateway.directory.change(change, |_| ()).await;
+    let created = created.map_err(|error| ApiError::from(error.renamed(&FIELDS)));
+    attempt.end(&created);
+    note_failure(&gateway, record, &created);
     created.map(|project| data(StatusCode::CREATED, project))
 }
 
@@ -161,24 +169,24 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let authorization = gateway.gate.authorize_owner(&headers, &reference).await?;
-    let registry = gateway.directory.registry();
-    let connections = registry.list_connections(&reference, None, u32::MAX, 0).await?;
-    let project = registry.find_project(&reference).await?;
-    let deleted = registry.delete_project(&reference).await.map_err(ApiError::from);
-    gateway.directory.changed();
-    audit(&gateway, &facts, authorization.principal(), "project.delete", (Some(&reference), None), &deleted)
-        .await;
-    if !deleted? {
-        return Err(GateError::NoProject(reference).into());
-    }
-    let mut gone: Vec<_> = connections.items.iter().map(|connection| connection.id).collect();
-    if let Some(project) = project {
-        let types = gateway.catalog.project_database_types();
-        gone.extend(types.iter().map(|database_type| connection_id(&project.id, database_type)));
-    }
-    gone.iter().for_each(|connection| gateway.sessions.close(*connection));
-    gateway.cache.forget(gone);
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let record = record_of(&facts, authorization.principal(), "project.delete", (Some(&reference), None));
+    let (of_change, doomed) = (record.clone(), reference.clone());
+    let change =
+        |registry: Arc<dyn Registry>| async move { registry.delete_project(&doomed, &of_change).await };
+    let parts = gateway.clone();
+    let then = move |deleted: &DeletedProject| {
+        let mut gone = deleted.connections.clone();
+        let types = parts.catalog.project_database_types();
+        gone.extend(types.iter().map(|database_type| connection_id(&deleted.id, database_type)));
+        gone.iter().for_each(|connection| parts.sessions.close(*connection));
+        parts.cache.forget(gone);
+    };
+    let deleted = gateway.directory.change(change, then).await.map_err(|error| match error {
+        RegistryError::NotFound { .. } => GateError::NoProject(reference).into(),
+        error => ApiError::from(error),
+    });
+    note_failure(&gateway, record, &deleted);
+    deleted.map(|_| StatusCode::NO_CONTENT.into_response())
 }
 
 /// `GET …/{ref}/databases`: the project's connections of every type, and at the end its own database as a connection of

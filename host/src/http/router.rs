@@ -110,7 +110,7 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 
 /// `/metrics` alone, for a listener of its own.
 pub fn metrics_router(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/metrics", get(health::metrics)).with_state(gateway)
+    Router::new().route("/metrics", get(health::metrics_for_operators)).with_state(gateway)
 }
 
 /// Everything that is a driver's.

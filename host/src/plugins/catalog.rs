@@ -77,7 +77,7 @@ impl Driver {
         let manners = plan_manners(manifest);
         entry.limits.check_operations(&manifest.operations).map_err(PluginError::Limits)?;
         let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
-        let options = OptionRules::of(&manifest.options);
+        let options = OptionRules::of(&manifest.options).map_err(PluginError::Manifest)?;
         Ok(Self {
             faces,
             caching,
@@ -112,13 +112,9 @@ impl Driver {
     pub fn generation(&self) -> u64 {
         self.generation
     }
-    /// The options that are secret, each as the path of names to it.
-    pub fn secret_options(&self) -> &[Vec<String>] {
-        &self.options.secret
-    }
-    /// The options that say to whom secrets are sent, each as the path of names to it.
-    pub fn leading_options(&self) -> &[Vec<String>] {
-        &self.options.leading
+    /// Which of a connection's options are secret, and which say to whom secrets are sent.
+    pub fn options(&self) -> &OptionRules {
+        &self.options
     }
     /// One permit for each session that it may have open, when plugins.toml says how many.
     pub fn session_cap(&self) -> Option<&Arc<Semaphore>> {

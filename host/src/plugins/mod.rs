@@ -34,6 +34,7 @@ pub use error::PluginError;
 pub use faces::{Entrance, JSON, Wrapping};
 pub use load::{Inspection, Loader, inspect_in_this_process};
 pub use manifest::RESERVED_TYPES;
+pub use options::{OptionPlace, OptionRules};
 pub use routes::Route;
 pub use wasm::{CompiledCache, SandboxSettings, compile_in_this_process};
 

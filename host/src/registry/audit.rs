@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use sqlx::{Any, AnyConnection, Transaction};
+
 use super::store::{Store, rfc3339};
 use super::{AuditRecord, RegistryError};
 
@@ -19,6 +21,27 @@ impl Audit for Store {
         if records.is_empty() {
             return Ok(());
         }
+        let mut connection = self.writer.acquire().await?;
+        self.write_records(&mut connection, records).await
+    }
+}
+
+impl Store {
+    /// Commits a change together with its record: there is neither without the other.
+    pub(super) async fn commit(
+        &self,
+        mut transaction: Transaction<'static, Any>,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError> {
+        self.write_records(&mut transaction, std::slice::from_ref(record)).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn write_records(
+        &self,
+        connection: &mut AnyConnection,
+        records: &[AuditRecord],
+    ) -> Result<(), RegistryError> {
         let rows: Vec<_> = records.iter().map(row).collect();
         sqlx::query(self.sql(
             "INSERT INTO gateway_audit_logs (at, user_id, action, project_ref, target, result, remote_address, request_id)
@@ -28,7 +51,7 @@ impl Audit for Store {
              FROM jsonb_array_elements(CAST($1 AS jsonb))",
         ))
         .bind(Value::from(rows).to_string())
-        .execute(&self.writer)
+        .execute(connection)
         .await?;
         Ok(())
     }

@@ -92,7 +92,7 @@ pub struct Connection {
     pub password: Option<Sealed>,
     /// Sealed for (`id`, `connection_string`).
     pub connection_string: Option<Sealed>,
-    /// The driver's options; the secret ones sealed for (`id`, [`super::option_field`]).
+    /// The driver's options; the secret ones sealed for (`id`, [`super::option_below`]).
     pub options: Map<String, Value>,
     /// Whether it is the one that a route of its type uses when none is named.
     pub is_primary: bool,
@@ -106,6 +106,19 @@ pub struct Connection {
     pub created_at: String,
     /// As `created_at`.
     pub updated_at: String,
+}
+
+impl Connection {
+    /// Whether all settings are those of `other`, secrets as they are sealed. Not a setting: whether it is primary or in
+    /// use.
+    pub(super) fn is_set_as(&self, other: &Self) -> bool {
+        let Self { identifier, host, port, database_name, username, .. } = self;
+        let Self { password, connection_string, options, settings_version, .. } = self;
+        (identifier, host, port, database_name, username)
+            == (&other.identifier, &other.host, &other.port, &other.database_name, &other.username)
+            && (password, connection_string, options, settings_version)
+                == (&other.password, &other.connection_string, &other.options, &other.settings_version)
+    }
 }
 
 /// A connection to be.

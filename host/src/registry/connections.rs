@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
-use super::store::{Store, optional_text, text, time};
+use super::store::{Quota, Store, optional_text, text, time};
 use super::{
-    Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, NewConnection, Page,
-    RegistryError,
+    AuditRecord, Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus,
+    NewConnection, Page, RegistryError,
 };
 use crate::secrets::Sealed;
 
@@ -40,29 +40,35 @@ pub trait Connections: Send + Sync {
         &self,
         reference: &str,
         new: NewConnection,
+        record: &AuditRecord,
     ) -> Result<Connection, RegistryError>;
 
-    /// Changes a connection; `settings_version` goes up when a setting (not `is_primary` or `status`) is another than
-    /// before.
+    /// Changes a connection of which `before` was seen; `settings_version` goes up when a setting (not `is_primary` or
+    /// `status`) is another than before.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`] project or connection; [`RegistryError::Duplicate`] of `identifier`.
+    /// [`RegistryError::NotFound`] project or connection; [`RegistryError::Duplicate`] of `identifier`;
+    /// [`RegistryError::Changed`] when a setting is not as in `before` any more: nothing is changed then, because what was
+    /// found right for `before` may be wrong for what is there now.
     async fn update_connection(
         &self,
         reference: &str,
-        database_type: &str,
-        id: ConnectionId,
+        before: &Connection,
         changes: ConnectionChanges,
+        record: &AuditRecord,
     ) -> Result<Connection, RegistryError>;
 
-    /// Deletes a connection; when it was primary, the oldest remaining one of its type becomes so. Tells whether there was
-    /// one.
+    /// Deletes a connection; when it was primary, the oldest remaining one of its type becomes so.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`] project or connection.
     async fn delete_connection(
         &self,
         reference: &str,
         database_type: &str,
         id: ConnectionId,
-    ) -> Result<bool, RegistryError>;
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError>;
 
     /// Notes how a connection fares, when its settings still are of this version and nobody switched it off. Tells
     /// whether that changed its status.
@@ -138,9 +144,17 @@ impl Connections for Store {
         &self,
         reference: &str,
         new: NewConnection,
+        record: &AuditRecord,
     ) -> Result<Connection, RegistryError> {
         let mut transaction = self.begin().await?;
         self.lock_project(&mut transaction, reference).await?;
+        let quota = Quota {
+            count: "SELECT COUNT(*) AS total FROM database_connections
+                    WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+            most: self.quotas.connections_per_project,
+            what: "connections of this project",
+        };
+        self.leave_room(&mut transaction, quota, reference).await?;
         if new.is_primary {
             self.demote_primary(&mut transaction, reference, &new.database_type).await?;
         }
@@ -167,20 +181,24 @@ impl Connections for Store {
         .execute(&mut *transaction)
         .await?;
         let created = self.read_by_id(&mut transaction, reference, &new.database_type, new.id).await?;
-        transaction.commit().await?;
+        self.commit(transaction, record).await?;
         Ok(created)
     }
 
     async fn update_connection(
         &self,
         reference: &str,
-        database_type: &str,
-        id: ConnectionId,
+        before: &Connection,
         changes: ConnectionChanges,
+        record: &AuditRecord,
     ) -> Result<Connection, RegistryError> {
+        let (id, database_type) = (before.id, before.database_type.as_str());
         let mut transaction = self.begin().await?;
         self.lock_project(&mut transaction, reference).await?;
         let mut connection = self.read_by_id(&mut transaction, reference, database_type, id).await?;
+        if !connection.is_set_as(before) {
+            return Err(RegistryError::Changed);
+        }
         let make_primary = changes.is_primary;
         changes.apply(&mut connection);
         sqlx::query(self.sql(
@@ -217,7 +235,7 @@ impl Connections for Store {
             _ => {}
         }
         let updated = self.read_by_id(&mut transaction, reference, database_type, id).await?;
-        transaction.commit().await?;
+        self.commit(transaction, record).await?;
         Ok(updated)
     }
 
@@ -226,17 +244,11 @@ impl Connections for Store {
         reference: &str,
         database_type: &str,
         id: ConnectionId,
-    ) -> Result<bool, RegistryError> {
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError> {
         let mut transaction = self.begin().await?;
-        let found = match self.lock_project(&mut transaction, reference).await {
-            Ok(_) => self.read_by_id(&mut transaction, reference, database_type, id).await,
-            Err(error) => Err(error),
-        };
-        let connection = match found {
-            Ok(connection) => connection,
-            Err(RegistryError::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
+        self.lock_project(&mut transaction, reference).await?;
+        let connection = self.read_by_id(&mut transaction, reference, database_type, id).await?;
         sqlx::query(self.sql("DELETE FROM database_connections WHERE id = CAST($1 AS uuid)"))
             .bind(id.to_string())
             .execute(&mut *transaction)
@@ -244,8 +256,7 @@ impl Connections for Store {
         if connection.is_primary {
             self.promote_oldest(&mut transaction, reference, database_type, None).await?;
         }
-        transaction.commit().await?;
-        Ok(true)
+        self.commit(transaction, record).await
     }
 
     async fn set_connection_status(
@@ -269,6 +280,7 @@ impl Connections for Store {
 
 /// Steps inside a transaction that holds the project's lock.
 impl Store {
+    /// Locks the row too, since its status and its seals change without the project's lock.
     async fn read_by_id(
         &self,
         transaction: &mut Transaction<'static, Any>,
@@ -276,7 +288,8 @@ impl Store {
         database_type: &str,
         id: ConnectionId,
     ) -> Result<Connection, RegistryError> {
-        let row = sqlx::query(self.sql(&format!("{SELECT} WHERE {SIBLINGS} AND id = CAST($3 AS uuid)")))
+        let query = format!("{SELECT} WHERE {SIBLINGS} AND id = CAST($3 AS uuid) FOR NO KEY UPDATE");
+        let row = sqlx::query(self.sql(&query))
             .bind(reference)
             .bind(database_type)
             .bind(id.to_string())

@@ -80,6 +80,17 @@ impl Dialect {
         }
     }
 
+    /// Takes the lock that the names $1 and $2 stand for, to the end of the transaction. SQLite has locked everything
+    /// already. Not a row's lock, since the gateway may have no right to change the row.
+    pub(super) fn lock_name(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => {
+                Some("SELECT CAST(pg_advisory_xact_lock(hashtext($1), hashtext($2)) AS text) AS locked")
+            }
+        }
+    }
+
     /// Starts a transaction that the database lets change nothing. Only for its time: a connection that goes through a
     /// pooler is somebody else's after it.
     pub(super) fn begin_to_look(self) -> &'static str {

@@ -23,9 +23,20 @@ pub enum RegistryError {
     /// The row to act on, or one it refers to, does not exist.
     #[error("no such {what}")]
     NotFound {
-        /// `organization`, `project`, `connection`; `row` when only the database knows.
+        /// `organization`, `project`, `member`, `connection`; `row` when only the database knows.
         what: &'static str,
     },
+    /// There are as many as the settings allow.
+    #[error("there are {most} {what} already, which is the most")]
+    Full {
+        /// Of which, and whose: `connections of this project`.
+        what: &'static str,
+        /// How many.
+        most: usize,
+    },
+    /// The row is not any more what the change was made for.
+    #[error("somebody else changed it at the same time; look at it, and try again")]
+    Changed,
     /// The row cannot be deleted, because a table that is not the gateway's refers to it.
     #[error("something outside the gateway still refers to this project{}", named(.table.as_deref()))]
     StillReferenced {

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::rows::NewRow;
-use super::store::{Store, optional_text, text};
-use super::{Member, MemberVia, RegistryError, Role};
+use super::store::{Quota, Store, optional_text, text};
+use super::{AuditRecord, Member, MemberVia, RegistryError, Role};
 
 /// What the registry does with members.
 #[async_trait]
@@ -21,10 +21,24 @@ pub trait Members: Send + Sync {
     /// # Errors
     /// [`RegistryError::NotFound`] project; [`RegistryError::Unacceptable`] of `user_id` or `role` when a Studio's table
     /// does not take it. A role is written by the name that the table has for it.
-    async fn put_member(&self, reference: &str, user_id: &str, role: Role) -> Result<(), RegistryError>;
+    async fn put_member(
+        &self,
+        reference: &str,
+        user_id: &str,
+        role: Role,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError>;
 
-    /// Ends the user's membership in the project, not in its organization. Tells whether there was one.
-    async fn remove_member(&self, reference: &str, user_id: &str) -> Result<bool, RegistryError>;
+    /// Ends the user's membership in the project, not in its organization.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`] project or member.
+    async fn remove_member(
+        &self,
+        reference: &str,
+        user_id: &str,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError>;
 }
 
 #[async_trait]
@@ -60,26 +74,48 @@ impl Members for Store {
         Ok(members)
     }
 
-    async fn put_member(&self, reference: &str, user_id: &str, role: Role) -> Result<(), RegistryError> {
-        self.explained(self.write_member(reference, user_id, role)).await
+    async fn put_member(
+        &self,
+        reference: &str,
+        user_id: &str,
+        role: Role,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError> {
+        self.explained(self.write_member(reference, user_id, role, record)).await
     }
 
-    async fn remove_member(&self, reference: &str, user_id: &str) -> Result<bool, RegistryError> {
+    async fn remove_member(
+        &self,
+        reference: &str,
+        user_id: &str,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError> {
+        let mut transaction = self.begin().await?;
+        self.lock_project(&mut transaction, reference).await?;
         let removed = sqlx::query(self.sql(
             "DELETE FROM project_members
              WHERE project_id = (SELECT id FROM projects WHERE ref = $1) AND CAST(user_id AS TEXT) = $2",
         ))
         .bind(reference)
         .bind(user_id)
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(removed.rows_affected() > 0)
+        if removed.rows_affected() == 0 {
+            return Err(RegistryError::NotFound { what: "member" });
+        }
+        self.commit(transaction, record).await
     }
 }
 
 impl Store {
     /// Not an upsert: a Studio's table may have no unique key for it. The project's lock keeps writers apart instead.
-    async fn write_member(&self, reference: &str, user_id: &str, role: Role) -> Result<(), RegistryError> {
+    async fn write_member(
+        &self,
+        reference: &str,
+        user_id: &str,
+        role: Role,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError> {
         let mut transaction = self.begin().await?;
         let project_id = self.lock_project(&mut transaction, reference).await?;
         let found = sqlx::query(self.sql(
@@ -90,9 +126,18 @@ impl Store {
         .bind(user_id)
         .fetch_all(&mut *transaction)
         .await?;
+        if found.is_empty() {
+            let quota = Quota {
+                count: "SELECT COUNT(*) AS total FROM project_members
+                        WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+                most: self.quotas.members_per_project,
+                what: "members of this project",
+            };
+            self.leave_room(&mut transaction, quota, reference).await?;
+        }
         let membership =
             NewRow::of("project_members").with("project_id", project_id).with("user_id", user_id);
         self.write_membership(&mut transaction, &membership, role, !found.is_empty()).await?;
-        Ok(transaction.commit().await?)
+        self.commit(transaction, record).await
     }
 }

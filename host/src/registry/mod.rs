@@ -5,7 +5,8 @@
 //! `sqlx::Any`; `dialect.rs` holds what differs between the databases.
 //!
 //! Every method may fail with [`RegistryError::Unavailable`], `Failed` or `Corrupt`; its documentation names only the
-//! errors beyond these. A method that changes something has committed it, durably, when it returns `Ok`.
+//! errors beyond these. A method that changes something on behalf of somebody takes the record of it, and has committed
+//! both, durably, when it returns `Ok`; on any error, neither is there.
 
 mod audit;
 mod catalog;
@@ -34,6 +35,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use crate::config::QuotaSettings;
+
 pub use audit::Audit;
 pub use connection::{
     Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, NewConnection, Page,
@@ -42,11 +45,11 @@ pub use connections::Connections;
 pub use error::RegistryError;
 pub use members::Members;
 pub use model::{
-    AuditRecord, Member, MemberVia, NewOrganization, NewProject, Organization, OwnDatabase, Project,
-    ProjectAccess, ProjectDatabase, Role, StoredSecret, Visibility, database_password_place,
+    AuditRecord, DeletedProject, Member, MemberVia, NewOrganization, NewProject, Organization, OwnDatabase,
+    Project, ProjectAccess, ProjectDatabase, Role, StoredSecret, Visibility, database_password_place,
     jwt_secret_place,
 };
-pub use options::{Rewrite, option_field, rewrite_option_strings};
+pub use options::{Rewrite, option_below, rewrite_option_strings, rewrite_options_below};
 pub use organizations::Organizations;
 pub use projects::Projects;
 pub use seals::{Resealed, Seals};
@@ -79,6 +82,6 @@ pub trait Registry: Organizations + Projects + Members + Connections + Seals + A
 ///
 /// # Errors
 /// [`RegistryError::Url`] when it names neither; [`RegistryError::Unavailable`] when the database does not answer.
-pub async fn open(url: &SecretString) -> Result<Arc<dyn Registry>, RegistryError> {
-    Ok(Arc::new(store::Store::open(url).await?))
+pub async fn open(url: &SecretString, quotas: &QuotaSettings) -> Result<Arc<dyn Registry>, RegistryError> {
+    Ok(Arc::new(store::Store::open(url, quotas.clone()).await?))
 }

@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::ConnectionId;
 use crate::secrets::{Keyring, OpenError, Place, Sealed};
 
 /// What a user may do on a project or organization; a later one may all that an earlier one may.
@@ -160,6 +161,15 @@ pub struct NewProject {
     pub database: Option<ProjectDatabase>,
     /// That database's password, sealed for [`database_password_place`].
     pub database_password: Option<Sealed>,
+}
+
+/// What went with a project that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedProject {
+    /// The project's id.
+    pub id: String,
+    /// Its connections.
+    pub connections: Vec<ConnectionId>,
 }
 
 /// What one user may do on one project.

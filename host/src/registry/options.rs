@@ -9,11 +9,6 @@ use serde_json::{Map, Value};
 /// Called with a field name and a string; returns what to put in the string's place, if anything.
 pub type Rewrite<'a, E> = dyn FnMut(&str, &str) -> Result<Option<String>, E> + 'a;
 
-/// The field name of the option that `path` (keys, or positions in lists) leads to.
-pub fn option_field<'a>(path: impl IntoIterator<Item = &'a str>) -> String {
-    path.into_iter().fold("options".to_owned(), |field, key| child_field(&field, key))
-}
-
 /// Shows every string in `options`, at any depth, to `rewrite` with its field name, and puts what it returns in its
 /// place; `None` leaves it as it is. Sealing, opening and re-sealing of options all go through here.
 ///
@@ -26,12 +21,24 @@ pub fn rewrite_option_strings<E>(
     rewrite_members("options", options, rewrite)
 }
 
+/// The same for one value that is called `field`.
+///
+/// # Errors
+/// As [`rewrite_option_strings`].
+pub fn rewrite_options_below<E>(
+    field: &str,
+    value: &mut Value,
+    rewrite: &mut Rewrite<'_, E>,
+) -> Result<(), E> {
+    rewrite_value(field, value, rewrite)
+}
+
 fn rewrite_members<E>(
     field: &str,
     members: &mut Map<String, Value>,
     rewrite: &mut Rewrite<'_, E>,
 ) -> Result<(), E> {
-    members.iter_mut().try_for_each(|(key, value)| rewrite_value(&child_field(field, key), value, rewrite))
+    members.iter_mut().try_for_each(|(key, value)| rewrite_value(&option_below(field, key), value, rewrite))
 }
 
 fn rewrite_value<E>(field: &str, value: &mut Value, rewrite: &mut Rewrite<'_, E>) -> Result<(), E> {
@@ -43,13 +50,14 @@ fn rewrite_value<E>(field: &str, value: &mut Value, rewrite: &mut Rewrite<'_, E>
             Ok(())
         }
         Value::Array(items) => items.iter_mut().enumerate().try_for_each(|(index, item)| {
-            rewrite_value(&child_field(field, &index.to_string()), item, rewrite)
+            rewrite_value(&option_below(field, &index.to_string()), item, rewrite)
         }),
         Value::Object(members) => rewrite_members(field, members, rewrite),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
 }
 
-fn child_field(field: &str, key: &str) -> String {
+/// The field name of what is below another, in an object by its key or in a list by its position.
+pub fn option_below(field: &str, key: &str) -> String {
     format!("{field}.{}", key.replace('\\', r"\\").replace('.', r"\."))
 }

@@ -1,24 +1,34 @@
 //! Organizations.
 
 use async_trait::async_trait;
+use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::rows::NewRow;
-use super::store::{Store, optional_text, optional_time, text};
-use super::{NewOrganization, Organization, RegistryError, Role, Visibility};
+use super::store::{Quota, Store, optional_text, optional_time, text};
+use super::{AuditRecord, NewOrganization, Organization, Page, RegistryError, Role, Visibility};
 
 /// What the registry does with organizations.
 #[async_trait]
 pub trait Organizations: Send + Sync {
-    /// Creates an organization and makes its owner a member, both or none.
+    /// Creates an organization and makes its owner a member.
     ///
     /// # Errors
     /// [`RegistryError::Duplicate`] of `slug`; [`RegistryError::Unacceptable`] when a Studio's tables do not take a value:
     /// of `user_id` when that is the owner's.
-    async fn create_organization(&self, new: NewOrganization) -> Result<Organization, RegistryError>;
+    async fn create_organization(
+        &self,
+        new: NewOrganization,
+        record: &AuditRecord,
+    ) -> Result<Organization, RegistryError>;
 
     /// The organizations that are visible, by name.
-    async fn list_organizations(&self, visibility: &Visibility) -> Result<Vec<Organization>, RegistryError>;
+    async fn list_organizations(
+        &self,
+        visibility: &Visibility,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Page<Organization>, RegistryError>;
 
     /// One organization, by id or slug. Where one's id is another's slug, the id wins: nobody can choose an id.
     async fn find_organization(&self, slug_or_id: &str) -> Result<Option<Organization>, RegistryError>;
@@ -44,29 +54,40 @@ const BY_SLUG_OR_ID: &str = "
 
 #[async_trait]
 impl Organizations for Store {
-    async fn create_organization(&self, new: NewOrganization) -> Result<Organization, RegistryError> {
-        self.explained(self.add_organization(new)).await
+    async fn create_organization(
+        &self,
+        new: NewOrganization,
+        record: &AuditRecord,
+    ) -> Result<Organization, RegistryError> {
+        self.explained(self.add_organization(new, record)).await
     }
 
-    async fn list_organizations(&self, visibility: &Visibility) -> Result<Vec<Organization>, RegistryError> {
-        let rows = match visibility {
-            Visibility::All => {
-                sqlx::query(self.sql(&format!("{SELECT} ORDER BY name, id"))).fetch_all(&self.reader).await?
-            }
-            Visibility::Member { user_id, .. } => {
-                sqlx::query(self.sql(&format!(
-                    "{SELECT} WHERE EXISTS (
-                         SELECT 1 FROM organization_members m
-                         WHERE m.organization_id = o.id AND CAST(m.user_id AS TEXT) = $1
-                           AND LOWER(CAST(m.role AS TEXT)) IN (known roles))
-                     ORDER BY name, id"
-                )))
-                .bind(user_id)
-                .fetch_all(&self.reader)
-                .await?
-            }
+    async fn list_organizations(
+        &self,
+        visibility: &Visibility,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Page<Organization>, RegistryError> {
+        let visible = "$1 IS NULL OR EXISTS (
+            SELECT 1 FROM organization_members m
+            WHERE m.organization_id = o.id AND CAST(m.user_id AS TEXT) = $1
+              AND LOWER(CAST(m.role AS TEXT)) IN (known roles))";
+        let user_id = match visibility {
+            Visibility::All => None,
+            Visibility::Member { user_id, .. } => Some(user_id.as_str()),
         };
-        rows.iter().map(organization).collect()
+        let count = format!("SELECT COUNT(*) AS total FROM organizations o WHERE {visible}");
+        let row = sqlx::query(self.sql(&count)).bind(user_id).fetch_one(&self.reader).await?;
+        let total: i64 = row.try_get("total")?;
+        let query = format!("{SELECT} WHERE {visible} ORDER BY name, id LIMIT $2 OFFSET $3");
+        let rows = sqlx::query(self.sql(&query))
+            .bind(user_id)
+            .bind(i64::from(limit))
+            .bind(i64::from(offset))
+            .fetch_all(&self.reader)
+            .await?;
+        let items = rows.iter().map(organization).collect::<Result<_, _>>()?;
+        Ok(Page { items, total: total.unsigned_abs() })
     }
 
     async fn find_organization(&self, slug_or_id: &str) -> Result<Option<Organization>, RegistryError> {
@@ -97,8 +118,19 @@ impl Organizations for Store {
 }
 
 impl Store {
-    async fn add_organization(&self, new: NewOrganization) -> Result<Organization, RegistryError> {
+    async fn add_organization(
+        &self,
+        new: NewOrganization,
+        record: &AuditRecord,
+    ) -> Result<Organization, RegistryError> {
         let mut transaction = self.begin().await?;
+        let quota = Quota {
+            count: "SELECT COUNT(*) AS total FROM organization_members m
+                    WHERE CAST(m.user_id AS TEXT) = $1 AND LOWER(CAST(m.role AS TEXT)) = 'owner'",
+            most: self.quotas.organizations_per_user,
+            what: "organizations of this owner",
+        };
+        self.leave_room(&mut transaction, quota, &new.owner).await?;
         let row = NewRow::of("organizations")
             .with("name", new.name)
             .with("slug", new.slug)
@@ -112,7 +144,7 @@ impl Store {
             .bind(&id)
             .fetch_one(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        self.commit(transaction, record).await?;
         organization(&row)
     }
 }

@@ -1,13 +1,14 @@
 //! Projects, and who may what on them.
 
 use async_trait::async_trait;
+use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::rows::NewRow;
-use super::store::{Store, optional_text, optional_time, text};
+use super::store::{Quota, Store, optional_text, optional_time, text};
 use super::{
-    NewProject, OwnDatabase, Project, ProjectAccess, ProjectDatabase, RegistryError, Role, StoredSecret,
-    Visibility,
+    AuditRecord, ConnectionId, DeletedProject, NewProject, OwnDatabase, Page, Project, ProjectAccess,
+    ProjectDatabase, RegistryError, Role, StoredSecret, Visibility,
 };
 use crate::secrets::Sealed;
 
@@ -19,20 +20,28 @@ pub trait Projects: Send + Sync {
     /// # Errors
     /// [`RegistryError::NotFound`] organization; [`RegistryError::Duplicate`] of `ref`;
     /// [`RegistryError::Unacceptable`] when a Studio's table does not take a value.
-    async fn create_project(&self, new: NewProject) -> Result<Project, RegistryError>;
+    async fn create_project(&self, new: NewProject, record: &AuditRecord) -> Result<Project, RegistryError>;
 
     /// The projects that are visible, by name.
-    async fn list_projects(&self, visibility: &Visibility) -> Result<Vec<Project>, RegistryError>;
+    async fn list_projects(
+        &self,
+        visibility: &Visibility,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Page<Project>, RegistryError>;
 
     /// One project, by its ref.
     async fn find_project(&self, reference: &str) -> Result<Option<Project>, RegistryError>;
 
-    /// Deletes a project with its connections, members and credentials; its audit trail stays. Tells whether there was
-    /// one.
+    /// Deletes a project with its connections, members and credentials; its audit trail stays.
     ///
     /// # Errors
-    /// [`RegistryError::StillReferenced`] when a table of a Studio refers to it.
-    async fn delete_project(&self, reference: &str) -> Result<bool, RegistryError>;
+    /// [`RegistryError::NotFound`] project; [`RegistryError::StillReferenced`] when a table of a Studio refers to it.
+    async fn delete_project(
+        &self,
+        reference: &str,
+        record: &AuditRecord,
+    ) -> Result<DeletedProject, RegistryError>;
 
     /// What the user may do on the project; `None` when there is no such project. One query.
     async fn find_access(
@@ -48,7 +57,12 @@ pub trait Projects: Send + Sync {
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] project.
-    async fn set_project_jwt_secret(&self, reference: &str, secret: &Sealed) -> Result<(), RegistryError>;
+    async fn set_project_jwt_secret(
+        &self,
+        reference: &str,
+        secret: &Sealed,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError>;
 
     /// The project's own database, if it has one: place and password of one moment.
     async fn find_project_database(&self, reference: &str) -> Result<Option<OwnDatabase>, RegistryError>;
@@ -73,35 +87,44 @@ const DEFAULT_PORT: u16 = 5432;
 
 #[async_trait]
 impl Projects for Store {
-    async fn create_project(&self, new: NewProject) -> Result<Project, RegistryError> {
-        self.explained(self.add_project(new)).await
+    async fn create_project(&self, new: NewProject, record: &AuditRecord) -> Result<Project, RegistryError> {
+        self.explained(self.add_project(new, record)).await
     }
 
-    async fn list_projects(&self, visibility: &Visibility) -> Result<Vec<Project>, RegistryError> {
-        let rows = match visibility {
-            Visibility::All => {
-                sqlx::query(self.sql(&format!("{SELECT} ORDER BY name, ref"))).fetch_all(&self.reader).await?
-            }
-            Visibility::Member { user_id, references } => {
-                sqlx::query(self.sql(&format!(
-                    "{SELECT} WHERE EXISTS (
-                         SELECT 1 FROM organization_members m
-                         WHERE m.organization_id = p.organization_id AND CAST(m.user_id AS TEXT) = $1
-                           AND LOWER(CAST(m.role AS TEXT)) IN (known roles))
-                     OR EXISTS (
-                         SELECT 1 FROM project_members m
-                         WHERE m.project_id = p.id AND CAST(m.user_id AS TEXT) = $1
-                           AND LOWER(CAST(m.role AS TEXT)) IN (known roles))
-                     OR p.ref IN (SELECT jsonb_array_elements_text(CAST($2 AS jsonb)))
-                     ORDER BY name, ref"
-                )))
-                .bind(user_id)
-                .bind(serde_json::Value::from(references.as_slice()).to_string())
-                .fetch_all(&self.reader)
-                .await?
-            }
+    async fn list_projects(
+        &self,
+        visibility: &Visibility,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Page<Project>, RegistryError> {
+        let visible = "$1 IS NULL OR EXISTS (
+                SELECT 1 FROM organization_members m
+                WHERE m.organization_id = p.organization_id AND CAST(m.user_id AS TEXT) = $1
+                  AND LOWER(CAST(m.role AS TEXT)) IN (known roles))
+            OR EXISTS (
+                SELECT 1 FROM project_members m
+                WHERE m.project_id = p.id AND CAST(m.user_id AS TEXT) = $1
+                  AND LOWER(CAST(m.role AS TEXT)) IN (known roles))
+            OR p.ref IN (SELECT jsonb_array_elements_text(CAST($2 AS jsonb)))";
+        let (user_id, references) = match visibility {
+            Visibility::All => (None, &[][..]),
+            Visibility::Member { user_id, references } => (Some(user_id.as_str()), references.as_slice()),
         };
-        rows.iter().map(project).collect()
+        let references = serde_json::Value::from(references).to_string();
+        let count = format!("SELECT COUNT(*) AS total FROM projects p WHERE {visible}");
+        let row =
+            sqlx::query(self.sql(&count)).bind(user_id).bind(&references).fetch_one(&self.reader).await?;
+        let total: i64 = row.try_get("total")?;
+        let query = format!("{SELECT} WHERE {visible} ORDER BY name, ref LIMIT $3 OFFSET $4");
+        let rows = sqlx::query(self.sql(&query))
+            .bind(user_id)
+            .bind(&references)
+            .bind(i64::from(limit))
+            .bind(i64::from(offset))
+            .fetch_all(&self.reader)
+            .await?;
+        let items = rows.iter().map(project).collect::<Result<_, _>>()?;
+        Ok(Page { items, total: total.unsigned_abs() })
     }
 
     async fn find_project(&self, reference: &str) -> Result<Option<Project>, RegistryError> {
@@ -112,13 +135,23 @@ impl Projects for Store {
         row.as_ref().map(project).transpose()
     }
 
-    async fn delete_project(&self, reference: &str) -> Result<bool, RegistryError> {
+    async fn delete_project(
+        &self,
+        reference: &str,
+        record: &AuditRecord,
+    ) -> Result<DeletedProject, RegistryError> {
         let mut transaction = self.begin().await?;
-        match self.lock_project(&mut transaction, reference).await {
-            Ok(_) => {}
-            Err(RegistryError::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        }
+        let id = self.lock_project(&mut transaction, reference).await?;
+        let rows = sqlx::query(self.sql(
+            "SELECT CAST(id AS TEXT) AS id FROM database_connections
+             WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
+        ))
+        .bind(reference)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let connection =
+            |row| text(row, "id")?.parse::<ConnectionId>().map_err(|_| RegistryError::corrupt("id"));
+        let connections = rows.iter().map(connection).collect::<Result<_, _>>()?;
         // A Studio's foreign keys may not cascade, so say it for every table.
         for query in [
             "DELETE FROM database_connections WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
@@ -135,8 +168,8 @@ impl Projects for Store {
                 error => error,
             })?;
         }
-        transaction.commit().await?;
-        Ok(true)
+        self.commit(transaction, record).await?;
+        Ok(DeletedProject { id, connections })
     }
 
     async fn find_access(
@@ -180,8 +213,13 @@ impl Projects for Store {
         stored_secret(row, "jwt_secret")
     }
 
-    async fn set_project_jwt_secret(&self, reference: &str, secret: &Sealed) -> Result<(), RegistryError> {
-        self.explained(self.write_jwt_secret(reference, secret)).await
+    async fn set_project_jwt_secret(
+        &self,
+        reference: &str,
+        secret: &Sealed,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError> {
+        self.explained(self.write_jwt_secret(reference, secret, record)).await
     }
 
     async fn find_project_database(&self, reference: &str) -> Result<Option<OwnDatabase>, RegistryError> {
@@ -200,7 +238,7 @@ impl Projects for Store {
 }
 
 impl Store {
-    async fn add_project(&self, new: NewProject) -> Result<Project, RegistryError> {
+    async fn add_project(&self, new: NewProject, record: &AuditRecord) -> Result<Project, RegistryError> {
         let database = new.database.unwrap_or(ProjectDatabase {
             host: String::new(),
             port: DEFAULT_PORT,
@@ -216,6 +254,12 @@ impl Store {
         if organization.is_none() {
             return Err(RegistryError::NotFound { what: "organization" });
         }
+        let quota = Quota {
+            count: "SELECT COUNT(*) AS total FROM projects p WHERE CAST(p.organization_id AS TEXT) = $1",
+            most: self.quotas.projects_per_organization,
+            what: "projects of this organization",
+        };
+        self.leave_room(&mut transaction, quota, &new.organization_id).await?;
         // '' and not the table's default: a project without a database of its own must not get one by that.
         let row = NewRow::of("projects")
             .with("organization_id", new.organization_id)
@@ -234,11 +278,16 @@ impl Store {
             .bind(&new.reference)
             .fetch_one(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        self.commit(transaction, record).await?;
         project(&row)
     }
 
-    async fn write_jwt_secret(&self, reference: &str, secret: &Sealed) -> Result<(), RegistryError> {
+    async fn write_jwt_secret(
+        &self,
+        reference: &str,
+        secret: &Sealed,
+        record: &AuditRecord,
+    ) -> Result<(), RegistryError> {
         let mut transaction = self.begin().await?;
         let project_id = self.lock_project(&mut transaction, reference).await?;
         // Not an upsert, because an older Studio's table may have no unique key for it.
@@ -257,7 +306,7 @@ impl Store {
                 .with("jwt_secret", secret.as_str());
             self.insert(&mut transaction, &credentials).await?;
         }
-        Ok(transaction.commit().await?)
+        self.commit(transaction, record).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! `Store`: the one implementation of [`Registry`]. Here: opening, migrating, and what the resources' files share.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, Ro
 
 use super::dialect::Dialect;
 use super::{Registry, RegistryError, Survey};
+use crate::config::QuotaSettings;
 
 /// Database connections for queries; a small gateway's share of a server that others use too.
 const POOL_SIZE: u32 = 8;
@@ -30,24 +32,26 @@ pub(super) struct Store {
     /// For everything that writes. In SQLite a single connection: writers queue here in order, which is fairer and
     /// cheaper than to queue at the file's lock. In Postgres the same pool as `reader`.
     pub(super) writer: AnyPool,
+    /// How much there may be of what callers create.
+    pub(super) quotas: QuotaSettings,
 }
 
 impl Store {
     /// See [`super::open`].
-    pub(super) async fn open(url: &SecretString) -> Result<Self, RegistryError> {
+    pub(super) async fn open(url: &SecretString, quotas: QuotaSettings) -> Result<Self, RegistryError> {
         sqlx::any::install_default_drivers();
         let url = url.expose_secret();
         if url.starts_with("sqlite:") {
             let options = prepare_sqlite(url).await?;
             let reader = connect(Dialect::Sqlite, &options, POOL_SIZE).await?;
             let writer = connect(Dialect::Sqlite, &options, 1).await?;
-            Ok(Self { dialect: Dialect::Sqlite, reader, writer })
+            Ok(Self { dialect: Dialect::Sqlite, reader, writer, quotas })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = AnyConnectOptions::from_str(url)?;
             // A pool would try again until its time is over, and then not say why.
             options.connect().await?.close().await?;
             let reader = connect(Dialect::Postgres, &options, POOL_SIZE).await?;
-            Ok(Self { dialect: Dialect::Postgres, writer: reader.clone(), reader })
+            Ok(Self { dialect: Dialect::Postgres, writer: reader.clone(), reader, quotas })
         } else {
             Err(RegistryError::Url("must start with `sqlite:`, `postgres:` or `postgresql:`"))
         }
@@ -72,6 +76,37 @@ impl Store {
         let query = "SELECT CAST(id AS TEXT) AS id FROM projects WHERE ref = $1 FOR NO KEY UPDATE";
         let row = sqlx::query(self.sql(query)).bind(reference).fetch_optional(&mut **transaction).await?;
         text(&row.ok_or(RegistryError::NotFound { what: "project" })?, "id")
+    }
+}
+
+/// A bound on how many rows of a kind belong to one thing.
+pub(super) struct Quota {
+    /// Counts those of the thing $1, as `total`.
+    pub(super) count: &'static str,
+    /// The most.
+    pub(super) most: NonZeroUsize,
+    /// Of which, and whose.
+    pub(super) what: &'static str,
+}
+
+impl Store {
+    /// Refuses to add to what is full. Whoever adds to the same thing at the same time waits until the transaction is
+    /// over.
+    pub(super) async fn leave_room(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        quota: Quota,
+        thing: &str,
+    ) -> Result<(), RegistryError> {
+        if let Some(lock) = self.dialect.lock_name() {
+            sqlx::query(lock).bind(quota.what).bind(thing).execute(&mut **transaction).await?;
+        }
+        let row = sqlx::query(self.sql(quota.count)).bind(thing).fetch_one(&mut **transaction).await?;
+        let total: i64 = row.try_get("total")?;
+        if usize::try_from(total).is_ok_and(|total| total < quota.most.get()) {
+            return Ok(());
+        }
+        Err(RegistryError::Full { what: quota.what, most: quota.most.get() })
     }
 }
 

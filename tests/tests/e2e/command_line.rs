@@ -110,4 +110,45 @@ async fn settings_file_is_read_and_its_mistakes_are_shown_with_their_line() {
     project.owner.post(&project.path("probe", "/write"), body).await.refused(413, "PAYLOAD_TOO_LARGE");
 }
 
-on_both_registries!(check_and_migrate_work_without_serving);
+async fn changes_by_the_command_line_are_in_the_audit_trail(registry: Registry) {
+    let mut gateway = Gateway::prepare(GatewayOptions::new(registry).set("USER", "operator")).await;
+    let run = |gateway: &Gateway, arguments: &[&str], input: &str| {
+        let file = gateway.file("input");
+        fs::write(&file, input).unwrap();
+        let output = gateway.run_cli_with(arguments, &file);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    };
+    let body = json!({"identifier": "main", "host": "127.0.0.1"}).to_string();
+    run(&gateway, &["project", "create", "shop", "--organization", "acme", "--owner", "olga"], "");
+    run(&gateway, &["project", "set-jwt-secret", "shop"], "a secret of at least thirty-two bytes");
+    run(&gateway, &["connection", "create", "shop", "probe"], &body);
+    run(&gateway, &["connection", "test", "shop", "probe", "main"], "");
+    run(&gateway, &["connection", "delete", "shop", "probe", "main"], "");
+    run(&gateway, &["project", "delete", "shop"], "");
+    run(&gateway, &["rekey"], "");
+    // What is refused is no change.
+    assert!(!gateway.run_cli(&["project", "delete", "shop"]).status.success());
+    let query = format!(
+        "SELECT action || ' ' || COALESCE(project_ref, '-') || ' ' || user_id || ' ' || result FROM {} ORDER BY at, action",
+        gateway.database.table("gateway_audit_logs")
+    );
+    let records = gateway.database.texts(&query).await;
+    let expected = [
+        "organization.create -",
+        "project.create shop",
+        "project.set_jwt_secret shop",
+        "connection.create shop",
+        "connection.test shop",
+        "connection.delete shop",
+        "project.delete shop",
+        "secrets.rekey -",
+    ]
+    .map(|change| format!("{change} command_line:operator ok"));
+    assert_eq!(records, expected);
+    gateway.start_again().await;
+}
+
+on_both_registries!(
+    check_and_migrate_work_without_serving,
+    changes_by_the_command_line_are_in_the_audit_trail,
+);

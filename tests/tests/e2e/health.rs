@@ -1,6 +1,6 @@
 //! Liveness, readiness, metrics, and the paths that are nobody's.
 
-use studio_gateway_tests::{Gateway, GatewayOptions, Registry, World};
+use studio_gateway_tests::{Gateway, GatewayOptions, RedisOptions, Registry, World};
 
 async fn ready_gateway_is_live_and_ready_without_a_token(registry: Registry) {
     let gateway = Gateway::start(GatewayOptions::new(registry)).await;
@@ -30,6 +30,44 @@ async fn metrics_move_to_a_listener_of_their_own() {
     gateway.anonymous().get("/metrics").await.refused(404, "NOT_FOUND");
     let address = ([127, 0, 0, 1], port).into();
     assert_eq!(studio_gateway_tests::raw::raw_get(address, "/metrics", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_beside_the_api_name_no_project() {
+    let port = studio_gateway_tests::process::free_port();
+    for listener in [None, Some(port)] {
+        let mut options = GatewayOptions::default();
+        if let Some(port) = listener {
+            options = options.set("GATEWAY_METRICS_LISTEN", &format!("127.0.0.1:{port}"));
+        }
+        let world = World::start_with(options, RedisOptions::new()).await;
+        let mut ids = Vec::new();
+        for project in [&world.alpha, &world.beta] {
+            project.viewer.get(&project.path("redis", "/info")).await.expect(200);
+            let path = format!("/api/platform/projects/{}", project.reference);
+            ids.push(project.viewer.get(&path).await.data()["id"].as_str().unwrap().to_owned());
+        }
+        let address = listener.map_or(world.gateway.address(), |port| ([127, 0, 0, 1], port).into());
+        let answer = studio_gateway_tests::raw::raw_get(address, "/metrics", "").await;
+        let text = String::from_utf8(answer.body).unwrap();
+        let open: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("studio_gateway_open_sessions{")).collect();
+        let named = ids.iter().chain([&world.alpha.connection, &world.beta.connection]);
+        match listener {
+            // Both projects in one number.
+            None => {
+                let both = "studio_gateway_open_sessions{project=\"\",type=\"redis\"} 2";
+                assert_eq!(open, [both]);
+                for name in named.map(String::as_str).chain(["alpha", "beta"]) {
+                    assert!(!text.contains(name), "{name} in {text}");
+                }
+            }
+            Some(_) => {
+                assert_eq!(open.len(), 2, "{text}");
+                assert!(ids.iter().all(|id| text.contains(id.as_str())), "{text}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

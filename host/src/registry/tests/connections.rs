@@ -19,7 +19,11 @@ on_both_databases!(
 async fn create(fixture: &Fixture, database_type: &str, identifier: &str) -> Connection {
     // Creation times are in milliseconds, and the order is by time.
     tokio::time::sleep(Duration::from_millis(2)).await;
-    fixture.registry().create_connection("shop", new_connection(database_type, identifier)).await.unwrap()
+    fixture
+        .registry()
+        .create_connection("shop", new_connection(database_type, identifier), &record())
+        .await
+        .unwrap()
 }
 
 async fn primary_of(fixture: &Fixture, database_type: &str) -> Option<String> {
@@ -36,8 +40,8 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
     let registry = fixture.registry();
     let keyring = keyring(1, &[]);
     let id = ConnectionId::random();
-    let record = id.to_string();
-    let seal = |field, text| Some(keyring.seal(&Place { record: &record, field }, text));
+    let place = id.to_string();
+    let seal = |field, text| Some(keyring.seal(&Place { record: &place, field }, text));
     let serde_json::Value::Object(options) =
         json!({"db": 3, "tls": true, "name": "größer 'x'", "list": [1, null]})
     else {
@@ -53,7 +57,7 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
         status: ConnectionStatus::Inactive,
         ..new_connection("redis", "cache")
     };
-    let created = registry.create_connection("shop", new).await.unwrap();
+    let created = registry.create_connection("shop", new, &record()).await.unwrap();
     assert_recent(&created.created_at);
     assert_eq!(created.created_at, created.updated_at);
     let expected = Connection {
@@ -77,13 +81,13 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
     };
     assert_eq!(created, expected);
     let password = created.password.as_ref().unwrap();
-    let opened = keyring.open(&Place { record: &record, field: "password" }, password).unwrap();
+    let opened = keyring.open(&Place { record: &place, field: "password" }, password).unwrap();
     assert_eq!(opened.expose_secret(), "hunter2");
     let found = registry.find_connection("shop", "redis", &ConnectionSelector::Id(id)).await.unwrap();
     assert_eq!(found, Some(created));
 
     let bare = NewConnection { host: None, port: None, ..new_connection("redis", "bare") };
-    let bare = registry.create_connection("shop", bare).await.unwrap();
+    let bare = registry.create_connection("shop", bare, &record()).await.unwrap();
     assert_eq!((bare.host, bare.port, bare.password), (None, None, None));
 }
 
@@ -91,20 +95,22 @@ async fn a_taken_identifier_is_a_duplicate_in_its_project_only(fixture: Fixture)
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
     let cache = create(&fixture, "redis", "cache").await;
-    let error = registry.create_connection("shop", new_connection("mongodb", "cache")).await.unwrap_err();
+    let error =
+        registry.create_connection("shop", new_connection("mongodb", "cache"), &record()).await.unwrap_err();
     assert_eq!(error, duplicate("identifier"));
     let same_id = NewConnection { id: cache.id, ..new_connection("redis", "other") };
-    assert_eq!(registry.create_connection("shop", same_id).await.unwrap_err(), duplicate("id"));
+    assert_eq!(registry.create_connection("shop", same_id, &record()).await.unwrap_err(), duplicate("id"));
     let docs = create(&fixture, "mongodb", "docs").await;
     let rename = ConnectionChanges { identifier: Some("cache".to_owned()), ..Default::default() };
-    let error = registry.update_connection("shop", "mongodb", docs.id, rename).await.unwrap_err();
+    let error = update(registry, "mongodb", docs.id, rename).await.unwrap_err();
     assert_eq!(error, duplicate("identifier"));
 
     let organization = registry.find_organization("acme").await.unwrap().unwrap();
     let other = NewProject { reference: "other".to_owned(), ..shop(&organization.id) };
-    registry.create_project(other).await.unwrap();
-    registry.create_connection("other", new_connection("redis", "cache")).await.unwrap();
-    let error = registry.create_connection("nope", new_connection("redis", "cache")).await.unwrap_err();
+    registry.create_project(other, &record()).await.unwrap();
+    registry.create_connection("other", new_connection("redis", "cache"), &record()).await.unwrap();
+    let error =
+        registry.create_connection("nope", new_connection("redis", "cache"), &record()).await.unwrap_err();
     assert_eq!(error, RegistryError::NotFound { what: "project" });
 }
 
@@ -132,7 +138,7 @@ async fn a_connection_is_found_only_in_its_project_and_type(fixture: Fixture) {
     let registry = fixture.registry();
     let organization = registry.find_organization("acme").await.unwrap().unwrap();
     let other = NewProject { reference: "other".to_owned(), ..shop(&organization.id) };
-    registry.create_project(other).await.unwrap();
+    registry.create_project(other, &record()).await.unwrap();
     let cache = create(&fixture, "redis", "cache").await;
     for selector in [
         ConnectionSelector::Primary,
@@ -153,11 +159,15 @@ async fn a_connection_is_found_only_in_its_project_and_type(fixture: Fixture) {
         ("shop", "redis", ConnectionId::random()),
     ] {
         let changes = ConnectionChanges { host: Some(None), ..Default::default() };
-        let error = registry.update_connection(reference, database_type, id, changes).await.unwrap_err();
-        assert_eq!(error, RegistryError::NotFound { what: "connection" });
-        assert!(!registry.delete_connection(reference, database_type, id).await.unwrap());
+        let missing = RegistryError::NotFound { what: "connection" };
+        let before = Connection { id, database_type: database_type.to_owned(), ..cache.clone() };
+        let error = registry.update_connection(reference, &before, changes, &record()).await.unwrap_err();
+        assert_eq!(error, missing);
+        let error = registry.delete_connection(reference, database_type, id, &record()).await.unwrap_err();
+        assert_eq!(error, missing);
     }
-    assert!(!registry.delete_connection("nope", "redis", cache.id).await.unwrap());
+    let error = registry.delete_connection("nope", "redis", cache.id, &record()).await.unwrap_err();
+    assert_eq!(error, RegistryError::NotFound { what: "project" });
     let absent = ConnectionSelector::Identifier("cach".to_owned());
     assert_eq!(registry.find_connection("shop", "redis", &absent).await.unwrap(), None);
 }
@@ -173,14 +183,14 @@ async fn primacy_goes_to_the_first_moves_and_is_inherited(fixture: Fixture) {
 
     let third = NewConnection { is_primary: true, ..new_connection("redis", "third") };
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let third = registry.create_connection("shop", third).await.unwrap();
+    let third = registry.create_connection("shop", third, &record()).await.unwrap();
     assert!(third.is_primary);
     assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "third");
     assert_eq!(primary_of(&fixture, "mongodb").await.unwrap(), "docs");
 
     let set = async |id, is_primary| {
         let changes = ConnectionChanges { is_primary: Some(is_primary), ..Default::default() };
-        registry.update_connection("shop", "redis", id, changes).await.unwrap()
+        update(registry, "redis", id, changes).await.unwrap()
     };
     let updated = set(second.id, true).await;
     assert!(updated.is_primary && updated.settings_version == 1);
@@ -191,13 +201,13 @@ async fn primacy_goes_to_the_first_moves_and_is_inherited(fixture: Fixture) {
     assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
 
     set(third.id, true).await;
-    assert!(registry.delete_connection("shop", "redis", third.id).await.unwrap());
+    registry.delete_connection("shop", "redis", third.id, &record()).await.unwrap();
     assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
-    assert!(registry.delete_connection("shop", "redis", second.id).await.unwrap());
+    registry.delete_connection("shop", "redis", second.id, &record()).await.unwrap();
     assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
     // The only one stays primary.
     assert!(set(first.id, false).await.is_primary);
-    assert!(registry.delete_connection("shop", "redis", first.id).await.unwrap());
+    registry.delete_connection("shop", "redis", first.id, &record()).await.unwrap();
     assert_eq!(primary_of(&fixture, "redis").await, None);
     assert!(create(&fixture, "redis", "again").await.is_primary);
 }
@@ -206,8 +216,7 @@ async fn changes_leave_absent_fields_and_bump_the_version_for_settings_only(fixt
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
     let before = create(&fixture, "redis", "cache").await;
-    let update =
-        async |changes| registry.update_connection("shop", "redis", before.id, changes).await.unwrap();
+    let update = async |changes| update(registry, "redis", before.id, changes).await.unwrap();
 
     tokio::time::sleep(Duration::from_millis(2)).await;
     let after =
@@ -265,7 +274,7 @@ async fn status_is_noted_only_for_the_same_settings_and_not_when_switched_off(fi
         registry.find_connection("shop", "redis", &ConnectionSelector::Primary).await.unwrap().unwrap();
     assert_eq!((stored.status, stored.settings_version), (ConnectionStatus::Active, 1));
     let off = ConnectionChanges { status: Some(ConnectionStatus::Inactive), ..Default::default() };
-    registry.update_connection("shop", "redis", connection.id, off).await.unwrap();
+    update(registry, "redis", connection.id, off).await.unwrap();
     assert!(!note(1, ConnectionStatus::Active).await);
     let absent = registry.set_connection_status(ConnectionId::random(), 1, ConnectionStatus::Error).await;
     assert!(!absent.unwrap());
@@ -280,7 +289,7 @@ async fn twenty_new_primaries_at_once_leave_exactly_one(fixture: Fixture) {
             let registry = registries[number % 2].clone();
             let new = new_connection("redis", &format!("c{number}"));
             tokio::spawn(async move {
-                registry.create_connection("shop", NewConnection { is_primary: true, ..new }).await
+                registry.create_connection("shop", NewConnection { is_primary: true, ..new }, &record()).await
             })
         })
         .collect();
@@ -300,17 +309,17 @@ async fn many_writers_at_once_all_succeed(fixture: Fixture) {
             let registry = registries[number % 2].clone();
             tokio::spawn(async move {
                 let connection = new_connection("redis", &format!("c{number}"));
-                let created = registry.create_connection("shop", connection).await?;
-                registry.put_member("shop", &format!("user{number}"), Role::Viewer).await?;
+                let created = registry.create_connection("shop", connection, &record()).await?;
+                registry.put_member("shop", &format!("user{number}"), Role::Viewer, &record()).await?;
                 let changes = ConnectionChanges { port: Some(Some(7000)), ..Default::default() };
-                registry.update_connection("shop", "redis", created.id, changes).await?;
+                update(&*registry, "redis", created.id, changes).await?;
                 registry.find_access("shop", "olga").await?;
-                registry.delete_connection("shop", "redis", created.id).await
+                registry.delete_connection("shop", "redis", created.id, &record()).await
             })
         })
         .collect();
     for writer in writers {
-        assert!(writer.await.unwrap().unwrap());
+        writer.await.unwrap().unwrap();
     }
     assert_eq!(fixture.registry().list_connections("shop", None, 1, 0).await.unwrap().total, 0);
     assert_eq!(fixture.registry().list_members("shop").await.unwrap().len(), 61);

@@ -53,7 +53,7 @@ async fn another_programs_migrations_in_the_same_database_are_left_alone() {
         "credentials database_connections gateway_audit_logs gateway_migrations organization_members organizations \
          project_members projects"
     );
-    assert!(fixture.registry().list_projects(&Visibility::All).await.unwrap().is_empty());
+    assert!(fixture.registry().list_projects(&Visibility::All, 100, 0).await.unwrap().items.is_empty());
 }
 
 /// With uuid ids, enums, NOT NULL everywhere, foreign keys that do not cascade, and one membership twice.
@@ -125,7 +125,11 @@ async fn a_studio_with_uuid_ids_is_taken_over() {
     use_studio(&fixture, "old").await;
     // The user column is a uuid there: a user id that is none is refused, not stored as something else.
     let nobody = NewOrganization { slug: "new".to_owned(), owner: "not-a-uuid".to_owned(), ..acme() };
-    assert_unacceptable(fixture.registry().create_organization(nobody).await, "user_id", "must be a uuid");
+    assert_unacceptable(
+        fixture.registry().create_organization(nobody, &record()).await,
+        "user_id",
+        "must be a uuid",
+    );
     assert!(fixture.registry().find_organization("new").await.unwrap().is_none());
 }
 
@@ -173,9 +177,15 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
     // One of the Studios has no such column, and gets none.
     old.created_at.iter().for_each(|time| assert_recent(time));
     let visible = Visibility::Member { user_id: USER.to_owned(), references: vec!["orphan".to_owned()] };
-    assert_eq!(registry.list_organizations(&visible).await.unwrap(), [old]);
+    assert_eq!(registry.list_organizations(&visible, 100, 0).await.unwrap().items, [old]);
     assert!(
-        registry.list_projects(&visible).await.unwrap().iter().any(|project| project.reference == "legacy")
+        registry
+            .list_projects(&visible, 100, 0)
+            .await
+            .unwrap()
+            .items
+            .iter()
+            .any(|project| project.reference == "legacy")
     );
     assert_eq!(registry.list_members("legacy").await.unwrap().len(), 2);
     assert!(registry.list_key_ids().await.unwrap().is_empty());
@@ -183,27 +193,27 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
 
     // What is new works beside it.
     let acme = NewOrganization { owner: OTHER_USER.to_owned(), billing_email: None, ..acme() };
-    let acme = registry.create_organization(acme).await.unwrap();
+    let acme = registry.create_organization(acme, &record()).await.unwrap();
     assert_eq!(registry.organization_role("acme", OTHER_USER).await.unwrap(), Some(Role::Owner));
-    let created = registry.create_project(shop(&acme.id)).await.unwrap();
+    let created = registry.create_project(shop(&acme.id), &record()).await.unwrap();
     assert!(matches!(created.status.as_str(), "ACTIVE_HEALTHY" | "UNKNOWN") && created.database.is_none());
-    assert_eq!(registry.create_project(shop(&acme.id)).await.unwrap_err(), duplicate("ref"));
+    assert_eq!(registry.create_project(shop(&acme.id), &record()).await.unwrap_err(), duplicate("ref"));
     for reference in ["legacy", "shop"] {
-        registry.put_member(reference, USER, Role::Admin).await.unwrap();
-        registry.put_member(reference, USER, Role::Owner).await.unwrap();
+        registry.put_member(reference, USER, Role::Admin, &record()).await.unwrap();
+        registry.put_member(reference, USER, Role::Owner, &record()).await.unwrap();
         let access = registry.find_access(reference, USER).await.unwrap().unwrap();
         assert_eq!(access.role, Some(Role::Owner));
         let secret = keyring.seal(&jwt_secret_place(reference), "new");
-        registry.set_project_jwt_secret(reference, &secret).await.unwrap();
+        registry.set_project_jwt_secret(reference, &secret, &record()).await.unwrap();
         let connection =
-            registry.create_connection(reference, new_connection("redis", "cache")).await.unwrap();
+            registry.create_connection(reference, new_connection("redis", "cache"), &record()).await.unwrap();
         assert!(connection.is_primary && connection.project_id == access.project_id);
         assert_eq!(registry.list_connections(reference, None, 10, 0).await.unwrap().total, 1);
     }
     assert_eq!(registry.list_key_ids().await.unwrap(), [keyring.current_key_id()]);
 
     // All of a project goes with it, also where the foreign keys do not say so; and nothing else.
-    assert!(registry.delete_project("legacy").await.unwrap());
+    registry.delete_project("legacy", &record()).await.unwrap();
     assert_eq!(fixture.read("SELECT CAST(COUNT(*) AS TEXT) FROM credentials").await, "1");
     assert_eq!(registry.list_connections("shop", None, 10, 0).await.unwrap().total, 1);
     assert!(registry.find_organization(organization).await.unwrap().is_some());
@@ -218,7 +228,7 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
         )
         .await;
     let still = RegistryError::StillReferenced { table: Some("backups".to_owned()) };
-    assert_eq!(registry.delete_project("shop").await.unwrap_err(), still);
+    assert_eq!(registry.delete_project("shop", &record()).await.unwrap_err(), still);
     assert_eq!(registry.list_connections("shop", None, 10, 0).await.unwrap().total, 1);
 }
 
@@ -236,7 +246,7 @@ async fn a_studio_with_a_project_members_table_of_its_own_is_taken_over() {
     fixture.registry().migrate().await.unwrap();
     use_studio(&fixture, "old").await;
     // Its enum has no `viewer`, but a name for it.
-    fixture.registry().put_member("shop", OTHER_USER, Role::Viewer).await.unwrap();
+    fixture.registry().put_member("shop", OTHER_USER, Role::Viewer, &record()).await.unwrap();
     let query = "SELECT role::text FROM platform.project_members WHERE user_id = '33333333-3333-4333-8333-333333333333'";
     assert_eq!(fixture.read(query).await, "read_only");
     assert_eq!(
@@ -276,7 +286,7 @@ async fn a_user_who_does_not_own_the_studios_tables_can_migrate() {
     let url = fixture.url.expose_secret().replace("postgres@", "gateway@");
     let registry = open(&url.into()).await.unwrap();
     registry.migrate().await.unwrap();
-    registry.create_connection("legacy", new_connection("redis", "cache")).await.unwrap();
+    registry.create_connection("legacy", new_connection("redis", "cache"), &record()).await.unwrap();
     drop(registry);
     fixture.execute("DROP OWNED BY gateway; DROP ROLE gateway").await;
 }

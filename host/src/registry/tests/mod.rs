@@ -68,13 +68,21 @@ impl Fixture {
     async fn empty_sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = SecretString::from(format!("sqlite:{}", folder.path().join("new/gateway.db").display()));
-        Self { store: Store::open(&url).await.unwrap(), url, _database: Database::Sqlite(folder) }
+        Self {
+            store: Store::open(&url, QuotaSettings::default()).await.unwrap(),
+            url,
+            _database: Database::Sqlite(folder),
+        }
     }
 
     async fn empty_postgres() -> Self {
         let database = PostgresServer::shared().create_database();
         let url = SecretString::from(database.url());
-        Self { store: Store::open(&url).await.unwrap(), url, _database: Database::Postgres(database) }
+        Self {
+            store: Store::open(&url, QuotaSettings::default()).await.unwrap(),
+            url,
+            _database: Database::Postgres(database),
+        }
     }
 
     /// As the rest of the gateway sees it.
@@ -94,10 +102,40 @@ impl Fixture {
 
     /// An organization `acme` of user `olga`, with a project `shop` in it.
     async fn with_project(self) -> Self {
-        let organization = self.registry().create_organization(acme()).await.unwrap();
-        self.registry().create_project(shop(&organization.id)).await.unwrap();
+        let organization = self.registry().create_organization(acme(), &record()).await.unwrap();
+        self.registry().create_project(shop(&organization.id), &record()).await.unwrap();
         self
     }
+}
+
+async fn open(url: &SecretString) -> Result<std::sync::Arc<dyn Registry>, RegistryError> {
+    super::open(url, &QuotaSettings::default()).await
+}
+
+/// The record of a change.
+fn record() -> AuditRecord {
+    AuditRecord {
+        at: jiff::Timestamp::now(),
+        user_id: Some("user:olga".to_owned()),
+        action: "change".to_owned(),
+        project_ref: None,
+        target: None,
+        result: "ok".to_owned(),
+        remote_address: None,
+        request_id: None,
+    }
+}
+
+/// Changes a connection as it is now.
+async fn update(
+    registry: &dyn Registry,
+    database_type: &str,
+    id: ConnectionId,
+    changes: ConnectionChanges,
+) -> Result<Connection, RegistryError> {
+    let selector = ConnectionSelector::Id(id);
+    let before = registry.find_connection("shop", database_type, &selector).await?.unwrap();
+    registry.update_connection("shop", &before, changes, &record()).await
 }
 
 fn acme() -> NewOrganization {

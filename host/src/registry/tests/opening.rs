@@ -3,7 +3,7 @@
 use super::*;
 
 async fn refusal(url: &str) -> RegistryError {
-    Store::open(&SecretString::from(url)).await.err().unwrap()
+    Store::open(&SecretString::from(url), QuotaSettings::default()).await.err().unwrap()
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn writes_until_killed() {
     let Ok(url) = std::env::var(CHILD_URL) else { return };
     let registry = open(&url.into()).await.unwrap();
     for number in 0.. {
-        registry.put_member("shop", &format!("user{number}"), Role::Viewer).await.unwrap();
+        registry.put_member("shop", &format!("user{number}"), Role::Viewer, &record()).await.unwrap();
         println!("acknowledged {number}");
     }
 }

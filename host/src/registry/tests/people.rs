@@ -44,9 +44,9 @@ async fn access_is_the_highest_of_both_memberships(fixture: Fixture) {
     assert_eq!(role_of(&fixture, "vera").await, None);
     assert_eq!(registry.find_access("nope", "olga").await.unwrap(), None);
 
-    registry.put_member("shop", "olga", Role::Viewer).await.unwrap();
+    registry.put_member("shop", "olga", Role::Viewer, &record()).await.unwrap();
     assert_eq!(role_of(&fixture, "olga").await, Some(Role::Owner));
-    registry.put_member("shop", "vera", Role::Developer).await.unwrap();
+    registry.put_member("shop", "vera", Role::Developer, &record()).await.unwrap();
     assert_eq!(role_of(&fixture, "vera").await, Some(Role::Developer));
     fixture
         .execute(
@@ -77,17 +77,17 @@ async fn a_role_that_means_nothing_gives_nothing(fixture: Fixture) {
     assert!(members.iter().all(|member| member.user_id != "odd"));
     for (user_id, seen) in [("odd", 0), ("old", 1)] {
         let visibility = Visibility::Member { user_id: user_id.to_owned(), references: Vec::new() };
-        assert_eq!(registry.list_projects(&visibility).await.unwrap().len(), seen);
-        assert_eq!(registry.list_organizations(&visibility).await.unwrap().len(), seen);
+        assert_eq!(registry.list_projects(&visibility, 100, 0).await.unwrap().items.len(), seen);
+        assert_eq!(registry.list_organizations(&visibility, 100, 0).await.unwrap().items.len(), seen);
     }
 }
 
 async fn members_are_put_changed_listed_and_removed(fixture: Fixture) {
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
-    registry.put_member("shop", "vera", Role::Viewer).await.unwrap();
-    registry.put_member("shop", "vera", Role::Admin).await.unwrap();
-    registry.put_member("shop", "olga", Role::Developer).await.unwrap();
+    registry.put_member("shop", "vera", Role::Viewer, &record()).await.unwrap();
+    registry.put_member("shop", "vera", Role::Admin, &record()).await.unwrap();
+    registry.put_member("shop", "olga", Role::Developer, &record()).await.unwrap();
     let member = |user_id: &str, role, via| Member { user_id: user_id.to_owned(), role, via };
     let expected = [
         member("olga", Role::Owner, MemberVia::Organization),
@@ -97,38 +97,40 @@ async fn members_are_put_changed_listed_and_removed(fixture: Fixture) {
     assert_eq!(registry.list_members("shop").await.unwrap(), expected);
     assert_eq!(serde_json::to_value(&expected[2]).unwrap()["via"], "project");
 
-    assert!(registry.remove_member("shop", "olga").await.unwrap());
-    assert!(!registry.remove_member("shop", "olga").await.unwrap());
-    assert!(!registry.remove_member("nope", "vera").await.unwrap());
+    registry.remove_member("shop", "olga", &record()).await.unwrap();
+    for (reference, user, missing) in [("shop", "olga", "member"), ("nope", "vera", "project")] {
+        let error = registry.remove_member(reference, user, &record()).await.unwrap_err();
+        assert_eq!(error, RegistryError::NotFound { what: missing });
+    }
     assert_eq!(role_of(&fixture, "olga").await, Some(Role::Owner));
 
     let no_project = RegistryError::NotFound { what: "project" };
     assert_eq!(registry.list_members("nope").await.unwrap_err(), no_project);
-    assert_eq!(registry.put_member("nope", "vera", Role::Viewer).await.unwrap_err(), no_project);
+    assert_eq!(registry.put_member("nope", "vera", Role::Viewer, &record()).await.unwrap_err(), no_project);
 }
 
 async fn members_see_what_is_theirs(fixture: Fixture) {
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
     let other = NewOrganization { slug: "other".to_owned(), owner: "otto".to_owned(), ..acme() };
-    let other = registry.create_organization(other).await.unwrap();
+    let other = registry.create_organization(other, &record()).await.unwrap();
     for reference in ["alpha", "beta"] {
         let project =
             NewProject { name: reference.to_owned(), reference: reference.to_owned(), ..shop(&other.id) };
-        registry.create_project(project).await.unwrap();
+        registry.create_project(project, &record()).await.unwrap();
     }
-    registry.put_member("beta", "olga", Role::Viewer).await.unwrap();
+    registry.put_member("beta", "olga", Role::Viewer, &record()).await.unwrap();
 
     let seen_by = async |user_id: &str, extra: &[&str]| {
         let references = extra.iter().map(|&reference| reference.to_owned()).collect();
         let visibility = Visibility::Member { user_id: user_id.to_owned(), references };
-        let projects = registry.list_projects(&visibility).await.unwrap();
+        let projects = registry.list_projects(&visibility, 100, 0).await.unwrap().items;
         let mut seen: Vec<_> = projects.into_iter().map(|project| project.reference).collect();
         seen.sort();
-        let organizations = registry.list_organizations(&visibility).await.unwrap();
+        let organizations = registry.list_organizations(&visibility, 100, 0).await.unwrap().items;
         (seen, organizations.into_iter().map(|organization| organization.slug).collect::<Vec<_>>())
     };
-    assert_eq!(registry.list_projects(&Visibility::All).await.unwrap().len(), 3);
+    assert_eq!(registry.list_projects(&Visibility::All, 100, 0).await.unwrap().items.len(), 3);
     assert_eq!(seen_by("olga", &[]).await, (names(&["beta", "shop"]), names(&["acme"])));
     assert_eq!(seen_by("otto", &[]).await, (names(&["alpha", "beta"]), names(&["other"])));
     assert_eq!(seen_by("nobody", &[]).await, (names(&[]), names(&[])));

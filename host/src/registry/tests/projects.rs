@@ -15,7 +15,7 @@ on_both_databases!(
 
 async fn an_organization_is_found_by_slug_and_by_id(fixture: Fixture) {
     let registry = fixture.registry();
-    let created = registry.create_organization(acme()).await.unwrap();
+    let created = registry.create_organization(acme(), &record()).await.unwrap();
     assert_eq!((created.name.as_str(), created.slug.as_str()), ("Acme", "acme"));
     assert_eq!(created.billing_email.as_deref(), Some("bills@acme.test"));
     assert_recent(created.created_at.as_deref().unwrap());
@@ -24,17 +24,17 @@ async fn an_organization_is_found_by_slug_and_by_id(fixture: Fixture) {
     assert_eq!(registry.find_organization("acme").await.unwrap().as_ref(), Some(&created));
     assert_eq!(registry.find_organization(&created.id).await.unwrap().as_ref(), Some(&created));
     assert_eq!(registry.find_organization("other").await.unwrap(), None);
-    assert_eq!(registry.list_organizations(&Visibility::All).await.unwrap(), [created]);
+    assert_eq!(registry.list_organizations(&Visibility::All, 100, 0).await.unwrap().items, [created]);
 
     let other = NewOrganization { slug: "other".to_owned(), billing_email: None, ..acme() };
-    assert_eq!(registry.create_organization(other).await.unwrap().billing_email, None);
+    assert_eq!(registry.create_organization(other, &record()).await.unwrap().billing_email, None);
 }
 
 async fn the_id_wins_over_another_organizations_slug(fixture: Fixture) {
     let registry = fixture.registry();
-    let acme_id = registry.create_organization(acme()).await.unwrap().id;
+    let acme_id = registry.create_organization(acme(), &record()).await.unwrap().id;
     let thief = NewOrganization { slug: acme_id.clone(), owner: "mallory".to_owned(), ..acme() };
-    registry.create_organization(thief).await.unwrap();
+    registry.create_organization(thief, &record()).await.unwrap();
     assert_eq!(registry.find_organization(&acme_id).await.unwrap().unwrap().slug, "acme");
     assert_eq!(registry.organization_role(&acme_id, "mallory").await.unwrap(), None);
     assert_eq!(registry.organization_role(&acme_id, "olga").await.unwrap(), Some(Role::Owner));
@@ -43,16 +43,19 @@ async fn the_id_wins_over_another_organizations_slug(fixture: Fixture) {
 async fn a_taken_slug_or_ref_is_a_duplicate_and_leaves_nothing_behind(fixture: Fixture) {
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
-    assert_eq!(registry.create_organization(acme()).await.unwrap_err(), duplicate("slug"));
+    assert_eq!(registry.create_organization(acme(), &record()).await.unwrap_err(), duplicate("slug"));
     let organization = registry.find_organization("acme").await.unwrap().unwrap();
-    assert_eq!(registry.create_project(shop(&organization.id)).await.unwrap_err(), duplicate("ref"));
-    assert_eq!(registry.list_organizations(&Visibility::All).await.unwrap().len(), 1);
-    assert_eq!(registry.list_projects(&Visibility::All).await.unwrap().len(), 1);
+    assert_eq!(
+        registry.create_project(shop(&organization.id), &record()).await.unwrap_err(),
+        duplicate("ref")
+    );
+    assert_eq!(registry.list_organizations(&Visibility::All, 100, 0).await.unwrap().items.len(), 1);
+    assert_eq!(registry.list_projects(&Visibility::All, 100, 0).await.unwrap().items.len(), 1);
 }
 
 async fn a_project_shows_its_database_but_not_the_password(fixture: Fixture) {
     let registry = fixture.registry();
-    let organization = registry.create_organization(acme()).await.unwrap();
+    let organization = registry.create_organization(acme(), &record()).await.unwrap();
     let keyring = keyring(1, &[]);
     let database = ProjectDatabase {
         host: "db.shop.test".to_owned(),
@@ -61,11 +64,14 @@ async fn a_project_shows_its_database_but_not_the_password(fixture: Fixture) {
         user: "postgres".to_owned(),
     };
     let created = registry
-        .create_project(NewProject {
-            database: Some(database.clone()),
-            database_password: Some(keyring.seal(&database_password_place("shop"), "hunter2")),
-            ..shop(&organization.id)
-        })
+        .create_project(
+            NewProject {
+                database: Some(database.clone()),
+                database_password: Some(keyring.seal(&database_password_place("shop"), "hunter2")),
+                ..shop(&organization.id)
+            },
+            &record(),
+        )
         .await
         .unwrap();
     assert_eq!(created.organization_id.as_ref(), Some(&organization.id));
@@ -88,16 +94,16 @@ async fn a_project_shows_its_database_but_not_the_password(fixture: Fixture) {
     assert!(registry.find_project_database("nope").await.unwrap().is_none());
 
     let other = NewProject { reference: "other".to_owned(), ..shop(&organization.id) };
-    assert_eq!(registry.create_project(other).await.unwrap().database, None);
+    assert_eq!(registry.create_project(other, &record()).await.unwrap().database, None);
     assert!(registry.find_project_database("other").await.unwrap().is_none());
 }
 
 async fn a_project_needs_an_organization(fixture: Fixture) {
     let registry = fixture.registry();
-    registry.create_organization(acme()).await.unwrap();
+    registry.create_organization(acme(), &record()).await.unwrap();
     // A slug is not an id.
     for id in ["acme", "7", ""] {
-        let error = registry.create_project(shop(id)).await.unwrap_err();
+        let error = registry.create_project(shop(id), &record()).await.unwrap_err();
         assert_eq!(error, RegistryError::NotFound { what: "organization" });
     }
 }
@@ -106,12 +112,15 @@ async fn deleting_a_project_deletes_all_that_is_its_own(fixture: Fixture) {
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
     let secret = keyring(1, &[]).seal(&jwt_secret_place("shop"), "s");
-    registry.set_project_jwt_secret("shop", &secret).await.unwrap();
-    registry.put_member("shop", "vera", Role::Viewer).await.unwrap();
-    registry.create_connection("shop", new_connection("redis", "cache")).await.unwrap();
+    registry.set_project_jwt_secret("shop", &secret, &record()).await.unwrap();
+    registry.put_member("shop", "vera", Role::Viewer, &record()).await.unwrap();
+    registry.create_connection("shop", new_connection("redis", "cache"), &record()).await.unwrap();
 
-    assert!(registry.delete_project("shop").await.unwrap());
-    assert!(!registry.delete_project("shop").await.unwrap());
+    registry.delete_project("shop", &record()).await.unwrap();
+    assert_eq!(
+        registry.delete_project("shop", &record()).await.unwrap_err(),
+        RegistryError::NotFound { what: "project" }
+    );
     for query in [
         "SELECT CAST(COUNT(*) AS TEXT) FROM projects",
         "SELECT CAST(COUNT(*) AS TEXT) FROM credentials",
@@ -130,7 +139,7 @@ async fn a_jwt_secret_is_set_replaced_and_told_from_a_plain_one(fixture: Fixture
     let place = jwt_secret_place("shop");
     assert!(registry.project_jwt_secret("shop").await.unwrap().is_none());
     for secret in ["first", "second"] {
-        registry.set_project_jwt_secret("shop", &keyring.seal(&place, secret)).await.unwrap();
+        registry.set_project_jwt_secret("shop", &keyring.seal(&place, secret), &record()).await.unwrap();
         let stored = registry.project_jwt_secret("shop").await.unwrap().unwrap();
         assert!(matches!(stored, StoredSecret::Sealed(_)));
         assert_eq!(stored.open(&keyring, &place).unwrap().expose_secret(), secret);
@@ -141,7 +150,8 @@ async fn a_jwt_secret_is_set_replaced_and_told_from_a_plain_one(fixture: Fixture
     assert!(matches!(stored, StoredSecret::Plain(_)));
     assert_eq!(stored.open(&keyring, &place).unwrap().expose_secret(), "plain-old-secret");
     assert!(!format!("{stored:?}").contains("plain-old-secret"));
-    let error = registry.set_project_jwt_secret("nope", &keyring.seal(&place, "x")).await.unwrap_err();
+    let error =
+        registry.set_project_jwt_secret("nope", &keyring.seal(&place, "x"), &record()).await.unwrap_err();
     assert_eq!(error, RegistryError::NotFound { what: "project" });
 }
 

@@ -9,6 +9,10 @@ on_both_databases!(
     resealing_beside_a_running_gateway_loses_no_change,
 );
 
+fn option_field<'a>(path: impl IntoIterator<Item = &'a str>) -> String {
+    path.into_iter().fold("options".to_owned(), |field, key| option_below(&field, key))
+}
+
 #[test]
 fn option_fields_are_named_by_their_path_without_ambiguity() {
     assert_eq!(option_field(["sentinel", "password"]), "options.sentinel.password");
@@ -86,17 +90,17 @@ async fn every_value_is_sealed_anew_and_plain_ones_are_left(fixture: Fixture) {
             database_password: Some(old.seal(&database_password_place(reference), "d")),
             ..shop(&organization.id)
         };
-        registry.create_project(project).await.unwrap();
+        registry.create_project(project, &record()).await.unwrap();
         let secret = old.seal(&jwt_secret_place(reference), "j");
-        registry.set_project_jwt_secret(reference, &secret).await.unwrap();
+        registry.set_project_jwt_secret(reference, &secret, &record()).await.unwrap();
     }
     fixture.execute("UPDATE projects SET database_password = 'plain' WHERE ref = 'b'").await;
     for number in 0..5 {
         let connection = sealed_connection(&old, &format!("c{number}"));
-        registry.create_connection("shop", connection).await.unwrap();
+        registry.create_connection("shop", connection, &record()).await.unwrap();
     }
-    registry.create_connection("shop", sealed_connection(&new, "current")).await.unwrap();
-    registry.create_connection("shop", new_connection("redis", "bare")).await.unwrap();
+    registry.create_connection("shop", sealed_connection(&new, "current"), &record()).await.unwrap();
+    registry.create_connection("shop", new_connection("redis", "bare"), &record()).await.unwrap();
     let mut both = [old.current_key_id(), new.current_key_id()];
     both.sort_unstable();
     assert_eq!(registry.list_key_ids().await.unwrap(), both);
@@ -127,17 +131,17 @@ async fn values_that_do_not_open_are_reported_and_do_not_stop_the_rest(fixture: 
     let (old, lost) = (keyring(1, &[]), keyring(3, &[]));
     let lost_one = sealed_connection(&lost, "lost");
     let lost_id = lost_one.id.to_string();
-    registry.create_connection("shop", lost_one).await.unwrap();
+    registry.create_connection("shop", lost_one, &record()).await.unwrap();
     // A password that was copied from another row.
     let copied = NewConnection {
         password: sealed_connection(&old, "x").password,
         ..sealed_connection(&old, "copied")
     };
     let copied_id = copied.id.to_string();
-    registry.create_connection("shop", copied).await.unwrap();
+    registry.create_connection("shop", copied, &record()).await.unwrap();
     for number in 0..3 {
         let connection = sealed_connection(&old, &format!("c{number}"));
-        registry.create_connection("shop", connection).await.unwrap();
+        registry.create_connection("shop", connection, &record()).await.unwrap();
     }
     let done = registry.reseal(&keyring(2, &[1]), 1).await.unwrap();
     assert_eq!(done.resealed, 3 + 3 * 4);
@@ -159,14 +163,17 @@ async fn resealing_beside_a_running_gateway_loses_no_change(fixture: Fixture) {
     for number in 0..10 {
         let connection = sealed_connection(&old, &format!("c{number}"));
         ids.push(connection.id);
-        registry.create_connection("shop", connection).await.unwrap();
+        registry.create_connection("shop", connection, &record()).await.unwrap();
     }
     let gateway = async {
         for id in &ids {
             let place = id.to_string();
             let password = old.seal(&Place { record: &place, field: "password" }, "changed");
             let changes = ConnectionChanges { password: Some(Some(password)), ..Default::default() };
-            registry.update_connection("shop", "redis", *id, changes).await.unwrap();
+            // What is sealed anew in between is another row than the one that was seen.
+            while let Err(error) = update(registry, "redis", *id, changes.clone()).await {
+                assert_eq!(error, RegistryError::Changed);
+            }
         }
     };
     let rekey = async { while registry.reseal(&new, 3).await.unwrap().resealed > 0 {} };

@@ -25,17 +25,8 @@ async fn migrate_as_before(fixture: &Fixture, count: usize) {
     migrator.run_direct(None, &mut *connection, false).await.unwrap();
 }
 
-fn record(action: &str) -> AuditRecord {
-    AuditRecord {
-        at: jiff::Timestamp::now(),
-        user_id: Some("olga".to_owned()),
-        action: action.to_owned(),
-        project_ref: None,
-        target: None,
-        result: "ok".to_owned(),
-        remote_address: None,
-        request_id: None,
-    }
+fn record_of(action: &str) -> AuditRecord {
+    AuditRecord { action: action.to_owned(), ..record() }
 }
 
 #[tokio::test]
@@ -50,7 +41,7 @@ async fn a_gateway_that_ran_before_keeps_its_audit_trail() {
     assert!(survey.facts.iter().any(|fact| fact.contains("older gateway") && fact.ends_with(": audit_logs")));
     assert_eq!(fixture.registry().migrate().await.unwrap(), 1);
     assert_eq!(fixture.registry().migrate().await.unwrap(), 0);
-    fixture.registry().append_audit(&[record("after")]).await.unwrap();
+    fixture.registry().append_audit(&[record_of("after")]).await.unwrap();
     let actions = "SELECT string_agg(action, ' ' ORDER BY at) FROM platform.gateway_audit_logs";
     assert_eq!(fixture.read(actions).await, "before after");
     // The old names are free for a Studio.
@@ -75,7 +66,7 @@ async fn a_file_of_before_keeps_its_audit_trail() {
         )
         .await;
     assert_eq!(fixture.registry().migrate().await.unwrap(), 1);
-    fixture.registry().append_audit(&[record("after")]).await.unwrap();
+    fixture.registry().append_audit(&[record_of("after")]).await.unwrap();
     let actions = "SELECT group_concat(action, ' ') FROM (SELECT action FROM gateway_audit_logs ORDER BY at)";
     assert_eq!(fixture.read(actions).await, "before after");
 }
@@ -91,7 +82,7 @@ async fn a_database_that_a_gateway_failed_on_before_is_migrated_to_the_end() {
         )
         .await;
     assert_eq!(fixture.registry().migrate().await.unwrap(), 2);
-    fixture.registry().append_audit(&[record("ours")]).await.unwrap();
+    fixture.registry().append_audit(&[record_of("ours")]).await.unwrap();
     assert_eq!(fixture.read("SELECT string_agg(action, ' ') FROM platform.audit_logs").await, "theirs");
 }
 
@@ -169,15 +160,19 @@ async fn a_strict_studio_is_worked_with_or_refuses_by_the_columns_name() {
     let registry = fixture.registry();
     let new = NewOrganization { owner: USER.to_owned(), billing_email: None, ..acme() };
     let mailed = NewOrganization { billing_email: Some("a@b.test".to_owned()), ..new.clone() };
-    assert_unacceptable(registry.create_organization(mailed).await, "billing_email", "has no column");
+    assert_unacceptable(
+        registry.create_organization(mailed, &record()).await,
+        "billing_email",
+        "has no column",
+    );
     let long = NewOrganization { slug: "a".repeat(11), ..new.clone() };
-    assert_unacceptable(registry.create_organization(long).await, "slug", "at most 10 characters");
-    let acme = registry.create_organization(new).await.unwrap();
+    assert_unacceptable(registry.create_organization(long, &record()).await, "slug", "at most 10 characters");
+    let acme = registry.create_organization(new, &record()).await.unwrap();
     assert_eq!(fixture.read("SELECT role::text FROM platform.organization_members").await, "OWNER");
     assert_eq!(registry.organization_role("acme", USER).await.unwrap(), Some(Role::Owner));
 
     assert_unacceptable(
-        registry.create_project(shop(&acme.id)).await,
+        registry.create_project(shop(&acme.id), &record()).await,
         "database_host",
         "database_host <> ''",
     );
@@ -188,19 +183,30 @@ async fn a_strict_studio_is_worked_with_or_refuses_by_the_columns_name() {
         name: "shop".to_owned(),
         user: "shop".to_owned(),
     };
-    registry.create_project(NewProject { database: Some(database), ..shop(&acme.id) }).await.unwrap();
+    registry
+        .create_project(NewProject { database: Some(database), ..shop(&acme.id) }, &record())
+        .await
+        .unwrap();
 
-    registry.put_member("shop", USER, Role::Viewer).await.unwrap();
+    registry.put_member("shop", USER, Role::Viewer, &record()).await.unwrap();
     assert_eq!(fixture.read("SELECT role::text FROM platform.project_members").await, "MEMBER");
     assert_unacceptable(
-        registry.put_member("shop", USER, Role::Developer).await,
+        registry.put_member("shop", USER, Role::Developer, &record()).await,
         "role",
         "it takes OWNER, ADMIN, MEMBER",
     );
-    assert_unacceptable(registry.put_member("shop", "vera", Role::Viewer).await, "user_id", "must be a uuid");
+    assert_unacceptable(
+        registry.put_member("shop", "vera", Role::Viewer, &record()).await,
+        "user_id",
+        "must be a uuid",
+    );
     let sealed = keyring(1, &[]).seal(&jwt_secret_place("shop"), "secret");
-    assert_unacceptable(registry.set_project_jwt_secret("shop", &sealed).await, "anon_key", "keys_given");
-    assert!(registry.delete_project("shop").await.unwrap());
+    assert_unacceptable(
+        registry.set_project_jwt_secret("shop", &sealed, &record()).await,
+        "anon_key",
+        "keys_given",
+    );
+    registry.delete_project("shop", &record()).await.unwrap();
 }
 
 #[tokio::test]
@@ -211,7 +217,7 @@ async fn a_column_that_nobody_has_a_value_for_is_named_and_a_triggers_words_are_
     fixture.execute("ALTER TABLE platform.organizations ADD COLUMN region text NOT NULL").await;
     let new = NewOrganization { owner: USER.to_owned(), billing_email: None, ..acme() };
     let registry = fixture.registry();
-    assert_unacceptable(registry.create_organization(new.clone()).await, "region", "is required");
+    assert_unacceptable(registry.create_organization(new.clone(), &record()).await, "region", "is required");
     fixture
         .execute(
             "CREATE FUNCTION platform.decide() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -223,9 +229,12 @@ async fn a_column_that_nobody_has_a_value_for_is_named_and_a_triggers_words_are_
                  FOR EACH ROW EXECUTE FUNCTION platform.decide()",
         )
         .await;
-    let error = registry.create_organization(new.clone()).await.unwrap_err();
+    let error = registry.create_organization(new.clone(), &record()).await.unwrap_err();
     assert_eq!(error, RegistryError::Refused("the plan has no room for Acme".to_owned()));
-    registry.create_organization(NewOrganization { name: "Other".to_owned(), ..new }).await.unwrap();
+    registry
+        .create_organization(NewOrganization { name: "Other".to_owned(), ..new }, &record())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A driver that behaves and misbehaves on request, for the gateway's tests and benchmarks. It talks to no database.
 
 mod counters;
+mod deep;
 mod old;
 
 use std::{
@@ -49,6 +50,9 @@ pub struct ProbeOptions {
     /// Which counters it has.
     #[serde(default)]
     store: String,
+    /// Secrets further in.
+    #[serde(default)]
+    deep: deep::Deep,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
@@ -113,6 +117,9 @@ impl Driver for Probe {
             .get("/endpoint", endpoint)
             .read()
             .summary("Say where the session leads, and how long its password is")
+            .get("/lengths", deep::lengths)
+            .read()
+            .summary("Say how long the secrets further in are")
             .post("/write", write)
             .write()
             .post("/admin", write)
