@@ -1,8 +1,10 @@
 //! What a text is, as PostgreSQL's own parser reads it.
 
-use crate::parser::{
-    self,
-    node::{Node, Part, Unknown},
+use crate::{
+    parser::{
+        self,
+        node::{Node, Part, Unknown},
+    },
     room::Wanted,
 };
 use std::collections::BTreeSet;

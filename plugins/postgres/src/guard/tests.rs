@@ -1,5 +1,5 @@
 use super::*;
-use crate::parser::room::Wanted;
+use crate::room::Wanted;
 use proptest::prelude::*;
 
 fn inspect(sql: &str) -> Result<Vec<inspect::Called>, DriverError> {

@@ -1,9 +1,7 @@
 //! Parsing within bounds: of what a text asks of the parser, and of what all calls together may take.
 
-use super::{
-    measure::{self, Size},
-    room::{self, Wanted},
-};
+use super::measure::{self, Size};
+use crate::room::{self, Room, Wanted};
 use studio_plugin_api::DriverError;
 
 /// Runs what makes a tree of a text: in place where it is small, and else on a thread, once there is room for it. What a
@@ -21,11 +19,11 @@ pub(crate) async fn run<T: Send + 'static>(
             let size = Size::measure(&sql)?;
             (sql, size)
         }
-        Some(bytes) => room::run(bytes, move |_| Size::measure(&sql).map(|size| (sql, size))).await?,
+        Some(bytes) => room::run(Room::of(bytes), move |_| Size::measure(&sql).map(|size| (sql, size))).await?,
     };
     match size.cost_of_parsing()? {
         None => work(&sql, &Wanted::default()),
-        Some(bytes) => room::run(bytes, move |wanted| work(&sql, wanted)).await,
+        Some(bytes) => room::run(Room::of(bytes), move |wanted| work(&sql, wanted)).await,
     }
 }
 

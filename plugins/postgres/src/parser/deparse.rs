@@ -1,15 +1,11 @@
 //! A tree made SQL again.
 
-use super::{
-    deep,
-    measure::Size,
-    read,
-    room::{self, Wanted},
-    shapes,
-    trees::TREES,
-    write_tree,
+use super::{deep, measure::Size, read, shapes, trees::TREES, write_tree};
+use crate::{
+    Postgres,
+    face::Face,
+    room::{self, Room, Wanted},
 };
-use crate::{Postgres, face::Face};
 use pg_query::protobuf::ParseResult;
 use prost::Message;
 use schemars::JsonSchema;
@@ -57,7 +53,7 @@ pub(super) async fn run(json: String) -> Result<String, DriverError> {
         let message = format!("the tree is too large: it has more than {MAXIMUM_VALUES} values");
         return Err(DriverError::validation("ast", message));
     }
-    room::run(values * VALUE + depth * LEVEL, move |wanted| deparse(&json, wanted)).await
+    room::run(Room::of(values * VALUE + depth * LEVEL), move |wanted| deparse(&json, wanted)).await
 }
 
 /// How far JSON extends.

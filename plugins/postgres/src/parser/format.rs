@@ -1,6 +1,7 @@
 //! SQL laid out anew.
 
-use super::{deep, room::Wanted};
+use super::deep;
+use crate::room::Wanted;
 use sqlformat::{Dialect, FormatOptions, Indent, QueryParams};
 use studio_plugin_api::DriverError;
 

@@ -7,15 +7,13 @@ mod format;
 mod measure;
 pub(crate) mod node;
 mod read;
-pub(crate) mod room;
 mod shapes;
 mod trees;
 mod write;
 
-use crate::{Postgres, face::Face};
+use crate::{Postgres, face::Face, room::Wanted};
 use pg_query::protobuf::ParseResult;
 use prost::Message;
-use room::Wanted;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;

@@ -6,10 +6,10 @@
 //! and what it has never had is not.
 
 use super::{
-    room::Wanted,
     trees::{Field, Kind, Message, TREES},
     write_tree,
 };
+use crate::room::Wanted;
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},

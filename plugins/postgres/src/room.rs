@@ -1,4 +1,5 @@
-//! Room for parsing: what all calls of the process may take together, each on a thread of its own.
+//! Room for work that takes memory and time without waiting for anything: what all calls of the process may take together,
+//! each on a thread of its own.
 //!
 //! A parser can't be interrupted. So how much one has to do is bounded before it begins, its room stays taken until its
 //! thread has ended, also when nobody waits any more, and between two steps it looks whether anybody does.
@@ -23,6 +24,32 @@ const THREAD: u32 = 512;
 
 static LIGHT_LANE: Semaphore = Semaphore::const_new(LIGHT_ROOM as usize);
 static HEAVY_LANE: Semaphore = Semaphore::const_new(HEAVY_ROOM as usize);
+/// Whole databases are written down one after the other.
+static GENERATORS: Semaphore = Semaphore::const_new(1);
+
+/// What a piece of work takes.
+#[derive(Debug)]
+pub(crate) struct Room {
+    lane: &'static Semaphore,
+    permits: u32,
+}
+
+impl Room {
+    /// For what takes up to so many bytes.
+    pub(crate) fn of(bytes: usize) -> Self {
+        let (lane, most) = match bytes <= LIGHT {
+            true => (&LIGHT_LANE, LIGHT_ROOM),
+            false => (&HEAVY_LANE, HEAVY_ROOM),
+        };
+        let permits = u32::try_from(bytes / 1024).unwrap_or(most).saturating_add(THREAD).min(most);
+        Self { lane, permits }
+    }
+
+    /// For writing down what is in a database.
+    pub(crate) fn of_a_generator() -> Self {
+        Self { lane: &GENERATORS, permits: 1 }
+    }
+}
 
 /// Whether anybody still waits for what is being worked on.
 #[derive(Debug, Default)]
@@ -50,21 +77,17 @@ impl Drop for Waiting {
     }
 }
 
-/// Runs something that takes up to so many bytes, on a thread with a big stack, once there is room for it. Callers get
-/// room in the order in which they came.
+/// Runs something on a thread with a big stack, once there is room for it. Callers get room in the order in which they
+/// came.
 ///
 /// # Errors
 /// `DRIVER_ERROR` when there is no thread to have; and those of `work`.
-pub(super) async fn run<T: Send + 'static>(
-    bytes: usize,
+pub(crate) async fn run<T: Send + 'static>(
+    room: Room,
     work: impl FnOnce(&Wanted) -> Result<T, DriverError> + Send + 'static,
 ) -> Result<T, DriverError> {
-    let (lane, most) = match bytes <= LIGHT {
-        true => (&LIGHT_LANE, LIGHT_ROOM),
-        false => (&HEAVY_LANE, HEAVY_ROOM),
-    };
-    let room = u32::try_from(bytes / 1024).unwrap_or(most).saturating_add(THREAD).min(most);
-    let permit = lane.acquire_many(room).await.map_err(|_| failed("there is no room for parsing"))?;
+    let permit =
+        room.lane.acquire_many(room.permits).await.map_err(|_| failed("there is no room for the work"))?;
     let wanted = Wanted::default();
     let _waiting = Waiting(wanted.0.clone());
     let (sender, receiver) = oneshot::channel();
@@ -77,8 +100,8 @@ pub(super) async fn run<T: Send + 'static>(
             // Nobody may be waiting any more.
             drop(sender.send(result));
         })
-        .map_err(|error| failed(&format!("no thread for the parser: {error}")))?;
-    receiver.await.map_err(|_| failed("the parser gave up"))?
+        .map_err(|error| failed(&format!("no thread for the work: {error}")))?;
+    receiver.await.map_err(|_| failed("the work was given up"))?
 }
 
 fn failed(message: &str) -> DriverError {
@@ -95,7 +118,7 @@ mod tests {
         let (begun, has_begun) = mpsc::channel();
         let (end, may_end) = mpsc::channel::<()>();
         let large = HEAVY_ROOM as usize * 1024;
-        let leaving = run(large, move |wanted| {
+        let leaving = run(Room::of(large), move |wanted| {
             begun.send(()).unwrap();
             may_end.recv().unwrap();
             wanted.check()
@@ -103,8 +126,8 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(200), leaving).await.is_err());
         has_begun.recv().unwrap();
         // What is small goes by.
-        run(1, |_| Ok(())).await.unwrap();
-        let next = tokio::spawn(run(large, |_| Ok("done")));
+        run(Room::of(1), |_| Ok(())).await.unwrap();
+        let next = tokio::spawn(run(Room::of(large), |_| Ok("done")));
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!next.is_finished());
         end.send(()).unwrap();
@@ -114,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn work_is_told_that_its_caller_left() {
         let (told, is_told) = mpsc::channel();
-        let leaving = run(1, move |wanted| {
+        let leaving = run(Room::of(1), move |wanted| {
             while wanted.check().is_ok() {
                 std::thread::yield_now();
             }
