@@ -289,7 +289,7 @@ async fn read_answer(wire: &mut Wire, receiver: &mut impl Receiver, preludes: us
             Message::RowDescription(body) => receiver.describe(&body)?,
             Message::DataRow(body) => receiver.take(&body)?,
             Message::CommandComplete(_) if preludes > 0 => preludes -= 1,
-            Message::CommandComplete(body) => receiver.complete(body.tag()?),
+            Message::CommandComplete(body) => receiver.complete(body.tag()?)?,
             Message::CopyInResponse(_) => {
                 wire.put_copy_fail("No source stream defined")?;
                 wire.flush().await?;
