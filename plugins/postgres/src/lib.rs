@@ -9,6 +9,7 @@
 
 mod dial;
 mod errors;
+mod extent;
 mod face;
 mod generators;
 mod greeting;

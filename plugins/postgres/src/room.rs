@@ -24,8 +24,8 @@ const THREAD: u32 = 512;
 
 static LIGHT_LANE: Semaphore = Semaphore::const_new(LIGHT_ROOM as usize);
 static HEAVY_LANE: Semaphore = Semaphore::const_new(HEAVY_ROOM as usize);
-/// Whole databases are written down one after the other.
-static GENERATORS: Semaphore = Semaphore::const_new(1);
+/// What takes long rather than much is done one after the other.
+static ONE_BY_ONE: Semaphore = Semaphore::const_new(1);
 
 /// What a piece of work takes.
 #[derive(Debug)]
@@ -45,9 +45,9 @@ impl Room {
         Self { lane, permits }
     }
 
-    /// For writing down what is in a database.
-    pub(crate) fn of_a_generator() -> Self {
-        Self { lane: &GENERATORS, permits: 1 }
+    /// For what takes up to a second or two: writing down what is in a database, laying out a long text.
+    pub(crate) fn one_by_one() -> Self {
+        Self { lane: &ONE_BY_ONE, permits: 1 }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use studio_gateway_tests::{PATIENCE, PostgresWorld};
+use studio_gateway_tests::{Client, PATIENCE, PostgresWorld};
 
 /// What all parsing together may take, with room for what else a gateway does meanwhile.
 const MOST_MEMORY: u64 = 400 << 20;
@@ -165,4 +165,37 @@ async fn postgres_trees_of_too_many_values_are_refused_before_they_are_read() {
     let most = peak(world.gateway.process().id());
     assert!(most < MOST_MEMORY, "{} MiB", most >> 20);
     expect_service(&world).await;
+}
+
+#[tokio::test]
+async fn postgres_bodies_of_too_many_values_are_refused_before_they_are_read() {
+    let mut world = PostgresWorld::start().await;
+    let (viewer, developer) = (world.alpha.viewer.clone(), world.alpha.developer.clone());
+    let before = peak(world.gateway.process().id());
+    let list = |value: &str| format!("[{}1]", value.repeat(6_000_000 / value.len()));
+    let send = async |client: &Client, path: &str, body: String| {
+        let request = client.request("POST", path).header("content-type", "application/json").body(body);
+        client.send(request).await
+    };
+    for value in ["{},", "1,", "[],"] {
+        for list in [list(value), format!("[{}]", list(value))] {
+            for path in [world.path("/query"), world.bare_path("/query")] {
+                let body = format!(r#"{{"query": "select 1", "parameters": {list}}}"#);
+                let answer = send(&viewer, &path, body).await;
+                assert!([400, 500].contains(&answer.status), "{answer}");
+            }
+            for path in [world.path("/query/parse"), world.bare_path("/query/format")] {
+                let answer = send(&viewer, &path, format!(r#"{{"query": {list}}}"#)).await;
+                assert!([400, 500].contains(&answer.status), "{answer}");
+            }
+            let answer =
+                send(&developer, &world.bare_path("/schemas"), format!(r#"{{"name": {list}}}"#)).await;
+            assert!([400, 500].contains(&answer.status), "{answer}");
+        }
+    }
+    let more = peak(world.gateway.process().id()) - before;
+    assert!(more < 200 << 20, "{} MiB", more >> 20);
+    let ids: Vec<u32> = (0..30_000).collect();
+    let asked = json!({"query": "select cardinality($1::int[]) as n", "parameters": [ids]});
+    assert_eq!(viewer.post(&world.path("/query"), asked).await.expect(200).data()["rows"][0]["n"], 30_000);
 }

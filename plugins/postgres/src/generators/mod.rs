@@ -102,7 +102,7 @@ async fn generate(
         let text = write(&database);
         database.budget.check().map(|()| text)
     };
-    room::run(Room::of_a_generator(), write).await
+    room::run(Room::one_by_one(), write).await
 }
 
 async fn generate_typescript<F: Face>(

@@ -14,18 +14,32 @@ pub(crate) async fn run<T: Send + 'static>(
     sql: String,
     work: impl FnOnce(&str, &Wanted) -> Result<T, DriverError> + Send + 'static,
 ) -> Result<T, DriverError> {
-    let (sql, size) = match measure::cost_of_measuring(&sql)? {
-        None => {
-            let size = Size::measure(&sql)?;
-            (sql, size)
-        }
-        Some(bytes) => {
-            room::run(Room::of(bytes), move |_| Size::measure(&sql).map(|size| (sql, size))).await?
-        }
-    };
+    let (sql, size) = measured(sql).await?;
     match size.cost_of_parsing()? {
         None => work(&sql, &Wanted::default()),
         Some(bytes) => room::run(Room::of(bytes), move |wanted| work(&sql, wanted)).await,
+    }
+}
+
+/// As [`run`], for what is made of a text without a tree, in a time that grows with the product of its words and bytes.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn run_slowly<T: Send + 'static>(
+    sql: String,
+    work: impl FnOnce(&str, &Wanted) -> Result<T, DriverError> + Send + 'static,
+) -> Result<T, DriverError> {
+    let (sql, size) = measured(sql).await?;
+    match size.takes_long_to_lay_out(&sql)? {
+        false => work(&sql, &Wanted::default()),
+        true => room::run(Room::one_by_one(), move |wanted| work(&sql, wanted)).await,
+    }
+}
+
+async fn measured(sql: String) -> Result<(String, Size), DriverError> {
+    match measure::cost_of_measuring(&sql)? {
+        None => Size::measure(&sql).map(|size| (sql, size)),
+        Some(bytes) => room::run(Room::of(bytes), move |_| Size::measure(&sql).map(|size| (sql, size))).await,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{deep, measure::Size, read, shapes, trees::TREES, write_tree};
 use crate::{
     Postgres,
+    extent::Extent,
     face::Face,
     room::{self, Room, Wanted},
 };
@@ -54,39 +55,6 @@ pub(super) async fn run(json: String) -> Result<String, DriverError> {
         return Err(DriverError::validation("ast", message));
     }
     room::run(Room::of(values * VALUE + depth * LEVEL), move |wanted| deparse(&json, wanted)).await
-}
-
-/// How far JSON extends.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Extent {
-    /// How deep it nests.
-    depth: usize,
-    /// How many values are in it, at the most.
-    values: usize,
-}
-
-impl Extent {
-    fn of(json: &str) -> Self {
-        let mut extent = Self { depth: 0, values: 1 };
-        let mut depth = 0_usize;
-        let (mut quoted, mut escaped) = (false, false);
-        for byte in json.bytes() {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b'{' | b'[' if !quoted => {
-                    depth += 1;
-                    extent.depth = extent.depth.max(depth);
-                    extent.values += 1;
-                }
-                b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
-                b',' if !quoted => extent.values += 1,
-                _ => {}
-            }
-        }
-        extent
-    }
 }
 
 fn deparse(json: &str, wanted: &Wanted) -> Result<String, DriverError> {

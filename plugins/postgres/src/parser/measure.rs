@@ -20,6 +20,10 @@ const TOKEN: usize = 2_300;
 /// What a token takes of the stack for being inside another.
 const LEVEL: usize = 12 << 10;
 
+/// The formatter looks through what follows for each word: this takes it one to two seconds. A text of 100 KB may have
+/// 20,000 words.
+const MAXIMUM_COMPARISONS: usize = 2_000_000_000;
+
 /// What can be parsed in place: it takes two milliseconds at the most, and no more stack than any thread has.
 const SHORT: usize = 4 << 10;
 const FEW: usize = 500;
@@ -89,10 +93,23 @@ impl Size {
         }
         Ok((tokens > FEW || nesting > SHALLOW).then_some(tokens * TOKEN + nesting * LEVEL))
     }
+
+    /// Whether laying a text out takes so long that it is not done in place.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` for what is too large, or nests too deeply.
+    pub(super) fn takes_long_to_lay_out(&self, sql: &str) -> Result<bool, DriverError> {
+        let takes_room = self.cost_of_parsing()?.is_some();
+        let comparisons = self.tokens.saturating_mul(sql.len());
+        match comparisons <= MAXIMUM_COMPARISONS {
+            true => Ok(takes_room || sql.len() > SHORT),
+            false => Err(refuse("too long for its many words")),
+        }
+    }
 }
 
 fn refuse(what: &str) -> DriverError {
-    DriverError::validation("query", format!("the query is too large to be parsed: it is {what}"))
+    DriverError::validation("query", format!("the query is too large to be looked at: it is {what}"))
 }
 
 /// A bound on how deep the tree is: at a token, the tokens since the last comma, at each level of parentheses, `CASE` or
@@ -195,6 +212,13 @@ mod tests {
         assert!(cost(&format!("select {}1", "1,".repeat(19_000))).unwrap().is_some());
         assert!(cost(&format!("select {}1", "1,".repeat(20_001))).unwrap_err().contains("40000"));
         assert!(cost(&"create global temp table t();".repeat(9)).unwrap_err().contains("GLOBAL"));
+        let long =
+            |sql: &str| Size::measure(sql).unwrap().takes_long_to_lay_out(sql).map_err(|error| error.code);
+        assert_eq!(long("select 1"), Ok(false));
+        assert_eq!(long(&"select a; ".repeat(500)), Ok(true));
+        assert_eq!(long(&format!("select '{}'", "x".repeat(1_000_000))), Ok(true));
+        let many = format!("select '{}' {}", "x".repeat(900_000), ", a".repeat(5_000));
+        assert_eq!(long(&many), Err(studio_plugin_api::ErrorCode::ValidationError));
         assert!(cost_of_measuring(&"x".repeat((1 << 20) + 1)).is_err());
         assert_eq!(cost_of_measuring("select 1").unwrap(), None);
     }

@@ -11,7 +11,7 @@ mod shapes;
 mod trees;
 mod write;
 
-use crate::{Postgres, face::Face, room::Wanted};
+use crate::{Postgres, extent, face::Face, room::Wanted};
 use pg_query::protobuf::ParseResult;
 use prost::Message;
 use schemars::JsonSchema;
@@ -41,7 +41,7 @@ pub(crate) fn operations<F: Face>(operations: Operations<Postgres>) -> Operation
 #[schemars(crate = "studio_plugin_api::schemars")]
 pub(crate) struct Sql {
     /// The statements.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "extent::bounded")]
     #[schemars(with = "String")]
     query: Value,
 }
@@ -69,7 +69,7 @@ impl Sql {
 async fn format_query<F: Face>(_: Context<Postgres>, sql: Body<Sql>) -> Result<F::Text, DriverError> {
     let result = async {
         let text = sql.0.text()?;
-        deep::run(text, format::format).await
+        deep::run_slowly(text, format::format).await
     };
     result.await.map(F::text).map_err(F::error)
 }

@@ -6,7 +6,7 @@ mod psql;
 use crate::{
     Postgres,
     errors::Failure,
-    guard,
+    extent, guard,
     lenient::javascript::number_of,
     results::{ResultSet, ResultSets},
     session::{Input, send},
@@ -67,7 +67,7 @@ pub(crate) struct BareBody {
     #[schemars(with = "Option<Vec<Value>>")]
     parameters: Option<Box<RawValue>>,
     /// `true` lifts the statement timeout of the connection or the login. Anything else leaves it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "extent::bounded")]
     #[schemars(with = "bool")]
     disable_statement_timeout: Value,
 }
