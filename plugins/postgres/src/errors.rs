@@ -20,6 +20,11 @@ pub(crate) mod code {
     pub(crate) const INVALID_DATABASE: &str = "3D000";
 }
 
+/// Fields of an error that are kept; PostgreSQL has 18 of them.
+const MOST_FIELDS: usize = 32;
+/// What of a field is kept, in bytes: a message may be as long as a result.
+const LONGEST_FIELD: usize = 64 << 10;
+
 /// An `ErrorResponse` (PostgreSQL's manual, 55.8): its fields by their one-letter names.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerError {
@@ -35,8 +40,13 @@ impl ServerError {
         let mut length = 5;
         let mut given = body.fields();
         while let Some(field) = given.next()? {
-            length += field.value_bytes().len() + 2;
-            fields.push((field.type_(), String::from_utf8_lossy(field.value_bytes()).into()));
+            let value = field.value_bytes();
+            length += value.len() + 2;
+            if fields.len() < MOST_FIELDS {
+                let shown = value.get(..LONGEST_FIELD).unwrap_or(value);
+                let cut = if shown.len() < value.len() { " …" } else { "" };
+                fields.push((field.type_(), (String::from_utf8_lossy(shown) + cut).into()));
+            }
         }
         Ok(Self { fields, length })
     }

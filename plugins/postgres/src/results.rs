@@ -6,8 +6,14 @@ use crate::{
 };
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, RowDescriptionBody};
-use std::{collections::HashMap, io};
-use studio_plugin_api::DriverError;
+use std::{collections::HashMap, io, ops::Range};
+use studio_plugin_api::{DriverError, ErrorCode};
+
+/// What a column takes of a reply besides its name, at the least; a statement besides its rows; and an item of a list, to
+/// find the row that it belongs to. All in bytes.
+const COLUMN: usize = 48;
+const SET: usize = 64;
+const ITEM: usize = 96;
 
 /// What a server's answers are made into.
 pub(crate) trait Receiver {
@@ -19,7 +25,10 @@ pub(crate) trait Receiver {
     /// `RESULT_TOO_LARGE` when there is no room for it.
     fn take(&mut self, row: &DataRowBody) -> Result<(), DriverError>;
     /// A statement is done; the tag says what it was and how many rows it was about: `INSERT 0 1`.
-    fn complete(&mut self, tag: &str);
+    ///
+    /// # Errors
+    /// `RESULT_TOO_LARGE` when there is no room for saying so.
+    fn complete(&mut self, tag: &str) -> Result<(), DriverError>;
 }
 
 /// The answers of statements that answer nothing worth knowing.
@@ -32,7 +41,9 @@ impl Receiver for Ignored {
     fn take(&mut self, _: &DataRowBody) -> Result<(), DriverError> {
         Ok(())
     }
-    fn complete(&mut self, _: &str) {}
+    fn complete(&mut self, _: &str) -> Result<(), DriverError> {
+        Ok(())
+    }
 }
 
 /// One column of a result.
@@ -103,7 +114,7 @@ impl Rows {
         if self.count > 0 {
             self.json.push(b',');
         }
-        write_fields(&self.columns, row, &mut self.json)
+        write_fields(&self.columns, row, &mut self.json, self.limit)
     }
 
     fn close_row(&mut self) -> Result<(), DriverError> {
@@ -145,26 +156,43 @@ fn read_columns(body: &RowDescriptionBody, hidden: usize) -> io::Result<Vec<Colu
     Ok(columns)
 }
 
-/// Writes a row as a JSON object that is still open.
-fn write_fields(columns: &[Column], row: &DataRowBody, json: &mut Vec<u8>) -> Result<(), DriverError> {
+/// Writes a row as a JSON object that is still open, into a buffer that may have `limit` bytes.
+fn write_fields(
+    columns: &[Column],
+    row: &DataRowBody,
+    json: &mut Vec<u8>,
+    limit: u64,
+) -> Result<(), DriverError> {
+    let broken = |error: io::Error| crate::errors::from_io(&error);
     let buffer = row.buffer();
     let mut ranges = row.ranges();
+    // Read when a column needs them.
+    let mut all: Option<Vec<Option<Range<usize>>>> = None;
     let mut before = b'{';
     for column in columns {
-        let mut range = ranges.next().map_err(|error| crate::errors::from_io(&error))?.flatten();
+        let mut range = ranges.next().map_err(broken)?.flatten();
         let mut kind = column.kind;
         match column.shown {
             Shown::Itself => {}
             Shown::Later(index) => {
-                range = row.ranges().nth(index).map_err(|error| crate::errors::from_io(&error))?.flatten();
+                let all = match &mut all {
+                    Some(all) => all,
+                    none => none.insert(row.ranges().collect().map_err(broken)?),
+                };
+                range = all.get(index).cloned().flatten();
                 kind = columns.get(index).map_or(kind, |later| later.kind);
             }
             Shown::Nothing => continue,
         }
+        let value = range.and_then(|range| buffer.get(range));
+        let length = column.key.len() + value.map_or(0, <[u8]>::len);
+        if json.len() as u64 + length as u64 > limit {
+            return Err(DriverError::result_too_large(limit));
+        }
         json.push(before);
         before = b',';
         json.extend_from_slice(&column.key);
-        kind.write(range.and_then(|range| buffer.get(range)), json);
+        kind.write(value, json);
     }
     if before == b'{' {
         json.push(before);
@@ -224,19 +252,28 @@ impl Receiver for Answer {
         let first = row.ranges().next().map_err(|error| crate::errors::from_io(&error))?.flatten();
         let first = first.and_then(|range| row.buffer().get(range)).unwrap_or_default();
         if let Some(list) = self.lists.get_mut(self.complete) {
+            let left = self.rows.limit.saturating_sub(self.waiting);
             let items = list.items.entry(first.into()).or_default();
             let before = items.len();
             if before > 0 {
                 items.push(b',');
+            } else {
+                self.waiting += (first.len() + ITEM) as u64;
             }
-            write_fields(&list.columns, row, items)?;
+            let limit = left + before as u64;
+            write_fields(&list.columns, row, items, limit).map_err(|error| match error.code {
+                ErrorCode::ResultTooLarge => DriverError::result_too_large(self.rows.limit),
+                _ => error,
+            })?;
             items.push(b'}');
             self.waiting += (items.len() - before) as u64;
         } else {
             self.rows.open_row(row)?;
             for list in &mut self.lists {
                 let items = list.items.remove(first).unwrap_or_default();
-                self.waiting -= items.len() as u64;
+                if !items.is_empty() {
+                    self.waiting -= (items.len() + first.len() + ITEM) as u64;
+                }
                 self.rows.json.extend_from_slice(&list.key);
                 self.rows.json.extend_from_slice(&items);
                 self.rows.json.push(b']');
@@ -249,8 +286,9 @@ impl Receiver for Answer {
         }
     }
 
-    fn complete(&mut self, _: &str) {
+    fn complete(&mut self, _: &str) -> Result<(), DriverError> {
         self.complete += 1;
+        Ok(())
     }
 }
 
@@ -302,14 +340,19 @@ impl Receiver for ResultSets {
         self.open.add(row)
     }
 
-    fn complete(&mut self, tag: &str) {
-        let left = self.open.limit.saturating_sub(self.open.size());
+    fn complete(&mut self, tag: &str) -> Result<(), DriverError> {
+        let columns: usize = self.open.columns.iter().map(|column| column.key.len() + COLUMN).sum();
+        let size = self.open.size() + (columns + SET + tag.len()) as u64;
+        let Some(left) = self.open.limit.checked_sub(size) else {
+            return Err(DriverError::result_too_large(self.limit));
+        };
         let rows = std::mem::replace(&mut self.open, Rows::new(left));
         let words = tag.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
         let row_count = tag.rsplit(' ').next().and_then(|number| number.parse().ok());
         if !self.keeps_last || rows.count > 0 {
             self.sets.push(ResultSet { rows, command: words.to_owned(), row_count });
         }
+        Ok(())
     }
 }
 

@@ -44,6 +44,12 @@ const READ_BUFFER: usize = 16 << 10;
 const KEPT_BUFFER: usize = 1 << 20;
 /// Messages up to this many bytes are read whatever a result may have: errors above all.
 const LEAST_MESSAGE: u64 = 1 << 20;
+/// What is taken in one go, in messages, before others have their turn: what a server sends without a pause never makes
+/// its reader wait. A read counts as many, because it may bring one large message or many small ones.
+const MOST_STEPS: u32 = 4_096;
+const STEPS_OF_A_READ: u32 = 256;
+/// What a server may say unasked while a connection is not used, in bytes.
+const MOST_UNASKED: usize = 64 << 10;
 /// Statements that a connection keeps prepared.
 const MOST_PREPARED: usize = 100;
 
@@ -74,6 +80,8 @@ pub(crate) struct Wire {
     aside: u32,
     /// What the last of them said of transactions: `I` none, `T` one, `E` a failed one.
     status: u8,
+    /// How much was taken since others had their turn.
+    steps: u32,
     /// Something was put in line that may leave traces in the connection, and nothing after it yet that removes them.
     is_dirty: bool,
 }
@@ -110,6 +118,7 @@ impl Wire {
             unanswered: 1,
             aside: 0,
             status: b'I',
+            steps: 0,
             is_dirty: false,
         };
         match timeout(LOGIN_TIMEOUT, wire.log_in(target)).await {
@@ -234,6 +243,11 @@ impl Wire {
     /// The next message, without those that may come at any time and answer nothing.
     pub(crate) async fn receive(&mut self) -> Result<Message, Failure> {
         loop {
+            self.steps += 1;
+            if self.steps >= MOST_STEPS {
+                self.steps = 0;
+                tokio::task::yield_now().await;
+            }
             // Else room would be made for all of a message that is too large to be passed on.
             if let Some(header) = Header::parse(&self.incoming)?
                 && header.len().unsigned_abs() as u64 > self.most_bytes
@@ -268,6 +282,7 @@ impl Wire {
                 continue;
             }
             self.incoming.reserve(READ_BUFFER);
+            self.steps += STEPS_OF_A_READ;
             if self.stream.read_buf(&mut self.incoming).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
@@ -300,7 +315,7 @@ impl Wire {
             });
             match read.await {
                 Poll::Pending => return !self.holds_an_end(),
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && self.incoming.len() < MOST_UNASKED => {
                     self.incoming.extend_from_slice(buffer.filled());
                 }
                 Poll::Ready(_) => return false,

@@ -3,7 +3,8 @@
 //! A function written in a trusted language runs in the READ ONLY transaction, as any SQL of the viewer's would. One in C
 //! does as it likes, but what PostgreSQL calls stable or immutable does no more than read: so volatile functions in C are
 //! refused, and those that extensions wrap around them, unless they are known to be harmless. The few that are called
-//! stable and yet run SQL that is given as text are refused too.
+//! stable and yet run SQL that is given as text are refused too, and those that take a transaction's number, of which a
+//! server has so many until it must be vacuumed.
 
 use super::inspect::Called;
 use crate::statement::Statement;
@@ -72,6 +73,9 @@ const HARMLESS_EXTENSIONS: &[&str] = &["pgcrypto", "uuid-ossp"];
 const RUN_TEXT: &[&str] =
     &["connectby_text", "connectby_text_serial", "crosstab", "crosstab_hash", "xpath_table"];
 
+/// What is called stable in PostgreSQL's own, and takes a number for the transaction.
+const TAKE_NUMBERS: &[&str] = &["pg_current_xact_id", "txid_current"];
+
 /// Asks which of the called names stand for a function that a viewer may not call: one of them, or no row. Whatever the
 /// search path, a name without a schema is that of any function that has it.
 pub(super) fn question(called: &[Called]) -> Statement {
@@ -84,6 +88,7 @@ pub(super) fn question(called: &[Called]) -> Statement {
         .bind_list(Some(&texts(HARMLESS)))
         .bind_list(Some(&texts(HARMLESS_EXTENSIONS)))
         .bind_list(Some(&texts(RUN_TEXT)))
+        .bind_list(Some(&texts(TAKE_NUMBERS)))
 }
 
 const QUESTION: &str = "\
@@ -107,5 +112,6 @@ where (called.schema = '' or called.schema = namespace.nspname)
     )
     and (extension.extname = any ($4::text[])) is not true
     or language.lanname = 'c' and function.prosrc = any ($5::text[])
+    or namespace.nspname = 'pg_catalog' and function.proname = any ($6::text[])
   )
 having pg_catalog.count(*) > 0";

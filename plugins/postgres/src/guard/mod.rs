@@ -2,10 +2,13 @@
 //! function that does more than a transaction can take back.
 //!
 //! `inspect.rs` looks at the text as PostgreSQL's own parser reads it, and finds every name that is called; `functions.rs`
-//! asks the catalogs what those names stand for, because only the server knows the functions it has.
+//! asks the catalogs what those names stand for, because only the server knows the functions it has. `server.rs` finds
+//! what developers leave to admins.
 
 mod functions;
 mod inspect;
+pub(crate) mod server;
+mod words;
 
 use crate::{Postgres, parser::deep};
 use serde::Deserialize;

@@ -11,7 +11,7 @@ mod schema;
 
 pub(crate) use schema::{FALSE_IS_ABSENT, FALSE_IS_NULL, SQL, SQL_BOOLEAN, TEXT_OR_ABSENT};
 
-use crate::face::Face;
+use crate::{extent, face::Face};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
     Deserialize, Deserializer,
@@ -100,7 +100,7 @@ fn read_body<'de, D: Deserializer<'de>, T: DeserializeOwned + JsonSchema + 'stat
     deserializer: D,
     reading: Reading,
 ) -> Result<T, D::Error> {
-    let body = Value::deserialize(deserializer)?;
+    let body: Value = extent::bounded(deserializer)?;
     let schema = schema::of::<T>();
     finish(&match reading {
         Reading::Checked => checked::read(body, &schema),

@@ -6,7 +6,7 @@ mod psql;
 use crate::{
     Postgres,
     errors::Failure,
-    guard,
+    extent, guard,
     lenient::javascript::number_of,
     results::{ResultSet, ResultSets},
     session::{Input, send},
@@ -24,6 +24,10 @@ use tokio_postgres::types::Type;
 
 /// The longest time that can be asked for, in seconds.
 const LONGEST: f64 = 86_400.0;
+
+/// Names of types that a session remembers, and how long they may be, in bytes.
+const MOST_NAMES: usize = 10_000;
+const LONGEST_NAME: usize = 256;
 
 /// Both forms of a reply: of a caller who may only read, and of one who may write.
 type Answer = Either<RawJson, OnlyRead<RawJson>>;
@@ -63,7 +67,7 @@ pub(crate) struct BareBody {
     #[schemars(with = "Option<Vec<Value>>")]
     parameters: Option<Box<RawValue>>,
     /// `true` lifts the statement timeout of the connection or the login. Anything else leaves it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "extent::bounded")]
     #[schemars(with = "bool")]
     disable_statement_timeout: Value,
 }
@@ -228,7 +232,10 @@ async fn run(
         return Err(DriverError::validation("query", "query not found").into());
     }
     let work = async {
-        let text = query.to_owned();
+        let text = match context.granted() {
+            Access::Write => guard::server::check(query.to_owned()).await?,
+            Access::Read | Access::Admin => query.to_owned(),
+        };
         let input = if context.granted() == Access::Read {
             guard::check(context, &text).await?;
             Input::ReadOnly(Statement { parameters, ..Statement::new(text) })
@@ -302,7 +309,12 @@ async fn name_types(
     let found: Vec<Named> = serde_json::from_slice(&rows).unwrap_or_default();
     let mut known = context.type_names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for Named { oid, name } in found {
-        known.insert(oid, name.clone());
+        if known.len() >= MOST_NAMES {
+            known.clear();
+        }
+        if name.len() <= LONGEST_NAME {
+            known.insert(oid, name.clone());
+        }
         names.insert(oid, name);
     }
     Ok(names)

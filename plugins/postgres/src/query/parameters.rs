@@ -1,8 +1,16 @@
 //! Values for `$1`, `$2` … from JSON to the texts that PostgreSQL's input functions read, as node-postgres has them.
 
-use crate::lenient::javascript::{text_of_number, truth};
+use crate::{
+    extent::Extent,
+    lenient::javascript::{text_of_number, truth},
+};
 use serde_json::{Value, value::RawValue};
 use studio_plugin_api::DriverError;
+
+/// How many values parameters are made of at the most, those in lists among them. The server takes 65,535 parameters.
+const MOST_VALUES: usize = 500_000;
+/// The longest text that may still mean nothing, in bytes.
+const LONGEST_FALSE: usize = 1 << 10;
 
 /// Reads `parameters`.
 ///
@@ -17,7 +25,12 @@ pub(super) fn read(parameters: Option<&RawValue>) -> Result<Vec<Option<String>>,
 /// # Errors
 /// `VALIDATION_ERROR` when it is something else than an array.
 pub(super) fn read_leniently(parameters: Option<&RawValue>) -> Result<Vec<Option<String>>, DriverError> {
-    let given = parameters.filter(|given| serde_json::from_str(given.get()).is_ok_and(|value| truth(&value)));
+    // What has more is no empty list, nor what else is false.
+    let is_given = |given: &&RawValue| {
+        given.get().len() > LONGEST_FALSE
+            || serde_json::from_str(given.get()).is_ok_and(|value| truth(&value))
+    };
+    let given = parameters.filter(is_given);
     read_as(given, |number| {
         serde_json::from_str(number.get())
             .map_or_else(|_| number.get().to_owned(), |number| text_of_number(&number))
@@ -29,6 +42,10 @@ fn read_as(
     number: fn(&RawValue) -> String,
 ) -> Result<Vec<Option<String>>, DriverError> {
     let Some(parameters) = parameters else { return Ok(Vec::new()) };
+    if Extent::of(parameters.get()).values > MOST_VALUES {
+        let message = format!("the parameters are made of more than {MOST_VALUES} values");
+        return Err(DriverError::validation("parameters", message));
+    }
     let values: Option<Vec<&RawValue>> = serde_json::from_str(parameters.get())
         .map_err(|_| DriverError::validation("parameters", "Query values must be an array"))?;
     Ok(values.unwrap_or_default().into_iter().map(|value| text_of(value, number)).collect())

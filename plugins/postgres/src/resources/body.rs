@@ -1,15 +1,16 @@
 //! Fields of bodies as postgres-meta reads them.
 
+use crate::extent;
 use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Unexpected},
+    Deserializer,
+    de::{DeserializeOwned, Error, Unexpected},
 };
 use serde_json::Value;
 use studio_plugin_api::DriverError;
 
 /// A text, which numbers and booleans are too; null is the empty one.
 pub(super) fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Value::deserialize(deserializer)? {
+    match extent::bounded::<_, Value>(deserializer)? {
         Value::String(text) => Ok(Some(text)),
         Value::Null => Ok(Some(String::new())),
         Value::Number(number) => Ok(Some(number.to_string())),
@@ -21,16 +22,16 @@ pub(super) fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
 
 /// A whole number, or the text of one.
 pub(super) fn read_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
+    let value: Value = extent::bounded(deserializer)?;
     let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
     number.map(Some).ok_or_else(|| D::Error::custom(format!("{value} is no whole number")))
 }
 
 /// Anything, null among it, which stands for something else than absence.
-pub(super) fn read_given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(super) fn read_given<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+    extent::bounded(deserializer).map(Some)
 }
 
 /// A field that must be there.

@@ -19,6 +19,9 @@ use studio_plugin_api::DriverError;
 /// takes a tenth of a second.
 const MOST_ITERATIONS: u32 = 100_000;
 
+/// How often a server may ask for the password, in one way or another.
+const MOST_QUESTIONS: u32 = 2;
+
 impl Wire {
     /// Says who logs in to which database, proves it, and waits until the server is ready.
     pub(super) async fn log_in(&mut self, target: &Target) -> Result<(), Failure> {
@@ -34,8 +37,22 @@ impl Wire {
                 )
             })
         };
+        let mut asked = 0;
         loop {
-            match self.receive().await? {
+            let message = self.receive().await?;
+            if matches!(
+                message,
+                Message::AuthenticationCleartextPassword
+                    | Message::AuthenticationMd5Password(_)
+                    | Message::AuthenticationSasl(_)
+            ) {
+                asked += 1;
+            }
+            if asked > MOST_QUESTIONS {
+                let message = "the PostgreSQL server asks for the password again and again";
+                return Err(DriverError::connection("authentication_failed", message).into());
+            }
+            match message {
                 Message::AuthenticationOk => {}
                 Message::AuthenticationCleartextPassword => {
                     frontend::password_message(password()?, &mut self.outgoing)?;

@@ -7,7 +7,7 @@ use super::{
     selection::{InSchemas, id, in_schemas, required, text},
 };
 use crate::{
-    Postgres,
+    Postgres, extent,
     face::Face,
     lenient::{FALSE_IS_ABSENT, TEXT_OR_ABSENT},
     quote::qualified,
@@ -112,6 +112,7 @@ pub(super) struct New {
     /// Whether it runs with its owner's rights.
     security_definer: Option<bool>,
     /// Settings while it runs, as SQL has them after `TO`; `FROM CURRENT` takes what is set now.
+    #[serde(default, deserialize_with = "extent::bounded")]
     config_params: Option<Map<String, Value>>,
 }
 

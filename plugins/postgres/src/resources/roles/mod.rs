@@ -6,7 +6,7 @@ use super::{
     Change, Changeable, Creatable, Oid, Removable, Resource, change, create, list, read, remove,
     selection::{bind_page, id, text},
 };
-use crate::{Postgres, face::Face, lenient::Reading, quote::identifier, statement::Statement};
+use crate::{Postgres, extent, face::Face, lenient::Reading, quote::identifier, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -128,6 +128,7 @@ pub(super) struct New {
     admins: Option<Vec<String>>,
     /// Its own settings; a list has commas in it.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
+    #[serde(default, deserialize_with = "extent::bounded")]
     config: Option<Map<String, Value>>,
 }
 
