@@ -27,14 +27,22 @@ pub struct HostileServer {
 impl HostileServer {
     /// Answers what a client sends (one read at a time, as text) as `manners` say.
     pub fn start(manners: impl Fn(&str) -> Says + Clone + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0", manners)
+    }
+
+    /// As [`start`](Self::start), at `0.0.0.0:0` for one that is reached by every address of this machine's own.
+    pub fn start_at(address: &str, manners: impl Fn(&str) -> Says + Clone + Send + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (connections, stopped) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let (count, stop) = (connections.clone(), stopped.clone());
         thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
+            while let Ok((stream, from)) = listener.accept() {
                 if stop.load(Ordering::Relaxed) {
                     return;
+                }
+                if !from.ip().is_loopback() {
+                    continue;
                 }
                 count.fetch_add(1, Ordering::Relaxed);
                 let manners = manners.clone();
