@@ -8,6 +8,9 @@ use crate::{errors, options::Target, resp::OWN_ANSWERS, wire};
 use redis::{Cmd, Pipeline, Value, cmd};
 use studio_plugin_api::{DriverError, Network};
 
+/// The most nodes that one cluster may have. Redis itself advises against more than a thousand.
+pub(crate) const MAX_NODES: usize = 512;
+
 /// Where in a cluster a command goes. A single server is every place.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "the sandbox knows no clusters"))]
@@ -169,7 +172,8 @@ impl Connection {
             .ok_or_else(|| errors::unexpected("CLUSTER SLOTS"))?;
         let mut primaries: Vec<Primary> = Vec::new();
         for range in ranges {
-            let primary = read_primary(range).ok_or_else(|| errors::unexpected("CLUSTER SLOTS"))?;
+            let primary = read_primary(range).filter(|_| primaries.len() <= MAX_NODES);
+            let primary = primary.ok_or_else(|| errors::unexpected("CLUSTER SLOTS"))?;
             match primaries.iter_mut().find(|known| known.id == primary.id) {
                 Some(known) => known.slot = known.slot.min(primary.slot),
                 None => primaries.push(primary),

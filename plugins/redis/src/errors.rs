@@ -75,8 +75,14 @@ pub(crate) fn unexpected(command: &str) -> DriverError {
     )
 }
 
+/// A text's first characters: no server has reason to say more than so many bytes of an error.
+fn start(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+}
+
 fn from_code(code: &str, message: &str) -> DriverError {
-    let sentence = if message.is_empty() { code.to_owned() } else { message.to_owned() };
+    let code = start(code, 64);
+    let sentence = if message.is_empty() { code } else { start(message, 4096) }.to_owned();
     match code {
         "NOPERM" => {
             DriverError::forbidden(format!("the connection's Redis user may not do this: {sentence}"))
@@ -112,5 +118,7 @@ mod tests {
         );
         assert!(loading.retry_after.is_some());
         assert_eq!(from_code("READONLY", "x").code, ErrorCode::QueryError);
+        let long = from_code(&"X".repeat(5000), &"é".repeat(5000));
+        assert_eq!((long.details["code"].as_str().unwrap().len(), long.message.len()), (64, 4096));
     }
 }

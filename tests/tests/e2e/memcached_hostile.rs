@@ -7,8 +7,14 @@ use std::time::Instant;
 use studio_gateway_tests::{HostileServer, Memory, PATIENCE, Says};
 
 /// Speaks memcached until it is asked for what a test is about.
-fn until(asked: &str, says: &Says) -> Says {
-    if asked.starts_with("version") { Says::once("VERSION 1.6.18\r\n") } else { says.clone() }
+fn until(path: &str, asked: &str, says: &Says) -> Says {
+    if path == "/keys" && asked.starts_with("stats") {
+        Says::once("STAT time 1700000000\r\nEND\r\n")
+    } else if asked.starts_with("version") {
+        Says::once("VERSION 1.6.18\r\n")
+    } else {
+        says.clone()
+    }
 }
 
 #[tokio::test]
@@ -50,14 +56,17 @@ async fn memcached_servers_that_announce_or_say_too_much_cost_their_caller_an_er
     .into_iter()
     .enumerate()
     {
-        let server = HostileServer::start(move |asked| until(asked, &says));
+        let server = HostileServer::start(move |asked| until(path, asked, &says));
         let identifier = format!("server-{number}");
         let connection = json!({"identifier": identifier, "host": "127.0.0.1", "port": server.port});
         street.attacker.connect("memcached", connection).await;
         let path = street.attacker.path("memcached", &format!("{path}?connection={identifier}"));
         let before = Instant::now();
         let body: Option<Value> = body;
-        let answer = street.attacker.developer.call(method, &path, body).await;
+        let time = if status == 504 { "3s" } else { "30s" };
+        let request = street.attacker.developer.request(method, &path).header("x-request-timeout", time);
+        let request = if let Some(body) = &body { request.json(body) } else { request };
+        let answer = street.attacker.developer.send(request).await;
         println!("{number}: {answer} in {:?}, {} MiB", before.elapsed(), memory.grown());
         assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{number}: {answer}");
         assert!(before.elapsed() < *PATIENCE);

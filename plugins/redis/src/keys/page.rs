@@ -4,7 +4,7 @@
 //! go by position, a sorted set by rank, lowest score first, as its users expect to see it; streams go by entry id.
 
 use super::{KeyType, command, no_such_key};
-use crate::{Redis, connection::Route, errors, wire};
+use crate::{Redis, connection::Route, errors, lone::json_bytes, wire};
 use redis::{Cmd, Pipeline, Value};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -155,10 +155,9 @@ fn too_large(limit: u64) -> DriverError {
 }
 
 fn explained(mut error: DriverError) -> DriverError {
-    if error.code != ErrorCode::ResultTooLarge {
-        return error;
+    if error.code == ErrorCode::ResultTooLarge {
+        error.message.push_str("; ask for fewer items with `count`");
     }
-    error.message.push_str("; ask for fewer items with `count`");
     error
 }
 
@@ -292,7 +291,7 @@ impl Raw {
     }
 
     fn bytes(&self) -> u64 {
-        self.parts().map(|part| part.len() as u64).sum()
+        self.parts().map(json_bytes).sum()
     }
 
     fn encode(self) -> (Items, Option<Encoding>) {

@@ -1,7 +1,7 @@
 //! `GET /keys/{key}`.
 
 use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, seconds};
-use crate::{Redis, connection::Route, errors, wire};
+use crate::{Redis, connection::Route, errors, lone::json_bytes, wire};
 use redis::{Pipeline, Value, cmd};
 use studio_plugin_api::{
     encoding::{self, Encoding},
@@ -163,5 +163,9 @@ fn read_string(answer: Value) -> Result<Vec<u8>, DriverError> {
 }
 
 fn within(value: Vec<u8>, limit: u64) -> Result<Vec<u8>, DriverError> {
-    if value.len() as u64 > limit { Err(DriverError::result_too_large(limit)) } else { Ok(value) }
+    if json_bytes(&value) > limit.saturating_add(2) {
+        Err(DriverError::result_too_large(limit))
+    } else {
+        Ok(value)
+    }
 }

@@ -7,6 +7,7 @@ use super::{
     mux::{Failure, Mux},
 };
 use crate::{
+    connection::MAX_NODES,
     options::{Address, Tls},
     resp::OWN_ANSWERS,
 };
@@ -24,8 +25,6 @@ use std::{
 };
 use studio_plugin_api::{DriverError, ErrorCode, Network};
 
-/// The most nodes that one cluster may have: Redis itself advises against more than a thousand.
-const MAX_NODES: usize = 512;
 /// By this factor all nodes together may answer more to one command than a single one.
 const TOGETHER: u64 = 4;
 const TOO_LARGE: &str = "more bytes than";
