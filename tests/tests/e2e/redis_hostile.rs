@@ -22,7 +22,8 @@ pub(crate) struct Street {
 impl Street {
     pub(crate) async fn start() -> Self {
         let plugins = Plugins::new([Plugin::redis(), Plugin::component("memcached")]);
-        let options = GatewayOptions::default().plugins(plugins);
+        let options =
+            GatewayOptions::default().plugins(plugins).set("GATEWAY_SESSIONS_CONNECT_TIMEOUT", "20s");
         let (gateway, redis) = tokio::join!(Gateway::start(options), RedisServer::plain());
         redis.run(&["SET", "k", "v"]).await;
         let neighbour = Project::create_empty(&gateway, "neighbour").await;

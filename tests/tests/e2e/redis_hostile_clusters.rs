@@ -1,6 +1,6 @@
 //! Clusters of Redis that mean harm, or whose callers do; the native driver alone speaks to clusters.
 
-use crate::redis_hostile::{GROWTH, Street, connect, until_get};
+use crate::redis_hostile::{GROWTH, Street, connect, too_large, until_get};
 use serde_json::json;
 use std::{
     process::Command,
@@ -95,6 +95,16 @@ fn slots(ranges: &[(usize, usize, u16)]) -> String {
     format!("*{}\r\n{}", ranges.len(), ranges.iter().map(range).collect::<String>())
 }
 
+/// The answer to `CLUSTER SLOTS` where each slot is served by another address of this machine.
+fn slots_of_their_own(port: u16) -> String {
+    let range = |slot: usize| {
+        let host = format!("127.0.{}.{}", slot / 250, slot % 250 + 1);
+        let (length, id) = (host.len(), format!("{slot:040}"));
+        format!("*3\r\n:{slot}\r\n:{slot}\r\n*3\r\n${length}\r\n{host}\r\n:{port}\r\n$40\r\n{id}\r\n")
+    };
+    format!("*16384\r\n{}", (0..16384).map(range).collect::<String>())
+}
+
 /// A server that knows its own port.
 fn start(address: &str, manners: impl Fn(&str, u16) -> Says + Clone + Send + 'static) -> HostileServer {
     let port = Arc::new(OnceLock::new());
@@ -168,17 +178,16 @@ async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_conne
     };
     let before = files(&mut street.gateway);
     let memory = Memory::watch(&mut street.gateway);
-    // Each slot is served by a node of its own, at addresses of this machine where the same server answers.
-    let server = start("0.0.0.0:0", |asked, port| {
+    let nothing = Says::once("$-1\r\n");
+    let string = format!("$100000\r\n{}\r\n", "x".repeat(100_000));
+    let channels = Says::once(format!("*40\r\n{}", string.repeat(40)));
+    let slots = OnceLock::new();
+    // The same server answers at all of them.
+    let server = start("0.0.0.0:0", move |asked, port| {
         if asked.to_ascii_uppercase().contains("SLOTS") {
-            let range = |slot: usize| {
-                let host = format!("127.0.{}.{}", slot / 250, slot % 250 + 1);
-                let (length, id) = (host.len(), format!("{slot:040}"));
-                format!("*3\r\n:{slot}\r\n:{slot}\r\n*3\r\n${length}\r\n{host}\r\n:{port}\r\n$40\r\n{id}\r\n")
-            };
-            Says::once(format!("*16384\r\n{}", (0..16384).map(range).collect::<String>()))
+            slots.get_or_init(|| Says::once(slots_of_their_own(port))).clone()
         } else {
-            node(asked, port, &Says::once("$-1\r\n"))
+            node(asked, port, if asked.contains("PUBSUB") { &channels } else { &nothing })
         }
     });
     let body = json!({
@@ -189,6 +198,10 @@ async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_conne
     let answer = street.attacker.viewer.post(&path, json!({"command": ["GET", "k"]})).await;
     println!("{answer}; {} connections, {} MiB", server.connections(), memory.grown());
     assert!(files(&mut street.gateway) < before + 600);
+    // Asked all at once, each says less than a single one may, and together they say gigabytes.
+    let answer = street.attacker.viewer.get(&street.attacker.path("redis", "/pubsub/channels")).await;
+    println!("{answer}; {} MiB", memory.grown());
+    assert!(too_large(&answer), "{answer}");
     assert!(memory.grown() < GROWTH, "{} MiB", memory.grown());
     neighbour.is_well().await;
 }

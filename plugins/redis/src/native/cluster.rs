@@ -66,7 +66,8 @@ impl Cluster {
         let failed = |error: RedisError| from_cluster(&error);
         let nodes = Nodes::register(target.login.clone(), target.tls.clone(), network);
         // The login that the cluster client knows is only the name under which its nodes find the true one.
-        let login = RedisConnectionInfo::default().set_username(nodes.name());
+        let protocol = target.login.protocol();
+        let login = RedisConnectionInfo::default().set_username(nodes.name()).set_protocol(protocol);
         let address = ConnectionAddr::Tcp(seed.host.clone(), seed.port);
         let seed = address.into_connection_info().map_err(failed)?.set_redis_settings(login);
         let client = ClusterClientBuilder::new([seed])

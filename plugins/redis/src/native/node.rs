@@ -7,6 +7,7 @@ use super::{
     mux::{Failure, Mux},
 };
 use crate::{
+    command::access,
     connection::MAX_NODES,
     options::{Address, Tls},
     resp::OWN_ANSWERS,
@@ -25,8 +26,12 @@ use std::{
 };
 use studio_plugin_api::{DriverError, ErrorCode, Network};
 
-/// By this factor all nodes together may answer more to one command than a single one.
+/// So many times the bound all nodes together may answer to one command.
 const TOGETHER: u64 = 4;
+/// The first words of commands that the cluster client sends to several nodes at once.
+const TO_MANY: &str = "acl client config dbsize debug del exists flushall flushdb ft._aliaslist ft._list function info \
+    json.mget json.mset keys latency memory mget mset ping pubsub randomkey script slowlog touch unlink unwatch wait \
+    waitaof";
 const TOO_LARGE: &str = "more bytes than";
 const TOO_MANY: &str = "the cluster names more nodes than a gateway connects to";
 
@@ -109,21 +114,24 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// A command may have gone to every node at once: all their answers are in memory together.
     fn most(&self) -> u64 {
-        let most = self.0.most.load(Ordering::Relaxed);
+        self.0.most.load(Ordering::Relaxed)
+    }
+
+    /// Where a command goes to many nodes at once: all their answers are in memory together.
+    fn share(&self) -> u64 {
         let nodes = self.0.count.load(Ordering::Relaxed) as u64;
-        if nodes <= TOGETHER { most } else { most.saturating_mul(TOGETHER) / nodes }
+        if nodes <= TOGETHER { self.most() } else { self.most().saturating_mul(TOGETHER) / nodes }
     }
 }
 
 impl Node {
-    async fn ask(&self, commands: Vec<u8>, wanted: usize) -> Result<Vec<Value>, RedisError> {
+    async fn ask(&self, commands: Vec<u8>, wanted: usize, most: u64) -> Result<Vec<Value>, RedisError> {
         // One that is given up still has the answers of those who wait on it, and takes no new questions.
         if !self.server.is_open() {
             return Err(Failure::Lost.into());
         }
-        Ok(self.server.ask(commands, wanted, self.place.most()).await?)
+        Ok(self.server.ask(commands, wanted, most).await?)
     }
 }
 
@@ -150,7 +158,10 @@ impl Connect for Node {
 impl ConnectionLike for Node {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            let answers = self.ask(command.get_packed_command(), 1).await?;
+            let name = access::word(command, 0);
+            let goes_to_many = TO_MANY.split(' ').any(|known| known.as_bytes().eq_ignore_ascii_case(name));
+            let most = if goes_to_many { self.place.share() } else { self.place.most() };
+            let answers = self.ask(command.get_packed_command(), 1, most).await?;
             answers.into_iter().next().ok_or_else(|| Failure::Lost.into())
         })
     }
@@ -162,7 +173,8 @@ impl ConnectionLike for Node {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let mut answers = self.ask(pipeline.get_packed_pipeline(), offset + count).await?;
+            let mut answers =
+                self.ask(pipeline.get_packed_pipeline(), offset + count, self.place.most()).await?;
             Ok(answers.split_off(offset))
         })
     }
