@@ -17,6 +17,9 @@ use serde_json::value::RawValue;
 use studio_plugin_api::prelude::*;
 use words::{Argument, MAX_WORDS};
 
+/// Bytes of the server's list of its commands, which each session keeps: those of all known modules are half of it.
+const MAX_TABLE: u64 = 8 << 20;
+
 /// What to run.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -89,7 +92,7 @@ async fn permit(redis: &Context<Redis>, words: &Cmd) -> Result<Access, DriverErr
 
 /// Asked when a session needs it first. Where the connection's user may not ask, only admins may run commands at all.
 async fn load_table(redis: &Redis) -> Result<CommandTable, DriverError> {
-    match redis.connection.query(&cmd("COMMAND"), Route::Slot(0)).await {
+    match redis.connection.query_within(&cmd("COMMAND"), Route::Slot(0), MAX_TABLE).await {
         Ok(answer) => {
             wire::items(answer).and_then(CommandTable::read).ok_or_else(|| errors::unexpected("COMMAND"))
         }

@@ -1,7 +1,7 @@
 //! What the replies to one call may cost.
 
-/// For what the driver asks on its own behalf: the longest is the list of all commands, with those of modules.
-pub(crate) const OWN_ANSWERS: u64 = 8 << 20;
+/// For what the driver asks on its own behalf: the longest tells who serves which slots of a cluster, one by one.
+pub(crate) const OWN_ANSWERS: u64 = 16 << 20;
 /// Beside each value, however short it is: about what it takes in memory.
 const VALUE: u64 = 96;
 /// Lengths, line ends and whatever else is no part of a result.

@@ -16,14 +16,14 @@ use studio_plugin_api::{DriverError, Network};
 pub(crate) struct Link {
     /// Out of its place while it is used: what fails or is given up half-way is dropped, so that nobody reads the
     /// answers to another's question.
-    channel: Mutex<Option<Channel>>,
+    channel: Mutex<Option<Box<Channel>>>,
 }
 
 impl Link {
     pub(crate) async fn open(target: &Target, network: &Network) -> Result<Self, DriverError> {
         let channel = Channel::new(network.open(target.tls.is_some()).await?);
         let channel = login::log_in(channel, &target.login).await?;
-        Ok(Self { channel: Mutex::new(Some(channel)) })
+        Ok(Self { channel: Mutex::new(Some(Box::new(channel))) })
     }
 
     pub(crate) fn is_open(&self) -> bool {
