@@ -18,7 +18,7 @@ use super::KeyType;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use std::{cell::Cell, fmt};
@@ -118,9 +118,36 @@ impl<'a> Shape<'a> {
             Some(b'{') => {
                 serde_json::from_str(json.get()).map_or(Self::Scalar, |Pairs(pairs)| Self::Object(pairs))
             }
-            Some(b'[') => serde_json::from_str(json.get()).map_or(Self::Scalar, Self::Array),
+            Some(b'[') => {
+                serde_json::from_str(json.get()).map_or(Self::Scalar, |Items(items)| Self::Array(items))
+            }
             _ => Self::Scalar,
         }
+    }
+}
+
+/// The items of an array; of too many of them so many as show it.
+struct Items<'a>(Vec<&'a RawValue>);
+
+impl<'a, 'de: 'a> Deserialize<'de> for Items<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Items<'de>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Items<'de>, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = sequence.next_element()? {
+                    if items.len() <= MAX_PARTS {
+                        items.push(item);
+                    }
+                }
+                Ok(Items(items))
+            }
+        }
+        deserializer.deserialize_seq(InOrder)
     }
 }
 
