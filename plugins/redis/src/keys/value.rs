@@ -29,6 +29,9 @@ const MAX_PARTS: usize = (1 << 20) - 64;
 /// So many times the length of its JSON all parts of a value may have together.
 const MAX_GROWTH: usize = 16;
 
+/// Bytes of a field's path in an error.
+const LONGEST_FIELD: usize = 256;
+
 /// A value as it stands in the body.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
@@ -378,6 +381,8 @@ fn too_many(field: &str) -> DriverError {
 }
 
 fn refuse(field: &str, message: &str) -> DriverError {
+    // A name in it may be megabytes.
+    let field = field.get(..field.floor_char_boundary(LONGEST_FIELD)).unwrap_or_default();
     DriverError::validation(field, format!("`{field}`: {message}"))
 }
 
