@@ -19,19 +19,12 @@ pub(crate) fn from_client(error: &RedisError) -> DriverError {
     if let Some(code) = error.code() {
         return from_code(code, error.detail().unwrap_or_default());
     }
-    #[cfg(not(target_family = "wasm"))]
-    if crate::native::tls::is_failure(error) {
-        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-        return DriverError::connection("tls", format!("TLS with the Redis server failed: {cause}"));
-    }
     match error.kind() {
         ErrorKind::AuthenticationFailed => credentials_refused(),
         ErrorKind::RESP3NotSupported => {
             DriverError::connection("unsupported", "the Redis server does not speak RESP3")
         }
-        ErrorKind::Parse => {
-            DriverError::connection("unsupported", "the server's answer is not Redis protocol")
-        }
+        ErrorKind::Parse => not_redis(),
         _ if error.is_timeout() => {
             DriverError::connection("timeout", "the Redis server did not answer in time")
         }
@@ -47,8 +40,18 @@ pub(crate) fn from_client(error: &RedisError) -> DriverError {
     }
 }
 
+/// The server says something that is no Redis protocol, or more of it than it has reason to.
+pub(crate) fn not_redis() -> DriverError {
+    DriverError::connection("unsupported", "the server's answer is not Redis protocol")
+}
+
+/// TLS broke, for this reason.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn tls(cause: &str) -> DriverError {
+    DriverError::connection("tls", format!("TLS with the Redis server failed: {cause}"))
+}
+
 /// The server or something on the way to it has ended the connection.
-#[cfg(any(target_family = "wasm", test))]
 pub(crate) fn lost() -> DriverError {
     DriverError::connection("closed", LOST)
 }
@@ -72,8 +75,14 @@ pub(crate) fn unexpected(command: &str) -> DriverError {
     )
 }
 
+/// A text's first characters: no server has reason to say more than so many bytes of an error.
+fn start(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+}
+
 fn from_code(code: &str, message: &str) -> DriverError {
-    let sentence = if message.is_empty() { code.to_owned() } else { message.to_owned() };
+    let code = start(code, 64);
+    let sentence = if message.is_empty() { code } else { start(message, 4096) }.to_owned();
     match code {
         "NOPERM" => {
             DriverError::forbidden(format!("the connection's Redis user may not do this: {sentence}"))
@@ -109,13 +118,7 @@ mod tests {
         );
         assert!(loading.retry_after.is_some());
         assert_eq!(from_code("READONLY", "x").code, ErrorCode::QueryError);
-    }
-
-    #[test]
-    fn tls_failures_are_told_from_lost_connections() {
-        let tls = std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::DecryptError);
-        assert_eq!(from_client(&tls.into()).details["reason"], "tls");
-        let lost = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert_eq!(from_client(&lost.into()).details["reason"], "closed");
+        let long = from_code(&"X".repeat(5000), &"é".repeat(5000));
+        assert_eq!((long.details["code"].as_str().unwrap().len(), long.message.len()), (64, 4096));
     }
 }

@@ -19,9 +19,33 @@ impl Serialize for Lone<'_> {
     }
 }
 
+/// How many bytes these are as a JSON string, its quotes included.
+pub(crate) fn json_bytes(bytes: &[u8]) -> u64 {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return (bytes.len() as u64).div_ceil(3) * 4 + 2;
+    };
+    let escapes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 1,
+        0..0x20 => 5,
+        _ => 0,
+    });
+    text.len() as u64 + escapes.sum::<u64>() + 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn strings_are_as_long_in_json_as_was_said(text: String, control in "[\x00-\x1F\"\\\\]{0,40}") {
+            for text in [text, control] {
+                let json = serde_json::to_string(&text).unwrap();
+                prop_assert_eq!(json.len() as u64, json_bytes(text.as_bytes()));
+            }
+        }
+    }
 
     #[test]
     fn text_stands_as_it_is_and_other_bytes_say_what_they_are() {

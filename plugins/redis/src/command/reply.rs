@@ -1,6 +1,9 @@
 //! Any reply of the server as JSON.
 
-use crate::{lone::Lone, wire};
+use crate::{
+    lone::{Lone, json_bytes},
+    wire,
+};
 use redis::Value;
 use serde::{
     Serialize, Serializer,
@@ -92,8 +95,8 @@ fn text(value: &Value) -> Option<&str> {
 
 fn bytes(value: &Value) -> u64 {
     match value {
-        Value::BulkString(bytes) | Value::BigNumber(bytes) => bytes.len() as u64 + 3,
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.len() as u64 + 3,
+        Value::BulkString(bytes) | Value::BigNumber(bytes) => json_bytes(bytes) + 1,
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => json_bytes(text.as_bytes()) + 1,
         Value::Array(items) | Value::Set(items) | Value::Push { data: items, .. } => {
             items.iter().map(bytes).sum::<u64>() + 2
         }

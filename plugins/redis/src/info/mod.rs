@@ -3,7 +3,7 @@
 pub(crate) mod stats;
 
 use crate::{Redis, connection::Route, errors, wire};
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::cmd;
 use std::collections::{BTreeMap, HashMap};
 use studio_plugin_api::prelude::*;
@@ -102,6 +102,11 @@ pub(crate) struct Keyspace {
     /// Milliseconds.
     avg_ttl: u64,
 }
+
+/// Bytes of `INFO`: some kilobytes, and a line for every kind of error that was ever answered.
+const MAX_INFO: u64 = 1 << 20;
+/// So many primaries are asked at once.
+const AT_ONCE: usize = 16;
 
 /// The lines of `INFO`, by name.
 #[derive(Debug, Default)]
@@ -246,13 +251,18 @@ pub(crate) async fn gather(redis: &Redis) -> Result<Facts, DriverError> {
     } else {
         primaries.iter().map(|primary| primary.slot).collect::<Vec<_>>()
     };
-    let mut all = try_join_all(slots.into_iter().map(|slot| ask(redis, slot))).await?.into_iter();
-    let first = all.next().unwrap_or_default();
-    Ok(all.fold(first, |sum, more| sum.add(&more)))
+    let answers = stream::iter(slots).map(|slot| ask(redis, slot)).buffered(AT_ONCE);
+    let sum = answers.try_fold(None, async |sum: Option<Facts>, more| {
+        Ok(Some(match sum {
+            Some(sum) => sum.add(&more),
+            None => more,
+        }))
+    });
+    Ok(sum.await?.unwrap_or_default())
 }
 
 async fn ask(redis: &Redis, slot: u16) -> Result<Facts, DriverError> {
-    let answer = redis.connection.query(&cmd("INFO"), Route::Slot(slot)).await?;
+    let answer = redis.connection.query_within(&cmd("INFO"), Route::Slot(slot), MAX_INFO).await?;
     let text = wire::bytes(answer).ok_or_else(|| errors::unexpected("INFO"))?;
     Ok(Facts::parse(&String::from_utf8_lossy(&text)))
 }

@@ -4,12 +4,12 @@
 //! go by position, a sorted set by rank, lowest score first, as its users expect to see it; streams go by entry id.
 
 use super::{KeyType, command, no_such_key};
-use crate::{Redis, connection::Route, errors, wire};
+use crate::{Redis, connection::Route, errors, lone::json_bytes, wire};
 use redis::{Cmd, Pipeline, Value};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::collections::HashSet;
-use studio_plugin_api::{DriverError, encoding::Encoding};
+use studio_plugin_api::{DriverError, ErrorCode, encoding::Encoding};
 
 /// Which page.
 pub(crate) struct Request<'a> {
@@ -124,7 +124,8 @@ pub(crate) async fn read(
 
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.add_command(length_command).add_command(page_command);
-    let mut answers = redis.connection.pipeline(pipeline, Route::Key(key)).await?.into_iter();
+    let answers = redis.connection.pipeline_within(pipeline, Route::Key(key), request.limit).await;
+    let mut answers = answers.map_err(explained)?.into_iter();
     let length = wire::check(answers.next().unwrap_or_default())?;
     let length = wire::integer(&length).ok_or_else(|| errors::unexpected("the question for a length"))?;
     let answer = wire::check(answers.next().unwrap_or_default())?;
@@ -150,8 +151,13 @@ pub(crate) async fn read(
 }
 
 fn too_large(limit: u64) -> DriverError {
-    let mut error = DriverError::result_too_large(limit);
-    error.message.push_str("; ask for fewer items with `count`");
+    explained(DriverError::result_too_large(limit))
+}
+
+fn explained(mut error: DriverError) -> DriverError {
+    if error.code == ErrorCode::ResultTooLarge {
+        error.message.push_str("; ask for fewer items with `count`");
+    }
     error
 }
 
@@ -285,7 +291,7 @@ impl Raw {
     }
 
     fn bytes(&self) -> u64 {
-        self.parts().map(|part| part.len() as u64).sum()
+        self.parts().map(json_bytes).sum()
     }
 
     fn encode(self) -> (Items, Option<Encoding>) {

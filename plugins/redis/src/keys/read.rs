@@ -1,7 +1,7 @@
 //! `GET /keys/{key}`.
 
 use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, seconds};
-use crate::{Redis, connection::Route, errors, wire};
+use crate::{Redis, connection::Route, errors, lone::json_bytes, wire};
 use redis::{Pipeline, Value, cmd};
 use studio_plugin_api::{
     encoding::{self, Encoding},
@@ -154,7 +154,7 @@ async fn whole_string(
     if u64::try_from(length).is_ok_and(|length| length > limit) {
         return Err(DriverError::result_too_large(limit));
     }
-    let answer = redis.connection.query(&first_bytes(key, limit), Route::Key(key)).await?;
+    let answer = redis.connection.query_within(&first_bytes(key, limit), Route::Key(key), limit).await?;
     within(read_string(answer)?, limit)
 }
 
@@ -163,5 +163,9 @@ fn read_string(answer: Value) -> Result<Vec<u8>, DriverError> {
 }
 
 fn within(value: Vec<u8>, limit: u64) -> Result<Vec<u8>, DriverError> {
-    if value.len() as u64 > limit { Err(DriverError::result_too_large(limit)) } else { Ok(value) }
+    if json_bytes(&value) > limit.saturating_add(2) {
+        Err(DriverError::result_too_large(limit))
+    } else {
+        Ok(value)
+    }
 }

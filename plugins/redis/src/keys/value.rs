@@ -10,16 +10,27 @@
 //!
 //! Nested objects, arrays and null have no place in Redis: they are refused, not turned into text behind the caller's
 //! back. Numbers are kept as written: `1.50` stays `1.50`, and integers of any length keep every digit.
+//!
+//! A value has as many parts as a command of Redis may have arguments. A field of a stream's entry that is repeated is
+//! written once in JSON and many times to Redis: what that may come to is bounded by the length of the JSON.
 
 use super::KeyType;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use std::fmt;
+use std::{cell::Cell, fmt};
 use studio_plugin_api::{DriverError, encoding::Encoding};
+
+/// Arguments of a command are as many at most, and some of them are the driver's own.
+const MAX_PARTS: usize = (1 << 20) - 64;
+/// So many times the length of its JSON all parts of a value may have together.
+const MAX_GROWTH: usize = 16;
+
+/// Bytes of a field's path in an error.
+const LONGEST_FIELD: usize = 256;
 
 /// A value as it stands in the body.
 #[derive(Debug, Deserialize)]
@@ -60,7 +71,12 @@ impl NewValue {
         encoding: Option<Encoding>,
         field: &str,
     ) -> Result<Self, DriverError> {
-        let reader = Reader { encoding: encoding.unwrap_or_default() };
+        let room = json.0.get().len().saturating_mul(MAX_GROWTH);
+        let reader = Reader {
+            encoding: encoding.unwrap_or_default(),
+            parts: Cell::new(MAX_PARTS),
+            room: Cell::new(room),
+        };
         let mut value = match Shape::of(&json.0) {
             Shape::Object(pairs) => reader.hash(pairs, field)?,
             Shape::Array(items) => reader.array(items, wanted, field)?,
@@ -92,36 +108,63 @@ impl NewValue {
 }
 
 /// A JSON text one level deep: the parts stay unread, so that names keep their order and numbers their text.
-enum Shape {
-    Object(Vec<(String, Box<RawValue>)>),
-    Array(Vec<Box<RawValue>>),
+enum Shape<'a> {
+    Object(Vec<(String, &'a RawValue)>),
+    Array(Vec<&'a RawValue>),
     Scalar,
 }
 
-impl Shape {
-    fn of(json: &RawValue) -> Self {
+impl<'a> Shape<'a> {
+    fn of(json: &'a RawValue) -> Self {
         // The text is whole JSON already: what does not read as the one is the other.
         match json.get().trim_start().as_bytes().first() {
             Some(b'{') => {
                 serde_json::from_str(json.get()).map_or(Self::Scalar, |Pairs(pairs)| Self::Object(pairs))
             }
-            Some(b'[') => serde_json::from_str(json.get()).map_or(Self::Scalar, Self::Array),
+            Some(b'[') => {
+                serde_json::from_str(json.get()).map_or(Self::Scalar, |Items(items)| Self::Array(items))
+            }
             _ => Self::Scalar,
         }
     }
 }
 
-struct Pairs(Vec<(String, Box<RawValue>)>);
+/// The items of an array; of too many of them so many as show it.
+struct Items<'a>(Vec<&'a RawValue>);
 
-impl<'de> Deserialize<'de> for Pairs {
+impl<'a, 'de: 'a> Deserialize<'de> for Items<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
-            type Value = Pairs;
+            type Value = Items<'de>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Items<'de>, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = sequence.next_element()? {
+                    if items.len() <= MAX_PARTS {
+                        items.push(item);
+                    }
+                }
+                Ok(Items(items))
+            }
+        }
+        deserializer.deserialize_seq(InOrder)
+    }
+}
+
+struct Pairs<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a, 'de: 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Pairs<'de>;
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
@@ -135,17 +178,19 @@ impl<'de> Deserialize<'de> for Pairs {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MemberItem {
-    member: Box<RawValue>,
+struct MemberItem<'a> {
+    #[serde(borrow)]
+    member: &'a RawValue,
     score: ScoreItem,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EntryItem {
+struct EntryItem<'a> {
     #[serde(default)]
     id: Option<String>,
-    fields: Pairs,
+    #[serde(borrow)]
+    fields: Pairs<'a>,
 }
 
 /// A score in the text that Redis takes.
@@ -168,41 +213,67 @@ impl<'de> Deserialize<'de> for ScoreItem {
 
 struct Reader {
     encoding: Encoding,
+    /// How many parts there may still be, and how many bytes.
+    parts: Cell<usize>,
+    room: Cell<usize>,
 }
 
 impl Reader {
+    /// A part of so many bytes is to be sent.
+    fn count(&self, bytes: usize, field: &str) -> Result<(), DriverError> {
+        let parts = self.parts.get().checked_sub(1);
+        let parts = parts.ok_or_else(|| too_many(field))?;
+        let room = self.room.get().checked_sub(bytes);
+        let room = room.ok_or_else(|| refuse(field, "is repeated too often for its length"))?;
+        self.parts.set(parts);
+        self.room.set(room);
+        Ok(())
+    }
+
+    fn decode(&self, text: &str, field: &str) -> Result<Vec<u8>, DriverError> {
+        self.count(text.len(), field)?;
+        self.encoding.decode(text, field)
+    }
+
     fn scalar(&self, json: &RawValue, field: &str) -> Result<Vec<u8>, DriverError> {
         let text = json.get().trim();
         match text.as_bytes().first() {
             Some(b'"') => {
                 let text: String =
                     serde_json::from_str(text).map_err(|_| refuse(field, "is not a JSON string"))?;
-                self.encoding.decode(&text, field)
+                self.decode(&text, field)
             }
             Some(b'{' | b'[') => {
                 Err(refuse(field, "must be a string, number or boolean: Redis has no nested values"))
             }
             Some(b'n') | None => Err(refuse(field, "must be a string, number or boolean: Redis has no null")),
-            _ => Ok(text.as_bytes().to_vec()),
+            _ => {
+                self.count(text.len(), field)?;
+                Ok(text.as_bytes().to_vec())
+            }
         }
     }
 
-    fn hash(&self, pairs: Vec<(String, Box<RawValue>)>, field: &str) -> Result<NewValue, DriverError> {
+    fn hash(&self, pairs: Vec<(String, &RawValue)>, field: &str) -> Result<NewValue, DriverError> {
         let mut arguments = Vec::with_capacity(pairs.len() * 2);
         for (name, value) in pairs {
             let place = format!("{field}.{name}");
-            arguments.push(self.encoding.decode(&name, &place)?);
-            arguments.push(self.scalar(&value, &place)?);
+            arguments.push(self.decode(&name, &place)?);
+            arguments.push(self.scalar(value, &place)?);
         }
         Ok(NewValue { fits: &[KeyType::Hash], arguments })
     }
 
     fn array(
         &self,
-        items: Vec<Box<RawValue>>,
+        items: Vec<&RawValue>,
         wanted: Option<KeyType>,
         field: &str,
     ) -> Result<NewValue, DriverError> {
+        // Before any of them is copied.
+        if items.len() > MAX_PARTS {
+            return Err(too_many(field));
+        }
         let Some(first) = items.first() else {
             return Ok(NewValue { fits: &[KeyType::List, KeyType::Set], arguments: Vec::new() });
         };
@@ -227,23 +298,24 @@ impl Reader {
         }
     }
 
-    fn sorted_set(&self, items: &[Box<RawValue>], field: &str) -> Result<NewValue, DriverError> {
+    fn sorted_set(&self, items: &[&RawValue], field: &str) -> Result<NewValue, DriverError> {
         let mut arguments = Vec::with_capacity(items.len() * 2);
         for (place, item) in items.iter().enumerate() {
             let place = format!("{field}[{place}]");
-            let item: MemberItem = read_item(item, &place, "{member, score}")?;
+            let item: MemberItem<'_> = read_item(item, &place, "{member, score}")?;
+            self.count(item.score.0.len(), &place)?;
             arguments.push(item.score.0.into_bytes());
-            arguments.push(self.scalar(&item.member, &format!("{place}.member"))?);
+            arguments.push(self.scalar(item.member, &format!("{place}.member"))?);
         }
         Ok(NewValue { fits: &[KeyType::Zset], arguments })
     }
 
-    fn stream(&self, items: &[Box<RawValue>], field: &str) -> Result<NewValue, DriverError> {
+    fn stream(&self, items: &[&RawValue], field: &str) -> Result<NewValue, DriverError> {
         let mut arguments = Vec::new();
         let mut last = Some((0, 0));
         for (place, item) in items.iter().enumerate() {
             let place = format!("{field}[{place}]");
-            let item: EntryItem = read_item(item, &place, "{id?, fields}")?;
+            let item: EntryItem<'_> = read_item(item, &place, "{id?, fields}")?;
             // A wrong id would be refused by the server halfway through the write.
             let id = item.id.as_deref().filter(|id| *id != "*");
             let number = id.map(|id| entry_id(id, &format!("{place}.id"))).transpose()?;
@@ -268,13 +340,14 @@ impl Reader {
             for (name, value) in item.fields.0 {
                 let place = format!("{place}.fields.{name}");
                 let name = self.encoding.decode(&name, &place)?;
-                let values = match Shape::of(&value) {
+                let values = match Shape::of(value) {
                     Shape::Array(values) => values,
                     _ => vec![value],
                 };
                 for value in values {
+                    self.count(name.len(), &place)?;
                     fields.push(name.clone());
-                    fields.push(self.scalar(&value, &place)?);
+                    fields.push(self.scalar(value, &place)?);
                 }
             }
             if fields.is_empty() {
@@ -287,11 +360,7 @@ impl Reader {
     }
 }
 
-fn read_item<T: serde::de::DeserializeOwned>(
-    item: &RawValue,
-    place: &str,
-    form: &str,
-) -> Result<T, DriverError> {
+fn read_item<'a, T: Deserialize<'a>>(item: &'a RawValue, place: &str, form: &str) -> Result<T, DriverError> {
     serde_json::from_str(item.get()).map_err(|error| {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
@@ -307,7 +376,13 @@ fn entry_id(text: &str, field: &str) -> Result<(u64, u64), DriverError> {
     }
 }
 
+fn too_many(field: &str) -> DriverError {
+    refuse(field, &format!("may have {MAX_PARTS} parts"))
+}
+
 fn refuse(field: &str, message: &str) -> DriverError {
+    // A name in it may be megabytes.
+    let field = field.get(..field.floor_char_boundary(LONGEST_FIELD)).unwrap_or_default();
     DriverError::validation(field, format!("`{field}`: {message}"))
 }
 

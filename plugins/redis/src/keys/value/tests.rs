@@ -79,3 +79,15 @@ proptest! {
         prop_assert_eq!(texts(&json, None), (KeyType::List, items));
     }
 }
+
+#[test]
+fn values_are_bounded_by_their_parts_and_by_what_repetition_makes_of_them() {
+    let list = |count: usize| format!("[1{}]", ",1".repeat(count - 1));
+    assert_eq!(read(&list(MAX_PARTS), None).unwrap().arguments.len(), MAX_PARTS);
+    assert_eq!(refused(&list(MAX_PARTS + 1), None), "value");
+    // A megabyte of name, a hundred thousand times.
+    let repeated =
+        |name: usize, count| format!(r#"[{{"fields":{{"{}":{}}}}}]"#, "n".repeat(name), list(count));
+    assert!(refused(&repeated(1_000_000, 100_000), None).starts_with("value[0].fields.nnn"));
+    read(&repeated(20, 10_000), None).unwrap();
+}
