@@ -1,6 +1,7 @@
 //! Logs and metrics.
 
 use crate::{
+    budgets::{Budgets, Connections, Kind},
     cache::ReplyCache,
     config::{LogFormat, LogSettings},
     flow::OperationLabel,
@@ -97,6 +98,11 @@ struct LimitLabels {
     limit: String,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HeldLabels {
+    of: &'static str,
+}
+
 /// Everything that is counted. Labels come from manifests, routes and settings, never from a caller's values.
 pub struct Metrics {
     registry: Registry,
@@ -112,6 +118,8 @@ pub struct Metrics {
     running: Family<SessionLabels, Gauge>,
     waiting: Family<SessionLabels, Gauge>,
     open_circuits: Family<SessionLabels, Gauge>,
+    held: Family<HeldLabels, Gauge>,
+    clients: Gauge,
 }
 
 /// Upper bounds in seconds, from a cache hit to the longest deadline.
@@ -164,6 +172,11 @@ impl Default for Metrics {
         let open_circuits = Family::default();
         let help = "Connections left alone for a while because their database fails, by project id and type";
         registry.register("open_circuits", help, open_circuits.clone());
+        let held = Family::default();
+        let help = "Bytes held for callers now: request bodies, and replies that were not taken yet";
+        registry.register_with_unit("held", help, Unit::Bytes, held.clone());
+        let clients = Gauge::default();
+        registry.register("client_connections", "Connections of clients open now", clients.clone());
         Self {
             registry,
             requests,
@@ -178,6 +191,8 @@ impl Default for Metrics {
             running,
             waiting,
             open_circuits,
+            held,
+            clients,
         }
     }
 }
@@ -226,6 +241,15 @@ impl Metrics {
     #[cfg(test)]
     pub(crate) fn rate_limited_count(&self, limit: &str) -> u64 {
         self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).get()
+    }
+
+    /// Notes what the budgets hold.
+    pub fn held(&self, budgets: &Budgets, clients: &Connections) {
+        for (of, kind) in [("bodies", Kind::Bodies), ("replies", Kind::Replies)] {
+            let bytes = i64::try_from(budgets.held(kind)).unwrap_or(i64::MAX);
+            self.held.get_or_create(&HeldLabels { of }).set(bytes);
+        }
+        self.clients.set(i64::try_from(clients.count()).unwrap_or(i64::MAX));
     }
 
     /// All of it, in the OpenMetrics text format that Prometheus reads.

@@ -41,6 +41,7 @@ pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    gateway.metrics.held(&gateway.flow.budgets, &gateway.flow.clients);
     let text = gateway.metrics.render(&gateway.sessions, &gateway.cache);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
