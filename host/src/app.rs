@@ -3,12 +3,13 @@
 use crate::{
     addresses::AddressPolicy,
     audit::AuditTrail,
+    budgets::{Budgets, Connections, Times, raise_file_limit},
     cache::ReplyCache,
     config::{ConfigError, HttpSettings, Settings},
     connections::{sealed_string::ConnectionKey, service::ConnectionService},
     directory::Directory,
     flow::Flow,
-    http::{TakenNames, metrics_router, router, server::serve},
+    http::{TakenNames, metrics_router, router, server::Server},
     identity::{Gate, JwksError, TokenVerifier},
     limits::RateLimits,
     plugins::{
@@ -34,6 +35,9 @@ use std::{
 };
 use studio_plugin_api::DriverError;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// Connections of a listener for `/metrics` alone.
+const METRICS_CONNECTIONS: usize = 32;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +162,17 @@ pub fn driver_loader(settings: &Settings, program: Option<PathBuf>, keyring: Opt
     Loader::new(program, Arc::new(resolve), sandbox)
 }
 
+/// No connections yet. Half of the files that may be open is for them, the rest for databases, the registry and drivers.
+fn clients(settings: &Settings) -> Arc<Connections> {
+    let budgets = &settings.budgets;
+    let room = raise_file_limit().and_then(|files| usize::try_from(files / 2).ok()).unwrap_or(usize::MAX);
+    let most = budgets.connections.get().min(room.max(1));
+    if most < budgets.connections.get() {
+        tracing::warn!(most, "the limit on open files allows fewer connections than budgets.connections");
+    }
+    Connections::new(most, budgets.connections_per_address.get(), Times::new(budgets))
+}
+
 impl Gateway {
     /// Wires a gateway. The returned task ends when the gateway is gone and the audit trail is written.
     ///
@@ -204,6 +219,8 @@ impl Gateway {
             cache: cache.clone(),
             sessions: sessions.clone(),
             limits: settings.limits.clone(),
+            budgets: Arc::new(Budgets::new(settings.budgets.clone())),
+            clients: clients(settings),
             audit: audit.clone(),
             metrics: metrics.clone(),
         };
@@ -258,10 +275,17 @@ pub async fn run(
     });
     let drain_time = *settings.http.drain_timeout;
     let metrics_server = metrics_listener.map(|listener| {
-        tokio::spawn(serve(listener, metrics_router(gateway.clone()), told(stopped.clone()), drain_time))
+        // A crowd at the API must not keep anyone from watching it.
+        let connections =
+            Connections::new(METRICS_CONNECTIONS, METRICS_CONNECTIONS, Times::new(&settings.budgets));
+        let router = metrics_router(gateway.clone());
+        let server = Server::new(router, connections, &settings.http, &settings.budgets);
+        tokio::spawn(server.serve(listener, told(stopped.clone()), drain_time))
     });
     announce(&listener);
-    serve(listener, router(gateway.clone(), &settings.http), told(stopped), drain_time).await;
+    let router = router(gateway.clone(), &settings.http);
+    let server = Server::new(router, gateway.flow.clients.clone(), &settings.http, &settings.budgets);
+    server.serve(listener, told(stopped), drain_time).await;
     if let Some(server) = metrics_server {
         let _ = server.await;
     }

@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod app;
 pub mod audit;
+pub mod budgets;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -1,6 +1,7 @@
 //! Logs and metrics.
 
 use crate::{
+    budgets::{Budgets, Connections, Kind},
     cache::ReplyCache,
     config::{LogFormat, LogSettings},
     flow::OperationLabel,
@@ -110,6 +111,11 @@ struct LimitLabels {
     limit: String,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HeldLabels {
+    of: &'static str,
+}
+
 /// Everything that is counted. Labels come from manifests, routes and settings, never from a caller's values.
 pub struct Metrics {
     registry: Registry,
@@ -121,6 +127,8 @@ pub struct Metrics {
     cache: Family<CacheLabels, Counter>,
     cache_size: Gauge,
     rate_limited: Family<LimitLabels, Counter>,
+    held: Family<HeldLabels, Gauge>,
+    clients: Gauge,
 }
 
 /// Upper bounds in seconds, from a cache hit to the longest deadline.
@@ -157,6 +165,11 @@ impl Default for Metrics {
         let rate_limited = Family::default();
         let help = "Requests refused by a rate limit, by the limit's key in the settings";
         registry.register("rate_limited", help, rate_limited.clone());
+        let held = Family::default();
+        let help = "Bytes held for callers now: request bodies, and replies that were not taken yet";
+        registry.register_with_unit("held", help, Unit::Bytes, held.clone());
+        let clients = Gauge::default();
+        registry.register("client_connections", "Connections of clients open now", clients.clone());
         Self {
             registry,
             requests,
@@ -167,6 +180,8 @@ impl Default for Metrics {
             cache,
             cache_size,
             rate_limited,
+            held,
+            clients,
         }
     }
 }
@@ -215,6 +230,15 @@ impl Metrics {
     #[cfg(test)]
     pub(crate) fn rate_limited_count(&self, limit: &str) -> u64 {
         self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).get()
+    }
+
+    /// Notes what the budgets hold.
+    pub fn held(&self, budgets: &Budgets, clients: &Connections) {
+        for (of, kind) in [("bodies", Kind::Bodies), ("replies", Kind::Replies)] {
+            let bytes = i64::try_from(budgets.held(kind)).unwrap_or(i64::MAX);
+            self.held.get_or_create(&HeldLabels { of }).set(bytes);
+        }
+        self.clients.set(i64::try_from(clients.count()).unwrap_or(i64::MAX));
     }
 
     /// All of it, in the OpenMetrics text format that Prometheus reads.

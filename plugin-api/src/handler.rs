@@ -261,11 +261,20 @@ macro_rules! implement_handler {
                     max_reply_bytes: call.max_reply_bytes,
                     request_id: call.request_id,
                 };
+                let most = call.max_reply_bytes;
                 let running = self(context, $($part),*);
-                Box::pin(async move { running.await?.into_payload() })
+                Box::pin(async move { bounded(running.await?.into_payload()?, most) })
             }
         }
     };
+}
+
+/// Drops a payload that nobody may be sent where it was made, before others are made beside it.
+fn bounded(payload: Payload, most: u64) -> Result<Payload, DriverError> {
+    match payload.json.len() as u64 > most {
+        true => Err(DriverError::result_too_large(most)),
+        false => Ok(payload),
+    }
 }
 
 implement_handler!();

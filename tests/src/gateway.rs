@@ -37,6 +37,7 @@ pub struct Gateway {
     /// Everything that it answered.
     pub transcript: Transcript,
     environment: BTreeMap<String, String>,
+    files: Option<u32>,
     folder: TempDir,
     process: Option<Process>,
     address: Option<SocketAddr>,
@@ -93,7 +94,8 @@ impl Gateway {
         .into();
         environment.extend(options.environment);
         let transcript = Transcript::default();
-        Self { database, jwt_secret, transcript, environment, folder, process: None, address: None }
+        let files = options.files;
+        Self { database, jwt_secret, transcript, environment, files, folder, process: None, address: None }
     }
 
     /// Starts it with the data it has.
@@ -142,7 +144,15 @@ impl Gateway {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(dist::program());
+        let mut command = match self.files {
+            None => Command::new(dist::program()),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(dist::program());
+                shell
+            }
+        };
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.envs(&self.environment);

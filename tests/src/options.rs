@@ -8,12 +8,13 @@ pub struct GatewayOptions {
     pub(crate) registry: Registry,
     pub(crate) plugins: Plugins,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) files: Option<u32>,
 }
 
 impl GatewayOptions {
     /// Redis and probe drivers, private addresses allowed.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, plugins: Plugins::default(), environment: Vec::new() }
+        Self { registry, plugins: Plugins::default(), environment: Vec::new(), files: None }
     }
 
     /// Other plugins.
@@ -25,6 +26,12 @@ impl GatewayOptions {
     /// One environment variable, over the harness's own.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets it open so many files, by both the soft and the hard limit.
+    pub fn files(mut self, most: u32) -> Self {
+        self.files = Some(most);
         self
     }
 

@@ -13,7 +13,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use crate::{config::CacheSettings, registry::ConnectionId};
+use crate::{budgets::SharedRoom, config::CacheSettings, registry::ConnectionId};
 use bytes::Bytes;
 use conditional::entity_tag;
 use flights::Flights;
@@ -48,6 +48,8 @@ pub struct Kept {
     pub entity_tag: HeaderValue,
     /// Until when it counts.
     pub expires: Instant,
+    /// For those who are being sent it.
+    pub room: SharedRoom,
     generation: Generation,
 }
 
@@ -60,6 +62,7 @@ impl Kept {
             // Without the room that the driver's buffer had to grow.
             json: payload.json.into_boxed_slice().into(),
             expires: reading.began + reading.time_to_live,
+            room: SharedRoom::default(),
             generation: reading.generation,
         }
     }

@@ -5,6 +5,7 @@
 //! (or the variable). The one leniency is unknown `GATEWAY_*` variables, since Kubernetes sets `GATEWAY_PORT` and
 //! its like for a service named `gateway`; [`Settings::unknown_variables`] lists them for a warning.
 
+mod budgets;
 mod environment;
 mod http;
 mod load;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+pub use self::budgets::BudgetSettings;
 pub use self::environment::{ENVIRONMENT, Variable};
 pub use self::http::HttpSettings;
 pub use self::load::ConfigError;
@@ -42,6 +44,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// `[limits]`: what one request may use.
     pub limits: LimitSettings,
+    /// `[budgets]`: what all callers together may hold of the gateway, and for how long.
+    pub budgets: BudgetSettings,
     /// `[cache]`: replies that are served again.
     pub cache: CacheSettings,
     /// `[rate_limit]`: how often callers may ask.
@@ -301,6 +305,7 @@ impl Settings {
                 problems.push(format!("{setting} is zero: it must be longer"));
             }
         }
+        problems.extend(self.budgets.problems(self.limits.max_body_bytes, self.limits.max_reply_bytes));
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Insufficient { problems }) }
     }
 }

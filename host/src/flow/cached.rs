@@ -1,13 +1,13 @@
 //! The fourth step: whether a reply that was kept will do; and if not, what becomes of the one that is made.
 
-use super::{Flow, FlowError, located::Located, ready, reply::Reply};
+use super::{Flow, FlowError, located::Located, ready, ready::Made, reply::Reply};
 use crate::{
     cache::{Answer, CacheStatus, Forward, Kept, Key, Origin, Reading, Wish},
     plugins::Keeping,
     telemetry::CacheUse,
 };
 use std::{future::Future, sync::Arc, time::Instant};
-use studio_plugin_api::{DriverError, ErrorCode, reply::Payload};
+use studio_plugin_api::{DriverError, ErrorCode};
 
 /// What the cache says to a call. Only [`look_up`] says it, of calls that were authorized.
 pub(super) enum Looked {
@@ -73,12 +73,12 @@ impl Ticket {
                 Ok(Reply::new(call(flow, located).await?, connection).with_status(status))
             }
             Plan::Fresh { reading, keep } => {
-                let payload = call(flow, located.clone()).await?;
+                let Made { payload, share } = call(flow, located.clone()).await?;
                 let answer = match keep {
                     true => flow.cache.keep(&reading, payload).await,
                     false => Answer { reply: Arc::new(Kept::new(&reading, payload)), origin: Origin::Driver },
                 };
-                Ok(reply_with(&answer, Forward::Request, false, &located))
+                Ok(reply_with(&answer, Forward::Request, false, &located).with_share(share))
             }
             Plan::Shared(reading) => share(flow, located, reading).await,
         }
@@ -89,7 +89,10 @@ impl Ticket {
 async fn share(flow: &Flow, located: Box<Located>, mut reading: Reading) -> Result<Reply, FlowError> {
     let deadline = located.call.deadline;
     loop {
-        let flight = flow.cache.join(&reading, deadline, || call(flow, located.clone()));
+        let flight = flow.cache.join(&reading, deadline, || {
+            let call = call(flow, located.clone());
+            async move { Ok(call.await?.payload) }
+        });
         let (joined, flight_deadline) = (flight.joined, flight.deadline);
         let result = tokio::time::timeout_at(deadline.into(), flight.work).await;
         let now = Instant::now();
@@ -117,7 +120,7 @@ async fn share(flow: &Flow, located: Box<Located>, mut reading: Reading) -> Resu
 fn call(
     flow: &Flow,
     located: Box<Located>,
-) -> impl Future<Output = Result<Payload, DriverError>> + Send + use<> {
+) -> impl Future<Output = Result<Made, DriverError>> + Send + use<> {
     let (sessions, cache, metrics) = (flow.sessions.clone(), flow.cache.clone(), flow.metrics.clone());
     async move { ready::prepare(&sessions, *located).await?.run(&cache, &metrics).await }
 }

@@ -6,6 +6,7 @@ use super::{
     query::NamedConnection,
 };
 use crate::{
+    budgets::{Account, Held, Kind},
     connections::destination::Destination,
     directory::Directory,
     plugins::OperationCaching,
@@ -14,10 +15,13 @@ use crate::{
 };
 use axum::body::{Body, HttpBody};
 use http::HeaderMap;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use secrecy::ExposeSecret;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use studio_plugin_api::{Call, manifest::Manifest};
+
+/// Bytes that a body is given room for to begin with, unless it says that it has fewer.
+const FIRST_PART: usize = 4096;
 
 /// A call that may be made, and where. Only [`locate`] makes one.
 #[derive(Clone)]
@@ -26,6 +30,9 @@ pub(super) struct Located {
     pub(super) headers: Arc<HeaderMap>,
     pub(super) call: Call,
     pub(super) target: Target,
+    pub(super) account: Account,
+    /// For the body. The call is over when nobody has it any longer.
+    _room: Option<Arc<Held>>,
 }
 
 impl Located {
@@ -36,10 +43,11 @@ impl Located {
 }
 
 /// Finds the connection, which must not be switched off.
-pub(super) async fn locate(flow: &Flow, admitted: Admitted) -> Result<Located, FlowError> {
+pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -> Result<Located, FlowError> {
     let (call, granted) = admitted.into_parts();
     let label = call.label();
-    let body = read_body(call.body, flow.limits.max_body_bytes.get()).await?;
+    let by = call.deadline.min(Instant::now() + *flow.budgets.settings().body);
+    let (body, room) = read_body(call.body, flow.limits.max_body_bytes.get(), account, by).await?;
     let limit = flow.limits.max_nesting.get();
     if is_deeper_than(limit, &body) {
         return Err(FlowError::BodyTooDeep { limit });
@@ -77,7 +85,7 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted) -> Result<Located, F
         max_reply_bytes: flow.limits.max_reply_bytes.get() as u64,
         request_id: call.facts.request_id,
     };
-    Ok(Located { label, headers, call, target })
+    Ok(Located { label, headers, call, target, account: account.clone(), _room: room.map(Arc::new) })
 }
 
 /// Finds the connection that a header names. Whether the header does not open or names none of the project's is not
@@ -99,17 +107,43 @@ async fn find_named(
     })
 }
 
-/// Reads a request's body whole, if it is within the limit in bytes.
-pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, FlowError> {
+/// Reads a request's body whole, if it is within the limit in bytes and there by then. Room for it is taken before memory
+/// is.
+pub(crate) async fn read_body(
+    body: Body,
+    limit: usize,
+    account: &Account,
+    by: Instant,
+) -> Result<(Vec<u8>, Option<Held>), FlowError> {
     // What is announced too large is not waited for.
     if body.size_hint().lower() > limit as u64 {
         return Err(FlowError::BodyTooLarge { limit });
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(FlowError::BodyTooLarge { limit }),
-        Err(_) => Err(FlowError::BodyCutShort),
+    if body.is_end_stream() {
+        return Ok((Vec::new(), None));
     }
+    let reading = collect(body, limit, account.begin(Kind::Bodies));
+    tokio::time::timeout_at(by.into(), reading).await.unwrap_or(Err(FlowError::BodyTooSlow))
+}
+
+async fn collect(mut body: Body, limit: usize, mut room: Held) -> Result<(Vec<u8>, Option<Held>), FlowError> {
+    let most = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(limit);
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| FlowError::BodyCutShort)?.into_data() else { continue };
+        let length = bytes.len() + data.len();
+        if length > limit {
+            return Err(FlowError::BodyTooLarge { limit });
+        }
+        let capacity = bytes.capacity();
+        if length > capacity {
+            let wanted = (capacity * 2).max(FIRST_PART).min(most).max(length);
+            room.grow(wanted - capacity)?;
+            bytes.reserve_exact(wanted - bytes.len());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, Some(room)))
 }
 
 fn no_connection(database_type: &str, selector: &ConnectionSelector) -> String {

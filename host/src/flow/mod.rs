@@ -20,6 +20,7 @@ mod trail;
 
 use crate::{
     audit::AuditTrail,
+    budgets::{Budgets, Connections, Spent},
     cache::ReplyCache,
     config::LimitSettings,
     connections::sealed_string::ConnectionKey,
@@ -45,6 +46,9 @@ use admitted::Admitted;
 use call::Call;
 use trail::Trail;
 
+/// The reason given when a budget of the gateway has no room.
+pub(crate) const BUSY: &str = "busy";
+
 /// What the steps work with.
 pub struct Flow {
     /// The drivers.
@@ -63,6 +67,10 @@ pub struct Flow {
     pub sessions: Sessions,
     /// Bounds on one request.
     pub limits: LimitSettings,
+    /// Bounds on all of them together.
+    pub budgets: Arc<Budgets>,
+    /// The connections that they come by.
+    pub clients: Arc<Connections>,
     /// Where writes are noted.
     pub audit: AuditTrail,
     /// What is counted.
@@ -113,6 +121,17 @@ pub enum FlowError {
     /// The client stopped sending.
     #[error("the request body did not arrive whole")]
     BodyCutShort,
+    /// The client sends too slowly.
+    #[error("the request body did not arrive in time")]
+    BodyTooSlow,
+    /// A budget of the gateway has no room.
+    #[error("{spent}")]
+    Busy {
+        /// Which.
+        spent: Spent,
+        /// The outcome of a call that was made and may have changed something.
+        outcome: Option<&'static str>,
+    },
     /// The project has no such connection.
     #[error("{0}")]
     NoConnection(String),
@@ -171,8 +190,10 @@ impl Flow {
         }
         let trail = Trail::begin(&self.audit, admitted.authorized());
         let wrapping = admitted.authorized().call().wrapping().clone();
+        let may_write = admitted.authorized().may_write();
+        let account = self.budgets.project(&admitted.authorized().call().reference);
         let result = async {
-            let located = by(deadline, located::locate(self, admitted)).await?;
+            let located = by(deadline, located::locate(self, admitted, &account)).await?;
             match cached::look_up(self, located).await {
                 Looked::Hit(reply) => Ok(reply),
                 Looked::Miss(located, ticket) => ticket.redeem(self, located).await,
@@ -180,7 +201,18 @@ impl Flow {
         }
         .await;
         trail.finish(result.as_ref().map_err(FlowError::code));
-        Ok(result?.into_response(&wrapping))
+        let mut reply = result?;
+        if let Err(spent) = reply.take_room(&account, &self.clients, deadline).await {
+            let outcome = (may_write && !reply.only_read()).then_some("done");
+            return Err(FlowError::Busy { spent, outcome });
+        }
+        Ok(reply.into_response(&wrapping, account))
+    }
+}
+
+impl From<Spent> for FlowError {
+    fn from(spent: Spent) -> Self {
+        Self::Busy { spent, outcome: None }
     }
 }
 
@@ -203,11 +235,11 @@ impl FlowError {
             Self::Gate(GateError::NoProject(_)) => ErrorCode::NotFound,
             Self::Gate(GateError::RoleTooLow { .. } | GateError::NotForYou(_)) => ErrorCode::Forbidden,
             Self::Gate(GateError::Registry(_)) | Self::Registry(_) => ErrorCode::InternalError,
-            Self::TooOften(_) => ErrorCode::RateLimited,
+            Self::TooOften(_) | Self::Busy { .. } => ErrorCode::RateLimited,
             Self::BodyTooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::Inactive(_) => ErrorCode::Conflict,
             Self::Driver(error) => error.code,
-            Self::Deadline => ErrorCode::Timeout,
+            Self::Deadline | Self::BodyTooSlow => ErrorCode::Timeout,
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The last step but one, when no kept reply would do: a session leased; and then the call itself.
 
-use super::located::Located;
+use super::{BUSY, located::Located};
 use crate::{
+    budgets::CallShare,
     cache::{Ending, ReplyCache},
     plugins::check_payload,
     sessions::{Lease, Sessions},
     telemetry::Metrics,
 };
 use std::time::Instant;
-use studio_plugin_api::{Access, DriverError, reply::Payload};
+use studio_plugin_api::{Access, DriverError, ErrorCode, reply::Payload};
 
 /// A call with everything it needs.
 pub(super) struct Ready {
@@ -22,11 +23,27 @@ pub(super) async fn prepare(sessions: &Sessions, located: Located) -> Result<Rea
     Ok(Ready { located, lease })
 }
 
+/// A reply that would have been within the limit, had fewer calls of its project run.
+fn too_large_for_now(error: DriverError) -> DriverError {
+    let message =
+        "the result is larger than its share while so many calls of the project run; try again in a moment";
+    DriverError { message: message.to_owned(), ..error }.with("reason", BUSY)
+}
+
+/// A call's result, and its share of what its project may answer: others have less until there is room for this reply.
+pub(super) struct Made {
+    pub(super) payload: Payload,
+    pub(super) share: CallShare,
+}
+
 impl Ready {
     /// Makes the call. Kept replies that it may make stale are out of use before its result is known to anyone.
-    pub(super) async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Payload, DriverError> {
-        let Located { label, call, target, .. } = self.located;
-        let (limit, operation) = (call.max_reply_bytes, call.operation);
+    pub(super) async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Made, DriverError> {
+        let Located { label, mut call, target, account, .. } = self.located;
+        let (most, operation) = (call.max_reply_bytes, call.operation);
+        let share = account.begin_call(most);
+        let limit = share.bytes();
+        call.max_reply_bytes = limit;
         let start = Instant::now();
         let write = match target.driver.caching(call.operation) {
             Some(caching) if call.granted > Access::Read => {
@@ -40,10 +57,13 @@ impl Ready {
             write.end(Ending::of(&result), Instant::now());
         }
         metrics.driver_answered(&label, start.elapsed(), result.as_ref().err());
-        let payload = result?;
-        if payload.json.len() as u64 > limit {
-            return Err(DriverError::result_too_large(limit));
-        }
-        Ok(payload)
+        let result = result.and_then(|payload| match payload.json.len() as u64 > limit {
+            true => Err(DriverError::result_too_large(limit)),
+            false => Ok(Made { payload, share }),
+        });
+        result.map_err(|error| match error.code {
+            ErrorCode::ResultTooLarge if limit < most => too_large_for_now(error),
+            _ => error,
+        })
     }
 }

@@ -1,7 +1,9 @@
 //! The last step: the driver's payload in the host's envelope or, where an alias has none, alone; byte for byte, never
 //! through a JSON value.
 
+use super::ready::Made;
 use crate::{
+    budgets::{Account, CallShare, Connections, Held, Kind, Spent},
     cache::{CacheStatus, Kept, has_already},
     plugins::{JSON, Wrapping},
     registry::ConnectionId,
@@ -16,14 +18,23 @@ use http_body::{Frame, SizeHint};
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
-use studio_plugin_api::{Outcome, reply::Payload};
+use studio_plugin_api::Outcome;
 
 const OPENING: &[u8] = b"{\"data\":";
 const CLOSING: &[u8] = b"}";
 /// Payloads up to this many bytes are copied into one buffer with the envelope: cheaper than three writes.
 const SMALL: usize = 16 * 1024;
+
+/// Replies above so many bytes are given back the room that their buffer grew beyond them, and may be ended to make room for
+/// others of their project.
+const LARGE: usize = 64 * 1024;
+/// How long a reply waits for room, and how often it looks. Others are taken meanwhile, or ended.
+const WAIT: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -36,6 +47,11 @@ const VARIES_BY: HeaderValue = HeaderValue::from_static("accept-encoding, author
 pub(super) struct Reply {
     outcome: Outcome,
     json: Bytes,
+    /// The kept reply that it is, which others may be sent as well.
+    kept: Option<Arc<Kept>>,
+    room: Option<Arc<Held>>,
+    /// Until there is room.
+    share: Option<CallShare>,
     only_read: bool,
     connection: ConnectionId,
     /// Of a cacheable reply.
@@ -47,10 +63,18 @@ pub(super) struct Reply {
 
 impl Reply {
     /// One that nobody keeps.
-    pub(super) fn new(payload: Payload, connection: ConnectionId) -> Self {
+    pub(super) fn new(made: Made, connection: ConnectionId) -> Self {
+        let Made { payload, share } = made;
+        let mut json = payload.json;
+        if json.len() > LARGE {
+            json.shrink_to_fit();
+        }
         Self {
             outcome: payload.outcome,
-            json: payload.json.into(),
+            json: json.into(),
+            kept: None,
+            room: None,
+            share: Some(share),
             only_read: payload.only_read,
             connection,
             entity_tag: None,
@@ -59,11 +83,14 @@ impl Reply {
         }
     }
     /// One that may be kept, for a request with these headers.
-    pub(super) fn cacheable(reply: &Kept, headers: &HeaderMap, connection: ConnectionId) -> Self {
+    pub(super) fn cacheable(reply: &Arc<Kept>, headers: &HeaderMap, connection: ConnectionId) -> Self {
         let is_ok = reply.outcome == Outcome::Ok;
         Self {
             outcome: reply.outcome,
             json: reply.json.clone(),
+            kept: Some(reply.clone()),
+            room: None,
+            share: None,
             only_read: true,
             connection,
             entity_tag: is_ok.then(|| reply.entity_tag.clone()),
@@ -75,6 +102,10 @@ impl Reply {
     pub(super) fn with_status(self, status: CacheStatus) -> Self {
         Self { status: Some(status), ..self }
     }
+    /// Notes that the call was made for it alone.
+    pub(super) fn with_share(self, share: CallShare) -> Self {
+        Self { share: Some(share), ..self }
+    }
     /// Whether a call that might have written only read.
     pub(super) fn only_read(&self) -> bool {
         self.only_read
@@ -84,14 +115,55 @@ impl Reply {
         self.connection
     }
 
-    pub(super) fn into_response(self, wrapping: &Wrapping) -> Response {
+    /// Takes room for it until its client has it all. Where there is none, those make some who do not take theirs.
+    pub(super) async fn take_room(
+        &mut self,
+        account: &Account,
+        clients: &Connections,
+        deadline: Instant,
+    ) -> Result<(), Spent> {
+        if self.is_known || self.json.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.json.len();
+        let take = || match &self.kept {
+            // Small ones are copied.
+            Some(kept) if bytes > SMALL => kept.room.take(account, bytes),
+            _ => account.take(Kind::Replies, bytes).map(Arc::new),
+        };
+        let mut waiting = None;
+        loop {
+            match take() {
+                Ok(room) => {
+                    self.room = Some(room);
+                    self.share = None;
+                    return Ok(());
+                }
+                Err(spent) => {
+                    let (_, patience) = match &waiting {
+                        Some(waiting) => waiting,
+                        None => waiting
+                            .insert((account.wait().ok_or(spent)?, deadline.min(Instant::now() + WAIT))),
+                    };
+                    if Instant::now() >= *patience {
+                        return Err(spent);
+                    }
+                    clients.end_slowest(spent.of_project.then_some(account));
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    pub(super) fn into_response(self, wrapping: &Wrapping, account: Account) -> Response {
+        let is_large = self.json.len() > LARGE;
         let mut response = match self.is_known {
             true => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 response
             }
-            false => wrap(self.outcome, self.json, wrapping),
+            false => wrap(self.outcome, self.json, self.room, wrapping),
         };
         let headers = response.headers_mut();
         if let Some(entity_tag) = self.entity_tag {
@@ -103,12 +175,16 @@ impl Reply {
         if let Some(status) = status {
             headers.insert(CACHE_STATUS, status);
         }
+        if is_large {
+            // For whoever sends it.
+            response.extensions_mut().insert(account);
+        }
         response
     }
 }
 
 /// A success with the payload.
-fn wrap(outcome: Outcome, payload: Bytes, wrapping: &Wrapping) -> Response {
+fn wrap(outcome: Outcome, payload: Bytes, room: Option<Arc<Held>>, wrapping: &Wrapping) -> Response {
     let status = match outcome {
         Outcome::Ok => StatusCode::OK,
         Outcome::Created => StatusCode::CREATED,
@@ -120,8 +196,8 @@ fn wrap(outcome: Outcome, payload: Bytes, wrapping: &Wrapping) -> Response {
         return response;
     }
     let (body, media_type) = match wrapping {
-        Wrapping::Data => (envelop(payload), JSON),
-        Wrapping::Bare(media_type) => (Body::from(payload), media_type.clone()),
+        Wrapping::Data => (envelop(payload, room), JSON),
+        Wrapping::Bare(media_type) => (Body::from(counted(payload, room)), media_type.clone()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -129,9 +205,29 @@ fn wrap(outcome: Outcome, payload: Bytes, wrapping: &Wrapping) -> Response {
     response
 }
 
+/// Bytes that keep their room until the last of them is written.
+struct Counted<T> {
+    bytes: T,
+    _room: Arc<Held>,
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Counted<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+fn counted<T: AsRef<[u8]> + Into<Bytes> + Send + 'static>(bytes: T, room: Option<Arc<Held>>) -> Bytes {
+    match room {
+        Some(room) => Bytes::from_owner(Counted { bytes, _room: room }),
+        None => bytes.into(),
+    }
+}
+
 /// A payload in the envelope.
-fn envelop(json: Bytes) -> Body {
+fn envelop(json: Bytes, room: Option<Arc<Held>>) -> Body {
     if json.len() > SMALL {
+        let json = counted(json, room);
         let parts = [Bytes::from_static(OPENING), json, Bytes::from_static(CLOSING)];
         return Body::new(Envelope { parts });
     }
@@ -139,7 +235,7 @@ fn envelop(json: Bytes) -> Body {
     whole.extend_from_slice(OPENING);
     whole.extend_from_slice(&json);
     whole.extend_from_slice(CLOSING);
-    Body::from(whole)
+    Body::from(counted(whole, room))
 }
 
 /// A payload between the envelope's two ends, without a copy.

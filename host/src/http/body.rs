@@ -1,7 +1,10 @@
 //! The host's own request bodies, lists and answers.
 
 use super::error::ApiError;
-use crate::flow::{read_body, read_query};
+use crate::{
+    app::Gateway,
+    flow::{read_body, read_query},
+};
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, Request},
@@ -9,6 +12,7 @@ use axum::{
 };
 use http::{HeaderName, StatusCode, request::Parts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{sync::Arc, time::Instant};
 use studio_plugin_api::{ErrorCode, parameters};
 
 /// The most bytes that a body of the host's own routes may have. They hold names and settings, never data.
@@ -23,11 +27,13 @@ const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
 /// A JSON body, read with errors that name the field.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, ApiError> {
-        let bytes = read_body(request.into_body(), LARGEST_BODY).await?;
+    async fn from_request(request: Request<Body>, gateway: &Arc<Gateway>) -> Result<Self, ApiError> {
+        let budgets = &gateway.flow.budgets;
+        let by = Instant::now() + *budgets.settings().body;
+        let (bytes, _room) = read_body(request.into_body(), LARGEST_BODY, &budgets.process(), by).await?;
         Ok(Self(parameters::from_body(&bytes)?))
     }
 }

@@ -33,12 +33,18 @@ impl TrustedProxies {
         let lines = headers.get_all(name).iter().rev();
         let mut elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         let mut client = peer.to_canonical();
-        while self.networks.iter().any(|network| network.contains(&client))
+        while self.trusts(client)
             && let Some(address) = elements.next().and_then(|element| self.read(element))
         {
             client = address.to_canonical();
         }
         client
+    }
+
+    /// Tells whether this is the address of such a proxy.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     /// The address in one element of the header. Whoever is `unknown`, or has a name of the proxy's own, has none.

@@ -3,7 +3,7 @@
 use crate::{
     addresses::AddressError,
     connections::{input::InvalidField, service::ServiceError, settings::SettingsError},
-    flow::FlowError,
+    flow::{BUSY, FlowError},
     identity::{GateError, TokenError},
     limits::Refusal,
     plugins::{JSON, catalog::CatalogError},
@@ -115,6 +115,25 @@ impl ApiError {
         Self { retry_after: Some(wait), ..error }
     }
 
+    /// A budget of the gateway has no room.
+    fn busy(message: impl Into<String>) -> Self {
+        Self::unavailable(message).with("reason", BUSY)
+    }
+
+    /// There are as many connections as there may be.
+    pub(super) fn no_connection_left() -> Self {
+        Self::busy("the gateway has as many connections as it may; try again in a moment")
+    }
+
+    /// The client took too long to send a body.
+    fn body_too_slow(message: String) -> Self {
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            code: "REQUEST_TIMEOUT",
+            ..Self::new(ErrorCode::Timeout, message)
+        }
+    }
+
     /// Adds a detail.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
@@ -144,6 +163,19 @@ impl ApiError {
         !is_of_the_request && !self.details.contains_key("message")
     }
 
+    /// The whole answer as HTTP/1.1 has it, for a connection that is closed before anyone asks.
+    pub(super) fn as_text(&self) -> String {
+        let error = Body { code: self.code, message: &self.message, details: &self.details, request_id: "" };
+        let json = serde_json::to_string(&Envelope { error }).unwrap_or_default();
+        let wait = self.retry_after.map_or(1, |wait| wait.as_secs().max(1));
+        format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/json\r\nretry-after: {wait}\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{json}",
+            self.status,
+            json.len()
+        )
+    }
+
     /// The answer: with the request's id in it or, under an alias, as that has its errors.
     pub fn respond(&self, request_id: &str, alias: Option<&Alias>) -> Response {
         // Strings and JSON values always serialize.
@@ -164,6 +196,10 @@ impl ApiError {
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            // The rest of the body may come yet, and is not the next request.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
@@ -330,7 +366,15 @@ impl From<FlowError> for ApiError {
             FlowError::Gate(error) => error.into(),
             FlowError::TooOften(refusal) => (*refusal).into(),
             FlowError::Registry(error) => (*error).clone().into(),
+            FlowError::Driver(error) if error.details.get("reason").is_some_and(|reason| reason == BUSY) => {
+                Self { details: Box::new(error.details), ..Self::busy(message) }
+            }
             FlowError::Driver(error) => error.into(),
+            FlowError::Busy { outcome, .. } => match outcome {
+                Some(outcome) => Self::busy(message).with("outcome", outcome),
+                None => Self::busy(message),
+            },
+            FlowError::BodyTooSlow => Self::body_too_slow(message).with("field", "body"),
             FlowError::Parameter { field, .. } => Self::new(code, message).with("field", field),
             FlowError::BodyTooLarge { limit } => Self::new(code, message).with("limit_bytes", limit),
             FlowError::BodyTooDeep { limit } => {

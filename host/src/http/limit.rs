@@ -4,7 +4,7 @@ use super::error::ApiError;
 use crate::{
     app::Gateway,
     flow::RequestFacts,
-    identity::Access,
+    identity::{Access, GateError},
     limits::{Asked, Class, Refusal},
 };
 use axum::{
@@ -51,8 +51,13 @@ pub(super) async fn by_user(
             .map(|authorization| (authorization.principal().clone(), Some(authorization.role()))),
         None => gate.authenticate(headers, None).await.map(|principal| (principal, None)),
     };
-    // Whoever is not let in learns it from the route, in its own words.
-    let Ok((principal, role)) = known else { return next.run(request).await };
+    let (principal, role) = match known {
+        Ok(known) => known,
+        // Before anything of a body is read, since nobody knows whose it is.
+        Err(error @ GateError::Token(_)) => return ApiError::from(error).into_response(),
+        // Whoever is not let in learns it from the route, in its own words.
+        Err(_) => return next.run(request).await,
+    };
     let class = Class::of_method(request.method());
     match gateway.rate_limits.admit(&Asked { principal: &principal, role, database_type, project, class }) {
         Ok(standing) => {

@@ -2,6 +2,7 @@
 
 mod body;
 mod caller;
+mod carried;
 mod client_address;
 mod connections;
 mod cors;
@@ -15,6 +16,7 @@ mod plugins;
 mod projects;
 mod router;
 pub mod server;
+mod socket;
 mod taken_names;
 
 pub use router::{metrics_router, router};

@@ -19,12 +19,14 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::{Request, State},
-    middleware,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, delete, get, post, put},
 };
 use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt;
 use std::{any::Any, sync::Arc};
+use tokio::sync::Semaphore;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{
@@ -74,6 +76,7 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         catalog: gateway.catalog.clone(),
         proxies: TrustedProxies::new(settings),
     };
+    let compressions = Arc::new(Semaphore::new(gateway.flow.budgets.settings().compressions.get()));
     let router = router.with_state(gateway);
     let router = for_pages(router, settings);
     let compression = CompressionLayer::new().compress_when(
@@ -83,6 +86,33 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         .layer(middleware::from_fn_with_state(observer, observe))
         .layer(compression)
         .layer(middleware::map_response(weaken_compressed))
+        .layer(middleware::from_fn_with_state(compressions, bound_compressions))
+}
+
+/// Each body that is compressed has megabytes for that, as long as its client takes it: so many at once, and those beyond
+/// go as they are.
+async fn bound_compressions(
+    State(places): State<Arc<Semaphore>>,
+    mut request: Request<Body>,
+    next: Next,
+) -> Response {
+    if !request.headers().contains_key(header::ACCEPT_ENCODING) {
+        return next.run(request).await;
+    }
+    let Ok(place) = places.try_acquire_owned() else {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+        return next.run(request).await;
+    };
+    let response = next.run(request).await;
+    if !response.headers().contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _held = &place;
+            frame
+        }))
+    })
 }
 
 /// A compressed body is not, byte for byte, what a strong entity tag says it is (RFC 9110 §8.8.1).

@@ -1,89 +1,295 @@
 //! Accepting connections, and stopping without cutting anyone off.
 
-use axum::{Router, extract::ConnectInfo};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
+use super::{
+    carried::{Arriving, Leaving},
+    client_address::TrustedProxies,
+    error::ApiError,
+    socket::Socket,
 };
-use std::{future::Future, net::SocketAddr, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use crate::{
+    budgets::{Account, Address, Connections, Full, Line, MadeRoom, Place},
+    config::{BudgetSettings, HttpSettings},
+};
+use axum::{Router, body::Body, extract::ConnectInfo};
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use std::{
+    future::Future,
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
 use tower::ServiceExt;
 
-/// How long a client may take to send a request's head, and a connection may be kept without one. Longer than the minute
-/// that proxies keep theirs: whoever closes first must be the one who asks, or a request meets a closed door.
-const HEAD_TIME: Duration = Duration::from_secs(75);
 /// A pause after the system refuses to accept, as when file descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// How often it is logged that it does.
+const LOG_PAUSE: Duration = Duration::from_secs(5);
+/// How many connections may wait for a place among all, how long, and how often they look.
+const MOST_WAITING: usize = 16;
+const PLACE_WAIT: Duration = Duration::from_secs(2);
+const PLACE_PAUSE: Duration = Duration::from_millis(25);
+/// How often a connection of HTTP/2 is asked whether its client is still there, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIME: Duration = Duration::from_secs(20);
+/// Bytes of bodies that a client of HTTP/2 may send before anyone reads them, for a request and for a connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Bytes of an answer that are in line for one stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Broken requests that a connection of HTTP/2 may make in its lifetime: behind it may be a proxy, and many clients.
+const BROKEN_STREAMS: usize = 1024;
 
-/// Serves HTTP/1.1 and HTTP/2 (with prior knowledge, h2c) until `stop`; then lets running requests finish, for
-/// `drain_time` at most. As long as there are any, new connections are still answered, one request each, so that
-/// whoever asks for readiness is told.
-pub async fn serve(
-    listener: TcpListener,
+/// Serves a router on a listener.
+pub struct Server {
+    builder: auto::Builder<Streams>,
     router: Router,
-    stop: impl Future<Output = ()>,
-    drain_time: Duration,
-) {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-    let running = GracefulShutdown::new();
-    accept_until(stop, &listener, &server, &running, &router).await;
-    let late = GracefulShutdown::new();
-    server.http1().keep_alive(false);
-    let drain = async {
-        accept_until(running.shutdown(), &listener, &server, &late, &router).await;
-        late.shutdown().await;
-    };
-    if tokio::time::timeout(drain_time, drain).await.is_err() {
-        tracing::warn!("some requests did not finish in time and were cut off");
-    }
+    connections: Arc<Connections>,
+    proxies: TrustedProxies,
+    /// Places of connections that wait for one among all.
+    waiting: Arc<Semaphore>,
 }
 
-async fn accept_until(
-    end: impl Future<Output = ()>,
-    listener: &TcpListener,
-    server: &auto::Builder<TokioExecutor>,
-    watched: &GracefulShutdown,
-    router: &Router,
-) {
-    let mut end = std::pin::pin!(end);
-    loop {
+impl Server {
+    /// Speaks HTTP/1.1 and HTTP/2 (with prior knowledge, h2c).
+    pub fn new(
+        router: Router,
+        connections: Arc<Connections>,
+        http: &HttpSettings,
+        budgets: &BudgetSettings,
+    ) -> Self {
+        let mut builder = auto::Builder::new(Streams);
+        let head_bytes = budgets.head_bytes.get();
+        // The time for heads, and between requests, is measured by `budgets`.
+        builder.http1().header_read_timeout(None).max_buf_size(head_bytes);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIME)
+            .max_concurrent_streams(budgets.http2_streams.get())
+            .max_pending_accept_reset_streams(budgets.http2_resets.get() as usize)
+            .max_local_error_reset_streams(BROKEN_STREAMS)
+            .max_header_list_size(u32::try_from(head_bytes / 4).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER);
+        Self {
+            builder,
+            router,
+            connections,
+            proxies: TrustedProxies::new(http),
+            waiting: Arc::new(Semaphore::new(MOST_WAITING)),
+        }
+    }
+
+    /// Serves until `stop`; then lets running requests finish, for `drain_time` at most. As long as there are any, new
+    /// connections are still answered, one request each, so that whoever asks for readiness is told.
+    pub async fn serve(
+        mut self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+        drain_time: Duration,
+    ) {
+        let connections = self.connections.clone();
+        let serving = async {
+            let running = watch::Sender::new(false);
+            self.accept_until(stop, &listener, &running).await;
+            let late = watch::Sender::new(false);
+            self.builder.http1().keep_alive(false);
+            let drain = async {
+                self.accept_until(leave(running), &listener, &late).await;
+                leave(late).await;
+            };
+            if tokio::time::timeout(drain_time, drain).await.is_err() {
+                tracing::warn!("some requests did not finish in time and were cut off");
+            }
+        };
         tokio::select! {
-            biased;
-            () = &mut end => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, remote)) => serve_connection(server, watched, stream, remote, router.clone()),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+            () = serving => {}
+            () = connections.watch() => {}
+        }
+    }
+
+    async fn accept_until(
+        &self,
+        end: impl Future<Output = ()>,
+        listener: &TcpListener,
+        told: &watch::Sender<bool>,
+    ) {
+        let mut end = pin!(end);
+        let mut logged: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => return,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, remote)) => self.welcome(stream, remote, told).await,
+                    Err(error) => {
+                        if logged.is_none_or(|at| at.elapsed() >= LOG_PAUSE) {
+                            logged = Some(Instant::now());
+                            tracing::warn!(%error, "a connection could not be accepted");
+                        }
+                        self.connections.make_room();
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn welcome(&self, stream: TcpStream, remote: SocketAddr, told: &watch::Sender<bool>) {
+        let address =
+            if self.proxies.trusts(remote.ip()) { Address::Proxy } else { Address::client(remote.ip()) };
+        match self.connections.enter(address) {
+            Ok((place, made_room)) => {
+                self.service().serve(stream, remote, place, told.subscribe());
+                if made_room == MadeRoom(true) {
+                    tokio::time::sleep(self.connections.pause()).await;
                 }
+            }
+            Err(Full) => match self.waiting.clone().try_acquire_owned() {
+                Ok(turn) => {
+                    let (connections, service) = (self.connections.clone(), self.service());
+                    let told = told.subscribe();
+                    tokio::spawn(async move {
+                        let entered = wait_for_place(&connections, address).await;
+                        drop(turn);
+                        match entered {
+                            Ok((place, _)) => service.serve(stream, remote, place, told),
+                            Err(Full) => refuse(stream, remote),
+                        }
+                    });
+                }
+                Err(_) => refuse(stream, remote),
             },
         }
     }
+
+    fn service(&self) -> Service {
+        Service { builder: self.builder.clone(), router: self.router.clone() }
+    }
 }
 
-fn serve_connection(
-    server: &auto::Builder<TokioExecutor>,
-    watched: &GracefulShutdown,
-    stream: TcpStream,
-    remote: SocketAddr,
-    router: Router,
-) {
-    // Answers are written whole: waiting for more only delays them. A failure here is the connection's own.
-    let _ = stream.set_nodelay(true);
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(remote));
-        request.map(axum::body::Body::new)
-    });
-    let connection = server
-        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
-        .into_owned();
-    let connection = watched.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%remote, %error, "a connection ended badly");
+/// Waits for a place among connections that all work: some of them may be done in a moment.
+async fn wait_for_place(connections: &Arc<Connections>, address: Address) -> Result<(Place, MadeRoom), Full> {
+    let patience = Instant::now() + PLACE_WAIT;
+    loop {
+        tokio::time::sleep(PLACE_PAUSE).await;
+        match connections.enter(address) {
+            Err(Full) if Instant::now() < patience => {}
+            entered => return entered,
         }
-    });
+    }
+}
+
+/// Serves one connection.
+struct Service {
+    builder: auto::Builder<Streams>,
+    router: Router,
+}
+
+impl Service {
+    fn serve(self, stream: TcpStream, remote: SocketAddr, place: Place, mut told: watch::Receiver<bool>) {
+        // Answers are written whole: waiting for more only delays them. A failure here is the connection's own.
+        let _ = stream.set_nodelay(true);
+        let line = place.line().clone();
+        let socket = Socket::new(stream, line.clone());
+        let router = self.router;
+        let service = service_fn(move |request| answer(router.clone(), request, remote, line.clone()));
+        let connection =
+            self.builder.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
+        let line = place.line().clone();
+        let task = tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let mut leaving = pin!(async {
+                tokio::select! {
+                    () = place.line().retired() => {}
+                    _ = told.wait_for(|told| *told) => {}
+                }
+            });
+            let mut is_leaving = false;
+            loop {
+                tokio::select! {
+                    biased;
+                    ended = connection.as_mut() => {
+                        if let Err(error) = ended {
+                            tracing::debug!(%remote, %error, "a connection ended badly");
+                        }
+                        return;
+                    }
+                    () = &mut leaving, if !is_leaving => {
+                        is_leaving = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            }
+        });
+        line.served_by(task.abort_handle());
+    }
+}
+
+/// Tells connections to leave as soon as they can, and waits until all did.
+async fn leave(told: watch::Sender<bool>) {
+    told.send_replace(true);
+    told.closed().await;
+}
+
+/// Answers one request.
+fn answer(
+    router: Router,
+    request: http::Request<hyper::body::Incoming>,
+    remote: SocketAddr,
+    line: Arc<Line>,
+) -> impl Future<Output = Result<http::Response<Leaving>, std::convert::Infallible>> {
+    // At once, and not when the future is first polled: its head is complete.
+    let under_way = line.begin_request(request.version() == http::Version::HTTP_2);
+    let mut request = request.map(|body| Body::new(Arriving::new(body, line)));
+    request.extensions_mut().insert(ConnectInfo(remote));
+    async move {
+        let mut response = router.oneshot(request).await?;
+        let account = response.extensions_mut().remove::<Account>();
+        let stream = STREAM.try_with(AbortHandle::clone).ok();
+        Ok(response.map(|body| Leaving::new(body, under_way, account, stream)))
+    }
+}
+
+tokio::task_local! {
+    /// The handle that ends the stream which the task serves.
+    static STREAM: AbortHandle;
+}
+
+/// Runs the streams of HTTP/2, each so that it can be ended alone.
+#[derive(Clone, Copy)]
+struct Streams;
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, stream: F) {
+        let (handle, registration): (AbortHandle, AbortRegistration) = AbortHandle::new_pair();
+        tokio::spawn(STREAM.scope(handle, Abortable::new(stream, registration)));
+    }
+}
+
+/// Says that there is no room, and closes. Without waiting for anything: the kernel takes so few bytes at once.
+fn refuse(stream: TcpStream, remote: SocketAddr) {
+    tracing::debug!(%remote, "a connection was refused: there are as many as may be, and all of them work");
+    let Ok(mut stream) = stream.into_std() else { return };
+    // Bytes that are unread when a socket closes would take the answer with them.
+    let _ = stream.read(&mut [0; 4096]);
+    let _ = stream.write_all(ApiError::no_connection_left().as_text().as_bytes());
+    let _ = stream.shutdown(Shutdown::Write);
 }

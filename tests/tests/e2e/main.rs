@@ -27,6 +27,7 @@ mod browser_leaving;
 /// The generator of the driver's own tests.
 #[path = "../../../plugins/mongodb/src/ejson/tests/arbitrary.rs"]
 mod bson_documents;
+mod budgets;
 mod busy_databases;
 mod cache;
 mod cache_consistency;
@@ -115,5 +116,6 @@ mod secrets;
 mod session_caps;
 mod sessions;
 mod shutdown;
+mod slow_clients;
 mod studio_database;
 mod studio_database_rights;

@@ -1,0 +1,252 @@
+//! All connections: who may have another one, who must make room for it, and who is not waited for any longer.
+
+use super::{
+    bytes::Account,
+    clock::{Clock, Moment},
+    line::{Line, Times, Waiting},
+};
+use std::{
+    cmp::Ordering,
+    collections::{BinaryHeap, HashMap},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How often those are ended who had time enough.
+const TICK: Duration = Duration::from_millis(100);
+/// An answer must stand still for so long before it makes room for others.
+const STANDS_STILL: Duration = Duration::from_secs(1);
+/// How long a connection should be safe that came just now, while a crowd comes.
+const TIME_TO_ASK: Duration = Duration::from_millis(128);
+/// The longest time that the next one waits for that.
+const LONGEST_PAUSE: Duration = Duration::from_millis(4);
+/// How much sooner than one that is idle a connection makes room that began something and does not go on with it.
+const HALF_DONE: u32 = 8;
+
+/// The owner of a connection, as far as its peer's address tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A client's; those of an IPv6 /64 are one.
+    Client(IpAddr),
+    /// A trusted proxy's, behind which are many clients.
+    Proxy,
+}
+
+impl Address {
+    /// That of a client.
+    pub fn client(address: IpAddr) -> Self {
+        Self::Client(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address => address,
+        })
+    }
+}
+
+/// There are as many connections as there may be, and all of them work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// The connections.
+#[derive(Debug)]
+pub struct Connections {
+    most: usize,
+    most_of_address: usize,
+    times: Times,
+    clock: Arc<Clock>,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    last_number: u64,
+    all: HashMap<u64, Arc<Line>>,
+    by_address: HashMap<Address, usize>,
+}
+
+/// A connection's place among all. Dropping it makes room.
+#[derive(Debug)]
+pub struct Place {
+    connections: Arc<Connections>,
+    line: Arc<Line>,
+}
+
+impl Place {
+    /// The connection.
+    pub fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.lines().leave(self.line.number);
+    }
+}
+
+impl Connections {
+    /// None yet. Those of one address leave half of the room to others.
+    pub fn new(most: usize, most_of_address: usize, times: Times) -> Arc<Self> {
+        let most_of_address = most_of_address.min(most.div_ceil(2));
+        Arc::new(Self { most, most_of_address, times, clock: Arc::default(), lines: Mutex::default() })
+    }
+
+    /// Moves the clock on and ends those who had time enough, for as long as it is polled.
+    pub async fn watch(&self) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.end_overdue(self.clock.tick(Instant::now()));
+        }
+    }
+
+    fn end_overdue(&self, now: Moment) {
+        let lines: Vec<Arc<Line>> = self.lines().all.values().cloned().collect();
+        for line in lines {
+            line.end_overdue(now, &self.times);
+        }
+    }
+
+    /// A place for one connection more. At a cap it is that of the connection that waited longest for its client: a crowd
+    /// that does nothing pushes itself out, and keeps nobody from coming who has something to ask.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn enter(self: &Arc<Self>, address: Address) -> Result<(Place, MadeRoom), Full> {
+        let now = self.clock.now();
+        let mut lines = self.lines();
+        let of_address = lines.by_address.get(&address).copied().unwrap_or_default();
+        let made_room = if address != Address::Proxy && of_address >= self.most_of_address {
+            lines.push_out(now, |line| line.address == address)
+        } else if lines.all.len() >= self.most {
+            lines.push_out(now, |_| true)
+        } else {
+            Ok(MadeRoom(false))
+        }?;
+        lines.last_number += 1;
+        let line = Arc::new(Line::new(lines.last_number, address, self.clock.clone()));
+        lines.all.insert(line.number, line.clone());
+        *lines.by_address.entry(address).or_default() += 1;
+        Ok((Place { connections: self.clone(), line }, made_room))
+    }
+
+    /// How long to wait after one was ended for another. Whoever came just now has the time to show that they ask something
+    /// before so many others came that they are the one who waited longest; what they send meanwhile keeps them safe.
+    pub fn pause(&self) -> Duration {
+        let each = u32::try_from(self.most_of_address).unwrap_or(u32::MAX).max(1);
+        (TIME_TO_ASK / each).min(LONGEST_PAUSE)
+    }
+
+    /// Ends the connection that waited longest for its client; whether there was one.
+    pub fn make_room(&self) -> bool {
+        let now = self.clock.now();
+        self.lines().push_out(now, |_| true).is_ok()
+    }
+
+    /// Ends the answer that stands still for the longest time, of one project or of any; whether there was one.
+    pub fn end_slowest(&self, account: Option<&Account>) -> bool {
+        let now = self.clock.now();
+        let lines: Vec<Arc<Line>> = self.lines().all.values().cloned().collect();
+        let slowest = lines.iter().filter_map(|line| Some((line.slowest(account)?, line)));
+        match slowest.min_by_key(|((since, _), _)| *since) {
+            Some(((since, delivery), line)) if now.since(since) >= STANDS_STILL => {
+                line.end_delivery(&delivery);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lines().all.len()
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        // Nothing panics while it holds this lock.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells whether another connection was ended for the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MadeRoom(pub bool);
+
+impl Lines {
+    fn leave(&mut self, number: u64) {
+        let Some(line) = self.all.remove(&number) else { return };
+        if let Some(count) = self.by_address.get_mut(&line.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&line.address);
+            }
+        }
+    }
+
+    fn push_out(&mut self, now: Moment, may: impl Fn(&Line) -> bool) -> Result<MadeRoom, Full> {
+        let candidates = self.all.values().filter(|line| may(line)).filter_map(|line| {
+            // Proxies are last: behind one are many.
+            let crowd = match line.address {
+                Address::Proxy => 0,
+                Address::Client(_) => self.by_address.get(&line.address).copied().unwrap_or_default(),
+            };
+            Some((readiness(line, crowd, now)?, line))
+        });
+        let mut candidates: BinaryHeap<_> =
+            candidates.map(|(key, line)| Candidate(key, line.clone())).collect();
+        while let Some(Candidate(_, line)) = candidates.pop() {
+            if !line.has_unread() {
+                line.end("it made room for another");
+                self.leave(line.number);
+                return Ok(MadeRoom(true));
+            }
+        }
+        Err(Full)
+    }
+}
+
+/// A connection that may be pushed out.
+struct Candidate(Readiness, Arc<Line>);
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Candidate {}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// Compares connections: by standing still in the midst of something, the number that the address has, the time waited,
+/// and age.
+type Readiness = (bool, usize, Duration, u64);
+
+/// How much sooner than others a connection should make room; `None` if it must not. First those who stand still in the
+/// midst of something, of them those of the address that has the most, of them who waited longest.
+fn readiness(line: &Line, crowd: usize, now: Moment) -> Option<Readiness> {
+    let (waiting, since) = line.waiting()?;
+    let waited = now.since(since);
+    let (stands_still, weight) = match waiting {
+        Waiting::Request => (false, 1),
+        Waiting::FirstByte | Waiting::Head => (waited >= STANDS_STILL, HALF_DONE),
+        Waiting::Body | Waiting::Taking if waited < STANDS_STILL => return None,
+        Waiting::Body | Waiting::Taking => (true, HALF_DONE),
+    };
+    Some((stands_still, crowd, waited * weight, u64::MAX - line.number))
+}
+
+#[cfg(test)]
+#[path = "connections_tests.rs"]
+mod tests;
