@@ -10,6 +10,8 @@
 mod dial;
 mod errors;
 mod face;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generators;
 mod greeting;
 mod guard;

@@ -5,6 +5,7 @@
 //! asks the catalogs what those names stand for, because only the server knows the functions it has.
 
 mod functions;
+pub(crate) mod fuzzing;
 mod inspect;
 
 use crate::{Postgres, parser::deep};
