@@ -56,7 +56,11 @@ fn json_of(value: Value) -> String {
 
 #[test]
 fn what_is_no_array_stays_a_text() {
-    for text in ["", "{", "{1", "{1}}", "x", "[1:2]", "{\"a"] {
+    let deep = "{".repeat(7) + &"}".repeat(7);
+    for text in [
+        "", "{", "{1", "{1}}", "x", "[1:2]", "{\"a", "{,1}", "{1,}", "{1,,2}", "{}{}", "{{1}2}", "{\"a\"b}",
+        "{1{2}}", "{1\"a\"}", &deep,
+    ] {
         assert_eq!(written(1009, text), json!(text));
     }
 }
