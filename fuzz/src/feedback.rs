@@ -2,8 +2,12 @@
 //! instrumented.
 
 use std::{
+    fmt::Debug,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 use studio_plugin_api::DriverError;
 
@@ -15,8 +19,12 @@ const COUNTERS: usize = 1 << 14;
 #[unsafe(link_section = "__libfuzzer_extra_counters")]
 static OUTCOMES: [AtomicU8; COUNTERS] = [const { AtomicU8::new(0) }; COUNTERS];
 
-/// Counts an outcome.
-pub(crate) fn note(outcome: impl Hash) {
+/// Counts an outcome. With the variable `STUDIO_FUZZ_TRACE` it is shown too.
+pub(crate) fn note(outcome: impl Hash + Debug) {
+    static IS_SHOWN: OnceLock<bool> = OnceLock::new();
+    if *IS_SHOWN.get_or_init(|| std::env::var_os("STUDIO_FUZZ_TRACE").is_some()) {
+        eprintln!("{outcome:?}");
+    }
     let mut hasher = DefaultHasher::new();
     outcome.hash(&mut hasher);
     let place = usize::try_from(hasher.finish()).unwrap_or(usize::MAX) % COUNTERS;
