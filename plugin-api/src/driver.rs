@@ -90,6 +90,7 @@ pub struct Description {
     pub(crate) concurrency: Concurrency,
     pub(crate) aliases: Vec<Alias>,
     pub(crate) project_database: bool,
+    pub(crate) threads: usize,
 }
 
 impl Description {
@@ -105,6 +106,7 @@ impl Description {
             concurrency: Concurrency::Shared,
             aliases: Vec::new(),
             project_database: false,
+            threads: 1,
         }
     }
 
@@ -123,6 +125,13 @@ impl Description {
     /// A session takes one call at a time; the host opens several for a connection, and callers wait for a free one.
     pub fn exclusive(mut self) -> Self {
         self.concurrency = Concurrency::Exclusive;
+        self
+    }
+
+    /// How many threads of its own a native driver has, for I/O and for what its client library does by itself: one unless
+    /// said, which is the fastest. More are for a library that computes there.
+    pub fn threads(mut self, count: usize) -> Self {
+        self.threads = count.max(1);
         self
     }
 

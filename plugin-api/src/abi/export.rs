@@ -59,9 +59,10 @@ extern "C" fn start<D: Driver>(host: HostObject, log_level: u8) -> RResult<(), A
         if RUNTIME.get().is_some() {
             return Err(broken("started twice"));
         }
+        let description = D::describe();
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name(format!("driver-{}", D::describe().database_type))
+            .worker_threads(description.threads)
+            .thread_name(format!("driver-{}", description.database_type))
             .enable_all()
             .build()
             .map_err(|error| broken(format!("no thread for the driver: {error}")))?;

@@ -2,18 +2,17 @@
 
 use crate::{
     errors,
-    options::{Certificates, Target},
+    options::Target,
     reach::{Place, Reach},
-    relay::{self, Relay},
+    relay::{Onward, Relay, tls_config},
 };
 use bson::{Document, doc};
 use mongodb::{
     Client,
     options::{ClientOptions, ServerMonitoringMode, Tls},
 };
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use studio_plugin_api::prelude::*;
-use tempfile::NamedTempFile;
 
 /// How long a server may take to answer a ping when a session opens, over and above finding it.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,10 +21,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct MongoDb {
     pub(crate) client: Client,
     pub(crate) reach: Arc<Reach>,
-    /// What connections go through; nothing where they go straight to the one server.
-    relay: Option<Relay>,
-    /// What the client library may read again when it finds a new server.
-    _certificates: Vec<NamedTempFile>,
+    /// What connections go through.
+    _relay: Relay,
 }
 
 impl MongoDb {
@@ -37,25 +34,23 @@ impl MongoDb {
         let mut options = ClientOptions::parse(target.connection)
             .await
             .map_err(|error| errors::from_client(&error, &Reach::default()))?;
-        let reach = Arc::new(Reach::new(options.repl_set_name.clone()));
-        let certificates = match (&mut options.tls, &target.certificates) {
-            (Some(Tls::Enabled(tls)), Some(certificates)) => write(certificates, tls)
-                .map_err(|error| DriverError::connection("tls", format!("certificates: {error}")))?,
-            _ => Vec::new(),
+        let only = only_place(&options);
+        let reach = Arc::new(Reach::new(options.repl_set_name.clone(), only.clone()));
+        // The relay speaks it in the client library's place.
+        let insecure = match options.tls.replace(Tls::Disabled) {
+            Some(Tls::Enabled(tls)) => tls.allow_invalid_certificates.unwrap_or_default(),
+            _ => false,
         };
-        let relay = match only_place(&options) {
-            Some(place) => {
-                options.hosts = vec![relay::find(&place, &network).await?];
-                None
-            }
-            None => {
-                let relay = Relay::start(network, reach.clone())
-                    .await
-                    .map_err(|error| DriverError::connection("unavailable", format!("no relay: {error}")))?;
-                options.socks5_proxy = Some(relay.proxy());
-                Some(relay)
-            }
+        let tls = target.certificates.as_ref();
+        let tls = tls.map(|certificates| tls_config(certificates, insecure)).transpose()?;
+        let onward = Onward { network, tls, reach: reach.clone() };
+        let relay = match only {
+            Some(place) => Relay::start_to(place, onward),
+            None => Relay::start(onward).await,
         };
+        let relay =
+            relay.map_err(|error| DriverError::connection("unavailable", format!("no relay: {error}")))?;
+        relay.lead(&mut options);
         options.sdam_event_handler = Some(reach.listener());
         // The other mode holds two connections to each server for watching it.
         options.server_monitoring_mode = Some(ServerMonitoringMode::Poll);
@@ -64,7 +59,7 @@ impl MongoDb {
         let seeds = options.hosts.len();
         let finding = options.server_selection_timeout.unwrap_or(PING_TIMEOUT);
         let client = Client::with_options(options).map_err(|error| errors::from_client(&error, &reach))?;
-        let session = Self { client, reach, relay, _certificates: certificates };
+        let session = Self { client, reach, _relay: relay };
         tokio::select! {
             // Both are ready when a server answers after others failed.
             biased;
@@ -73,15 +68,15 @@ impl MongoDb {
                     Err(DriverError::connection("timeout", "the MongoDB server did not answer in time"))
                 })?;
             }
+            error = session.reach.broken() => return Err(error),
             error = session.reach.all_fail(seeds) => return Err(error),
         }
         Ok(session)
     }
 
-    /// Whether the session may be used. One that goes straight to an address does not look its host's name up again, so
-    /// it ends when the address does not answer, and the next one looks.
+    /// Whether the session may be used: until one of its servers sends what no MongoDB does.
     pub(crate) fn is_usable(&self) -> bool {
-        self.relay.is_some() || self.reach.explain().is_none()
+        self.reach.breach().is_none()
     }
 
     /// Runs a short command that belongs to no call.
@@ -94,33 +89,10 @@ impl MongoDb {
     }
 }
 
-/// The one place that connections will ever go to, if no more than its address is needed to get there: then they need
-/// no relay, which costs a request as much as the rest of it. With TLS, the client must know the host's name.
+/// The one place that connections will ever go to, if there is one.
 fn only_place(options: &ClientOptions) -> Option<Place> {
-    match (options.direct_connection, options.hosts.as_slice(), &options.tls) {
-        (Some(true), [host], None | Some(Tls::Disabled)) => Place::of(host),
+    match (options.direct_connection, options.hosts.as_slice()) {
+        (Some(true), [host]) => Place::of(host),
         _ => None,
     }
-}
-
-/// Puts certificates where the client library looks for them: files that only this user can read.
-fn write(
-    certificates: &Certificates,
-    tls: &mut mongodb::options::TlsOptions,
-) -> std::io::Result<Vec<NamedTempFile>> {
-    let mut files = Vec::new();
-    let mut keep = |pem: &str| {
-        let mut file = NamedTempFile::new()?;
-        file.write_all(pem.as_bytes())?;
-        let path = file.path().to_owned();
-        files.push(file);
-        std::io::Result::Ok(path)
-    };
-    if let Some(pem) = &certificates.authorities {
-        tls.ca_file_path = Some(keep(pem)?);
-    }
-    if let Some(pem) = &certificates.certificate_key {
-        tls.cert_key_file_path = Some(keep(pem.expose())?);
-    }
-    Ok(files)
 }

@@ -69,6 +69,19 @@ mod code {
     ];
 }
 
+/// The most characters of one text of the server's in an error.
+const MAX_TEXT: usize = 4000;
+/// The most bytes of a document of the server's in an error.
+const MAX_INFO: usize = 64 << 10;
+
+/// A text as it may stand in an error: a server's is as long as it likes.
+pub(crate) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// An error that the server gave for a command, a write or one document of several.
 pub(crate) struct ServerError<'a> {
     /// MongoDB's number for it.
@@ -103,13 +116,13 @@ impl<'a> ServerError<'a> {
     /// The server's own code and name, and what more is known, for `details`.
     pub(crate) fn details(&self) -> Map<String, Value> {
         let mut details = Map::new();
-        let name = self.name.filter(|name| !name.is_empty()).map(str::to_owned);
+        let name = self.name.filter(|name| !name.is_empty()).map(shorten);
         details.insert("code".to_owned(), name.unwrap_or_else(|| code_names::find(self.code)).into());
         details.insert("code_number".to_owned(), self.code.into());
         if self.is_duplicate_key()
             && let Some(index) = index_named_in(self.message)
         {
-            details.insert("index".to_owned(), index.into());
+            details.insert("index".to_owned(), shorten(index).into());
         }
         if let Some(info) = self.info
             && let Some(info) = to_json(info)
@@ -154,7 +167,7 @@ impl<'a> ServerError<'a> {
             | code::SOCKET_EXCEPTION => (ErrorCode::ConnectionError, Some("closed")),
             _ => (ErrorCode::QueryError, None),
         };
-        let mut error = DriverError::new(kind, self.message);
+        let mut error = DriverError::new(kind, shorten(self.message));
         error.details = self.details();
         match reason {
             Some(reason) => error.with("reason", reason),
@@ -163,9 +176,12 @@ impl<'a> ServerError<'a> {
     }
 }
 
-/// A document of the server's as it looks in an error.
+/// A document of the server's as it looks in an error; none where it is long.
 fn to_json(document: &Document) -> Option<Value> {
     let raw = RawDocumentBuf::try_from(document).ok()?;
+    if raw.as_bytes().len() > MAX_INFO {
+        return None;
+    }
     let mut json = Vec::new();
     ejson::write_document(&raw, Form::Relaxed, &mut json).ok()?;
     serde_json::from_slice(&json).ok()
@@ -182,6 +198,10 @@ fn index_named_in(message: &str) -> Option<&str> {
 
 /// Any error of the client library.
 pub(crate) fn from_client(error: &Error, reach: &Reach) -> DriverError {
+    let of_server = matches!(error.kind.as_ref(), ErrorKind::Command(_) | ErrorKind::Write(_));
+    if !of_server && let Some(breach) = reach.breach() {
+        return breach;
+    }
     match error.kind.as_ref() {
         ErrorKind::Command(command) => ServerError::of_command(command).into_error(),
         ErrorKind::Write(WriteFailure::WriteError(write)) => ServerError::of_write(write).into_error(),
@@ -192,7 +212,7 @@ pub(crate) fn from_client(error: &Error, reach: &Reach) -> DriverError {
         ),
         ErrorKind::InvalidTlsConfig { message, .. } => DriverError::connection("tls", message.clone()),
         ErrorKind::DnsResolve { message, .. } => DriverError::connection("not_resolved", message.clone()),
-        ErrorKind::Io(io) => from_io(io),
+        ErrorKind::Io(io) => reach.refusal().unwrap_or_else(|| from_io(io)),
         ErrorKind::ConnectionPoolCleared { .. } => DriverError::connection("closed", LOST),
         ErrorKind::ProxyConnect { .. } | ErrorKind::ServerSelection { .. } => {
             reach.explain().unwrap_or_else(|| no_server(error))
@@ -201,14 +221,17 @@ pub(crate) fn from_client(error: &Error, reach: &Reach) -> DriverError {
             DriverError::new(ErrorCode::ValidationError, message.clone())
         }
         ErrorKind::IncompatibleServer { message, .. } => {
-            DriverError::connection("unsupported", message.clone())
+            DriverError::connection("unsupported", shorten(message))
         }
         ErrorKind::SessionsNotSupported => DriverError::connection(
             "unsupported",
             "the MongoDB server is older than 3.6 and knows no sessions",
         ),
         ErrorKind::Shutdown => DriverError::connection("closed", LOST),
-        other => DriverError::new(ErrorCode::DriverError, format!("the MongoDB server's answer: {other}")),
+        other => {
+            let message = format!("the MongoDB server's answer: {}", shorten(&other.to_string()));
+            DriverError::new(ErrorCode::DriverError, message)
+        }
     }
 }
 
@@ -227,7 +250,7 @@ pub(crate) fn from_write_concern(concern: &WriteConcernError) -> DriverError {
         message: &concern.message,
         info: concern.details.as_ref(),
     };
-    let mut error = DriverError::new(ErrorCode::QueryError, concern.message.clone());
+    let mut error = DriverError::new(ErrorCode::QueryError, shorten(&concern.message));
     error.details = server.details();
     error.with("outcome", "unknown")
 }

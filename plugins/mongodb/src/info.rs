@@ -107,7 +107,7 @@ impl InfoAnswer {
 }
 
 fn version(build: &Document) -> String {
-    build.get_str("version").unwrap_or("unknown").to_owned()
+    build.get_str("version").map_or_else(|_| "unknown".to_owned(), errors::shorten)
 }
 
 /// `GET /info`
@@ -140,6 +140,7 @@ pub(crate) async fn server_facts(mongo: &MongoDb) -> Result<ServerFacts, DriverE
     names.sort_unstable();
     let count = names.len();
     names.truncate(MOST_NAMES);
+    let names: Vec<_> = names.iter().map(|name| errors::shorten(name)).collect();
     Ok(facts.with("databases", names).with("database_count", count))
 }
 

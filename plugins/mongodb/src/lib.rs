@@ -1,7 +1,7 @@
 //! The MongoDB driver of studio-gateway.
 //!
-//! `options.rs` reads a connection's settings, `connection.rs` opens the session, through `relay.rs`; `session.rs` runs
-//! what a call asks for and stops it when its caller leaves. `ejson/` is how documents look in JSON, `guard/` what they
+//! `options.rs` reads a connection's settings, `connection.rs` opens the session, through `relay.rs`, where `wire/` looks at
+//! what servers send; `session.rs` runs what a call asks for and stops it when its caller leaves. `ejson/` is how documents look in JSON, `guard/` what they
 //! may not ask for. The other modules are the operations, and what several of them need.
 
 mod collections;
@@ -25,6 +25,7 @@ mod options;
 mod reach;
 mod relay;
 mod session;
+mod wire;
 
 pub use connection::MongoDb;
 pub use options::MongoDbOptions;
@@ -55,6 +56,8 @@ impl Driver for MongoDb {
         Description::new("mongodb", "MongoDB", env!("CARGO_PKG_VERSION"))
             .default_port(27017)
             .connection_string_schemes(&["mongodb", "mongodb+srv"])
+            // The client library hashes passwords on them, one login at a time (`relay/pass.rs`).
+            .threads(2)
     }
 
     fn operations() -> Operations<Self> {

@@ -10,6 +10,9 @@ use studio_plugin_api::prelude::*;
 /// list holds nobody up.
 pub(crate) const AT_ONCE: usize = 5;
 
+/// Bytes that a document costs beside its own.
+const OVERHEAD: usize = 32;
+
 /// The most items of one reply.
 const LARGEST_PAGE: usize = 1000;
 
@@ -37,23 +40,51 @@ pub(crate) fn take_page<T>(items: Vec<T>, limit: Option<usize>, skip: usize) -> 
     Ok(items.into_iter().skip(skip).take(limit).collect())
 }
 
-/// Everything that a cursor gives, which must be of a bounded size.
+/// Everything that a cursor gives, up to so many bytes of BSON: a server may go on for as long as it likes.
 ///
 /// # Errors
-/// The server's, or the connection's.
+/// `RESULT_TOO_LARGE`; the server's, or the connection's.
 pub(crate) async fn read_all(
     mut cursor: SessionRawBatchCursor,
     running: &mut Running,
+    limit: u64,
 ) -> Result<Vec<RawDocumentBuf>, Failure> {
     let mut all = Vec::new();
+    let mut left = limit;
     let mut batches = cursor.stream(running.session()?);
     while let Some(batch) = batches.next().await {
         for document in batch?.doc_slices()? {
-            let document = document?.as_document();
-            all.extend(document.map(ToOwned::to_owned));
+            let document = document?.as_document().ok_or_else(no_document)?;
+            let size = u64::try_from(document.as_bytes().len() + OVERHEAD).unwrap_or(u64::MAX);
+            left = left.checked_sub(size).ok_or_else(|| DriverError::result_too_large(limit))?;
+            all.push(document.to_owned());
         }
     }
     Ok(all)
+}
+
+/// How many documents a cursor gives, without keeping them.
+///
+/// # Errors
+/// The server's, or the connection's.
+pub(crate) async fn count_all(
+    mut cursor: SessionRawBatchCursor,
+    running: &mut Running,
+) -> Result<usize, Failure> {
+    let mut count = 0;
+    let mut batches = cursor.stream(running.session()?);
+    while let Some(batch) = batches.next().await {
+        for document in batch?.doc_slices()? {
+            document?.as_document().ok_or_else(no_document)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// What a server that sends anything but documents gets.
+pub(crate) fn no_document() -> Failure {
+    DriverError::new(ErrorCode::DriverError, "the server's batch holds something that is no document").into()
 }
 
 /// Nothing, where the server refuses to tell: one item's trouble is no reason to keep back the list.

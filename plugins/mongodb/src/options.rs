@@ -74,7 +74,7 @@ impl From<Mechanism> for AuthMechanism {
     }
 }
 
-/// How to speak TLS. The client library takes certificates as files only, so they are kept here until there are some.
+/// The certificates to speak TLS with.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificates {
     /// Authorities in PEM; none: the well-known ones.

@@ -3,7 +3,7 @@
 //! The client library keeps looking for a server until its time is over and then says only that there was none. What
 //! each attempt failed of is in its events, and in what the relay refused.
 
-use crate::errors;
+use crate::errors::{self, shorten};
 use mongodb::{
     error::{Error, ErrorKind},
     event::{EventHandler, sdam::SdamEvent},
@@ -11,9 +11,9 @@ use mongodb::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-use studio_plugin_api::DriverError;
+use studio_plugin_api::{DriverError, ErrorCode};
 use tokio::sync::Notify;
 
 /// The port of a server that names none.
@@ -46,6 +46,10 @@ impl Place {
 pub(crate) struct Reach {
     /// The replica set that they must be of; none: any or none.
     replica_set: Option<String>,
+    /// The only server, which the client library knows by the relay's socket.
+    only: Option<Place>,
+    /// What one of them did that no MongoDB does: the end of the session.
+    breach: OnceLock<DriverError>,
     seen: Mutex<Seen>,
     changed: Notify,
 }
@@ -67,9 +71,39 @@ impl Seen {
 }
 
 impl Reach {
-    /// Of servers that must be of this replica set, if one is named.
-    pub(crate) fn new(replica_set: Option<String>) -> Self {
-        Self { replica_set, ..Self::default() }
+    /// Of servers that must be of this replica set, if one is named, or of the only one.
+    pub(crate) fn new(replica_set: Option<String>, only: Option<Place>) -> Self {
+        Self { replica_set, only, ..Self::default() }
+    }
+
+    /// A server did what no MongoDB does.
+    pub(crate) fn broke(&self, breach: &str) {
+        let message = format!("what answers is no MongoDB server: {breach}");
+        tracing::warn!("{message}");
+        let _ = self.breach.set(DriverError::new(ErrorCode::DriverError, message));
+        self.changed.notify_waiters();
+    }
+
+    /// What a server did that no MongoDB does.
+    pub(crate) fn breach(&self) -> Option<DriverError> {
+        self.breach.get().cloned()
+    }
+
+    /// Waits until a server does that.
+    pub(crate) async fn broken(&self) -> DriverError {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(breach) = self.breach.get() {
+                return breach.clone();
+            }
+            changed.await;
+        }
+    }
+
+    fn place(&self, address: &ServerAddress) -> Option<Place> {
+        Place::of(address).or_else(|| self.only.clone())
     }
 
     /// The relay could not connect.
@@ -96,10 +130,10 @@ impl Reach {
     }
 
     fn failed(&self, address: &ServerAddress, failure: &Error) {
-        let Some(place) = Place::of(address) else { return };
+        let Some(place) = self.place(address) else { return };
+        // What the relay said of it in its own words is all that there is to know.
         let error = match failure.kind.as_ref() {
-            // What the relay said of it in its own words is all that there is to know.
-            ErrorKind::ProxyConnect { .. } => self.lock().refused.get(&place).cloned(),
+            ErrorKind::ProxyConnect { .. } | ErrorKind::Io(_) => self.lock().refused.get(&place).cloned(),
             _ => None,
         };
         let error = error.unwrap_or_else(|| errors::from_client(failure, self));
@@ -110,10 +144,10 @@ impl Reach {
     /// A check succeeded, of a server that says that it is of this replica set, or of none.
     fn answered(&self, address: &ServerAddress, set: Option<&str>) {
         self.forget(address);
-        let Some(place) = Place::of(address) else { return };
+        let Some(place) = self.place(address) else { return };
         match &self.replica_set {
             Some(expected) if set != Some(expected) => {
-                let is = set.map_or_else(|| "of no replica set".to_owned(), |set| format!("of `{set}`"));
+                let is = set.map_or_else(|| "of no replica set".to_owned(), |set| format!("of `{}`", shorten(set)));
                 let message = format!("the MongoDB server is {is}, and not of the replica set `{expected}`");
                 self.lock().strangers.insert(place, DriverError::connection("replica_set", message));
                 self.changed.notify_waiters();
@@ -123,15 +157,24 @@ impl Reach {
     }
 
     fn forget(&self, address: &ServerAddress) {
-        if let Some(place) = Place::of(address) {
+        if let Some(place) = self.place(address) {
             self.lock().failing.remove(&place);
         }
     }
 
     /// Why no server can be used, as far as that is known.
     pub(crate) fn explain(&self) -> Option<DriverError> {
+        if let Some(breach) = self.breach() {
+            return Some(breach);
+        }
         let seen = self.lock();
         seen.failures().next().or_else(|| seen.refused.values().next()).cloned()
+    }
+
+    /// Why the relay could not connect to the only server, if it could not. To the client library that is a connection
+    /// that closes.
+    pub(crate) fn refusal(&self) -> Option<DriverError> {
+        self.only.as_ref().and_then(|place| self.lock().refused.get(place).cloned())
     }
 
     /// Waits until this many servers fail, and says why one of them does.

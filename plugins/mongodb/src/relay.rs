@@ -1,8 +1,18 @@
-//! The way to MongoDB where names are involved: through a SOCKS5 relay of this library's own, on the loopback interface.
+//! The way to MongoDB: every connection of the client library goes through a relay of this library's own, on this
+//! machine.
 //!
 //! The client library resolves host names and connects by itself, also to members of a replica set that only a server
-//! named. A proxy is the one place where it lets someone else do that, and so the gateway's address rules hold: each
-//! connect is resolved, and checked after that, by [`Network::resolve`]. TLS goes through end to end.
+//! named. Here is where that is done in its place: each connect is resolved, and checked after that, by
+//! [`Network::resolve`], so that the gateway's address rules hold. TLS ends here too (`relay/onward.rs`), since what a
+//! server sends must be looked at before the client library decodes it (`relay/pass.rs`, [`wire`](crate::wire)).
+//!
+//! Where a connection leads to one server, the client library comes in by a Unix socket, which costs less; otherwise by
+//! SOCKS5 on the loopback interface, by which it says where to.
+
+mod onward;
+mod pass;
+
+pub(crate) use onward::{Onward, tls_config};
 
 use crate::reach::{Place, Reach};
 use fast_socks5::{
@@ -10,13 +20,13 @@ use fast_socks5::{
     server::{Config, SimpleUserPassword, Socks5Socket},
     util::target_addr::TargetAddr,
 };
-use mongodb::options::{ServerAddress, Socks5Proxy};
-use socket2::{SockRef, TcpKeepalive};
-use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
-use studio_plugin_api::{DriverError, ErrorCode, Network};
+use mongodb::options::{ClientOptions, ServerAddress, Socks5Proxy};
+use std::{collections::HashSet, io, net::Ipv4Addr, sync::Arc, time::Duration};
+use studio_plugin_api::ErrorCode;
+use tempfile::TempDir;
 use tokio::{
-    io::{AsyncWriteExt, BufReader, copy_buf},
-    net::{TcpListener, TcpStream},
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
@@ -24,20 +34,27 @@ use uuid::Uuid;
 
 /// How long the client, in the same process, may take to say where it wants to go.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
-/// For one address of a host that has several; the whole is bounded by the client's own timeout.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// As the client library sets it on its own sockets, which lead no further than to here.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
-/// Bytes copied at once, in each direction.
-const BUFFER: usize = 32 << 10;
 /// How long to wait when the system has no resources for one more connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The most servers of one session. A server that names others again and again leads no further.
+const MAX_PLACES: usize = 128;
 
 /// A running relay. Dropping it closes everything that goes through it.
 pub(crate) struct Relay {
-    proxy: Socks5Proxy,
+    entrance: Entrance,
     task: AbortHandle,
 }
+
+/// How the client library comes in.
+enum Entrance {
+    /// By a socket that leads to one server. Only this user can come into the directory, which goes with the relay.
+    Socket(TempDir),
+    /// Saying where to.
+    Proxy(Socks5Proxy),
+}
+
+/// The socket's name in its directory.
+const SOCKET: &str = "mongodb";
 
 impl Drop for Relay {
     fn drop(&mut self) {
@@ -46,8 +63,16 @@ impl Drop for Relay {
 }
 
 impl Relay {
-    /// Starts one that connects where the network lets it, and tells `reach` of failures.
-    pub(crate) async fn start(network: Network, reach: Arc<Reach>) -> io::Result<Self> {
+    /// Starts one to this place alone.
+    pub(crate) fn start_to(place: Place, onward: Onward) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("studio-").tempdir()?;
+        let listener = UnixListener::bind(directory.path().join(SOCKET))?;
+        let task = tokio::spawn(accept_socket(listener, place, Arc::new(onward))).abort_handle();
+        Ok(Self { entrance: Entrance::Socket(directory), task })
+    }
+
+    /// Starts one to wherever the client library wants.
+    pub(crate) async fn start(onward: Onward) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         // Nobody but this session comes in: the port is open to every program of this machine.
         let (username, password) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
@@ -60,31 +85,30 @@ impl Relay {
             .with_authentication(SimpleUserPassword { username, password });
         // Resolving and connecting is done here, by the gateway's rules.
         config.set_dns_resolve(false).set_execute_command(false);
-        let config = Arc::new(config);
-        let task = tokio::spawn(accept(listener, config, network, reach)).abort_handle();
-        Ok(Self { proxy, task })
+        let task = tokio::spawn(accept_proxy(listener, Arc::new(config), Arc::new(onward))).abort_handle();
+        Ok(Self { entrance: Entrance::Proxy(proxy), task })
     }
 
-    /// What the client library connects through.
-    pub(crate) fn proxy(&self) -> Socks5Proxy {
-        self.proxy.clone()
+    /// Makes the client library come through here.
+    pub(crate) fn lead(&self, options: &mut ClientOptions) {
+        match &self.entrance {
+            Entrance::Socket(directory) => {
+                options.hosts = vec![ServerAddress::Unix { path: directory.path().join(SOCKET) }];
+            }
+            Entrance::Proxy(proxy) => options.socks5_proxy = Some(proxy.clone()),
+        }
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    config: Arc<Config<SimpleUserPassword>>,
-    network: Network,
-    reach: Arc<Reach>,
-) {
+async fn accept_socket(listener: UnixListener, place: Place, onward: Arc<Onward>) {
     // Aborting this task drops the set, which ends every connection.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
-                    let (config, network, reach) = (config.clone(), network.clone(), reach.clone());
-                    connections.spawn(async move { serve(client, config, &network, &reach).await });
+                    let (place, onward) = (place.clone(), onward.clone());
+                    connections.spawn(async move { serve_socket(client, &place, &onward).await });
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
@@ -93,12 +117,54 @@ async fn accept(
     }
 }
 
-/// Serves one connection to its end. Whatever breaks is seen by the client library as a broken connection.
-async fn serve(
+/// Serves one connection to its end. Whatever breaks is seen by the client library as a broken connection, and told of
+/// in `reach`.
+async fn serve_socket(mut client: UnixStream, place: &Place, onward: &Onward) {
+    let reach = &onward.reach;
+    match onward.connect(place).await {
+        Ok(server) => {
+            reach.connected(place);
+            let (client_in, client_out) = client.split();
+            server.pass(client_in, client_out, reach).await;
+        }
+        Err(error) => reach.refused(place, error),
+    }
+}
+
+async fn accept_proxy(listener: TcpListener, config: Arc<Config<SimpleUserPassword>>, onward: Arc<Onward>) {
+    let mut connections = JoinSet::new();
+    let places = Arc::new(Places::default());
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => {
+                    let (config, places, onward) = (config.clone(), places.clone(), onward.clone());
+                    connections.spawn(async move { serve_proxy(client, config, &places, &onward).await });
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Where a session's connections went so far.
+#[derive(Default)]
+struct Places(std::sync::Mutex<HashSet<Place>>);
+
+impl Places {
+    /// Whether there may be a connection to this place.
+    fn admit(&self, place: &Place) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.contains(place) || (known.len() < MAX_PLACES && known.insert(place.clone()))
+    }
+}
+
+async fn serve_proxy(
     client: TcpStream,
     config: Arc<Config<SimpleUserPassword>>,
-    network: &Network,
-    reach: &Reach,
+    places: &Places,
+    onward: &Onward,
 ) -> Option<()> {
     client.set_nodelay(true).ok()?;
     let greeting = Socks5Socket::new(client, config).upgrade_to_socks5();
@@ -108,20 +174,16 @@ async fn serve(
         TargetAddr::Domain(host, port) => Place::new(host.clone(), *port),
     };
     let mut client = socket.into_inner();
-    match connect(&place, network).await {
-        Ok(mut server) => {
+    let reach: &Reach = &onward.reach;
+    if !places.admit(&place) {
+        reach.broke("it names more servers than a session may have");
+    }
+    match onward.connect(&place).await {
+        Ok(server) => {
             reach.connected(&place);
             client.write_all(&answer(None)).await.ok()?;
-            let (client_in, mut client_out) = client.split();
-            let (server_in, mut server_out) = server.split();
-            let mut client_in = BufReader::with_capacity(BUFFER, client_in);
-            let mut server_in = BufReader::with_capacity(BUFFER, server_in);
-            // The first end to close closes the other: a server that does not answer is left when the client leaves.
-            tokio::select! {
-                sent = copy_buf(&mut client_in, &mut server_out) => sent,
-                received = copy_buf(&mut server_in, &mut client_out) => received,
-            }
-            .ok()?;
+            let (client_in, client_out) = client.split();
+            server.pass(client_in, client_out, reach).await;
         }
         Err(error) => {
             let reply = match error.code {
@@ -133,36 +195,6 @@ async fn serve(
         }
     }
     Some(())
-}
-
-/// The address of a server that can be reached now.
-///
-/// # Errors
-/// `FORBIDDEN` for an address that the gateway's rules exclude; `CONNECTION_ERROR` when there is no way to it.
-pub(crate) async fn find(place: &Place, network: &Network) -> Result<ServerAddress, DriverError> {
-    let server = connect(place, network).await?;
-    let address = server.peer_addr().map_err(|error| crate::errors::from_io(&error))?;
-    Ok(ServerAddress::Tcp { host: address.ip().to_string(), port: Some(address.port()) })
-}
-
-async fn connect(place: &Place, network: &Network) -> Result<TcpStream, DriverError> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in network.resolve(&place.host, place.port).await? {
-        match timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(server)) => match set_up(&server) {
-                Ok(()) => return Ok(server),
-                Err(error) => last = error,
-            },
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(crate::errors::from_io(&last))
-}
-
-fn set_up(server: &TcpStream) -> io::Result<()> {
-    server.set_nodelay(true)?;
-    SockRef::from(server).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))
 }
 
 /// A reply of SOCKS5 (RFC 1928, section 6); the address that was bound means nothing to the client.

@@ -87,7 +87,10 @@ impl Drop for Running {
             }
             match timeout(KILL_TIMEOUT, kill).await {
                 Ok(Ok(_)) => tracing::debug!("an abandoned operation was killed"),
-                Ok(Err(error)) => tracing::warn!(%error, "an abandoned operation could not be killed"),
+                Ok(Err(error)) => {
+                    let error = errors::shorten(&error.to_string());
+                    tracing::warn!(%error, "an abandoned operation could not be killed");
+                }
                 Err(_) => tracing::warn!("killing an abandoned operation took too long"),
             }
             // Only now may the client give the session's id to someone else.
@@ -111,12 +114,22 @@ impl MongoDb {
         let left = context.time_left();
         let reserved = (left / RESERVED_PART).clamp(RESERVED_LEAST, RESERVED_MOST);
         let time = left.saturating_sub(reserved);
-        let result = timeout(time, async {
+        let running = async {
             let session = self.client.start_session().await?;
             let mut running = Running { client: self.client.clone(), session: Some(session), kind, time };
             let result = operation(&mut running).await;
             running.finish();
             result
+        };
+        let result = timeout(time, async {
+            tokio::select! {
+                biased;
+                result = running => result,
+                breach = self.reach.broken() => Err(Failure::Told(match kind {
+                    Kind::Reads => breach,
+                    Kind::Writes => errors::outcome_unknown(breach),
+                })),
+            }
         })
         .await;
         match (result, kind) {

@@ -1,7 +1,7 @@
 //! `GET /databases/{db}/collections`
 
 use super::{
-    CollectionType, is_listed,
+    CollectionType, is_listed, list_names,
     statistics::{CollectionInfo, Statistics},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     names::Namespace,
     session::Kind,
 };
-use bson::{RawDocument, RawDocumentBuf, doc};
+use bson::{RawDocument, RawDocumentBuf};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use studio_plugin_api::prelude::*;
 
@@ -112,26 +112,19 @@ async fn ask(context: &Context<MongoDb>, database: &str) -> Result<Vec<Collectio
             let database = context.client.database(database);
             let collections = database.list_collections().filter(is_listed());
             let cursor = collections.session(running.session()?).batch().await?;
-            read_all(cursor, running).await
+            read_all(cursor, running, context.max_reply_bytes()).await
         })
         .await?;
     told.iter().map(|told| Collection::read(told)).collect()
 }
 
-/// Asks for what any user may know: names and types of the collections that they may read.
 async fn ask_for_names(context: &Context<MongoDb>, database: &str) -> Result<Vec<Collection>, DriverError> {
     let told = context
         .run(context, Kind::Reads, async |running| {
-            let command = doc! {
-                "listCollections": 1,
-                "filter": is_listed(),
-                "nameOnly": true,
-                "authorizedCollections": true,
-                "maxTimeMS": running.max_time_ms(),
-            };
+            let command = list_names(is_listed(), running);
             let database = context.client.database(database);
             let cursor = database.run_cursor_command(command).session(running.session()?).batch().await?;
-            read_all(cursor, running).await
+            read_all(cursor, running, context.max_reply_bytes()).await
         })
         .await?;
     told.iter().map(|told| Collection::read(told)).collect()

@@ -7,9 +7,9 @@ pub(crate) mod statistics;
 use crate::{
     MongoDb,
     documents::InCollection,
-    lists::unless_refused,
+    lists::{count_all, unless_refused},
     names::{Namespace, Use},
-    session::Kind,
+    session::{Kind, Running},
 };
 use bson::{Document, doc};
 use studio_plugin_api::prelude::*;
@@ -55,14 +55,34 @@ pub(crate) async fn count(
             Among::Views => doc! { "$eq": "view" },
         },
     );
-    let names = context
+    unless_refused(count_listed(context, database, filter).await)
+}
+
+/// How many there are of what this filter lets through, among those that the user may know of.
+async fn count_listed(
+    context: &Context<MongoDb>,
+    database: &str,
+    filter: Document,
+) -> Result<usize, DriverError> {
+    context
         .run(context, Kind::Reads, async |running| {
+            let command = list_names(filter, running);
             let database = context.client.database(database);
-            let names = database.list_collection_names().authorized_collections(true).filter(filter);
-            Ok(names.session(running.session()?).await?)
+            let cursor = database.run_cursor_command(command).session(running.session()?).batch().await?;
+            count_all(cursor, running).await
         })
-        .await;
-    Ok(unless_refused(names)?.map(|names| names.len()))
+        .await
+}
+
+/// The command that asks for what any user may know: names and types of the collections that they may read.
+fn list_names(filter: Document, running: &Running) -> Document {
+    doc! {
+        "listCollections": 1,
+        "filter": filter,
+        "nameOnly": true,
+        "authorizedCollections": true,
+        "maxTimeMS": running.max_time_ms(),
+    }
 }
 
 /// Whether there is a collection, view or time series of this name, as far as the user may know.
@@ -70,14 +90,8 @@ pub(crate) async fn count(
 /// # Errors
 /// The server's, or the connection's.
 async fn exists(context: &Context<MongoDb>, namespace: Namespace<'_>) -> Result<bool, DriverError> {
-    context
-        .run(context, Kind::Reads, async |running| {
-            let database = context.client.database(namespace.database);
-            let names = database.list_collection_names().authorized_collections(true);
-            let names = names.filter(doc! { "name": namespace.collection });
-            Ok(!names.session(running.session()?).await?.is_empty())
-        })
-        .await
+    let filter = doc! { "name": namespace.collection };
+    Ok(count_listed(context, namespace.database, filter).await? > 0)
 }
 
 /// `DELETE /databases/{db}/collections/{coll}`

@@ -1,11 +1,19 @@
 //! How much is in a collection.
 
-use crate::{MongoDb, lists::unless_refused, names::Namespace, number, session::Kind};
+use crate::{
+    MongoDb,
+    lists::{read_all, unless_refused},
+    names::Namespace,
+    number,
+    session::Kind,
+};
 use bson::{Document, doc};
-use futures_util::TryStreamExt;
 use mongodb::options::ReadConcern;
 use std::collections::BTreeMap;
 use studio_plugin_api::prelude::*;
+
+/// The most bytes of what all shards tell.
+const MAX_PARTS: u64 = 1 << 20;
 
 /// What the server counts for a collection; in a sharded cluster all shards together.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,11 +72,16 @@ impl Statistics {
                 let aggregate = collection.aggregate(pipeline).max_time(running.time());
                 // It takes no other, whatever the connection's is.
                 let aggregate = aggregate.read_concern(ReadConcern::local());
-                let mut cursor = aggregate.session(running.session()?).await?;
-                Ok(cursor.stream(running.session()?).try_collect::<Vec<_>>().await?)
+                let cursor = aggregate.session(running.session()?).batch().await?;
+                read_all(cursor, running, MAX_PARTS).await
             })
             .await;
-        Ok(Self::add_up(&unless_refused(parts)?.unwrap_or_default()))
+        let parts = unless_refused(parts)?.unwrap_or_default();
+        let parts: Result<Vec<_>, _> = parts.iter().map(|part| Document::try_from(part.as_ref())).collect();
+        let parts = parts.map_err(|error| {
+            DriverError::new(ErrorCode::DriverError, format!("the server's statistics: {error}"))
+        })?;
+        Ok(Self::add_up(&parts))
     }
 
     /// Adds up what each shard told.

@@ -3,8 +3,9 @@
 use super::{Documents, FormParameters, InCollection};
 use crate::{
     MongoDb,
-    ejson::{Object, Value},
+    ejson::{List, Object, Value},
     guard::{self, Effect},
+    lists::no_document,
     names::{Namespace, Use},
     session::{Failure, Kind},
 };
@@ -19,7 +20,7 @@ use studio_plugin_api::prelude::*;
 #[serde(deny_unknown_fields)]
 pub(crate) struct AggregateBody {
     /// The stages, in order.
-    pipeline: Vec<Value>,
+    pipeline: List<Value>,
     /// How.
     #[serde(default)]
     options: AggregateOptions,
@@ -56,7 +57,7 @@ pub(crate) async fn aggregate(
 ) -> Result<Either<OnlyRead<RawJson>, RawJson>, DriverError> {
     let namespace = path.open(&context, Use::Read)?;
     let AggregateBody { pipeline, options } = body.0;
-    let pipeline: Vec<Bson> = pipeline.into_iter().map(|Value(stage)| stage).collect();
+    let pipeline: Vec<Bson> = pipeline.0.into_iter().map(|Value(stage)| stage).collect();
     let effect = guard::check_pipeline("pipeline", &pipeline, context.granted())?;
     let mut stages = into_stages(pipeline)?;
     if let Some(limit) = options.limit {
@@ -117,7 +118,7 @@ async fn run(
             let mut batches = cursor.stream(running.session()?);
             while let Some(batch) = batches.next().await {
                 for document in batch?.doc_slices()? {
-                    documents.add(document?.as_document().ok_or_else(super::find::no_document)?)?;
+                    documents.add(document?.as_document().ok_or_else(no_document)?)?;
                 }
             }
             Ok::<_, Failure>(documents.end())

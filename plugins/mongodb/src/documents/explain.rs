@@ -3,7 +3,7 @@
 use super::{FormParameters, InCollection, aggregate::into_stages};
 use crate::{
     MongoDb,
-    ejson::{self, Object, Value},
+    ejson::{self, List, Object, Value},
     guard::{self, Effect},
     names::Use,
     session::Kind,
@@ -26,7 +26,7 @@ pub(crate) struct ExplainBody {
     /// How many to leave out first.
     skip: Option<u32>,
     /// Or the stages of an aggregation, in order.
-    pipeline: Option<Vec<Value>>,
+    pipeline: Option<List<Value>>,
     /// How much to tell.
     #[serde(default)]
     verbosity: Verbosity,
@@ -95,7 +95,7 @@ impl ExplainBody {
                 let message = "`pipeline`: goes alone; give stages for what else is to be done";
                 return Err(DriverError::validation("pipeline", message));
             }
-            let pipeline: Vec<Bson> = pipeline.into_iter().map(|Value(stage)| stage).collect();
+            let pipeline: Vec<Bson> = pipeline.0.into_iter().map(|Value(stage)| stage).collect();
             if guard::check_pipeline("pipeline", &pipeline, granted)? == Effect::Writes {
                 let message = "`pipeline`: writes; leave the last stage out to have the rest explained";
                 return Err(DriverError::validation("pipeline", message));

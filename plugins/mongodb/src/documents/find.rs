@@ -5,8 +5,9 @@ use crate::{
     MongoDb,
     ejson::{self, Form, Object},
     guard,
+    lists::no_document,
     names::{Namespace, Use},
-    session::{Failure, Kind},
+    session::Kind,
 };
 use bson::{Bson, Document, doc};
 use futures_util::StreamExt;
@@ -146,12 +147,17 @@ async fn find(
     namespace: Namespace<'_>,
     request: Request,
 ) -> Result<RawJson, DriverError> {
+    let (number, size) = (request.skip / u64::from(request.limit) + 1, request.limit);
+    // Only an exact count asks by the filter too; it may be long.
+    let counted = match request.count {
+        Count::Exact => Counted::Exact(request.filter.clone()),
+        Count::Estimated => Counted::Estimated,
+        Count::None => Counted::Not,
+    };
     let (page, total) =
-        tokio::try_join!(read_page(context, namespace, &request), count(context, namespace, &request))?;
+        tokio::try_join!(read_page(context, namespace, request), count(context, namespace, counted))?;
     let Page { mut json, has_more } = page;
-    let number = request.skip / u64::from(request.limit) + 1;
     let total = total.map_or_else(|| "null".to_owned(), |total| total.to_string());
-    let size = request.limit;
     // Writing to memory does not fail.
     let _ =
         write!(json, ",\"total\":{total},\"page\":{number},\"page_size\":{size},\"has_more\":{has_more}}}");
@@ -166,31 +172,32 @@ struct Page {
 async fn read_page(
     context: &Context<MongoDb>,
     namespace: Namespace<'_>,
-    request: &Request,
+    request: Request,
 ) -> Result<Page, DriverError> {
+    let Request { filter, projection, sort, limit, skip, form, .. } = request;
     let collection = context.raw_collection(namespace);
     context
         .run(context, Kind::Reads, async |running| {
             // One more than the page tells whether there is more; with its own size, all comes in one reply.
-            let wanted = request.limit + 1;
+            let wanted = limit + 1;
             let mut find = collection
-                .find(request.filter.clone())
+                .find(filter)
                 .limit(i64::from(wanted))
                 .batch_size(wanted)
-                .skip(request.skip)
+                .skip(skip)
                 .max_time(running.time());
-            if let Some(projection) = &request.projection {
-                find = find.projection(projection.clone());
+            if let Some(projection) = projection {
+                find = find.projection(projection);
             }
-            if let Some(sort) = &request.sort {
-                find = find.sort(sort.clone());
+            if let Some(sort) = sort {
+                find = find.sort(sort);
             }
             let mut cursor = find.session(running.session()?).batch().await?;
             let mut batches = cursor.stream(running.session()?);
-            let mut documents = Documents::begin(b"{\"documents\":", request.form, context);
+            let mut documents = Documents::begin(b"{\"documents\":", form, context);
             while let Some(batch) = batches.next().await {
                 for document in batch?.doc_slices()? {
-                    if documents.count() == u64::from(request.limit) {
+                    if documents.count() == u64::from(limit) {
                         return Ok(Page { json: documents.end(), has_more: true });
                     }
                     documents.add(document?.as_document().ok_or_else(no_document)?)?;
@@ -201,36 +208,38 @@ async fn read_page(
         .await
 }
 
-/// What a server that sends anything but documents gets.
-pub(super) fn no_document() -> Failure {
-    DriverError::new(ErrorCode::DriverError, "the server's batch holds something that is no document").into()
+/// What is counted, and how.
+enum Counted {
+    Exact(Document),
+    Estimated,
+    Not,
 }
 
 async fn count(
     context: &Context<MongoDb>,
     namespace: Namespace<'_>,
-    request: &Request,
+    counted: Counted,
 ) -> Result<Option<u64>, DriverError> {
-    if request.count == Count::None {
+    if matches!(counted, Counted::Not) {
         return Ok(None);
     }
     let collection = context.raw_collection(namespace);
-    let counted = context.run(context, Kind::Reads, async |running| match request.count {
-        Count::Estimated => Ok(collection.estimated_document_count().max_time(running.time()).await?),
-        _ if names_distance(&request.filter) => {
-            let command = doc! {
-                "count": namespace.collection,
-                "query": request.filter.clone(),
-            };
-            let answer = running.command(&context.client.database(namespace.database), command).await?;
-            Ok(crate::number::read(&answer, "n").unwrap_or(0))
+    let counting = context.run(context, Kind::Reads, async |running| match counted {
+        Counted::Not => Ok(None),
+        Counted::Estimated => {
+            Ok(Some(collection.estimated_document_count().max_time(running.time()).await?))
         }
-        _ => {
-            let count = collection.count_documents(request.filter.clone()).max_time(running.time());
-            Ok(count.session(running.session()?).await?)
+        Counted::Exact(filter) if names_distance(&filter) => {
+            let command = doc! { "count": namespace.collection, "query": filter };
+            let answer = running.command(&context.client.database(namespace.database), command).await?;
+            Ok(Some(crate::number::read(&answer, "n").unwrap_or(0)))
+        }
+        Counted::Exact(filter) => {
+            let count = collection.count_documents(filter).max_time(running.time());
+            Ok(Some(count.session(running.session()?).await?))
         }
     });
-    counted.await.map(Some)
+    counting.await
 }
 
 fn names_distance(filter: &Document) -> bool {

@@ -1,6 +1,6 @@
 //! Inserting documents.
 
-use super::{InCollection, encode};
+use super::{InCollection, Stored, check_size, encode};
 use crate::{
     MongoDb,
     ejson::Object,
@@ -14,8 +14,12 @@ use mongodb::{
     Collection,
     error::{Error, ErrorKind, IndexedWriteError},
 };
+use serde::{
+    Deserializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 use studio_plugin_api::prelude::*;
 
 /// What to insert.
@@ -23,11 +27,47 @@ use studio_plugin_api::prelude::*;
 #[serde(deny_unknown_fields)]
 pub(crate) struct InsertBody {
     /// One document.
-    document: Option<Object>,
-    /// Or several.
-    documents: Option<Vec<Object>>,
+    document: Option<Stored>,
+    /// Or several, 100,000 at most.
+    documents: Option<NewDocuments>,
     /// Whether the first failure ends it. True unless said; otherwise every document is tried.
     ordered: Option<bool>,
+}
+
+/// The most documents of one request: as many as MongoDB takes in one command (`maxWriteBatchSize`).
+const MOST_DOCUMENTS: usize = 100_000;
+
+/// Documents with their `_id`s, each turned into BSON before the next is read, so that all of them together take little
+/// more than their text did.
+#[derive(Debug, JsonSchema)]
+struct NewDocuments(#[schemars(with = "Vec<Stored>")] Vec<RawDocumentBuf>);
+
+impl<'de> Deserialize<'de> for NewDocuments {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+
+        impl<'de> Visitor<'de> for Items {
+            type Value = NewDocuments;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array of objects")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<NewDocuments, A::Error> {
+                let mut documents = Vec::new();
+                while let Some(Object(document)) = items.next_element::<Stored>()? {
+                    if documents.len() == MOST_DOCUMENTS {
+                        return Err(A::Error::custom(format!("must hold at most {MOST_DOCUMENTS} documents")));
+                    }
+                    let raw = RawDocumentBuf::try_from(&with_id(document));
+                    documents.push(raw.map_err(|error| A::Error::custom(format!("has no BSON form: {error}")))?);
+                }
+                Ok(NewDocuments(documents))
+            }
+        }
+
+        deserializer.deserialize_seq(Items)
+    }
 }
 
 /// What was inserted.
@@ -58,11 +98,10 @@ pub(crate) async fn insert(
             }
             insert_one(&context, &collection, encode(&with_id(document), "document")?).await?
         }
-        (None, Some(documents)) if !documents.is_empty() => {
-            let documents = documents.into_iter().enumerate();
-            let documents = documents
-                .map(|(index, Object(document))| encode(&with_id(document), &format!("documents[{index}]")))
-                .collect::<Result<_, _>>()?;
+        (None, Some(NewDocuments(documents))) if !documents.is_empty() => {
+            for (index, document) in documents.iter().enumerate() {
+                check_size(document, &format!("documents[{index}]"))?;
+            }
             insert_many(&context, &collection, documents, ordered.unwrap_or(true)).await?
         }
         (None, Some(_)) => {
@@ -138,9 +177,9 @@ fn failure(error: Error, ids: &[String], ordered: bool) -> Failure {
     let inserted: Vec<Value> = inserted.map(|(_, id)| id.as_str().into()).collect();
     let (code, what) = match failed {
         [only] if inserted.is_empty() && of_document(only).is_duplicate_key() => {
-            (ErrorCode::Conflict, only.message.clone())
+            (ErrorCode::Conflict, errors::shorten(&only.message))
         }
-        [only] => (ErrorCode::QueryError, only.message.clone()),
+        [only] => (ErrorCode::QueryError, errors::shorten(&only.message)),
         _ => (ErrorCode::QueryError, format!("{} documents were refused", failed.len())),
     };
     let message = format!("{} of {} documents were inserted: {what}", inserted.len(), ids.len());
@@ -174,6 +213,6 @@ fn describe(error: &IndexedWriteError, ids: &[String]) -> Value {
     }
     details.insert("index".to_owned(), error.index.into());
     details.insert("id".to_owned(), ids.get(error.index).map(String::as_str).into());
-    details.insert("message".to_owned(), error.message.as_str().into());
+    details.insert("message".to_owned(), errors::shorten(&error.message).into());
     details.into()
 }

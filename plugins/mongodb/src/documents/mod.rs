@@ -11,7 +11,7 @@ pub(crate) mod write;
 
 use crate::{
     MongoDb,
-    ejson::Form,
+    ejson::{Form, Object},
     id::{IdType, read_id},
     names::{CollectionName, DatabaseName, Namespace, Use},
 };
@@ -93,6 +93,9 @@ impl MongoDb {
     }
 }
 
+/// A document to store, in a body: more values than a query may have.
+pub(crate) type Stored = Object<250_000>;
+
 /// The most bytes of a stored document: MongoDB's `maxBsonObjectSize`.
 const MAX_DOCUMENT: usize = 16 << 20;
 
@@ -103,13 +106,22 @@ const MAX_DOCUMENT: usize = 16 << 20;
 pub(crate) fn encode(document: &Document, field: &str) -> Result<RawDocumentBuf, DriverError> {
     let raw = RawDocumentBuf::try_from(document)
         .map_err(|error| DriverError::validation(field, format!("`{field}`: has no BSON form: {error}")))?;
-    let size = raw.as_bytes().len();
+    check_size(&raw, field)?;
+    Ok(raw)
+}
+
+/// Refuses a document that MongoDB does not store; `field` names it in the error.
+///
+/// # Errors
+/// `PAYLOAD_TOO_LARGE` over 16 MiB.
+pub(crate) fn check_size(document: &RawDocument, field: &str) -> Result<(), DriverError> {
+    let size = document.as_bytes().len();
     if size > MAX_DOCUMENT {
         let message = format!("`{field}`: has {size} bytes of BSON; MongoDB stores at most {MAX_DOCUMENT}");
         let error = DriverError::new(ErrorCode::PayloadTooLarge, message);
         return Err(error.with("field", field).with("limit_bytes", MAX_DOCUMENT));
     }
-    Ok(raw)
+    Ok(())
 }
 
 /// An answer in the making: JSON that grows by one document after another, up to what the host passes on.

@@ -1,9 +1,9 @@
 //! Changing documents.
 
-use super::{IdParameters, InCollection, OneDocument, delete::refuse_unmeant, encode, write};
+use super::{IdParameters, InCollection, OneDocument, Stored, delete::refuse_unmeant, encode, write};
 use crate::{
     MongoDb,
-    ejson::{Object, Value},
+    ejson::{List, Object, Value},
     guard,
     id::{filter_by_id, write_id},
     names::Use,
@@ -21,12 +21,12 @@ pub(crate) struct UpdateBody {
     /// Update operators, `{"$set":{…}}`, or an array of aggregation stages.
     update: Option<Value>,
     /// Or the document to put in its place.
-    replacement: Option<Object>,
+    replacement: Option<Stored>,
     /// Insert it where there is none.
     #[serde(default)]
     upsert: bool,
     /// Which elements `$[name]` in the update means.
-    array_filters: Option<Vec<Object>>,
+    array_filters: Option<List<Object>>,
 }
 
 /// How to change many documents.
@@ -44,7 +44,7 @@ pub(crate) struct UpdateManyBody {
     #[serde(default)]
     upsert: bool,
     /// Which elements `$[name]` in the update means.
-    array_filters: Option<Vec<Object>>,
+    array_filters: Option<List<Object>>,
 }
 
 /// What was changed.
@@ -181,9 +181,9 @@ fn check_replacement(document: Document) -> Result<Document, DriverError> {
     Ok(document)
 }
 
-fn check_array_filters(filters: Option<Vec<Object>>) -> Result<Option<Vec<Document>>, DriverError> {
+fn check_array_filters(filters: Option<List<Object>>) -> Result<Option<Vec<Document>>, DriverError> {
     let Some(filters) = filters else { return Ok(None) };
-    let filters = filters.into_iter().enumerate().map(|(index, Object(filter))| {
+    let filters = filters.0.into_iter().enumerate().map(|(index, Object(filter))| {
         guard::check_filter(&format!("array_filters[{index}]"), &filter)?;
         Ok(filter)
     });

@@ -25,7 +25,7 @@ mod write;
 #[cfg(test)]
 pub(crate) use tests::any_value;
 
-pub(crate) use read::{Object, Value, parse_document, parse_value};
+pub(crate) use read::{List, Object, Value, parse_document, parse_value};
 pub(crate) use write::{write_document, write_value};
 
 use schemars::JsonSchema;

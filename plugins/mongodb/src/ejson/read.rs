@@ -5,17 +5,21 @@
 //! do not say where in the value they are, and text with the wrong type inside is taken for a document.
 
 use super::types;
+use crate::errors::shorten;
 use bson::{Bson, Document};
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 use studio_plugin_api::DriverError;
 
 /// Levels of documents and arrays that a value may have, MongoDB's documented limit. A type's object is no level.
 const DEEPEST: usize = 100;
+/// The values inside of each other that a field of a request may have. A value of two bytes in JSON takes a hundred in
+/// memory, so that a body's own bound is none for this.
+const MOST_VALUES: usize = 100_000;
 
 /// Any Extended JSON value, as a field of a request body. A field that is `Option<Value>` takes JSON's `null` for `None`.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
@@ -23,9 +27,14 @@ pub(crate) struct Value(#[schemars(with = "serde_json::Value")] pub(crate) Bson)
 
 /// An Extended JSON object that is a document, as a field of a request body.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
-pub(crate) struct Object(
+pub(crate) struct Object<const MOST: usize = MOST_VALUES>(
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")] pub(crate) Document,
 );
+
+/// Several of either, which together may have as many values inside as one.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(transparent)]
+pub(crate) struct List<T>(pub(crate) Vec<T>);
 
 /// Reads a query parameter's text as any value.
 ///
@@ -67,7 +76,52 @@ fn parse<'de, T: Deserialize<'de>>(text: &'de str, field: &str) -> Result<T, Dri
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Node(value) = Node::deserialize(deserializer)?;
+        Self::read(&mut Left::new(MOST_VALUES), deserializer)
+    }
+}
+
+impl<'de, const MOST: usize> Deserialize<'de> for Object<MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(&mut Left::new(MOST), deserializer)
+    }
+}
+
+impl<'de, T: Item> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items<T>(PhantomData<T>);
+
+        impl<'de, T: Item> Visitor<'de> for Items<T> {
+            type Value = List<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List<T>, A::Error> {
+                let (mut list, mut left) = (Vec::new(), Left::new(MOST_VALUES));
+                while let Some(item) = items.next_element_seed(One(&mut left, PhantomData))? {
+                    list.push(item);
+                }
+                Ok(List(list))
+            }
+        }
+
+        deserializer.deserialize_seq(Items(PhantomData))
+    }
+}
+
+/// What a [`List`] is of.
+pub(crate) trait Item: Sized {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that there are too many values.
+    fn read<'de, D: Deserializer<'de>>(left: &mut Left, deserializer: D) -> Result<Self, D::Error>;
+}
+
+impl Item for Value {
+    fn read<'de, D: Deserializer<'de>>(left: &mut Left, deserializer: D) -> Result<Self, D::Error> {
+        let value = Node(left).deserialize(deserializer)?;
         if levels(&value) > DEEPEST {
             return Err(Error::custom(format!("must not be nested over {DEEPEST} levels")));
         }
@@ -75,12 +129,42 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)?.0 {
+impl<const MOST: usize> Item for Object<MOST> {
+    fn read<'de, D: Deserializer<'de>>(left: &mut Left, deserializer: D) -> Result<Self, D::Error> {
+        match Value::read(left, deserializer)?.0 {
             Bson::Document(document) => Ok(Self(document)),
             other => Err(Error::custom(format!("must be an object, not {:?}", other.element_type()))),
         }
+    }
+}
+
+/// Reads an item of a list.
+struct One<'a, T>(&'a mut Left, PhantomData<T>);
+
+impl<'de, T: Item> DeserializeSeed<'de> for One<'_, T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::read(self.0, deserializer)
+    }
+}
+
+/// How many values there may still be.
+pub(crate) struct Left {
+    left: usize,
+    most: usize,
+}
+
+impl Left {
+    fn new(most: usize) -> Self {
+        Self { left: most, most }
+    }
+
+    fn take<E: Error>(&mut self) -> Result<(), E> {
+        let most = self.most;
+        let too_many = || E::custom(format!("must have at most {most} values in it, those inside of others counted"));
+        self.left = self.left.checked_sub(1).ok_or_else(too_many)?;
+        Ok(())
     }
 }
 
@@ -94,17 +178,18 @@ fn levels(value: &Bson) -> usize {
 }
 
 /// A value of any depth: `serde_json` stops at 128 levels, so that the stack is safe.
-struct Node(Bson);
+struct Node<'a>(&'a mut Left);
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor).map(Node)
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Bson;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Bson, D::Error> {
+        self.0.take()?;
+        deserializer.deserialize_any(self)
     }
 }
 
-struct NodeVisitor;
-
-impl<'de> Visitor<'de> for NodeVisitor {
+impl<'de> Visitor<'de> for Node<'_> {
     type Value = Bson;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,7 +229,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Bson, A::Error> {
         let mut array = Vec::new();
-        while let Some(Node(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(Node(&mut *self.0))? {
             array.push(item);
         }
         Ok(Bson::Array(array))
@@ -158,10 +243,10 @@ impl<'de> Visitor<'de> for NodeVisitor {
                 return Err(Error::custom("the name of a field must not contain a NUL character"));
             }
             if document.contains_key(&name) {
-                return Err(Error::custom(format!("duplicate field `{name}`")));
+                return Err(Error::custom(format!("duplicate field `{}`", shorten(&name))));
             }
             is_document &= !types::is_key(&name);
-            let Node(value) = fields.next_value()?;
+            let value = fields.next_value_seed(Node(&mut *self.0))?;
             document.insert(name, value);
         }
         if is_document { Ok(Bson::Document(document)) } else { types::read(document).map_err(Error::custom) }

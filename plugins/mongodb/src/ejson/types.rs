@@ -1,5 +1,6 @@
 //! The objects that stand for a value of a type: `{"$oid":"…"}` and its like.
 
+use crate::errors::shorten;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bson::{
     Binary, Bson, DateTime, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp, Uuid,
@@ -28,6 +29,9 @@ const TYPES: [(&str, &str); 17] = [
     ("$uuid", "a string with a UUID such as \"c8edabc3-f738-4ca3-b68d-ab92a91478a3\""),
 ];
 
+/// The most names of an object's fields in an error.
+const MOST_NAMES: usize = 5;
+
 /// Whether an object with this key stands for a value of a type.
 pub(super) fn is_key(name: &str) -> bool {
     name.starts_with('$') && TYPES.iter().any(|(key, _)| *key == name)
@@ -39,7 +43,7 @@ pub(super) fn is_key(name: &str) -> bool {
 /// What would be right, when it is not exactly such an object.
 pub(super) fn read(mut object: Document) -> Result<Bson, String> {
     let scope = if object.contains_key("$code") { object.remove("$scope") } else { None };
-    let names: Vec<_> = object.keys().map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = object.keys().take(MOST_NAMES).map(|name| format!("`{}`", shorten(name))).collect();
     let mut fields = object.into_iter();
     let (Some((key, value)), None) = (fields.next(), fields.next()) else {
         return Err(format!("{} cannot be in one object", names.join(" and ")));

@@ -80,7 +80,7 @@ async fn ask(
             let collection = context.raw_collection(namespace);
             let indexes = collection.list_indexes().max_time(running.time());
             let cursor = indexes.session(running.session()?).batch().await?;
-            read_all(cursor, running).await
+            read_all(cursor, running, context.max_reply_bytes()).await
         })
         .await
 }

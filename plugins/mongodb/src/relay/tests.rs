@@ -1,4 +1,5 @@
 use super::*;
+use studio_plugin_api::{DriverError, Network};
 use fast_socks5::client::{Config as ClientConfig, Socks5Stream};
 use std::{
     net::SocketAddr,
@@ -39,20 +40,34 @@ fn network(allowed: &'static [&'static str]) -> (Network, Arc<AtomicUsize>) {
 
 async fn start(network: Network) -> (Relay, Arc<Reach>) {
     let reach = Arc::new(Reach::default());
-    (Relay::start(network, reach.clone()).await.unwrap(), reach)
+    let onward = Onward { network, tls: None, reach: reach.clone() };
+    (Relay::start(onward).await.unwrap(), reach)
+}
+
+fn proxy(relay: &Relay) -> Socks5Proxy {
+    match &relay.entrance {
+        Entrance::Proxy(proxy) => proxy.clone(),
+        Entrance::Socket(_) => panic!("it is entered by a socket"),
+    }
 }
 
 fn place(relay: &Relay) -> (String, u16) {
-    let proxy = relay.proxy();
+    let proxy = proxy(relay);
     (proxy.host, proxy.port.unwrap())
 }
 
 async fn connect(relay: &Relay, host: &str, port: u16) -> Result<Socks5Stream<TcpStream>, String> {
-    let (username, password) = relay.proxy().authentication.unwrap();
+    let (username, password) = proxy(relay).authentication.unwrap();
     let config = ClientConfig::default();
     Socks5Stream::connect_with_password(place(relay), host.to_owned(), port, username, password, config)
         .await
         .map_err(|error| error.to_string())
+}
+
+/// A reply of MongoDB: `{}`.
+fn reply() -> Vec<u8> {
+    let numbers = [26_u32, 1, 2, 2013, 0].map(u32::to_le_bytes).concat();
+    [&numbers[..], &[0, 5, 0, 0, 0, 0]].concat()
 }
 
 async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
@@ -82,9 +97,9 @@ async fn only_what_the_rules_allow_is_connected_to_however_it_is_named() {
         let mut question = [0; 8];
         server.read_exact(&mut question).await.unwrap();
         assert_eq!(&question, b"question");
-        server.write_all(b"answer").await.unwrap();
+        server.write_all(&reply()).await.unwrap();
         drop(server);
-        assert_eq!(read_to_end(&mut client).await, b"answer");
+        assert_eq!(read_to_end(&mut client).await, reply());
     }
 }
 
@@ -93,7 +108,7 @@ async fn whoever_does_not_know_the_password_gets_nowhere() {
     let (port, mut streams) = start_server().await;
     let (network, asked) = network(&["127.0.0.1"]);
     let (relay, _) = start(network).await;
-    let (username, password) = relay.proxy().authentication.unwrap();
+    let (username, password) = proxy(&relay).authentication.unwrap();
     let host = || "127.0.0.1".to_owned();
     let config = ClientConfig::default;
     assert!(Socks5Stream::connect(place(&relay), host(), port, config()).await.is_err());

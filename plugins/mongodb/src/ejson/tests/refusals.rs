@@ -244,3 +244,30 @@ fn nesting_that_no_server_sends_is_refused_and_does_not_use_up_the_stack() {
         assert!(error.message.contains("nested over 200 levels"), "{error}");
     }
 }
+
+#[test]
+fn values_are_counted_before_they_take_memory() {
+    let array = |count: usize| format!("[{}1]", "{},".repeat(count - 1));
+    assert!(parse_value(&array(99_999), "value").is_ok());
+    for text in [array(100_000), format!("{{\"$or\":{}}}", array(3_300_000))] {
+        let error = parse_value(&text, "value").unwrap_err();
+        assert!(error.message.contains("at most 100000 values"), "{}", error.message);
+    }
+    let lists: Result<List<Value>, _> = serde_json::from_str(&format!("[{0},{0},{0}]", array(40_000)));
+    assert!(lists.unwrap_err().to_string().contains("at most 100000 values"));
+    let lists: List<Object> = serde_json::from_str(r#"[{"a":[1,2]},{}]"#).unwrap();
+    assert_eq!(lists.0.len(), 2);
+}
+
+#[test]
+fn refusals_are_short_however_long_the_names_are() {
+    let long = "n".repeat(1 << 20);
+    for text in [
+        format!(r#"{{"{long}":1,"{long}":2}}"#),
+        format!(r#"{{"$oid":1,"{long}":2}}"#),
+        format!(r#"{{"$oid":1,{}"z":1}}"#, (0..50_000).map(|n| format!("\"{n}\":1,")).collect::<String>()),
+    ] {
+        let error = parse_value(&text, "value").unwrap_err();
+        assert!(error.message.len() < 50_000, "{}", error.message.len());
+    }
+}

@@ -1,0 +1,118 @@
+//! From the relay to a server.
+
+use super::pass::pass;
+use crate::{
+    errors,
+    options::Certificates,
+    reach::{Place, Reach},
+};
+use socket2::{SockRef, TcpKeepalive};
+use std::{io, sync::Arc, time::Duration};
+use studio_plugin_api::{DriverError, Network};
+use studio_tls::{Check, Identity};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::ClientConfig};
+
+/// For one address of a host that has several; the whole is bounded by the client's own timeout.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long TLS may take to begin.
+const TLS_TIMEOUT: Duration = Duration::from_secs(4);
+/// As the client library sets it on its own sockets, which lead no further than to the relay.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
+
+/// How a session's servers are reached.
+pub(crate) struct Onward {
+    /// The gateway's rules.
+    pub(crate) network: Network,
+    /// How to speak TLS; nothing where it is not spoken.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// Where failures are told of.
+    pub(crate) reach: Arc<Reach>,
+}
+
+/// A connection to a server.
+pub(super) enum Server {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// How to speak TLS by a connection's settings.
+///
+/// # Errors
+/// `CONNECTION_ERROR` for certificates that can't be used.
+pub(crate) fn tls_config(certificates: &Certificates, insecure: bool) -> Result<Arc<ClientConfig>, DriverError> {
+    let pem = certificates.certificate_key.as_ref().map(|pem| pem.expose());
+    let identity = pem.map(|pem| Identity { certificates: pem, key: pem });
+    studio_tls::client_config(certificates.authorities.as_deref(), Check::unless(insecure), identity)
+        .map(Arc::new)
+        .map_err(|error| DriverError::connection("tls", format!("certificates: {error}")))
+}
+
+impl Onward {
+    /// Connects to where the network lets it.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for an address that the gateway's rules exclude; `CONNECTION_ERROR` when there is no way to it, or
+    /// TLS does not begin; what the session's servers did wrong before.
+    pub(super) async fn connect(&self, place: &Place) -> Result<Server, DriverError> {
+        if let Some(breach) = self.reach.breach() {
+            return Err(breach);
+        }
+        let stream = self.connect_plainly(place).await?;
+        let Some(tls) = &self.tls else { return Ok(Server::Plain(stream)) };
+        let name = studio_tls::server_name(&place.host)
+            .ok_or_else(|| DriverError::connection("tls", "the host's name can't be in a certificate"))?;
+        let connecting = TlsConnector::from(tls.clone()).connect(name, stream);
+        match timeout(TLS_TIMEOUT, connecting).await {
+            Ok(Ok(stream)) => Ok(Server::Tls(Box::new(stream))),
+            Ok(Err(error)) => Err(errors::from_io(&error)),
+            Err(_) => Err(errors::from_io(&io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    async fn connect_plainly(&self, place: &Place) -> Result<TcpStream, DriverError> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in self.network.resolve(&place.host, place.port).await? {
+            match timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await {
+                Ok(Ok(server)) => match set_up(&server) {
+                    Ok(()) => return Ok(server),
+                    Err(error) => last = error,
+                },
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(errors::from_io(&last))
+    }
+}
+
+impl Server {
+    /// Passes data between the client library and the server until one of them leaves. What no MongoDB sends ends the
+    /// whole session.
+    pub(super) async fn pass(
+        self,
+        client_in: impl AsyncRead + Unpin,
+        client_out: impl AsyncWrite + Unpin,
+        reach: &Reach,
+    ) {
+        let passed = match self {
+            Self::Plain(mut stream) => {
+                let (server_in, server_out) = stream.split();
+                pass((client_in, client_out), (server_in, server_out)).await
+            }
+            Self::Tls(stream) => pass((client_in, client_out), tokio::io::split(*stream)).await,
+        };
+        if let Err(breach) = passed {
+            reach.broke(breach.0);
+        }
+    }
+}
+
+fn set_up(server: &TcpStream) -> io::Result<()> {
+    server.set_nodelay(true)?;
+    SockRef::from(server).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))
+}
