@@ -10,6 +10,15 @@ use std::{
 /// Says as what the Redis driver is tested: `dylib`, the default, or `wasm`. `cargo xtask test` does both.
 pub const REDIS_KIND: &str = "STUDIO_TEST_REDIS_KIND";
 
+/// Whether this test run is for the Redis driver as a component, which knows no clusters and no Sentinels.
+pub fn redis_is_sandboxed() -> bool {
+    match std::env::var(REDIS_KIND).as_deref() {
+        Ok("wasm") => true,
+        Ok("dylib") | Err(_) => false,
+        Ok(other) => panic!("{REDIS_KIND} is {other}, not `dylib` or `wasm`"),
+    }
+}
+
 /// One `[[plugin]]`.
 #[derive(Debug, Clone)]
 pub struct Plugin {
@@ -32,11 +41,7 @@ impl Plugin {
 
     /// The Redis driver of the kind that this test run is for.
     pub fn redis() -> Self {
-        match std::env::var(REDIS_KIND).as_deref() {
-            Ok("wasm") => Self::component("redis"),
-            Ok("dylib") | Err(_) => Self::new("redis"),
-            Ok(other) => panic!("{REDIS_KIND} is {other}, not `dylib` or `wasm`"),
-        }
+        if redis_is_sandboxed() { Self::component("redis") } else { Self::new("redis") }
     }
 
     /// Any file, as a native library.

@@ -16,6 +16,12 @@ use studio_plugin_api::{DriverError, Network, Stream};
 const OLDEST: [u32; 3] = [1, 6, 10];
 /// How much to read at once.
 const PIECE: u32 = 64 << 10;
+/// More text than any server tells of itself, its tens of thousands of connections included.
+const MAX_STATS: u64 = 16 << 20;
+/// So much beyond a bound is read and thrown away, to keep the connection.
+const SKIPPED: u64 = 4 << 20;
+/// About what a line of statistics takes in memory beside its text.
+const LINE_OF_STATS: u64 = 64;
 /// So many small commands fit into the socket's buffers, whatever the server has to answer: it is written before any
 /// reply is read.
 const BATCH: usize = 32;
@@ -56,6 +62,30 @@ struct Lease<'a> {
     link: Link,
 }
 
+/// Room for the values of one call.
+struct Room {
+    most: u64,
+    left: u64,
+    to_skip: u64,
+}
+
+impl Room {
+    fn new(most: u64) -> Self {
+        Self { most, left: most, to_skip: SKIPPED }
+    }
+
+    /// Whether there is room for a value; if not, it may still be skipped.
+    fn take(&mut self, length: u64) -> Result<bool, DriverError> {
+        if let Some(left) = self.left.checked_sub(length) {
+            self.left = left;
+            return Ok(true);
+        }
+        let to_skip = self.to_skip.checked_sub(length);
+        self.to_skip = to_skip.ok_or_else(|| DriverError::result_too_large(self.most))?;
+        Ok(false)
+    }
+}
+
 impl Connection {
     /// Opens it, logs in where the server wants that, and proves that a memcached answers.
     ///
@@ -83,11 +113,12 @@ impl Connection {
         self.link.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// One meta command and its reply, whose value may have `most` bytes.
+    /// One meta command and its reply, whose value may have `most` bytes. A server that announces far more has lost the
+    /// connection.
     pub(crate) async fn ask(&self, command: &Command, most: u64) -> Result<Reply, DriverError> {
         let mut lease = self.lease()?;
         lease.link.send(&command.bytes).await?;
-        let reply = lease.link.reply(most).await?;
+        let reply = lease.link.reply(&mut Room::new(most)).await?;
         let refused = match &reply {
             Reply::Head(Head::Refused(refusal)) => refusal.kind != "SERVER_ERROR",
             _ => false,
@@ -102,16 +133,12 @@ impl Connection {
     /// Several commands that send no values, and a reply to each. All values together may have `most` bytes.
     pub(crate) async fn ask_all(&self, commands: &[Command], most: u64) -> Result<Vec<Reply>, DriverError> {
         let mut lease = self.lease()?;
-        let (mut replies, mut left) = (Vec::with_capacity(commands.len()), most);
+        let (mut replies, mut room) = (Vec::with_capacity(commands.len()), Room::new(most));
         for batch in commands.chunks(BATCH) {
             let bytes: Vec<_> = batch.iter().map(|command| command.bytes.as_slice()).collect();
             lease.link.send(&bytes.concat()).await?;
             for _ in batch {
-                let reply = lease.link.reply(left).await?;
-                if let Reply::Value(value, _) = &reply {
-                    left = left.saturating_sub(value.len() as u64);
-                }
-                replies.push(reply);
+                replies.push(lease.link.reply(&mut room).await?);
             }
         }
         lease.give_back();
@@ -127,20 +154,23 @@ impl Connection {
         Ok(line)
     }
 
-    /// `stats`, or a section of it, with `most` bytes of text.
+    /// `stats`, or a section of it, with `most` bytes of text. A server that tells far more has lost the connection.
     pub(crate) async fn stats(&self, section: &str, most: u64) -> Result<Stats, DriverError> {
         let mut lease = self.lease()?;
         let separator = if section.is_empty() { "" } else { " " };
         lease.link.send(format!("stats{separator}{section}\r\n").as_bytes()).await?;
+        let most = most.min(MAX_STATS);
         let (mut stats, mut bytes) = (Stats::default(), 0);
         loop {
             let line = lease.link.line().await?;
-            bytes += line.len() as u64;
+            bytes += LINE_OF_STATS + line.len() as u64;
             if line == "END" {
                 break;
             } else if let Some(refusal) = Refusal::parse(&line) {
                 lease.give_back();
                 return Err(errors::from_server(&refusal));
+            } else if bytes > most.saturating_add(SKIPPED) {
+                return Err(DriverError::result_too_large(most));
             } else if bytes <= most {
                 stats.add(&line).ok_or_else(not_memcached)?;
             }
@@ -212,12 +242,13 @@ impl Link {
         Ok(String::from_utf8_lossy(self.incoming.at(range)).into_owned())
     }
 
-    async fn reply(&mut self, most: u64) -> Result<Reply, DriverError> {
+    async fn reply(&mut self, room: &mut Room) -> Result<Reply, DriverError> {
         let range = self.next_line().await?;
         match Head::parse(self.incoming.at(range))? {
             Head::Value(length, facts) => {
-                let value = self.value(length, length <= most).await?;
-                Ok(if length <= most { Reply::Value(value, facts) } else { Reply::TooLarge })
+                let keep = room.take(length)?;
+                let value = self.value(length, keep).await?;
+                Ok(if keep { Reply::Value(value, facts) } else { Reply::TooLarge })
             }
             head => Ok(Reply::Head(head)),
         }

@@ -4,7 +4,7 @@
 use crate::native;
 #[cfg(any(target_family = "wasm", test))]
 use crate::sandboxed;
-use crate::{errors, options::Target, wire};
+use crate::{errors, options::Target, resp::OWN_ANSWERS, wire};
 use redis::{Cmd, Pipeline, Value, cmd};
 use studio_plugin_api::{DriverError, Network};
 
@@ -80,28 +80,49 @@ impl Connection {
         }
     }
 
-    /// One command; its answer, or the server's error as an error.
+    /// One command that is answered shortly; its answer, or the server's error as an error.
     pub(crate) async fn query(&self, command: &Cmd, route: Route<'_>) -> Result<Value, DriverError> {
+        self.query_within(command, route, OWN_ANSWERS).await
+    }
+
+    /// One command, whose answer may have `most` bytes as the server sends it, with some room for what is no data. A
+    /// server that begins to send more than that has lost the connection.
+    pub(crate) async fn query_within(
+        &self,
+        command: &Cmd,
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Value, DriverError> {
         wire::check(match &self.link {
             #[cfg(not(target_family = "wasm"))]
-            Link::Native(link) => link.query(command, route).await?,
+            Link::Native(link) => link.query(command, route, most).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.query(command, route).await?,
+            Link::Sandboxed(link) => link.query(command, route, most).await?,
         })
     }
 
-    /// Several commands in one round trip, one answer each. An answer may be a [`Value::ServerError`]: one command's
-    /// failure is not the others'. In a cluster all of them must be at home where the route leads.
+    /// As [`pipeline_within`](Self::pipeline_within), for commands that are answered shortly.
     pub(crate) async fn pipeline(
         &self,
         pipeline: Pipeline,
         route: Route<'_>,
     ) -> Result<Vec<Value>, DriverError> {
+        self.pipeline_within(pipeline, route, OWN_ANSWERS).await
+    }
+
+    /// Several commands in one round trip, one answer each, with `most` bytes together. An answer may be a [`Value::ServerError`]: one command's
+    /// failure is not the others'. In a cluster all of them must be at home where the route leads.
+    pub(crate) async fn pipeline_within(
+        &self,
+        pipeline: Pipeline,
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
         match &self.link {
             #[cfg(not(target_family = "wasm"))]
-            Link::Native(link) => link.pipeline(pipeline, route).await,
+            Link::Native(link) => link.pipeline(pipeline, route, most).await,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.pipeline(&pipeline, route).await,
+            Link::Sandboxed(link) => link.pipeline(&pipeline, route, most).await,
         }
     }
 

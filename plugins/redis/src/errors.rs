@@ -19,19 +19,12 @@ pub(crate) fn from_client(error: &RedisError) -> DriverError {
     if let Some(code) = error.code() {
         return from_code(code, error.detail().unwrap_or_default());
     }
-    #[cfg(not(target_family = "wasm"))]
-    if crate::native::tls::is_failure(error) {
-        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-        return DriverError::connection("tls", format!("TLS with the Redis server failed: {cause}"));
-    }
     match error.kind() {
         ErrorKind::AuthenticationFailed => credentials_refused(),
         ErrorKind::RESP3NotSupported => {
             DriverError::connection("unsupported", "the Redis server does not speak RESP3")
         }
-        ErrorKind::Parse => {
-            DriverError::connection("unsupported", "the server's answer is not Redis protocol")
-        }
+        ErrorKind::Parse => not_redis(),
         _ if error.is_timeout() => {
             DriverError::connection("timeout", "the Redis server did not answer in time")
         }
@@ -47,8 +40,18 @@ pub(crate) fn from_client(error: &RedisError) -> DriverError {
     }
 }
 
+/// The server says something that is no Redis protocol, or more of it than it has reason to.
+pub(crate) fn not_redis() -> DriverError {
+    DriverError::connection("unsupported", "the server's answer is not Redis protocol")
+}
+
+/// TLS broke, for this reason.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn tls(cause: &str) -> DriverError {
+    DriverError::connection("tls", format!("TLS with the Redis server failed: {cause}"))
+}
+
 /// The server or something on the way to it has ended the connection.
-#[cfg(any(target_family = "wasm", test))]
 pub(crate) fn lost() -> DriverError {
     DriverError::connection("closed", LOST)
 }
@@ -109,13 +112,5 @@ mod tests {
         );
         assert!(loading.retry_after.is_some());
         assert_eq!(from_code("READONLY", "x").code, ErrorCode::QueryError);
-    }
-
-    #[test]
-    fn tls_failures_are_told_from_lost_connections() {
-        let tls = std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::DecryptError);
-        assert_eq!(from_client(&tls.into()).details["reason"], "tls");
-        let lost = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert_eq!(from_client(&lost.into()).details["reason"], "closed");
     }
 }

@@ -19,6 +19,7 @@ mod lone;
 mod native;
 mod options;
 mod pubsub;
+mod resp;
 #[cfg(any(target_family = "wasm", test))]
 mod sandboxed;
 mod wire;

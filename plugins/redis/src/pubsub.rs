@@ -77,7 +77,9 @@ pub(crate) async fn channels(
         ask.arg(pattern);
     }
     let unexpected = || errors::unexpected("PUBSUB");
-    let names = wire::items(redis.connection.query(&ask, Route::Itself).await?).ok_or_else(unexpected)?;
+    let limit = redis.max_reply_bytes();
+    let names = wire::items(redis.connection.query_within(&ask, Route::Itself, limit).await?)
+        .ok_or_else(unexpected)?;
     // In a cluster several nodes may name the same channel.
     let mut names: Vec<_> =
         names.into_iter().filter_map(wire::bytes).collect::<HashSet<_>>().into_iter().collect();
@@ -87,7 +89,8 @@ pub(crate) async fn channels(
     names.sort_unstable();
     let mut count = cmd("PUBSUB");
     count.arg("NUMSUB").arg(&names);
-    let counted = wire::pairs(redis.connection.query(&count, Route::Itself).await?).ok_or_else(unexpected)?;
+    let counted = wire::pairs(redis.connection.query_within(&count, Route::Itself, limit).await?)
+        .ok_or_else(unexpected)?;
     let mut channels: Vec<_> = counted.into_iter().filter_map(read_channel).collect();
     channels.sort_unstable_by(|one, other| one.channel.cmp(&other.channel));
     Ok(Json(channels))

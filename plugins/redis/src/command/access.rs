@@ -13,6 +13,7 @@
 //! other databases and run without end included, and its text does not tell.
 
 use super::table::{CommandTable, Flags};
+use redis::{Arg, Cmd};
 use studio_plugin_api::Access;
 
 /// What a command takes.
@@ -167,13 +168,26 @@ const EXCEPTIONS: &[(Access, &[&str])] = &[
 const HARMLESS_DEBUG: &[&str] =
     &["digest", "digest-value", "htstats", "htstats-key", "listpack", "object", "sdslen", "ziplist"];
 
-/// What the command takes. `words` are its name and arguments.
-pub(crate) fn rule(table: &CommandTable, words: &[Vec<u8>]) -> Rule {
-    let word = |place: usize| {
-        let bytes: &[u8] = words.get(place).map_or(&[], Vec::as_slice);
-        String::from_utf8_lossy(bytes).to_ascii_lowercase()
-    };
-    let (name, first) = (word(0), word(1));
+/// A word of a command; empty where it has no such word.
+pub(crate) fn word(words: &Cmd, place: usize) -> &[u8] {
+    match words.args_iter().nth(place) {
+        Some(Arg::Simple(word)) => word,
+        _ => &[],
+    }
+}
+
+/// Whether a word from this place on is the option of this name.
+fn has_option(words: &Cmd, from: usize, option: &[u8]) -> bool {
+    words
+        .args_iter()
+        .skip(from)
+        .any(|word| matches!(word, Arg::Simple(word) if word.eq_ignore_ascii_case(option)))
+}
+
+/// What the command takes, by its name and arguments.
+pub(crate) fn rule(table: &CommandTable, words: &Cmd) -> Rule {
+    let lower = |place| String::from_utf8_lossy(word(words, place)).to_ascii_lowercase();
+    let (name, first) = (lower(0), lower(1));
     let full = format!("{name}|{first}");
     let listed = |names: &[&str]| names.contains(&name.as_str()) || names.contains(&full.as_str());
 
@@ -185,7 +199,7 @@ pub(crate) fn rule(table: &CommandTable, words: &[Vec<u8>]) -> Rule {
     }
     if matches!(name.as_str(), "xread" | "xreadgroup") {
         // BLOCK anywhere: a stream or group of that name can't be told from the option with certainty.
-        return match words.iter().any(|word| word.eq_ignore_ascii_case(b"block")) {
+        return match has_option(words, 0, b"block") {
             true => Rule::Never(BLOCKS),
             false if name == "xread" => Rule::Needs(Access::Read),
             false => Rule::Needs(Access::Write),
@@ -220,8 +234,8 @@ fn by_flags(flags: Flags) -> Rule {
 }
 
 /// `COPY … DB n` writes into another database than the connection's.
-fn copies_elsewhere(name: &str, words: &[Vec<u8>]) -> bool {
-    name == "copy" && words.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"db"))
+fn copies_elsewhere(name: &str, words: &Cmd) -> bool {
+    name == "copy" && has_option(words, 3, b"db")
 }
 
 #[cfg(test)]

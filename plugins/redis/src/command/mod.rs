@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod reply;
 mod secrets;
 mod table;
+mod words;
 
 pub(crate) use table::CommandTable;
 
@@ -13,65 +14,16 @@ use redis::{Cmd, cmd};
 use reply::Reply;
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
-use studio_plugin_api::{encoding::Encoding, prelude::*};
+use studio_plugin_api::prelude::*;
+use words::{Argument, MAX_WORDS};
 
 /// What to run.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CommandBody {
     /// The command and its arguments, one array item each, as redis-cli would split a line.
-    #[schemars(length(min = 1))]
-    command: Vec<Argument>,
-}
-
-/// A string, a number (sent as its text), or bytes as `{"base64": "…"}`.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-struct Argument(Box<RawValue>);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Binary<'a> {
-    #[serde(borrow)]
-    base64: Cow<'a, str>,
-}
-
-impl JsonSchema for Argument {
-    fn schema_name() -> Cow<'static, str> {
-        "Argument".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": ["string", "number", "object"],
-            "properties": { "base64": { "type": "string" } },
-            "required": ["base64"],
-            "additionalProperties": false,
-        })
-    }
-}
-
-impl Argument {
-    fn bytes(&self, place: usize) -> Result<Vec<u8>, DriverError> {
-        let field = format!("command[{place}]");
-        let text = self.0.get().trim();
-        let refuse = || {
-            let message = format!("`{field}`: must be a string, a number, or {{\"base64\": \"…\"}}");
-            DriverError::validation(&field, message)
-        };
-        match text.as_bytes().first() {
-            Some(b'"') => serde_json::from_str::<String>(text).map(String::into_bytes).map_err(|_| refuse()),
-            Some(b'{') => {
-                let binary: Binary<'_> = serde_json::from_str(text).map_err(|_| refuse())?;
-                Encoding::Base64.decode(&binary.base64, &format!("{field}.base64"))
-            }
-            Some(b'-' | b'0'..=b'9') => Ok(text.as_bytes().to_vec()),
-            _ => Err(refuse()),
-        }
-    }
+    #[schemars(with = "Vec<Argument>", length(min = 1, max = MAX_WORDS))]
+    command: Box<RawValue>,
 }
 
 /// What the command answered.
@@ -89,15 +41,12 @@ pub(crate) async fn run(
     redis: Context<Redis>,
     body: Body<CommandBody>,
 ) -> Result<Either<Json<CommandAnswer>, OnlyRead<Json<CommandAnswer>>>, DriverError> {
-    let words = body.command.iter().enumerate().map(|(place, argument)| argument.bytes(place));
-    let words = words.collect::<Result<Vec<_>, _>>()?;
-    let needed = permit(&redis, &words).await?;
-    let mut command = Cmd::with_capacity(words.len(), words.iter().map(Vec::len).sum());
-    for word in &words {
-        command.arg(word.as_slice());
-    }
-    let mut value = redis.connection.query(&command, Route::Itself).await?;
-    if words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"config")) {
+    let needed = permit(&redis, &words::head(&body.command)?).await?;
+    let command = words::read(&body.command)?;
+    // Once more: some commands take an option that changes what they need.
+    let needed = needed.max(permit(&redis, &command).await?);
+    let mut value = redis.connection.query_within(&command, Route::Itself, redis.max_reply_bytes()).await?;
+    if access::word(&command, 0).eq_ignore_ascii_case(b"config") {
         secrets::hide(&mut value);
     }
     let reply = Reply(value);
@@ -109,11 +58,12 @@ pub(crate) async fn run(
 }
 
 /// Refuses what the caller may not run; tells what the command needs.
-async fn permit(redis: &Context<Redis>, words: &[Vec<u8>]) -> Result<Access, DriverError> {
-    let name = words
-        .first()
-        .filter(|name| !name.is_empty())
-        .ok_or_else(|| DriverError::validation("command", "`command`: must begin with a command's name"))?;
+async fn permit(redis: &Context<Redis>, words: &Cmd) -> Result<Access, DriverError> {
+    let name = access::word(words, 0);
+    if name.is_empty() {
+        let message = "`command`: must begin with a command's name";
+        return Err(DriverError::validation("command", message));
+    }
     let shown = String::from_utf8_lossy(name).to_uppercase();
     let known = match redis.commands.get() {
         Some(known) => known,
@@ -147,27 +97,5 @@ async fn load_table(redis: &Redis) -> Result<CommandTable, DriverError> {
             Ok(CommandTable::unavailable())
         }
         Err(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bytes(json: &str) -> Result<Vec<u8>, DriverError> {
-        serde_json::from_str::<Argument>(json).unwrap().bytes(2)
-    }
-
-    #[test]
-    fn arguments_are_text_numbers_or_base64() {
-        assert_eq!(bytes(r#""a\n""#).unwrap(), b"a\n");
-        assert_eq!(bytes("-1.50").unwrap(), b"-1.50");
-        assert_eq!(bytes(r#"{"base64":"/w=="}"#).unwrap(), [0xFF]);
-        for bad in ["null", "true", "[]", "{}", r#"{"base64":"!"}"#, r#"{"base64":"/w==","x":1}"#] {
-            assert!(
-                bytes(bad).unwrap_err().details["field"].as_str().unwrap().starts_with("command[2]"),
-                "{bad}"
-            );
-        }
     }
 }

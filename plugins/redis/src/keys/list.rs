@@ -72,7 +72,8 @@ pub(crate) async fn list(
     }
     let route = Route::Slot(node.as_ref().map_or(0, |node| node.slot));
     let (position, keys) =
-        read_scan(redis.connection.query(&scan, route).await?).ok_or_else(|| errors::unexpected("SCAN"))?;
+        read_scan(redis.connection.query_within(&scan, route, redis.max_reply_bytes()).await?)
+            .ok_or_else(|| errors::unexpected("SCAN"))?;
 
     let total_scanned = keys.len();
     let keys = describe_keys(&redis, keys, route).await?;

@@ -9,7 +9,7 @@ use redis::{Cmd, Pipeline, Value};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::collections::HashSet;
-use studio_plugin_api::{DriverError, encoding::Encoding};
+use studio_plugin_api::{DriverError, ErrorCode, encoding::Encoding};
 
 /// Which page.
 pub(crate) struct Request<'a> {
@@ -124,7 +124,8 @@ pub(crate) async fn read(
 
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.add_command(length_command).add_command(page_command);
-    let mut answers = redis.connection.pipeline(pipeline, Route::Key(key)).await?.into_iter();
+    let answers = redis.connection.pipeline_within(pipeline, Route::Key(key), request.limit).await;
+    let mut answers = answers.map_err(explained)?.into_iter();
     let length = wire::check(answers.next().unwrap_or_default())?;
     let length = wire::integer(&length).ok_or_else(|| errors::unexpected("the question for a length"))?;
     let answer = wire::check(answers.next().unwrap_or_default())?;
@@ -150,7 +151,13 @@ pub(crate) async fn read(
 }
 
 fn too_large(limit: u64) -> DriverError {
-    let mut error = DriverError::result_too_large(limit);
+    explained(DriverError::result_too_large(limit))
+}
+
+fn explained(mut error: DriverError) -> DriverError {
+    if error.code != ErrorCode::ResultTooLarge {
+        return error;
+    }
     error.message.push_str("; ask for fewer items with `count`");
     error
 }

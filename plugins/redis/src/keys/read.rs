@@ -154,7 +154,7 @@ async fn whole_string(
     if u64::try_from(length).is_ok_and(|length| length > limit) {
         return Err(DriverError::result_too_large(limit));
     }
-    let answer = redis.connection.query(&first_bytes(key, limit), Route::Key(key)).await?;
+    let answer = redis.connection.query_within(&first_bytes(key, limit), Route::Key(key), limit).await?;
     within(read_string(answer)?, limit)
 }
 

@@ -1,24 +1,44 @@
-//! The connection to a cluster.
+//! The connection to a cluster: the `redis` crate knows which node a command goes to and follows the cluster's changes;
+//! the connections to the nodes are ours (`node.rs`).
 
-use super::{dial::Dialed, tls};
-use crate::{connection::Route, errors, options::Target, wire};
+use super::{
+    dial,
+    mux::{Failure, Mux},
+    node::{Node, Nodes, Registered},
+};
+use crate::{
+    connection::Route,
+    errors,
+    options::{Address, Target},
+    wire,
+};
 use redis::{
-    ConnectionAddr, IntoConnectionInfo, RedisError, RedisFuture, TlsCertificates, TlsMode, Value,
+    Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError, Value,
+    aio::ConnectionLike,
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
-    cluster_routing::{Route as ClusterRoute, SingleNodeRoutingInfo, SlotAddr},
+    cluster_routing::{Route as ClusterRoute, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
     cmd,
-    io::AsyncDNSResolver,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use studio_plugin_api::{DriverError, Network};
 
 /// Longer than any deadline of the host: the cluster client wants a bound, the host has its own.
 const NO_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Connections to a cluster's nodes.
+pub(crate) struct Cluster {
+    connection: ClusterConnection<Node>,
+    nodes: Registered,
+    open: AtomicBool,
+}
+
 impl Route<'_> {
-    pub(super) fn in_cluster(self) -> Option<SingleNodeRoutingInfo> {
+    fn in_cluster(self) -> Option<SingleNodeRoutingInfo> {
         let route = match self {
             Self::Itself => return None,
             Self::Key(key) => ClusterRoute::with_key(key, SlotAddr::Master),
@@ -29,11 +49,10 @@ impl Route<'_> {
 }
 
 /// Refuses a server that is no node of a cluster.
-pub(super) async fn require_cluster(dialed: &Dialed) -> Result<(), DriverError> {
+pub(super) async fn require_cluster(server: &Mux) -> Result<(), DriverError> {
     let mut question = cmd("CLUSTER");
     question.arg("INFO");
-    let answer = dialed.connection.clone().send_packed_command(&question).await;
-    match answer.map_err(|error| errors::from_client(&error))? {
+    match dial::ask(server, &question).await? {
         Value::ServerError(error) if error.code() == "ERR" => {
             Err(DriverError::connection("unsupported", "the server is no node of a cluster"))
         }
@@ -41,53 +60,76 @@ pub(super) async fn require_cluster(dialed: &Dialed) -> Result<(), DriverError> 
     }
 }
 
-/// Opens connections to all nodes, which the one at this address names.
-pub(super) async fn open_cluster(
-    target: &Target,
-    host: &str,
-    port: u16,
-    network: Network,
-) -> Result<ClusterConnection, DriverError> {
-    let address = match &target.tls {
-        None => ConnectionAddr::Tcp(host.to_owned(), port),
-        Some(tls) => {
-            ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: tls.insecure, tls_params: None }
-        }
-    };
-    let failed = |error: RedisError| errors::from_client(&error);
-    let seed = address.into_connection_info().map_err(failed)?.set_redis_settings(target.login.clone());
-    let mut builder = ClusterClientBuilder::new([seed])
-        .connection_timeout(CLUSTER_CONNECT_TIMEOUT)
-        .response_timeout(NO_TIMEOUT)
-        .overall_response_timeout(None)
-        .async_dns_resolver(Resolver(network));
-    if let Some(tls) = &target.tls {
-        tls::install_default_provider();
-        // Said outright, since giving certificates alone would mean "secure".
-        builder = builder.tls(if tls.insecure { TlsMode::Insecure } else { TlsMode::Secure });
-        if let Some(authorities) = &tls.authorities {
-            let root_cert = Some(authorities.clone().into_bytes());
-            builder = builder.certs(TlsCertificates { client_tls: None, root_cert });
-        }
+impl Cluster {
+    /// Opens connections to all nodes, which the one at this address names.
+    pub(super) async fn open(target: &Target, seed: &Address, network: Network) -> Result<Self, DriverError> {
+        let failed = |error: RedisError| from_cluster(&error);
+        let nodes = Nodes::register(target.login.clone(), target.tls.clone(), network);
+        // The login that the cluster client knows is only the name under which its nodes find the true one.
+        let login = RedisConnectionInfo::default().set_username(nodes.name());
+        let address = ConnectionAddr::Tcp(seed.host.clone(), seed.port);
+        let seed = address.into_connection_info().map_err(failed)?.set_redis_settings(login);
+        let client = ClusterClientBuilder::new([seed])
+            .connection_timeout(CLUSTER_CONNECT_TIMEOUT)
+            .response_timeout(NO_TIMEOUT)
+            .overall_response_timeout(None)
+            .build()
+            .map_err(failed)?;
+        let connection = client.get_async_generic_connection().await.map_err(failed)?;
+        Ok(Self { connection, nodes, open: AtomicBool::new(true) })
     }
-    let client = builder.build().map_err(failed)?;
-    client.get_async_connection().await.map_err(failed)
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(super) async fn query(
+        &self,
+        command: &Cmd,
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Value, DriverError> {
+        self.nodes.allow(most);
+        let mut connection = self.connection.clone();
+        let answer = match route.in_cluster() {
+            Some(node) => connection.route_command(command.clone(), RoutingInfo::SingleNode(node)).await,
+            None => connection.req_packed_command(command).await,
+        };
+        answer.map_err(|error| self.failed(&error))
+    }
+
+    pub(super) async fn pipeline(
+        &self,
+        pipeline: Pipeline,
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
+        self.nodes.allow(most);
+        let mut connection = self.connection.clone();
+        let count = pipeline.len();
+        let answers = match route.in_cluster() {
+            Some(node) => connection.route_pipeline(pipeline, 0, count, node).await,
+            None => connection.req_packed_commands(&pipeline, 0, count).await,
+        };
+        answers.map_err(|error| self.failed(&error))
+    }
+
+    /// The flag goes down before the caller learns of the error, so that its next call finds a new session.
+    fn failed(&self, error: &RedisError) -> DriverError {
+        if is_lost(error) {
+            self.open.store(false, Ordering::Release);
+        }
+        from_cluster(error)
+    }
 }
 
-/// Name resolution by the host's rules, for the connections that the cluster client makes by itself.
-struct Resolver(Network);
+/// Whether the error means that the connection is of no more use.
+fn is_lost(error: &RedisError) -> bool {
+    error.code().is_none()
+        && (error.is_unrecoverable_error() || error.kind() == ErrorKind::ClusterConnectionNotFound)
+}
 
-impl AsyncDNSResolver for Resolver {
-    fn resolve<'a, 'b: 'a>(
-        &'a self,
-        host: &'b str,
-        port: u16,
-    ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
-        Box::pin(async move {
-            let addresses = self.0.resolve(host, port).await.map_err(|error| {
-                RedisError::from((redis::ErrorKind::InvalidClientConfig, "address refused", error.message))
-            })?;
-            Ok(Box::new(addresses.into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send>)
-        })
-    }
+/// A node's failure, or what the cluster client says.
+fn from_cluster(error: &RedisError) -> DriverError {
+    Failure::read(error).map_or_else(|| errors::from_client(error), DriverError::from)
 }

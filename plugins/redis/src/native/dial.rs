@@ -1,34 +1,24 @@
 //! Opening one connection to one server: resolve, connect, TLS, log in.
-//!
-//! The `redis` crate could do all this, but it does not tell when an idle connection dies. Here the connection's driver
-//! task is ours, and a flag says when it ends.
 
-use super::tls;
+use super::{
+    mux::{Failure, Mux},
+    tls,
+};
 use crate::{
     errors,
-    login::{self, GREETING_TIMEOUT},
+    login::{self, Exchange, GREETING_BYTES, GREETING_TIMEOUT},
     options::{Address, Target, Tls, Topology},
     wire,
 };
 use redis::{
-    AsyncConnectionConfig, RedisConnectionInfo,
-    aio::MultiplexedConnection,
-    cmd,
+    Cmd, RedisConnectionInfo, Value, cmd,
     io::tcp::socket2::{SockRef, TcpKeepalive},
 };
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, Network};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    task::JoinHandle,
 };
 use tokio_rustls::TlsConnector;
 
@@ -38,59 +28,36 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
-/// Requests that wait to be written, and bytes to write at once: room for the full pipeline of a busy gateway.
-const QUEUED_REQUESTS: usize = 1024;
-const WRITE_BUFFER: usize = 64 << 10;
-
-/// An open, logged-in connection. Dropping it closes it.
-pub(crate) struct Dialed {
-    pub(crate) connection: MultiplexedConnection,
-    pub(crate) open: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Dialed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Lowers the flag however the task ends: a normal end, an abort, a panic.
-struct LowerOnDrop(Arc<AtomicBool>);
-
-impl Drop for LowerOnDrop {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
+/// Bytes of an answer about one server.
+const SHORT_ANSWER: u64 = 64 << 10;
 
 /// Connects to the one server, or to the master that the Sentinels name.
-pub(crate) async fn dial(target: &Target, network: &Network) -> Result<Dialed, DriverError> {
+pub(crate) async fn dial(target: &Target, network: &Network) -> Result<Mux, DriverError> {
     match &target.topology {
         Topology::Single(address) | Topology::Cluster(address) => {
             dial_server(address, target.tls.as_ref(), &target.login, network).await
         }
         Topology::Sentinel { master, sentinels } => {
             let address = find_master(master, sentinels, target, network).await?;
-            let dialed = dial_server(&address, target.tls.as_ref(), &target.login, network).await?;
+            let server = dial_server(&address, target.tls.as_ref(), &target.login, network).await?;
             // A Sentinel's knowledge may be older than a failover.
-            match role(&dialed).await {
+            match role(&server).await {
                 Some(role) if role != "master" => Err(DriverError::connection(
                     "unavailable",
                     "the server that the Sentinels name is no master",
                 )),
-                _ => Ok(dialed),
+                _ => Ok(server),
             }
         }
     }
 }
 
-async fn dial_server(
+pub(super) async fn dial_server(
     address: &Address,
     tls: Option<&Tls>,
     login: &RedisConnectionInfo,
     network: &Network,
-) -> Result<Dialed, DriverError> {
+) -> Result<Mux, DriverError> {
     let stream = connect_tcp(address, network).await?;
     let Some(tls) = tls else {
         return log_in(stream, login).await;
@@ -140,34 +107,29 @@ fn unreachable_server(error: &io::Error) -> DriverError {
 }
 
 async fn log_in(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
     login: &RedisConnectionInfo,
-) -> Result<Dialed, DriverError> {
-    tokio::time::timeout(GREETING_TIMEOUT, greet(stream, login)).await.map_err(|_| login::unanswered())?
+) -> Result<Mux, DriverError> {
+    let mut server = Mux::new(stream);
+    let greeting = login::log_in(&mut server, login);
+    tokio::time::timeout(GREETING_TIMEOUT, greeting).await.map_err(|_| login::unanswered())??;
+    Ok(server)
 }
 
-async fn greet(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    login: &RedisConnectionInfo,
-) -> Result<Dialed, DriverError> {
-    let config = AsyncConnectionConfig::new()
-        // Deadlines are the host's: it drops the call's future, and the answer is then thrown away when it comes.
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(QUEUED_REQUESTS)
-        .set_write_backpressure_boundary(WRITE_BUFFER);
-    let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config)
-        .await
-        .map_err(|error| login::refusal(&error, login.db()))?;
-    let open = Arc::new(AtomicBool::new(true));
-    let flag = LowerOnDrop(open.clone());
-    let task = tokio::spawn(async move {
-        driver.await;
-        drop(flag);
-    });
-    let dialed = Dialed { connection, open, task };
-    let answer = dialed.connection.clone().send_packed_command(&cmd("PING")).await;
-    login::check_ping(&answer.map_err(|error| errors::from_client(&error))?)?;
-    Ok(dialed)
+impl Exchange for Mux {
+    async fn exchange(&mut self, commands: &[Cmd]) -> Result<Vec<Value>, DriverError> {
+        let mut bytes = Vec::new();
+        for command in commands {
+            command.write_packed_command(&mut bytes);
+        }
+        Ok(self.ask(bytes, commands.len(), GREETING_BYTES).await?)
+    }
+}
+
+/// One command that is answered shortly.
+pub(super) async fn ask(server: &Mux, command: &Cmd) -> Result<Value, Failure> {
+    let answers = server.ask(command.get_packed_command(), 1, SHORT_ANSWER).await?;
+    answers.into_iter().next().ok_or(Failure::Lost)
 }
 
 async fn find_master(
@@ -196,9 +158,9 @@ async fn ask_sentinel(
     target: &Target,
     network: &Network,
 ) -> Result<Option<Address>, DriverError> {
-    let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
+    let plain = RedisConnectionInfo::default();
     let tls = target.tls.as_ref();
-    let dialed = match dial_server(sentinel, tls, &plain, network).await {
+    let server = match dial_server(sentinel, tls, &plain, network).await {
         Err(error) if error.details.get("reason").is_some_and(|reason| reason == "authentication_failed") => {
             dial_server(sentinel, tls, &target.login.clone().set_db(0), network).await?
         }
@@ -206,8 +168,7 @@ async fn ask_sentinel(
     };
     let mut question = cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-    let answer = dialed.connection.clone().send_packed_command(&question).await;
-    let answer = wire::check(answer.map_err(|error| errors::from_client(&error))?)?;
+    let answer = wire::check(ask(&server, &question).await?)?;
     let parts = wire::items(answer).ok_or_else(|| errors::unexpected("SENTINEL"))?;
     let mut parts = parts.into_iter().filter_map(wire::text);
     Ok(match (parts.next(), parts.next().and_then(|port| port.parse().ok())) {
@@ -216,7 +177,6 @@ async fn ask_sentinel(
     })
 }
 
-async fn role(dialed: &Dialed) -> Option<String> {
-    let answer = dialed.connection.clone().send_packed_command(&cmd("ROLE")).await.ok()?;
-    wire::items(answer)?.into_iter().next().and_then(wire::text)
+async fn role(server: &Mux) -> Option<String> {
+    wire::items(ask(server, &cmd("ROLE")).await.ok()?)?.into_iter().next().and_then(wire::text)
 }

@@ -2,101 +2,75 @@
 
 mod cluster;
 mod dial;
-pub(crate) mod tls;
+mod mux;
+mod node;
+mod tls;
 
 use crate::{
     connection::Route,
     errors,
     options::{Target, Topology},
 };
-use dial::Dialed;
-use redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, Value, aio::ConnectionLike, cluster_async::ClusterConnection,
-    cluster_routing::RoutingInfo,
-};
-use std::sync::atomic::{AtomicBool, Ordering};
+use cluster::Cluster;
+use mux::Mux;
+use redis::{Cmd, Pipeline, Value};
 use studio_plugin_api::{DriverError, Network};
 
 /// One connection, or a cluster of them. Calls share it.
 pub(crate) enum Link {
-    Single(Dialed),
-    Cluster { connection: ClusterConnection, open: AtomicBool },
+    Single(Mux),
+    Cluster(Cluster),
 }
 
 impl Link {
     pub(crate) async fn open(target: &Target, network: Network) -> Result<Self, DriverError> {
         // For a cluster too: one node that answers tells plainly what is wrong, where the cluster client would say
         // only that it has no nodes.
-        let dialed = dial::dial(target, &network).await?;
+        let server = dial::dial(target, &network).await?;
         let Topology::Cluster(seed) = &target.topology else {
-            return Ok(Self::Single(dialed));
+            return Ok(Self::Single(server));
         };
-        cluster::require_cluster(&dialed).await?;
-        let connection = cluster::open_cluster(target, &seed.host, seed.port, network).await?;
-        Ok(Self::Cluster { connection, open: AtomicBool::new(true) })
+        cluster::require_cluster(&server).await?;
+        Ok(Self::Cluster(Cluster::open(target, seed, network).await?))
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.open_flag().load(Ordering::Acquire)
+        match self {
+            Self::Single(server) => server.is_open(),
+            Self::Cluster(cluster) => cluster.is_open(),
+        }
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster { .. })
+        matches!(self, Self::Cluster(_))
     }
 
-    pub(crate) async fn query(&self, command: &Cmd, route: Route<'_>) -> Result<Value, DriverError> {
-        let answer = match self {
-            Self::Single(dialed) => dialed.connection.clone().send_packed_command(command).await,
-            Self::Cluster { connection, .. } => {
-                let mut connection = connection.clone();
-                match route.in_cluster() {
-                    Some(node) => {
-                        connection.route_command(command.clone(), RoutingInfo::SingleNode(node)).await
-                    }
-                    None => connection.req_packed_command(command).await,
-                }
+    pub(crate) async fn query(
+        &self,
+        command: &Cmd,
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Value, DriverError> {
+        match self {
+            Self::Single(server) => {
+                let answers = server.ask(command.get_packed_command(), 1, most).await?;
+                answers.into_iter().next().ok_or_else(errors::lost)
             }
-        };
-        answer.map_err(|error| self.failed(&error))
+            Self::Cluster(cluster) => cluster.query(command, route, most).await,
+        }
     }
 
     pub(crate) async fn pipeline(
         &self,
         pipeline: Pipeline,
         route: Route<'_>,
+        most: u64,
     ) -> Result<Vec<Value>, DriverError> {
-        let count = pipeline.len();
-        let answers = match self {
-            Self::Single(dialed) => dialed.connection.clone().send_packed_commands(&pipeline, 0, count).await,
-            Self::Cluster { connection, .. } => {
-                let mut connection = connection.clone();
-                match route.in_cluster() {
-                    Some(node) => connection.route_pipeline(pipeline, 0, count, node).await,
-                    None => connection.req_packed_commands(&pipeline, 0, count).await,
-                }
-            }
-        };
-        answers.map_err(|error| self.failed(&error))
-    }
-
-    fn open_flag(&self) -> &AtomicBool {
         match self {
-            Self::Single(dialed) => &dialed.open,
-            Self::Cluster { open, .. } => open,
+            Self::Single(server) => {
+                Ok(server.ask(pipeline.get_packed_pipeline(), pipeline.len(), most).await?)
+            }
+            Self::Cluster(cluster) => cluster.pipeline(pipeline, route, most).await,
         }
     }
-
-    /// The flag goes down before the caller learns of the error, so that its next call finds a new session.
-    fn failed(&self, error: &RedisError) -> DriverError {
-        if is_lost(error) {
-            self.open_flag().store(false, Ordering::Release);
-        }
-        errors::from_client(error)
-    }
-}
-
-/// Whether the error means that the connection is of no more use.
-fn is_lost(error: &RedisError) -> bool {
-    error.code().is_none()
-        && (error.is_unrecoverable_error() || error.kind() == ErrorKind::ClusterConnectionNotFound)
 }

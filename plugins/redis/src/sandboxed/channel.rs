@@ -1,7 +1,9 @@
 //! Questions and answers on a stream.
 
-use super::replies::Replies;
-use crate::errors;
+use crate::{
+    errors,
+    resp::{Broken, Budget, Replies, Reply},
+};
 use redis::{Cmd, Value};
 use std::time::Duration;
 use studio_plugin_api::{DriverError, Stream, time::Instant};
@@ -19,17 +21,22 @@ pub(super) struct Channel {
     stream: Stream,
     packed: Vec<u8>,
     replies: Replies,
+    /// What was read, as far as it is not `used`.
+    arrived: Vec<u8>,
+    used: usize,
 }
 
 impl Channel {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, packed: Vec::new(), replies: Replies::default() }
+        Self { stream, packed: Vec::new(), replies: Replies::default(), arrived: Vec::new(), used: 0 }
     }
 
-    /// Sends the commands in one piece and waits for as many answers, until the deadline where there is one.
+    /// Sends the commands in one piece and waits for as many answers, which may have `most` bytes together, until the
+    /// deadline where there is one.
     pub(super) async fn exchange(
         &mut self,
         commands: impl Iterator<Item = &Cmd>,
+        most: u64,
         deadline: Option<Instant>,
     ) -> Result<Vec<Value>, DriverError> {
         self.packed.clear();
@@ -41,15 +48,25 @@ impl Channel {
         }
         self.stream.write(&self.packed).await.map_err(errors::from_stream)?;
         let mut answers = Vec::with_capacity(count);
+        let mut budget = Budget::new(most);
         while answers.len() < count {
-            match self.replies.next()? {
-                Some(answer) => answers.push(answer),
-                None => {
-                    let bytes = self.read(deadline).await.map_err(errors::from_stream)?;
-                    if bytes.is_empty() {
+            let mut rest = self.arrived.get(self.used..).unwrap_or_default();
+            let reply = self.replies.next(&mut rest, &mut budget, true);
+            self.used = self.arrived.len() - rest.len();
+            if budget.is_over() {
+                return Err(DriverError::result_too_large(most));
+            }
+            match reply {
+                Ok(Some(Reply::Answer(answer))) => answers.push(answer),
+                Ok(Some(Reply::PassedOver)) => {}
+                Err(Broken::TooLarge) => return Err(DriverError::result_too_large(most)),
+                Err(Broken::NotRedis) => return Err(errors::not_redis()),
+                Ok(None) => {
+                    self.arrived = self.read(deadline).await.map_err(errors::from_stream)?;
+                    self.used = 0;
+                    if self.arrived.is_empty() {
                         return Err(errors::lost());
                     }
-                    self.replies.arrive(bytes);
                 }
             }
         }

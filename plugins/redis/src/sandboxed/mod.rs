@@ -2,7 +2,6 @@
 
 mod channel;
 mod login;
-mod replies;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +21,8 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) async fn open(target: &Target, network: &Network) -> Result<Self, DriverError> {
-        let mut channel = Channel::new(network.open(target.tls.is_some()).await?);
-        login::log_in(&mut channel, &target.login).await?;
+        let channel = Channel::new(network.open(target.tls.is_some()).await?);
+        let channel = login::log_in(channel, &target.login).await?;
         Ok(Self { channel: Mutex::new(Some(channel)) })
     }
 
@@ -31,8 +30,8 @@ impl Link {
         self.channel.try_lock().is_none_or(|channel| channel.is_some())
     }
 
-    pub(crate) async fn query(&self, command: &Cmd, _: Route<'_>) -> Result<Value, DriverError> {
-        let mut answers = self.exchange(iter::once(command)).await?;
+    pub(crate) async fn query(&self, command: &Cmd, _: Route<'_>, most: u64) -> Result<Value, DriverError> {
+        let mut answers = self.exchange(iter::once(command), most).await?;
         answers.pop().ok_or_else(errors::lost)
     }
 
@@ -40,14 +39,19 @@ impl Link {
         &self,
         pipeline: &Pipeline,
         _: Route<'_>,
+        most: u64,
     ) -> Result<Vec<Value>, DriverError> {
-        self.exchange(pipeline.cmd_iter()).await
+        self.exchange(pipeline.cmd_iter(), most).await
     }
 
-    async fn exchange(&self, commands: impl Iterator<Item = &Cmd>) -> Result<Vec<Value>, DriverError> {
+    async fn exchange(
+        &self,
+        commands: impl Iterator<Item = &Cmd>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
         let mut place = self.channel.lock().await;
         let mut channel = place.take().ok_or_else(errors::lost)?;
-        let answers = channel.exchange(commands, None).await?;
+        let answers = channel.exchange(commands, most, None).await?;
         *place = Some(channel);
         Ok(answers)
     }

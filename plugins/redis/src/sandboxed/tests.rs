@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 use studio_plugin_api::{
-    Driver, DriverError,
+    Driver, DriverError, ErrorCode,
     testing::{self, TestRequest},
 };
 
@@ -180,9 +180,15 @@ async fn big_values_go_both_ways() {
     let mut set = cmd("SET");
     set.arg("big").arg(&value);
     assert_eq!(redis.connection.query(&set, Route::Itself).await.unwrap(), Value::Okay);
-    let Value::BulkString(read) = ask(&redis, "GET big").await.unwrap() else { panic!("no string") };
+    let get = |most| {
+        let redis = redis.clone();
+        async move { redis.connection.query_within(&command("GET big"), Route::Itself, most).await }
+    };
+    let Value::BulkString(read) = get(50 << 20).await.unwrap() else { panic!("no string") };
     assert!(read == value);
     assert_eq!(ask(&redis, "ECHO a").await.unwrap(), bulk("a"));
+    assert_eq!(get(49 << 20).await.unwrap_err().code, ErrorCode::ResultTooLarge);
+    assert!(!redis.is_open());
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@ use super::*;
 use crate::command::table::tests::redis_7;
 
 fn judge(table: &CommandTable, line: &str) -> Rule {
-    let words: Vec<_> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+    let mut words = Cmd::new();
+    words.arg(line.split(' ').collect::<Vec<_>>());
     rule(table, &words)
 }
 

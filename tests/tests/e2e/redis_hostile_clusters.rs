@@ -1,0 +1,192 @@
+//! Clusters of Redis that mean harm, or whose callers do; the native driver alone speaks to clusters.
+
+use crate::redis_hostile::{GROWTH, Street, connect, until_get};
+use serde_json::json;
+use std::{
+    process::Command,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+use studio_gateway_tests::{
+    HostileServer, Memory, PATIENCE, RedisOptions, RedisServer, Says, eventually,
+    plugins::redis_is_sandboxed, process::free_port,
+};
+
+/// A real cluster of three.
+async fn start_cluster() -> Vec<RedisServer> {
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let bus = format!("cluster-port {}", free_port());
+        nodes.push(RedisServer::start(RedisOptions::new().line("cluster-enabled yes").line(bus)).await);
+    }
+    let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+    let created = Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(addresses)
+        .args(["--cluster-yes", "--cluster-replicas", "0"])
+        .output()
+        .unwrap();
+    assert!(created.status.success(), "{created:?}");
+    for node in &nodes {
+        eventually("the cluster is whole", async || {
+            let info = redis::from_redis_value::<String>(node.run(&["CLUSTER", "INFO"]).await).unwrap();
+            info.contains("cluster_state:ok")
+        })
+        .await;
+    }
+    nodes
+}
+
+#[tokio::test]
+async fn redis_cluster_replies_beyond_their_bound_end_before_they_are_read() {
+    if redis_is_sandboxed() {
+        return;
+    }
+    let mut street = Street::start().await;
+    let nodes = start_cluster().await;
+    connect(&street.attacker, nodes[0].port, json!({"cluster": true})).await;
+    let developer = &street.attacker.developer;
+    let key = |key: &str| street.attacker.path("redis", &format!("/keys/{key}"));
+    developer.post(&key("{a}k"), json!({"value": "x".repeat(10 << 10)})).await.expect(201);
+    developer.post(&key("{b}k"), json!({"value": "x".repeat(10 << 10)})).await.expect(201);
+    developer.post(&key("s"), json!({"value": ["m"], "type": "set"})).await.expect(201);
+    developer.post(&key("small"), json!({"value": "v"})).await.expect(201);
+    let command = street.attacker.path("redis", "/command");
+    let get_many = |keys: [&str; 2]| {
+        let keys = keys.iter().cycle().take(100_000);
+        json!(std::iter::once(&"MGET").chain(keys).collect::<Vec<_>>())
+    };
+    let neighbour = street.neighbour();
+    let memory = Memory::watch(&mut street.gateway);
+    for attack in
+        [get_many(["{a}k", "{a}k"]), get_many(["{a}k", "{b}k"]), json!(["SRANDMEMBER", "s", -6_000_000])]
+    {
+        let answer = street.attacker.viewer.post(&command, json!({"command": attack})).await;
+        answer.refused(507, "RESULT_TOO_LARGE");
+        assert!(memory.grown() < GROWTH, "{} MiB", memory.grown());
+        let small = street.attacker.viewer.get(&key("small")).await.expect(200);
+        assert_eq!(small.data()["value"], "v");
+    }
+    println!("grown by {} MiB", memory.grown());
+    neighbour.is_well().await;
+}
+
+/// A node that has all slots, by what it says; asked for a key it says something else.
+fn node(asked: &str, port: u16, says: &Says) -> Says {
+    let asked_for = asked.to_ascii_uppercase();
+    if asked_for.contains("SLOTS") {
+        Says::once(slots(&[(0, 16383, port)]))
+    } else if asked_for.contains("INFO") {
+        Says::once("$16\r\ncluster_state:ok\r\n")
+    } else {
+        until_get(asked, says)
+    }
+}
+
+/// The answer to `CLUSTER SLOTS`.
+fn slots(ranges: &[(usize, usize, u16)]) -> String {
+    let range = |(from, to, port): &(usize, usize, u16)| {
+        let id = format!("{from:040}");
+        format!("*3\r\n:{from}\r\n:{to}\r\n*3\r\n$9\r\n127.0.0.1\r\n:{port}\r\n$40\r\n{id}\r\n")
+    };
+    format!("*{}\r\n{}", ranges.len(), ranges.iter().map(range).collect::<String>())
+}
+
+/// A server that knows its own port.
+fn start(address: &str, manners: impl Fn(&str, u16) -> Says + Clone + Send + 'static) -> HostileServer {
+    let port = Arc::new(OnceLock::new());
+    let known = port.clone();
+    let server = HostileServer::start_at(address, move |asked| manners(asked, *known.wait()));
+    port.set(server.port).unwrap();
+    server
+}
+
+#[tokio::test]
+async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_their_caller_an_error() {
+    if redis_is_sandboxed() {
+        return;
+    }
+    let mut street = Street::start().await;
+    let neighbour = street.neighbour();
+    let memory = Memory::watch(&mut street.gateway);
+    let string = |_: u16| Says::once("$4000000000\r\n").then_forever("x");
+    let count = |_: u16| Says::once("*4294967295\r\n").then_forever(":1\r\n");
+    let moved = |port: u16| Says::once(format!("-MOVED 1 127.0.0.1:{port}\r\n"));
+    let ask = |port: u16| Says::once(format!("-ASK 1 127.0.0.1:{port}\r\n"));
+    let foreign = |_: u16| Says::once("-MOVED 1 169.254.169.254:80\r\n");
+    let cases: [(&str, fn(u16) -> Says, u16); 5] = [
+        ("string", string, 507),
+        ("count", count, 507),
+        ("moved", moved, 0),
+        ("ask", ask, 0),
+        ("foreign", foreign, 0),
+    ];
+    for (name, says, status) in cases {
+        let hops = Arc::<AtomicUsize>::default();
+        let count = hops.clone();
+        let server = start("127.0.0.1:0", move |asked, port| {
+            count.fetch_add(usize::from(asked.contains("GET")), Ordering::Relaxed);
+            node(asked, port, &says(port))
+        });
+        let body = json!({
+            "identifier": name, "host": "127.0.0.1", "port": server.port, "options": {"cluster": true},
+        });
+        street.attacker.connect("redis", body).await;
+        let path = street.attacker.path("redis", &format!("/command?connection={name}"));
+        let before = Instant::now();
+        let answer = street.attacker.viewer.post(&path, json!({"command": ["GET", "k"]})).await;
+        let (hops, connections) = (hops.load(Ordering::Relaxed), server.connections());
+        println!("{name}: {answer} in {:?}, {hops} hops, {connections} connections", before.elapsed());
+        assert!(hops < 50, "{name}: {hops} hops");
+        if status == 0 {
+            assert!([400, 403, 503, 504].contains(&answer.status), "{name}: {answer}");
+        } else {
+            assert_eq!(answer.status, status, "{name}: {answer}");
+        }
+        assert!(before.elapsed() < *PATIENCE);
+        assert!(connections < 20, "{name}: {connections} connections");
+        assert!(memory.grown() < GROWTH, "{name}: {} MiB", memory.grown());
+    }
+    neighbour.is_well().await;
+}
+
+#[tokio::test]
+async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_connected_to() {
+    if redis_is_sandboxed() {
+        return;
+    }
+    let mut street = Street::start().await;
+    let neighbour = street.neighbour();
+    let files = |gateway: &mut studio_gateway_tests::Gateway| {
+        let folder = format!("/proc/{}/fd", gateway.process().id());
+        std::fs::read_dir(folder).unwrap().count()
+    };
+    let before = files(&mut street.gateway);
+    let memory = Memory::watch(&mut street.gateway);
+    // Each slot is served by a node of its own, at addresses of this machine where the same server answers.
+    let server = start("0.0.0.0:0", |asked, port| {
+        if asked.to_ascii_uppercase().contains("SLOTS") {
+            let range = |slot: usize| {
+                let host = format!("127.0.{}.{}", slot / 250, slot % 250 + 1);
+                let (length, id) = (host.len(), format!("{slot:040}"));
+                format!("*3\r\n:{slot}\r\n:{slot}\r\n*3\r\n${length}\r\n{host}\r\n:{port}\r\n$40\r\n{id}\r\n")
+            };
+            Says::once(format!("*16384\r\n{}", (0..16384).map(range).collect::<String>()))
+        } else {
+            node(asked, port, &Says::once("$-1\r\n"))
+        }
+    });
+    let body = json!({
+        "identifier": "main", "host": "127.0.0.1", "port": server.port, "options": {"cluster": true},
+    });
+    street.attacker.connect("redis", body).await;
+    let path = street.attacker.path("redis", "/command");
+    let answer = street.attacker.viewer.post(&path, json!({"command": ["GET", "k"]})).await;
+    println!("{answer}; {} connections, {} MiB", server.connections(), memory.grown());
+    assert!(files(&mut street.gateway) < before + 600);
+    assert!(memory.grown() < GROWTH, "{} MiB", memory.grown());
+    neighbour.is_well().await;
+}
