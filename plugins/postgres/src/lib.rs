@@ -3,7 +3,7 @@
 //! `options.rs` reads a connection's settings; `dial.rs` opens a stream, `wire.rs` speaks the protocol on it, `pool.rs`
 //! lends connections and stops what their borrowers leave behind, `session.rs` runs what is asked. `results.rs` and
 //! `json/` make JSON of rows as they arrive. `query/` is the caller's own SQL, `guard/` what viewers' may be;
-//! `parser/` looks at SQL without a server; `resources/` is everything in the catalogs, `generators/` the
+//! `parser/` looks at SQL without a server, in the room that `room.rs` gives; `resources/` is everything in the catalogs, `generators/` the
 //! same as types of programming languages; `greeting.rs` is what postgres-meta says of
 //! itself, `lenient/` how it reads what callers write. `face.rs` is how `postgres/` and `pg-meta/` differ.
 
@@ -24,6 +24,7 @@ mod query;
 mod quote;
 mod resources;
 mod results;
+mod room;
 mod session;
 mod statement;
 mod wire;

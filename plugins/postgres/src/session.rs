@@ -80,7 +80,20 @@ impl Postgres {
         context: &Context<Self>,
         statement: &Statement,
     ) -> Result<Vec<u8>, DriverError> {
-        self.ask(context, statement).await.map(Rows::into_array)
+        self.ask(context, statement, context.max_reply_bytes()).await.map(Rows::into_array)
+    }
+
+    /// As [`Self::rows`], of so many bytes at the most.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    pub(crate) async fn rows_within(
+        &self,
+        context: &Context<Self>,
+        statement: &Statement,
+        limit: u64,
+    ) -> Result<Vec<u8>, DriverError> {
+        self.ask(context, statement, limit).await.map(Rows::into_array)
     }
 
     /// Asks the catalogs for one thing; nothing when it is not there.
@@ -92,12 +105,17 @@ impl Postgres {
         context: &Context<Self>,
         statement: &Statement,
     ) -> Result<Option<Vec<u8>>, DriverError> {
-        self.ask(context, statement).await.map(Rows::into_only)
+        self.ask(context, statement, context.max_reply_bytes()).await.map(Rows::into_only)
     }
 
-    async fn ask(&self, context: &Context<Self>, statement: &Statement) -> Result<Rows, DriverError> {
+    async fn ask(
+        &self,
+        context: &Context<Self>,
+        statement: &Statement,
+        limit: u64,
+    ) -> Result<Rows, DriverError> {
         let mut connection = self.borrow(context).await?;
-        let rows = self.look_up(&mut connection, statement, context.max_reply_bytes()).await;
+        let rows = self.look_up(&mut connection, statement, limit).await;
         rows.map_err(|failure| failure.into_error(false))
     }
 

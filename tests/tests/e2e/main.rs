@@ -84,6 +84,7 @@ mod postgres_hostile;
 mod postgres_lists;
 mod postgres_meta_callers;
 mod postgres_named_databases;
+mod postgres_parser_bounds;
 mod postgres_read_only;
 mod postgres_read_only_doors;
 mod postgres_sessions;

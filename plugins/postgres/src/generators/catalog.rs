@@ -1,19 +1,24 @@
 //! What the catalogs say.
 
-use super::database::{Database, Found, Function, Relation, Type};
+use super::database::{Found, Function, Relation, Type};
 use crate::{Postgres, statement::Statement};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use studio_plugin_api::{Context, DriverError, ErrorCode};
 
 /// A schema.
 #[derive(Debug, Deserialize)]
 pub(super) struct Schema {
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
 }
 
 /// A key, or a reference to one.
 #[derive(Debug, Deserialize)]
 pub(super) struct Constraint {
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
     /// `f` for a reference.
     pub(super) kind: String,
@@ -30,37 +35,91 @@ pub(super) struct View {
     pub(super) tree: String,
 }
 
-/// Reads all there is in some schemas.
+/// What the catalogs said, as JSON.
+pub(super) struct Read {
+    schemas: Vec<u8>,
+    relations: Vec<u8>,
+    types: Vec<u8>,
+    functions: Vec<u8>,
+    constraints: Vec<u8>,
+    views: Vec<u8>,
+}
+
+/// How much the catalogs may say of one database, in bytes. Ten thousand tables have half as much.
+const LARGEST: u64 = 32 << 20;
+
+/// Reads all there is in some schemas; what refers to what only where it is `wanted`.
 ///
 /// # Errors
-/// As the server has it.
+/// As the server has it, and `RESULT_TOO_LARGE`.
 pub(super) async fn read(
     context: &Context<Postgres>,
     included: Option<Vec<String>>,
     excluded: Option<Vec<String>>,
-) -> Result<Database, DriverError> {
+    wanted: References,
+) -> Result<Read, DriverError> {
     let filtered = |text: &'static str| {
         Statement::new(text).bind_list(included.as_deref()).bind_list(excluded.as_deref())
     };
-    let found = Found {
-        schemas: ask::<Schema>(context, filtered(SCHEMAS)).await?,
-        relations: ask::<Relation>(context, filtered(RELATIONS)).await?,
-        types: ask::<Type>(context, Statement::new(TYPES)).await?,
-        functions: ask::<Function>(context, filtered(FUNCTIONS)).await?,
-        constraints: ask::<Constraint>(context, filtered(CONSTRAINTS)).await?,
-        views: ask::<View>(context, filtered(VIEWS)).await?,
+    let limit = LARGEST.min(context.max_reply_bytes());
+    let mut left = limit;
+    let mut ask = async |statement: Statement| {
+        let rows = context.rows_within(context, &statement, left).await.map_err(|error| match error.code {
+            ErrorCode::ResultTooLarge => DriverError::result_too_large(limit),
+            _ => error,
+        })?;
+        left = left.saturating_sub(rows.len() as u64);
+        Ok::<_, DriverError>(rows)
     };
-    Ok(Database::new(found))
+    let (schemas, relations) = (ask(filtered(SCHEMAS)).await?, ask(filtered(RELATIONS)).await?);
+    let (types, functions) = (ask(Statement::new(TYPES)).await?, ask(filtered(FUNCTIONS)).await?);
+    let (constraints, views) = match wanted {
+        References::Wanted => (ask(filtered(CONSTRAINTS)).await?, ask(filtered(VIEWS)).await?),
+        References::Unwanted => (b"[]".to_vec(), b"[]".to_vec()),
+    };
+    Ok(Read { schemas, relations, types, functions, constraints, views })
 }
 
-async fn ask<T: DeserializeOwned>(
-    context: &Context<Postgres>,
-    statement: Statement,
-) -> Result<Vec<T>, DriverError> {
-    let rows = context.rows(context, &statement).await?;
+/// Whether what refers to what is to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum References {
+    Wanted,
+    Unwanted,
+}
+
+impl Read {
+    /// What that means.
+    ///
+    /// # Errors
+    /// `DRIVER_ERROR` for what no server of PostgreSQL says.
+    pub(super) fn understand(self) -> Result<Found, DriverError> {
+        Ok(Found {
+            schemas: parse::<Schema>(self.schemas)?,
+            relations: parse::<Relation>(self.relations)?,
+            types: parse::<Type>(self.types)?,
+            functions: parse::<Function>(self.functions)?,
+            constraints: parse::<Constraint>(self.constraints)?,
+            views: parse::<View>(self.views)?,
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(rows: Vec<u8>) -> Result<Vec<T>, DriverError> {
     serde_json::from_slice(&rows).map_err(|error| {
         DriverError::new(ErrorCode::DriverError, format!("the catalogs are not as expected: {error}"))
     })
+}
+
+/// How long a name may be, in bytes: four times what PostgreSQL has unless it is built for more.
+const LONGEST_NAME: usize = 256;
+
+/// Reads a name. A longer one is no name of PostgreSQL's, and each of its letters may be a level: `_` is an array's.
+pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    match name.len() <= LONGEST_NAME {
+        true => Ok(name),
+        false => Err(D::Error::custom(format!("a name of {} bytes", name.len()))),
+    }
 }
 
 /// Schemas that are not the system's, of those asked for.

@@ -1,17 +1,21 @@
 //! What there is, put together and in order.
 
 use super::{
-    catalog::{Constraint, Schema, View},
+    budget::Budget,
+    catalog::{Constraint, Schema, View, name},
     names::Order,
     relationships::{Relationship, find_relationships},
 };
 use serde::Deserialize;
 use std::collections::HashMap;
+use studio_plugin_api::DriverError;
 
 /// A type by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub(super) struct TypeName {
+    #[serde(deserialize_with = "name")]
     pub(super) schema: String,
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
 }
 
@@ -27,7 +31,9 @@ impl TypeName {
 #[derive(Debug, Deserialize)]
 pub(super) struct Relation {
     pub(super) id: u32,
+    #[serde(deserialize_with = "name")]
     pub(super) schema: String,
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
     kind: String,
     pub(super) writable: bool,
@@ -51,6 +57,7 @@ impl Relation {
 #[derive(Debug, Deserialize)]
 pub(super) struct Column {
     pub(super) number: i16,
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
     /// That of its domain, where it has one.
     #[serde(rename = "type")]
@@ -79,7 +86,9 @@ impl Column {
 /// A type.
 #[derive(Debug, Deserialize)]
 pub(super) struct Type {
+    #[serde(deserialize_with = "name")]
     pub(super) schema: String,
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
     kind: String,
     relation_kind: String,
@@ -118,6 +127,7 @@ impl Type {
 /// A part of a composite type.
 #[derive(Debug, Deserialize)]
 pub(super) struct Attribute {
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
     #[serde(rename = "type")]
     pub(super) type_name: TypeName,
@@ -128,7 +138,9 @@ pub(super) struct Attribute {
 /// A function.
 #[derive(Debug, Deserialize)]
 pub(super) struct Function {
+    #[serde(deserialize_with = "name")]
     pub(super) schema: String,
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
     signature: String,
     pub(super) arguments: Vec<Argument>,
@@ -141,6 +153,7 @@ pub(super) struct Function {
 /// What a function takes or gives.
 #[derive(Debug, Deserialize)]
 pub(super) struct Argument {
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
     mode: String,
     #[serde(rename = "type")]
@@ -172,22 +185,31 @@ pub(super) struct Found {
 }
 
 /// All there is.
-pub(super) struct Database {
+pub(super) struct Database<'a> {
     pub(super) schemas: Vec<String>,
     pub(super) relations: Vec<Relation>,
     types: Vec<Type>,
     type_places: HashMap<TypeName, usize>,
+    /// The first one of each name, whatever its schema.
+    first_types: HashMap<String, usize>,
+    relation_places: HashMap<u32, usize>,
     pub(super) functions: Vec<Function>,
-    pub(super) relationships: Vec<Relationship>,
+    relationships: HashMap<u32, Vec<Relationship>>,
+    /// What may still be written about it.
+    pub(super) budget: Budget<'a>,
 }
 
-impl Database {
-    pub(super) fn new(found: Found) -> Self {
+impl<'a> Database<'a> {
+    /// Puts together what was found, to be written within a budget.
+    ///
+    /// # Errors
+    /// `RESULT_TOO_LARGE` where that can't be enough.
+    pub(super) fn new(found: Found, budget: Budget<'a>) -> Result<Self, DriverError> {
         let Found { schemas, mut relations, mut types, mut functions, constraints, views } = found;
         let order = Order::new();
         let mut schemas: Vec<_> = schemas.into_iter().map(|schema| schema.name).collect();
         schemas.sort_by(|one, other| order.compare(one, other));
-        let relationships = find_relationships(&relations, &constraints, &views, &order);
+        let relationships = find_relationships(&relations, &constraints, &views, &order, &budget)?;
         let by_name = |one: (&str, &str), other: (&str, &str)| {
             order.compare(one.0, other.0).then_with(|| order.compare(one.1, other.1))
         };
@@ -205,7 +227,30 @@ impl Database {
         }
         let name_of = |type_: &Type| TypeName { schema: type_.schema.clone(), name: type_.name.clone() };
         let type_places = types.iter().enumerate().map(|(place, type_)| (name_of(type_), place)).collect();
-        Self { schemas, relations, types, type_places, functions, relationships }
+        let mut first_types = HashMap::new();
+        for (place, type_) in types.iter().enumerate() {
+            first_types.entry(type_.name.clone()).or_insert(place);
+        }
+        let mut relation_places = HashMap::new();
+        for (place, relation) in relations.iter().enumerate() {
+            relation_places.entry(relation.id).or_insert(place);
+        }
+        let mut of_relations: HashMap<u32, Vec<Relationship>> = HashMap::new();
+        for relationship in relationships {
+            of_relations.entry(relationship.relation).or_default().push(relationship);
+        }
+        let relationships = of_relations;
+        Ok(Self {
+            schemas,
+            relations,
+            types,
+            type_places,
+            first_types,
+            relation_places,
+            functions,
+            relationships,
+            budget,
+        })
     }
 
     pub(super) fn has_schema(&self, name: &str) -> bool {
@@ -216,10 +261,14 @@ impl Database {
     }
     /// A type as SQL writes it without its schema.
     pub(super) fn type_called(&self, format: &str) -> Option<&Type> {
-        self.types.iter().find(|type_| type_.name == format)
+        self.types.get(*self.first_types.get(format)?)
     }
     pub(super) fn relation(&self, id: u32) -> Option<&Relation> {
-        self.relations.iter().find(|relation| relation.id == id)
+        self.relations.get(*self.relation_places.get(&id)?)
+    }
+    /// What a relation refers to, in order.
+    pub(super) fn relationships_of(&self, relation: &Relation) -> &[Relationship] {
+        self.relationships.get(&relation.id).map(Vec::as_slice).unwrap_or_default()
     }
     /// The enumerations of all schemas but the system's.
     pub(super) fn enumerations(&self) -> impl Iterator<Item = &Type> {

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Writes the database's types in Go.
-pub(super) fn write(database: &Database) -> String {
+pub(super) fn write(database: &Database<'_>) -> String {
     let tables = database.relations.iter().filter(|relation| relation.is_table() && !relation.is_foreign());
     let views = database.relations.iter().filter(|relation| !relation.is_table());
     let (materialized, views): (Vec<_>, Vec<_>) = views.partition(|view| view.is_materialized());
@@ -31,7 +31,7 @@ pub(super) fn write(database: &Database) -> String {
             go_type: plain(&attribute.format).map_or("interface{}", |(required, _)| required).to_owned(),
             list: false,
         });
-        write_struct(&(pascal(&composite.schema) + &pascal(&composite.name)), fields.collect())
+        write_struct(database, &(pascal(&composite.schema) + &pascal(&composite.name)), fields.collect())
     });
     let sections = [
         "package database".to_owned(),
@@ -51,7 +51,7 @@ struct Field<'a> {
 }
 
 fn write_relation(
-    database: &Database,
+    database: &Database<'_>,
     relation: &Relation,
     operation: &str,
     is_optional: impl Fn(&Column) -> bool,
@@ -63,16 +63,21 @@ fn write_relation(
         list: column.type_name.element().is_some(),
     });
     write_struct(
+        database,
         &format!("{}{}{operation}", pascal(&relation.schema), pascal(&relation.name)),
         fields.collect(),
     )
 }
 
 /// Names, types and tags in columns.
-fn write_struct(name: &str, fields: Vec<Field<'_>>) -> String {
+fn write_struct(database: &Database<'_>, name: &str, fields: Vec<Field<'_>>) -> String {
     let names = fields.iter().map(|field| field.name.len()).max().unwrap_or_default();
     let types =
         fields.iter().map(|field| field.go_type.len() + usize::from(field.list)).max().unwrap_or_default();
+    // The widest name makes each line as wide.
+    if !database.budget.spend(fields.len() * (names + types)) {
+        return String::new();
+    }
     let lines: Vec<_> = fields
         .iter()
         .map(|Field { name, column, go_type, .. }| {
@@ -82,7 +87,7 @@ fn write_struct(name: &str, fields: Vec<Field<'_>>) -> String {
     format!("type {name} struct {{\n{}\n}}", lines.join("\n"))
 }
 
-fn type_of(database: &Database, type_name: &TypeName, optional: bool) -> String {
+fn type_of(database: &Database<'_>, type_name: &TypeName, optional: bool) -> String {
     if let Some(element) = type_name.element() {
         return format!("[]{}", type_of(database, &element, optional));
     }

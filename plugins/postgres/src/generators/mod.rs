@@ -1,8 +1,9 @@
 //! `/generators/…`: the database's tables, views, functions and types, as types of a programming language.
 //!
-//! `catalog.rs` asks what there is, `database.rs` puts it together, `relationships.rs` finds what refers to what; then
+//! `catalog.rs` asks what there is, `database.rs` puts it together within the bounds of `budget.rs`, `relationships.rs` finds what refers to what; then
 //! each language has a module, which writes what postgres-meta writes, to the letter.
 
+mod budget;
 mod catalog;
 mod database;
 mod go;
@@ -16,7 +17,10 @@ use crate::{
     Postgres,
     face::Face,
     lenient::{Chosen, FALSE_IS_ABSENT, Unchecked},
+    room::{self, Room, Wanted},
 };
+use budget::Budget;
+use catalog::References;
 use database::Database;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -84,12 +88,21 @@ fn names(list: Option<&str>) -> Option<Vec<String>> {
     list.map(|list| list.split(',').map(|name| name.trim().to_owned()).collect())
 }
 
-async fn read(
+/// Reads what there is, and has it written down on a thread of its own, as it takes long of a large database.
+async fn generate(
     context: &Context<Postgres>,
-    included: Option<&str>,
-    excluded: Option<&str>,
-) -> Result<Database, DriverError> {
-    catalog::read(context, names(included), names(excluded)).await
+    (included, excluded): (Option<&str>, Option<&str>),
+    references: References,
+    write: impl FnOnce(&Database<'_>) -> String + Send + 'static,
+) -> Result<String, DriverError> {
+    let read = catalog::read(context, names(included), names(excluded), references).await?;
+    let limit = context.max_reply_bytes();
+    let write = move |wanted: &Wanted| {
+        let database = Database::new(read.understand()?, Budget::new(limit, wanted))?;
+        let text = write(&database);
+        database.budget.check().map(|()| text)
+    };
+    room::run(Room::of_a_generator(), write).await
 }
 
 async fn generate_typescript<F: Face>(
@@ -97,40 +110,39 @@ async fn generate_typescript<F: Face>(
     options: Query<Chosen<F, Unchecked, TypescriptOptions>>,
 ) -> Result<F::Text, DriverError> {
     let TypescriptOptions { included_schemas, excluded_schemas, .. } = &**options;
-    let database = read(&context, included_schemas.as_deref(), excluded_schemas.as_deref()).await;
     let settings = typescript::Settings {
         one_to_one: options.detect_one_to_one_relationships.as_deref() == Some("true"),
         postgrest_version: options.postgrest_version.clone(),
     };
-    database.map(|database| F::text(typescript::write(&database, &settings))).map_err(F::error)
+    let schemas = (included_schemas.as_deref(), excluded_schemas.as_deref());
+    let write = move |database: &Database<'_>| typescript::write(database, &settings);
+    generate(&context, schemas, References::Wanted, write).await.map(F::text).map_err(F::error)
 }
 
 async fn generate_go<F: Face>(
     context: Context<Postgres>,
     schemas: Query<Chosen<F, Unchecked, Schemas>>,
 ) -> Result<F::Text, DriverError> {
-    let database =
-        read(&context, schemas.included_schemas.as_deref(), schemas.excluded_schemas.as_deref()).await;
-    database.map(|database| F::text(go::write(&database))).map_err(F::error)
+    let schemas = (schemas.included_schemas.as_deref(), schemas.excluded_schemas.as_deref());
+    generate(&context, schemas, References::Unwanted, go::write).await.map(F::text).map_err(F::error)
 }
 
 async fn generate_swift<F: Face>(
     context: Context<Postgres>,
     options: Query<Chosen<F, Unchecked, SwiftOptions>>,
 ) -> Result<F::Text, DriverError> {
-    let database =
-        read(&context, options.included_schemas.as_deref(), options.excluded_schemas.as_deref()).await;
-    let access = options.access_control.as_deref().unwrap_or("internal");
-    database.map(|database| F::text(swift::write(&database, access))).map_err(F::error)
+    let schemas = (options.included_schemas.as_deref(), options.excluded_schemas.as_deref());
+    let access = options.access_control.clone().unwrap_or_else(|| "internal".to_owned());
+    let write = move |database: &Database<'_>| swift::write(database, &access);
+    generate(&context, schemas, References::Unwanted, write).await.map(F::text).map_err(F::error)
 }
 
 async fn generate_python<F: Face>(
     context: Context<Postgres>,
     schemas: Query<Chosen<F, Unchecked, Schemas>>,
 ) -> Result<F::Text, DriverError> {
-    let database =
-        read(&context, schemas.included_schemas.as_deref(), schemas.excluded_schemas.as_deref()).await;
-    database.map(|database| F::text(python::write(&database))).map_err(F::error)
+    let schemas = (schemas.included_schemas.as_deref(), schemas.excluded_schemas.as_deref());
+    generate(&context, schemas, References::Unwanted, python::write).await.map(F::text).map_err(F::error)
 }
 
 #[cfg(test)]

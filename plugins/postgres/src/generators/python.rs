@@ -23,7 +23,7 @@ from typing_extensions import NotRequired, TypeAlias
 from pydantic import BaseModel, Field, JsonValue";
 
 /// Writes the database's types in Python.
-pub(super) fn write(database: &Database) -> String {
+pub(super) fn write(database: &Database<'_>) -> String {
     let enumerations = database.enumerations().map(|enumeration| {
         let labels: Vec<_> = enumeration.labels.iter().map(|label| quote(label)).collect();
         let name = class_name(&enumeration.schema, &enumeration.name);
@@ -79,7 +79,7 @@ fn optional(nullable: bool, python_type: String) -> String {
     if nullable { format!("Optional[{python_type}]") } else { python_type }
 }
 
-fn write_model(database: &Database, relation: &Relation) -> String {
+fn write_model(database: &Database<'_>, relation: &Relation) -> String {
     let lines = relation
         .columns
         .iter()
@@ -88,7 +88,7 @@ fn write_model(database: &Database, relation: &Relation) -> String {
 }
 
 fn write_change(
-    database: &Database,
+    database: &Database<'_>,
     table: &Relation,
     operation: &str,
     is_optional: impl Fn(&Column) -> bool,
@@ -103,7 +103,7 @@ fn write_change(
     write_class(&name, "TypedDict", lines.collect())
 }
 
-fn type_of(database: &Database, type_name: &TypeName) -> String {
+fn type_of(database: &Database<'_>, type_name: &TypeName) -> String {
     if let Some(element) = type_name.element() {
         return format!("List[{}]", type_of(database, &element));
     }

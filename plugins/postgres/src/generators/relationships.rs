@@ -1,11 +1,13 @@
 //! What refers to what: foreign keys, and the same seen through views that show their columns.
 
 use super::{
+    budget::Budget,
     catalog::{Constraint, View},
     database::Relation,
     names::Order,
 };
 use std::collections::{BTreeSet, HashMap};
+use studio_plugin_api::DriverError;
 
 /// A reference between two relations of one schema.
 #[derive(Debug)]
@@ -21,15 +23,21 @@ pub(super) struct Relationship {
 /// A column of a relation, by their numbers.
 type Place = (u32, i16);
 
+/// What a relationship takes of the text at the least, in bytes.
+const LEAST: usize = 128;
+
 /// Finds them all, in order.
+///
+/// # Errors
+/// `RESULT_TOO_LARGE` when there is no room to write of all.
 pub(super) fn find_relationships(
     relations: &[Relation],
     constraints: &[Constraint],
     views: &[View],
     order: &Order,
-) -> Vec<Relationship> {
-    let by_id: HashMap<u32, &Relation> = relations.iter().map(|relation| (relation.id, relation)).collect();
-    let origins: HashMap<Place, Place> = views.iter().flat_map(read_origins).collect();
+    budget: &Budget<'_>,
+) -> Result<Vec<Relationship>, DriverError> {
+    let shown = Shown::new(relations, views);
     let keys: BTreeSet<(u32, BTreeSet<i16>)> = constraints
         .iter()
         .filter(|constraint| constraint.kind != "f")
@@ -39,10 +47,12 @@ pub(super) fn find_relationships(
     for reference in constraints.iter().filter(|constraint| constraint.kind == "f") {
         let one_to_one = keys.contains(&(reference.relation, reference.columns.iter().copied().collect()));
         let targets = reference.referenced_columns.as_deref().unwrap_or_default();
-        for (from, columns) in shown_by(reference.relation, &reference.columns, relations, &by_id, &origins) {
-            for (to, referenced_columns) in
-                shown_by(reference.referenced_relation, targets, relations, &by_id, &origins)
-            {
+        let referenced = shown.by(reference.referenced_relation, targets);
+        for (from, columns) in shown.by(reference.relation, &reference.columns) {
+            for (to, referenced_columns) in &referenced {
+                if !budget.has_room_for(LEAST * (relationships.len() + 1)) {
+                    return budget.refuse();
+                }
                 if from.schema == to.schema {
                     relationships.push(Relationship {
                         name: reference.name.clone(),
@@ -50,7 +60,7 @@ pub(super) fn find_relationships(
                         columns: columns.clone(),
                         one_to_one,
                         referenced_relation: to.name.clone(),
-                        referenced_columns,
+                        referenced_columns: referenced_columns.clone(),
                     });
                 }
             }
@@ -61,51 +71,81 @@ pub(super) fn find_relationships(
             .compare(&one.name, &other.name)
             .then_with(|| order.compare(&one.referenced_relation, &other.referenced_relation))
     });
-    relationships
+    Ok(relationships)
 }
 
-/// The relations that show these columns of a table, under which names: itself, and views.
-fn shown_by<'a>(
-    table: u32,
-    columns: &[i16],
+/// Where columns of tables are shown.
+struct Shown<'a> {
     relations: &'a [Relation],
-    by_id: &HashMap<u32, &'a Relation>,
-    origins: &HashMap<Place, Place>,
-) -> Vec<(&'a Relation, Vec<String>)> {
-    let name = |relation: &Relation, wanted: i16| {
-        let mut columns = relation.columns.iter();
-        columns.find(|column| column.number == wanted).map(|column| column.name.clone())
-    };
-    let mut shown = Vec::new();
-    if let Some(itself) = by_id.get(&table)
-        && let Some(names) = columns.iter().map(|column| name(itself, *column)).collect()
-    {
-        shown.push((*itself, names));
-    }
-    for view in relations.iter().filter(|relation| !relation.is_table()) {
-        let find = |wanted: i16| {
-            let mut columns = view.columns.iter();
-            let found =
-                columns.find(|column| origin((view.id, column.number), origins) == (table, wanted))?;
-            Some(found.name.clone())
-        };
-        if let Some(names) = columns.iter().map(|column| find(*column)).collect() {
-            shown.push((view, names));
-        }
-    }
-    shown
+    by_id: HashMap<u32, &'a Relation>,
+    /// The views that show a column, by their places among all relations, and what each calls it first.
+    views: HashMap<Place, Vec<(usize, &'a str)>>,
 }
 
-/// The column that another shows in the end, through views on views.
-fn origin(mut place: Place, origins: &HashMap<Place, Place>) -> Place {
-    // Views can't go round in circles; this holds even if they did.
-    for _ in 0..origins.len() {
-        match origins.get(&place) {
-            Some(next) => place = *next,
-            None => break,
+impl<'a> Shown<'a> {
+    fn new(relations: &'a [Relation], views: &[View]) -> Self {
+        let by_id = relations.iter().map(|relation| (relation.id, relation)).collect();
+        let origins = origins(&views.iter().flat_map(read_origins).collect());
+        let mut shown: HashMap<Place, Vec<(usize, &'a str)>> = HashMap::new();
+        for (place, view) in relations.iter().enumerate().filter(|(_, relation)| !relation.is_table()) {
+            for column in &view.columns {
+                let Some(origin) = origins.get(&(view.id, column.number)) else { continue };
+                let of_column = shown.entry(*origin).or_default();
+                if of_column.last().is_none_or(|(last, _)| *last != place) {
+                    of_column.push((place, &column.name));
+                }
+            }
         }
+        Self { relations, by_id, views: shown }
     }
-    place
+
+    /// The relations that show these columns of a table, under which names: itself, and views.
+    fn by(&self, table: u32, columns: &[i16]) -> Vec<(&'a Relation, Vec<String>)> {
+        let name = |relation: &Relation, wanted: i16| {
+            let mut columns = relation.columns.iter();
+            columns.find(|column| column.number == wanted).map(|column| column.name.clone())
+        };
+        let mut shown = Vec::new();
+        if let Some(itself) = self.by_id.get(&table)
+            && let Some(names) = columns.iter().map(|column| name(itself, *column)).collect()
+        {
+            shown.push((*itself, names));
+        }
+        let views = |column: &i16| self.views.get(&(table, *column)).map(Vec::as_slice).unwrap_or_default();
+        for (place, _) in columns.first().map(views).unwrap_or_default() {
+            let find = |column: &i16| {
+                let views = views(column);
+                let found = views.binary_search_by_key(place, |(place, _)| *place).ok()?;
+                views.get(found).map(|(_, name)| (*name).to_owned())
+            };
+            if let Some(view) = self.relations.get(*place)
+                && let Some(names) = columns.iter().map(find).collect()
+            {
+                shown.push((view, names));
+            }
+        }
+        shown
+    }
+}
+
+/// The column that each shows in the end, through views on views. Views can't go round in circles; this ends even if they
+/// did.
+fn origins(next: &HashMap<Place, Place>) -> HashMap<Place, Place> {
+    let mut ends: HashMap<Place, Place> = HashMap::new();
+    for start in next.keys() {
+        let (mut path, mut place) = (Vec::new(), *start);
+        let end = loop {
+            if let Some(end) = ends.get(&place) {
+                break *end;
+            }
+            let Some(next) = next.get(&place) else { break place };
+            ends.insert(place, place);
+            path.push(place);
+            place = *next;
+        };
+        ends.extend(path.into_iter().map(|place| (place, end)));
+    }
+    ends
 }
 
 /// Which columns a view shows as they are. In the tree that the server keeps of its query, each column of its outermost
@@ -153,5 +193,13 @@ mod tests {
                     y :resorigtbl 0 :resorigcol 0 :resjunk false})})";
         let view = View { id: 5, tree: tree.to_owned() };
         assert_eq!(read_origins(&view), [((5, 1), (16384, 3))]);
+    }
+
+    #[test]
+    fn columns_lead_to_where_they_end_however_long_the_way_and_even_in_circles() {
+        let chain = (0..100_000).map(|id| ((id, 1), (id + 1, 1)));
+        assert_eq!(origins(&chain.collect())[&(0, 1)], (100_000, 1));
+        let circle = (0..1_000).map(|id| ((id, 1), ((id + 1) % 1_000, 1)));
+        assert_eq!(origins(&circle.collect()).len(), 1_000);
     }
 }

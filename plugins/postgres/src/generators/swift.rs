@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Writes the database's types in Swift, to be seen by whom `access` says.
-pub(super) fn write(database: &Database, access: &str) -> String {
+pub(super) fn write(database: &Database<'_>, access: &str) -> String {
     let mut lines = vec!["import Foundation".to_owned(), "import Supabase".to_owned(), String::new()];
     for schema in &database.schemas {
         lines.push(format!("{access} enum {}Schema {{", pascal(schema)));
@@ -48,7 +48,7 @@ struct Field<'a> {
 }
 
 fn write_relation(
-    database: &Database,
+    database: &Database<'_>,
     relation: &Relation,
     operation: &str,
     access: &str,
@@ -64,7 +64,7 @@ fn write_relation(
     write_struct(&name, identity, access, fields.collect())
 }
 
-fn to_field<'a>(database: &Database, column: &'a Column, is_optional: impl Fn(&Column) -> bool) -> Field<'a> {
+fn to_field<'a>(database: &Database<'_>, column: &'a Column, is_optional: impl Fn(&Column) -> bool) -> Field<'a> {
     let mark = if is_optional(column) { "?" } else { "" };
     Field {
         name: safe(camel(&column.name)),
@@ -103,7 +103,7 @@ fn safe(name: String) -> String {
     if matches!(name.as_str(), "case" | "default" | "in") { format!("`{name}`") } else { name }
 }
 
-fn type_of(database: &Database, type_name: &TypeName) -> String {
+fn type_of(database: &Database<'_>, type_name: &TypeName) -> String {
     if let Some(element) = type_name.element() {
         return format!("[{}]", type_of(database, &element));
     }
@@ -118,7 +118,7 @@ fn type_of(database: &Database, type_name: &TypeName) -> String {
 }
 
 /// The type of a part of a composite type, found by what SQL calls it.
-fn type_called(database: &Database, format: &str) -> String {
+fn type_called(database: &Database<'_>, format: &str) -> String {
     match (plain(format), database.type_called(format)) {
         (Some(plain), _) => plain.to_owned(),
         (None, Some(found)) if found.kind() == Kind::Enumeration => pascal(&found.name),

@@ -5,7 +5,7 @@ use super::{
 use serde_json::{Value, json};
 
 /// A schema with a table, a view of it, an enumeration and functions, as the catalogs tell of them.
-fn database() -> Database {
+fn database(wanted: &Wanted) -> Database<'_> {
     let named = |schema: &str, name: &str| json!({"schema": schema, "name": name});
     let column = |number: i16, name: &str, type_name: Value, nullable: bool| {
         json!({"number": number, "name": name, "type": type_name, "nullable": nullable, "has_default": false,
@@ -44,13 +44,14 @@ fn database() -> Database {
         [{"id": 2, "tree": "({QUERY :targetList ({TARGETENTRY :resno 1 :resorigtbl 1 :resorigcol 1 :resjunk false})})"}],
     ]);
     let (schemas, relations, types, functions, constraints, views) = serde_json::from_value(parts).unwrap();
-    Database::new(Found { schemas, relations, types, functions, constraints, views })
+    let found = Found { schemas, relations, types, functions, constraints, views };
+    Database::new(found, Budget::new(1 << 20, wanted)).unwrap()
 }
 
 #[test]
 fn typescript_tells_of_rows_changes_relationships_and_calls() {
     let settings = typescript::Settings { one_to_one: true, postgrest_version: Some("13".to_owned()) };
-    let written = typescript::write(&database(), &settings);
+    let written = typescript::write(&database(&Wanted::default()), &settings);
     for part in [
         "    PostgrestVersion: \"13\"\n  }\n  app: {\n    Tables: {\n      people: {\n        Row: {\n          \
          \"boss-id\": number | null\n          id: number\n          mood: Database[\"app\"][\"Enums\"][\"mood\"] | \
@@ -70,7 +71,7 @@ fn typescript_tells_of_rows_changes_relationships_and_calls() {
 
 #[test]
 fn go_aligns_its_fields() {
-    let written = go::write(&database());
+    let written = go::write(&database(&Wanted::default()));
     let insert = "type AppPeopleInsert struct {\n  BossId *int64  `json:\"boss-id\"`\n  Id     *int64  \
                   `json:\"id\"`\n  Mood   *string `json:\"mood\"`\n}";
     assert!(written.starts_with("package database\n\n") && written.contains(insert), "{written}");
@@ -78,10 +79,10 @@ fn go_aligns_its_fields() {
 
 #[test]
 fn swift_and_python_name_their_fields() {
-    let written = swift::write(&database(), "public");
+    let written = swift::write(&database(&Wanted::default()), "public");
     assert!(written.contains("    public let bossId: Int64?\n    public let id: Int64\n"), "{written}");
     assert!(written.contains("    case itSFine = \"it's \\\"fine\\\"\"\n"), "{written}");
-    let written = python::write(&database());
+    let written = python::write(&database(&Wanted::default()));
     let insert = "class AppPeopleInsert(TypedDict):\n    boss_id: NotRequired[Annotated[Optional[int], \
                   Field(alias=\"boss-id\")]]\n";
     assert!(written.contains(insert), "{written}");

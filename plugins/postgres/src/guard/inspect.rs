@@ -1,8 +1,12 @@
 //! What a text is, as PostgreSQL's own parser reads it.
 
-use crate::parser;
-use pg_query::protobuf::{RawStmt, node::Node};
-use serde_json::Value;
+use crate::{
+    parser::{
+        self,
+        node::{Node, Part, Unknown},
+    },
+    room::Wanted,
+};
 use std::collections::BTreeSet;
 use studio_plugin_api::{DriverError, ErrorCode};
 
@@ -17,13 +21,19 @@ pub(super) struct Called {
 ///
 /// # Errors
 /// `FORBIDDEN`; `QUERY_ERROR` for what does not parse; `VALIDATION_ERROR` for what is nested too deeply.
-pub(super) fn inspect(sql: &str) -> Result<Vec<Called>, DriverError> {
-    let statements = parser::parse(sql).map_err(|error| DriverError::query("42601", error.message))?.stmts;
+pub(super) fn inspect(sql: &str, wanted: &Wanted) -> Result<Vec<Called>, DriverError> {
+    let wire = parser::parse(sql).map_err(|error| match error.code {
+        ErrorCode::ValidationError => DriverError::query("42601", error.message),
+        _ => error,
+    })?;
+    wanted.check()?;
+    let statements: Vec<Node<'_>> =
+        Node::whole(&wire).and_then(|tree| tree.nodes("stmts").collect()).map_err(unknown)?;
     match statements.as_slice() {
         [] => Ok(Vec::new()),
         [statement] => {
-            check_kind(statement)?;
-            find_called(statement)
+            check_kind(*statement)?;
+            find_called(*statement)
         }
         several => Err(DriverError::forbidden(format!(
             "only one statement can be run by those who may only read; here are {}",
@@ -33,74 +43,72 @@ pub(super) fn inspect(sql: &str) -> Result<Vec<Called>, DriverError> {
 }
 
 /// Only queries, explanations of queries, and settings to be shown.
-fn check_kind(statement: &RawStmt) -> Result<(), DriverError> {
-    let kind =
-        |node: &Option<Box<pg_query::protobuf::Node>>| node.as_ref().and_then(|node| node.node.clone());
-    match kind(&statement.stmt) {
-        Some(Node::SelectStmt(_) | Node::VariableShowStmt(_)) => Ok(()),
-        Some(Node::ExplainStmt(explain)) => match kind(&explain.query) {
-            Some(Node::SelectStmt(_)) => Ok(()),
+fn check_kind(statement: Node<'_>) -> Result<(), DriverError> {
+    let statement = only(statement, "stmt")?;
+    match statement.kind() {
+        "SelectStmt" | "VariableShowStmt" => Ok(()),
+        "ExplainStmt" => match only(statement, "query")?.kind() {
+            "SelectStmt" => Ok(()),
             _ => Err(refuse("EXPLAIN of anything but a query")),
         },
         _ => Err(refuse("anything but a query")),
     }
 }
 
+/// The node of a field that has one.
+fn only<'a>(node: Node<'a>, field: &str) -> Result<Node<'a>, DriverError> {
+    node.nodes(field).next().unwrap_or(Err(Unknown)).map_err(unknown)
+}
+
 fn refuse(what: &str) -> DriverError {
     DriverError::forbidden(format!("{what} cannot be run by those who may only read"))
 }
 
+fn unknown(_: Unknown) -> DriverError {
+    DriverError::new(ErrorCode::DriverError, "the parser gave a tree that is not known")
+}
+
 /// Goes through the whole tree, whatever it is made of, so that nothing the grammar has is forgotten.
-fn find_called(statement: &RawStmt) -> Result<Vec<Called>, DriverError> {
-    let tree = serde_json::to_value(statement).map_err(|error| {
-        DriverError::new(ErrorCode::DriverError, format!("a tree has no JSON form: {error}"))
-    })?;
+fn find_called(statement: Node<'_>) -> Result<Vec<Called>, DriverError> {
     let mut called = BTreeSet::new();
-    let mut left = vec![&tree];
-    while let Some(value) = left.pop() {
-        match value {
-            Value::Array(items) => left.extend(items),
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    check_node(name, value)?;
-                    called.extend(called_by(name, value));
-                    left.push(value);
-                }
+    let mut left: Vec<Node<'_>> = statement.nodes("stmt").collect::<Result<_, _>>().map_err(unknown)?;
+    while let Some(node) = left.pop() {
+        check_node(node.kind())?;
+        called.extend(called_by(node).map_err(unknown)?);
+        for part in node.parts() {
+            if let (_, Part::Node(inner)) = part.map_err(unknown)? {
+                left.push(inner);
             }
-            _ => {}
         }
     }
     Ok(called.into_iter().collect())
 }
 
 /// Refuses what is no query inside one: statements in WITH, SELECT INTO, FOR UPDATE.
-fn check_node(name: &str, value: &Value) -> Result<(), DriverError> {
-    match name {
+fn check_node(kind: &str) -> Result<(), DriverError> {
+    match kind {
         "SelectStmt" | "ExplainStmt" | "VariableShowStmt" => Ok(()),
-        // Kinds of nodes start with a capital, fields do not.
-        _ if name.ends_with("Stmt") => Err(refuse("a statement that changes something, inside a query,")),
-        "into_clause" if !value.is_null() => Err(refuse("SELECT INTO")),
-        "locking_clause" if value.as_array().is_none_or(|clauses| !clauses.is_empty()) => {
-            Err(refuse("a query that locks rows"))
-        }
+        _ if kind.ends_with("Stmt") => Err(refuse("a statement that changes something, inside a query,")),
+        "IntoClause" => Err(refuse("SELECT INTO")),
+        "LockingClause" => Err(refuse("a query that locks rows")),
         _ => Ok(()),
     }
 }
 
 /// The names that a node may call: a function, or what is written as if it were a column: `("a").upper`, `t.upper`.
-fn called_by(name: &str, value: &Value) -> Vec<Called> {
-    match name {
-        "FuncCall" => qualified(&texts(value.get("funcname"))).into_iter().collect(),
-        "AIndirection" => {
-            texts(value.get("indirection")).into_iter().map(|name| Called { schema: None, name }).collect()
+fn called_by(node: Node<'_>) -> Result<Vec<Called>, Unknown> {
+    Ok(match node.kind() {
+        "FuncCall" => qualified(&texts(node, "funcname")?).into_iter().collect(),
+        "A_Indirection" => {
+            texts(node, "indirection")?.into_iter().map(|name| Called { schema: None, name }).collect()
         }
         // A column of a table is never alone: what is before it is a row, or what a function in FROM gives.
-        "ColumnRef" => match texts(value.get("fields")).as_slice() {
+        "ColumnRef" => match texts(node, "fields")?.as_slice() {
             [_, .., last] => vec![Called { schema: None, name: last.clone() }],
             _ => Vec::new(),
         },
         _ => Vec::new(),
-    }
+    })
 }
 
 fn qualified(parts: &[String]) -> Option<Called> {
@@ -109,7 +117,19 @@ fn qualified(parts: &[String]) -> Option<Called> {
 }
 
 /// The texts of a list of nodes.
-fn texts(list: Option<&Value>) -> Vec<String> {
-    let text = |item: &Value| item.pointer("/node/String/sval")?.as_str().map(str::to_owned);
-    list.and_then(Value::as_array).map(|items| items.iter().filter_map(text).collect()).unwrap_or_default()
+fn texts(node: Node<'_>, field: &str) -> Result<Vec<String>, Unknown> {
+    let mut texts = Vec::new();
+    for item in node.nodes(field) {
+        let item = item?;
+        if item.kind() != "String" {
+            continue;
+        }
+        // The wire leaves an empty text out.
+        let text = item.parts().next().transpose()?.map_or("", |(_, part)| match part {
+            Part::Text(text) => text,
+            _ => "",
+        });
+        texts.push(text.to_owned());
+    }
+    Ok(texts)
 }

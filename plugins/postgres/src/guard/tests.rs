@@ -1,5 +1,10 @@
-use super::{inspect::inspect, *};
+use super::*;
+use crate::room::Wanted;
 use proptest::prelude::*;
+
+fn inspect(sql: &str) -> Result<Vec<inspect::Called>, DriverError> {
+    inspect::inspect(sql, &Wanted::default())
+}
 
 /// The names that a text calls, or the code of its refusal.
 fn verdict(sql: &str) -> Result<String, ErrorCode> {

@@ -1,7 +1,11 @@
 //! A tree made SQL again.
 
-use super::{deep, read, shapes, trees::TREES, write_tree};
-use crate::{Postgres, face::Face};
+use super::{deep, measure::Size, read, shapes, trees::TREES, write_tree};
+use crate::{
+    Postgres,
+    face::Face,
+    room::{self, Room, Wanted},
+};
 use pg_query::protobuf::ParseResult;
 use prost::Message;
 use schemars::JsonSchema;
@@ -11,6 +15,12 @@ use studio_plugin_api::{Body, Context, DriverError};
 
 /// How deep a tree's JSON may nest; an operator takes three levels.
 const MAXIMUM_DEPTH: usize = 4_000;
+/// How many values a tree's JSON may have. A column in a list of them is nine.
+const MAXIMUM_VALUES: usize = 100_000;
+/// What a value takes, measured, in all of the forms that it is turned into.
+const VALUE: usize = 1_400;
+/// What a level takes of the stack.
+const LEVEL: usize = 4 << 10;
 
 /// A tree.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -35,33 +45,51 @@ pub(super) async fn deparse_tree<F: Face>(
 }
 
 pub(super) async fn run(json: String) -> Result<String, DriverError> {
-    if depth(&json) > MAXIMUM_DEPTH {
+    let Extent { depth, values } = Extent::of(&json);
+    if depth > MAXIMUM_DEPTH {
         return Err(DriverError::validation("ast", "the tree is nested too deeply"));
     }
-    deep::on_thread(move || deparse(&json)).await
-}
-
-/// How deep JSON nests.
-fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut quoted, mut escaped) = (false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+    if values > MAXIMUM_VALUES {
+        let message = format!("the tree is too large: it has more than {MAXIMUM_VALUES} values");
+        return Err(DriverError::validation("ast", message));
     }
-    deepest
+    room::run(Room::of(values * VALUE + depth * LEVEL), move |wanted| deparse(&json, wanted)).await
 }
 
-fn deparse(json: &str) -> Result<String, DriverError> {
+/// How far JSON extends.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Extent {
+    /// How deep it nests.
+    depth: usize,
+    /// How many values are in it, at the most.
+    values: usize,
+}
+
+impl Extent {
+    fn of(json: &str) -> Self {
+        let mut extent = Self { depth: 0, values: 1 };
+        let mut depth = 0_usize;
+        let (mut quoted, mut escaped) = (false, false);
+        for byte in json.bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b'{' | b'[' if !quoted => {
+                    depth += 1;
+                    extent.depth = extent.depth.max(depth);
+                    extent.values += 1;
+                }
+                b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+                b',' if !quoted => extent.values += 1,
+                _ => {}
+            }
+        }
+        extent
+    }
+}
+
+fn deparse(json: &str, wanted: &Wanted) -> Result<String, DriverError> {
     let tree =
         read_json(json.as_bytes()).map_err(|error| DriverError::validation("ast", error.to_string()))?;
     let mut statements = Vec::new();
@@ -69,7 +97,7 @@ fn deparse(json: &str) -> Result<String, DriverError> {
     for statement in into_statements(tree) {
         // A statement's length is told when something ended it.
         ended = statement.get("stmt_len").and_then(Value::as_u64).is_some_and(|length| length > 0);
-        let sql = write(statement).map_err(|message| DriverError::query("42601", message))?;
+        let sql = write(statement, wanted)?;
         statements.push(sql);
     }
     Ok(statements.join(";\n\n") + if ended { ";" } else { "" })
@@ -102,22 +130,27 @@ fn into_statements(tree: Value) -> Vec<Value> {
     }
 }
 
-fn write(statement: Value) -> Result<String, String> {
+fn write(statement: Value, wanted: &Wanted) -> Result<String, DriverError> {
+    let wrong = |message: String| DriverError::query("42601", message);
     let mut tree = Map::new();
     tree.insert("stmts".to_owned(), Value::Array(vec![statement]));
-    let kind = TREES.message_named("ParseResult").ok_or("there are no trees")?;
-    let wire = read::encode(kind, &tree)?;
-    shapes::check(kind, &tree)?;
+    let kind = TREES.message_named("ParseResult").ok_or_else(|| wrong("there are no trees".to_owned()))?;
+    let wire = read::encode(kind, &tree).map_err(wrong)?;
+    shapes::check(kind, &tree).map_err(wrong)?;
     let given = tree;
-    let tree = ParseResult::decode(wire.as_slice()).map_err(|error| error.to_string())?;
+    wanted.check()?;
+    let tree = ParseResult::decode(wire.as_slice()).map_err(|error| wrong(error.to_string()))?;
+    let said = |error| wrong(deep::message(error));
     // Only trees of its own version are taken; which one a tree says it is of, its shape shows better.
-    let version = pg_query::parse("").map_err(deep::message)?.protobuf.version;
-    let sql = pg_query::deparse(&ParseResult { version, ..tree }).map_err(deep::message)?;
+    let version = pg_query::parse("").map_err(said)?.protobuf.version;
+    let sql = pg_query::deparse(&ParseResult { version, ..tree }).map_err(said)?;
+    wanted.check()?;
     // The deparser leaves out parentheses that some trees need.
-    let again = write_tree(&sql).ok().and_then(|json| read_json(&json).ok()).unwrap_or_default();
+    Size::measure(&sql)?.cost_of_parsing()?;
+    let again = write_tree(&sql, wanted).ok().and_then(|json| read_json(&json).ok()).unwrap_or_default();
     match statement_of(again) == statement_of(Value::Object(given)) {
         true => Ok(sql),
-        false => Err("the deparser has no SQL that means this tree".to_owned()),
+        false => Err(wrong("the deparser has no SQL that means this tree".to_owned())),
     }
 }
 

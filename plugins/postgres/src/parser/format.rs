@@ -1,6 +1,7 @@
 //! SQL laid out anew.
 
 use super::deep;
+use crate::room::Wanted;
 use sqlformat::{Dialect, FormatOptions, Indent, QueryParams};
 use studio_plugin_api::DriverError;
 
@@ -8,9 +9,10 @@ use studio_plugin_api::DriverError;
 ///
 /// # Errors
 /// `QUERY_ERROR` for what is not even made of SQL's words.
-pub(super) fn format(sql: &str) -> Result<String, DriverError> {
+pub(super) fn format(sql: &str, wanted: &Wanted) -> Result<String, DriverError> {
     // The formatter takes anything, and lays out what follows an open quotation mark in its own way.
     pg_query::scan(sql).map_err(|error| DriverError::query("42601", deep::message(error)))?;
+    wanted.check()?;
     if sql.trim().is_empty() {
         return Ok(String::new());
     }

@@ -9,6 +9,7 @@ use super::{
     trees::{Field, Kind, Message, TREES},
     write_tree,
 };
+use crate::room::Wanted;
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
@@ -112,7 +113,9 @@ struct Shape {
 fn learn(statements: &str) -> Shapes {
     let mut shapes = Shapes::default();
     for statement in statements.split_inclusive(";\n") {
-        let tree = write_tree(statement).ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+        let tree = write_tree(statement, &Wanted::default())
+            .ok()
+            .and_then(|json| serde_json::from_slice::<Value>(&json).ok());
         if let (Some(Value::Object(tree)), Some(kind)) = (tree, TREES.message_named("ParseResult")) {
             // Nothing is refused while learning.
             let _ = visit("", kind, &tree, &mut |place, parts| {

@@ -3,12 +3,12 @@ use serde_json::json;
 use studio_plugin_api::ErrorCode;
 
 fn tree(sql: &str) -> Result<Value, DriverError> {
-    write_tree(sql).map(|json| serde_json::from_slice(&json).unwrap())
+    write_tree(sql, &Wanted::default()).map(|json| serde_json::from_slice(&json).unwrap())
 }
 
 fn run<T: Send + 'static>(
     sql: String,
-    work: impl FnOnce(&str) -> Result<T, DriverError> + Send + 'static,
+    work: impl FnOnce(&str, &Wanted) -> Result<T, DriverError> + Send + 'static,
 ) -> Result<T, DriverError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(deep::run(sql, work))
@@ -88,13 +88,13 @@ fn what_nests_as_deeply_as_is_let_through_is_answered() {
 
 #[test]
 fn formatting_puts_a_clause_on_a_line() {
-    let formatted = |sql: &str| format::format(sql).unwrap();
+    let formatted = |sql: &str| format::format(sql, &Wanted::default()).unwrap();
     assert_eq!(
         formatted("select a,b from t where x = 1 and y in (1,2)"),
         "select\n  a,\n  b\nfrom\n  t\nwhere\n  x = 1\n  and y in (1, 2)\n"
     );
     assert_eq!(formatted("select 1; select 2;"), "select\n  1;\n\nselect\n  2;\n");
-    assert_eq!(format::format("select 'a").unwrap_err().code, ErrorCode::QueryError);
+    assert_eq!(format::format("select 'a", &Wanted::default()).unwrap_err().code, ErrorCode::QueryError);
     let deep = format!("select {}1{}", "(".repeat(100_000), ")".repeat(100_000));
     assert_eq!(run(deep, format::format).unwrap_err().code, ErrorCode::ValidationError);
     let deep = format!("select {}1{}", "(".repeat(1_900), ")".repeat(1_900));

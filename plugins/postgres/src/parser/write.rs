@@ -1,6 +1,9 @@
 //! A statement's tree as libpg_query's JSON, from its message on the wire.
 
-use super::trees::{Field, Kind, Message, TREES};
+use super::{
+    node::{take_bytes, take_number},
+    trees::{Field, Kind, Message, TREES},
+};
 use studio_plugin_api::{DriverError, ErrorCode};
 
 /// Fields that libpg_query has got since the version whose trees postgres-meta answers with.
@@ -77,24 +80,4 @@ fn write_value(json: &mut Vec<u8>, field: &Field, wire_type: u64, wire: &mut &[u
 
 fn write_text(json: &mut Vec<u8>, text: &str) -> Option<()> {
     serde_json::to_writer(json, text).ok()
-}
-
-fn take_number(wire: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = wire.split_first()?;
-        *wire = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn take_bytes<'a>(wire: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(take_number(wire)?).ok()?;
-    let (bytes, rest) = wire.split_at_checked(length)?;
-    *wire = rest;
-    Some(bytes)
 }

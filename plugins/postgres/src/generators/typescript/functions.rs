@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The functions of a schema, by name; those of one name as alternatives.
-pub(super) fn write_functions(database: &Database, schema: &str) -> Vec<(String, Layout)> {
+pub(super) fn write_functions(database: &Database<'_>, schema: &str) -> Vec<(String, Layout)> {
     let callable: Vec<_> = database
         .functions
         .iter()
@@ -26,7 +26,7 @@ pub(super) fn write_functions(database: &Database, schema: &str) -> Vec<(String,
 }
 
 /// What a row has besides its columns: functions that take it, and nothing else.
-pub(super) fn computed_fields(database: &Database, relation: &Relation) -> Vec<(String, Layout)> {
+pub(super) fn computed_fields(database: &Database<'_>, relation: &Relation) -> Vec<(String, Layout)> {
     let of_row = database.functions.iter().filter(|function| {
         let mut inputs = inputs(function);
         function.schema == relation.schema
@@ -47,7 +47,7 @@ fn inputs(function: &Function) -> impl Iterator<Item = &Argument> {
 }
 
 /// PostgREST names arguments; without a name it passes one alone: a body, or a row.
-fn is_callable(database: &Database, function: &Function) -> bool {
+fn is_callable(database: &Database<'_>, function: &Function) -> bool {
     let mut unnamed = inputs(function).filter(|argument| argument.name.is_empty());
     match (unnamed.next(), inputs(function).count()) {
         (None, _) => true,
@@ -59,7 +59,7 @@ fn is_callable(database: &Database, function: &Function) -> bool {
     }
 }
 
-fn write_function(database: &Database, function: &Function, overloads: &[&Function]) -> Layout {
+fn write_function(database: &Database<'_>, function: &Function, overloads: &[&Function]) -> Layout {
     let arguments: Vec<_> = inputs(function)
         .map(|argument| {
             let mark = if argument.optional { "?" } else { "" };
@@ -83,7 +83,7 @@ fn write_function(database: &Database, function: &Function, overloads: &[&Functi
 }
 
 /// Why PostgREST will not call a function.
-fn mistake(database: &Database, function: &Function, overloads: &[&Function]) -> Option<String> {
+fn mistake(database: &Database<'_>, function: &Function, overloads: &[&Function]) -> Option<String> {
     let own: Vec<_> = inputs(function).collect();
     if let [argument] = own.as_slice()
         && argument.name.is_empty()
@@ -95,6 +95,10 @@ fn mistake(database: &Database, function: &Function, overloads: &[&Function]) ->
              found in the schema cache",
             function.schema, function.name
         ));
+    }
+    // Each is compared with each.
+    if !database.budget.spend(overloads.len()) {
+        return None;
     }
     // The same names, and types that differ: the names alone do not tell which one is meant.
     let is_rival = |other: &&&Function| {
@@ -119,6 +123,7 @@ fn mistake(database: &Database, function: &Function, overloads: &[&Function]) ->
             format!("{}.{}({arguments})", candidate.schema, candidate.name)
         },
     );
+    let candidates = candidates.take_while(|candidate| database.budget.spend(candidate.len()));
     Some(format!(
         "Could not choose the best candidate function between: {}. Try renaming the parameters or the function \
          itself in the database so function overloading can be resolved",
@@ -127,7 +132,7 @@ fn mistake(database: &Database, function: &Function, overloads: &[&Function]) ->
 }
 
 /// What a function gives; `many` for a set of it.
-fn returned(database: &Database, function: &Function, many: bool) -> Layout {
+fn returned(database: &Database<'_>, function: &Function, many: bool) -> Layout {
     let columns: Vec<_> = function
         .arguments
         .iter()
@@ -146,7 +151,7 @@ fn returned(database: &Database, function: &Function, many: bool) -> Layout {
 }
 
 /// How the rows of a function can be asked for on.
-fn set_options(database: &Database, function: &Function) -> Option<Layout> {
+fn set_options(database: &Database<'_>, function: &Function) -> Option<Layout> {
     let found = database.type_named(&function.returns)?;
     if !matches!(found.kind(), Kind::Composite | Kind::Table | Kind::View)
         || !database.has_schema(&found.schema)

@@ -26,7 +26,7 @@ export type Json =
 const HELPERS: &str = include_str!("helpers.txt");
 
 /// Writes the database's types in TypeScript.
-pub(super) fn write(database: &Database, settings: &Settings) -> String {
+pub(super) fn write(database: &Database<'_>, settings: &Settings) -> String {
     let schemas =
         database.schemas.iter().map(|schema| (key(schema), write_schema(database, schema, settings)));
     let mut types = layout::write_object(schemas.collect());
@@ -47,7 +47,7 @@ pub(super) fn write(database: &Database, settings: &Settings) -> String {
 }
 
 /// The labels of enumerations, as values.
-fn write_constants(database: &Database) -> String {
+fn write_constants(database: &Database<'_>) -> String {
     let mut lines = Vec::new();
     for schema in &database.schemas {
         lines.push(format!("  {}: {{", key(schema)));
@@ -73,7 +73,7 @@ fn write_constants(database: &Database) -> String {
     format!("export const Constants = {{\n{}\n}} as const", lines.join("\n"))
 }
 
-fn write_schema(database: &Database, schema: &str, settings: &Settings) -> Layout {
+fn write_schema(database: &Database<'_>, schema: &str, settings: &Settings) -> Layout {
     let of_schema = || database.relations.iter().filter(|relation| relation.schema == schema);
     let tables = of_schema().filter(|relation| relation.is_table());
     let views = of_schema().filter(|relation| !relation.is_table());
@@ -115,7 +115,7 @@ fn write_schema(database: &Database, schema: &str, settings: &Settings) -> Layou
     ])
 }
 
-fn write_relation(database: &Database, relation: &Relation, settings: &Settings) -> Layout {
+fn write_relation(database: &Database<'_>, relation: &Relation, settings: &Settings) -> Layout {
     let is_table = relation.is_table();
     let mut row = types::row(database, relation);
     row.extend(functions::computed_fields(database, relation));
@@ -141,9 +141,8 @@ fn write_relation(database: &Database, relation: &Relation, settings: &Settings)
 }
 
 /// A tuple of objects, which prettier lays out as it does values.
-fn write_relationships(database: &Database, relation: &Relation, settings: &Settings) -> Layout {
-    let of_relation =
-        database.relationships.iter().filter(|relationship| relationship.relation == relation.id);
+fn write_relationships(database: &Database<'_>, relation: &Relation, settings: &Settings) -> Layout {
+    let of_relation = database.relationships_of(relation).iter();
     let margin = " ".repeat(10);
     let written: String = of_relation
         .map(|relationship| {
@@ -159,7 +158,8 @@ fn write_relationships(database: &Database, relation: &Relation, settings: &Sett
             }
             object += &format!("{margin}  referencedRelation: {}\n", text(&relationship.referenced_relation));
             object += &list("referencedColumns", &relationship.referenced_columns);
-            object + &format!("{margin}}},\n")
+            object += &format!("{margin}}},\n");
+            if database.budget.spend(object.len()) { object } else { String::new() }
         })
         .collect();
     match written.is_empty() {

@@ -6,6 +6,9 @@ use super::{
     layout::{Layout, text},
 };
 
+/// What a type takes of the text at the least, in bytes, and the name before it.
+const LEAST: usize = 16;
+
 /// One of some texts.
 pub(super) fn literals(labels: &[String]) -> Layout {
     match labels {
@@ -27,7 +30,7 @@ pub(super) fn or_null(type_of: Layout) -> Layout {
 }
 
 /// The type of a column's values.
-pub(super) fn column(database: &Database, column: &Column) -> Layout {
+pub(super) fn column(database: &Database<'_>, column: &Column) -> Layout {
     match type_of(database, &column.type_name) {
         type_of if column.nullable => or_null(type_of),
         // `Json` has null in it.
@@ -37,13 +40,17 @@ pub(super) fn column(database: &Database, column: &Column) -> Layout {
 }
 
 /// The columns of a row.
-pub(super) fn row(database: &Database, relation: &Relation) -> Vec<(String, Layout)> {
-    let columns = relation.columns.iter();
+pub(super) fn row(database: &Database<'_>, relation: &Relation) -> Vec<(String, Layout)> {
+    let columns = relation.columns.iter().take_while(|own| database.budget.spend(own.name.len()));
     columns.map(|own| (super::key(&own.name), column(database, own))).collect()
 }
 
 /// The type of a value.
-pub(super) fn type_of(database: &Database, type_name: &TypeName) -> Layout {
+pub(super) fn type_of(database: &Database<'_>, type_name: &TypeName) -> Layout {
+    // A property has a name and a line too.
+    if !database.budget.spend(LEAST) {
+        return Layout::word("unknown");
+    }
     if let Some(element) = type_name.element() {
         return Layout::Array(Box::new(type_of(database, &element)));
     }
@@ -66,7 +73,8 @@ pub(super) fn type_of(database: &Database, type_name: &TypeName) -> Layout {
             let found = database.type_named(type_name);
             match found.map(|found| (found.kind(), found)) {
                 Some((Kind::Enumeration, found)) if !database.has_schema(&found.schema) => {
-                    literals(&found.labels)
+                    let size = found.labels.iter().map(|label| label.len() + LEAST).sum();
+                    if database.budget.spend(size) { literals(&found.labels) } else { literals(&[]) }
                 }
                 Some((Kind::Enumeration, _)) => member("Enums", ""),
                 Some((Kind::Composite, _)) => member("CompositeTypes", ""),
