@@ -1,13 +1,13 @@
 //! Servers that say anything, to drivers that take them for databases.
 //!
-//! An input is a line with a request, a line with its body, and the bytes that a server sends to each who connects, whatever
-//! they ask, before it ends the connection.
+//! An input is a line with a request, a line with its body, and what a server sends to each who connects, whatever they
+//! ask, before it ends the connection: a part of it, up to a byte 0x1e, for each thing that is asked.
 
 use crate::{feedback, runtime::wait};
 use serde_json::json;
 use socket2::SockRef;
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -18,12 +18,15 @@ use studio_plugin_api::{
     testing::{self, TestRequest},
 };
 
-/// A connection's end, for all that are open, and what they are sent.
+/// Stands between what is sent at once: the rest waits until the driver asks something else.
+const SEPARATOR: u8 = 0x1e;
+/// As long a driver may take to ask; then it waits for more itself.
+const PATIENCE: Duration = Duration::from_millis(3);
+
+/// A database server, as far as drivers can tell.
 struct Server {
     port: u16,
-    says: Mutex<Vec<u8>>,
-    /// Kept until the driver is done: closed earlier, the driver might lose what was sent.
-    open: Mutex<Vec<TcpStream>>,
+    says: Mutex<Arc<[u8]>>,
 }
 
 impl Server {
@@ -32,20 +35,35 @@ impl Server {
         SERVER.get_or_init(|| {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let port = listener.local_addr().unwrap().port();
-            let server: &'static Self =
-                Box::leak(Box::new(Self { port, says: Mutex::default(), open: Mutex::default() }));
-            std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| server.serve(stream)));
+            let server: &'static Self = Box::leak(Box::new(Self { port, says: Mutex::new([].into()) }));
+            std::thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let says = lock(&server.says).clone();
+                    std::thread::spawn(move || serve(stream, &says));
+                }
+            });
             server
         })
     }
+}
 
-    fn serve(&self, mut stream: TcpStream) {
-        // Else a million connections in a row would use up the ports of this machine.
-        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-        let _ = stream.write_all(&lock(&self.says));
-        let _ = stream.shutdown(Shutdown::Write);
-        lock(&self.open).push(stream);
+/// Serves one connection until the driver leaves. What breaks is the driver's business.
+fn serve(mut stream: TcpStream, says: &[u8]) -> Option<()> {
+    // Else a million connections in a row would use up the ports of this machine.
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok()?;
+    stream.set_nodelay(true).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut asked = [0; 16 << 10];
+    for part in says.split(|byte| *byte == SEPARATOR) {
+        if stream.read(&mut asked).is_ok_and(|count| count == 0) {
+            return None;
+        }
+        stream.write_all(part).ok()?;
     }
+    stream.shutdown(Shutdown::Write).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    while stream.read(&mut asked).ok()? > 0 {}
+    Some(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -81,7 +99,7 @@ fn read(input: &[u8]) -> Option<Input<'_>> {
 fn visit<D: Driver>(input: &[u8], options: serde_json::Value, network: impl FnOnce(u16) -> Network) {
     let Some(Input { request, says }) = read(input) else { return };
     let server = Server::get();
-    *lock(&server.says) = says.to_vec();
+    *lock(&server.says) = says.into();
     let endpoint =
         json!({ "parts": { "host": "127.0.0.1", "port": server.port, "username": "u", "password": "p" } });
     let settings = testing::settings::<D>(json!({ "endpoint": endpoint, "options": options })).unwrap();
@@ -99,7 +117,6 @@ fn visit<D: Driver>(input: &[u8], options: serde_json::Value, network: impl FnOn
             Err(error) => feedback::note_result(&Err::<&[u8], _>(error)),
         }
     });
-    lock(&server.open).clear();
 }
 
 fn resolving(_: u16) -> Network {
@@ -119,4 +136,35 @@ pub(crate) fn redis(input: &[u8]) {
 /// memcached's text protocol.
 pub(crate) fn memcached(input: &[u8]) {
     visit::<studio_driver_memcached::Memcached>(input, json!({}), testing::network);
+}
+
+/// Any bytes as replies to one call: they are the same in whatever pieces they come.
+pub(crate) fn resp(input: &[u8]) {
+    let Some((piece, bytes)) = input.split_first() else { return };
+    let most = if piece & 1 == 0 { 1 << 20 } else { 100 };
+    let whole = studio_driver_redis::fuzzing::read_replies(bytes, bytes.len(), most);
+    let pieces = studio_driver_redis::fuzzing::read_replies(bytes, usize::from(piece >> 1), most);
+    feedback::note((whole.len(), whole.last().map(|last| last.len().min(40))));
+    if whole.last().is_none_or(|last| !["TooLarge", "NotRedis"].contains(&last.as_str())) {
+        assert_eq!(pieces, whole);
+    }
+}
+
+/// Any bytes as messages of a MongoDB server: what passes does so in any pieces, and is documents that read.
+pub(crate) fn mongodb_messages(input: &[u8]) {
+    const HEAD: usize = 21;
+    let Some((piece, bytes)) = input.split_first() else { return };
+    let whole = studio_driver_mongodb::fuzzing::pass_messages(bytes, bytes.len());
+    feedback::note(whole);
+    assert_eq!(studio_driver_mongodb::fuzzing::pass_messages(bytes, usize::from(*piece)), whole);
+    if whole == Ok(true)
+        && let Some(length) = bytes.get(..4)
+    {
+        let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        let document = &bytes[HEAD..length];
+        let length = u32::from_le_bytes(document[..4].try_into().unwrap()) as usize;
+        let read = bson::RawDocument::from_bytes(&document[..length]);
+        let read = read.and_then(|raw| bson::Document::try_from(raw).map_err(Into::into));
+        feedback::note(read.is_ok());
+    }
 }

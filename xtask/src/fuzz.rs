@@ -14,7 +14,7 @@ use std::{
     fs,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::Mutex,
     thread,
     time::{Duration, Instant},
@@ -89,11 +89,14 @@ struct Fuzzer<'a> {
 impl Fuzzer<'_> {
     /// Fuzzes targets, as many at once as there are processors, and tells of each.
     fn fuzz(&self, wanted: Option<&str>, corpus: &Path) -> Result<()> {
-        let listed = crate::process::output_of(Command::new(&self.program).env_remove(TARGET))?;
+        // On its standard error libFuzzer says what it can't do without sanitizers.
+        let listing = Command::new(&self.program).env_remove(TARGET).stderr(Stdio::null()).output();
+        let listing = listing.with_context(|| format!("{} can't be run", self.program.display()))?;
+        let listed = String::from_utf8(listing.stdout)?;
         let targets: Vec<&str> =
             listed.lines().filter(|target| wanted.is_none_or(|wanted| wanted == *target)).collect();
         if targets.is_empty() {
-            bail!("there is no such target; there are {}", listed.replace('\n', ", "));
+            bail!("there is no such target; there are {}", listed.trim().replace('\n', ", "));
         }
         let left = Mutex::new(targets.into_iter());
         let workers = thread::available_parallelism().map_or(1, usize::from);

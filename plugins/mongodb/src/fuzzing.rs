@@ -3,6 +3,7 @@
 use crate::{
     ejson::{self, Form},
     guard, id,
+    wire::Filter,
 };
 use bson::{Bson, Document, RawDocument, RawDocumentBuf};
 use studio_plugin_api::{Access, DriverError};
@@ -42,6 +43,19 @@ pub fn write_ids(bytes: &[u8]) -> Option<Result<Vec<String>, DriverError>> {
     let document = RawDocument::from_bytes(bytes).ok()?;
     let ids = document.iter().filter_map(Result::ok).map(|(_, value)| id::write_id(value));
     Some(ids.collect())
+}
+
+/// Lets a server's bytes through to the client library, in pieces of this size, and tells whether they end
+/// with a whole message.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub fn pass_messages(bytes: &[u8], piece: usize) -> Result<bool, &'static str> {
+    let mut filter = Filter::default();
+    for piece in bytes.chunks(piece.max(1)) {
+        filter.check(piece).map_err(|breach| breach.0)?;
+    }
+    Ok(filter.is_between_messages())
 }
 
 /// Whether a viewer may ask this, given as Extended JSON: an array as a pipeline, an object as a filter.

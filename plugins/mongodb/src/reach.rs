@@ -147,7 +147,8 @@ impl Reach {
         let Some(place) = self.place(address) else { return };
         match &self.replica_set {
             Some(expected) if set != Some(expected) => {
-                let is = set.map_or_else(|| "of no replica set".to_owned(), |set| format!("of `{}`", shorten(set)));
+                let is = set
+                    .map_or_else(|| "of no replica set".to_owned(), |set| format!("of `{}`", shorten(set)));
                 let message = format!("the MongoDB server is {is}, and not of the replica set `{expected}`");
                 self.lock().strangers.insert(place, DriverError::connection("replica_set", message));
                 self.changed.notify_waiters();

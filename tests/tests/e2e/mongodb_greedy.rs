@@ -26,7 +26,8 @@ impl World {
 
     /// The most memory that the gateway had so far, in MiB.
     fn most_memory(&mut self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.gateway.process().id())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.gateway.process().id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
@@ -45,7 +46,12 @@ async fn mongodb_bodies_of_millions_of_values_are_refused_without_taking_memory(
     let millions = many(3_300_000);
     let bodies = [
         (&alpha.viewer, "/documents/query", format!(r#"{{"filter":{{"$or":{millions}}}}}"#), "filter.$or"),
-        (&alpha.viewer, "/documents/query", format!(r#"{{"projection":{{"a":{millions}}}}}"#), "projection.a"),
+        (
+            &alpha.viewer,
+            "/documents/query",
+            format!(r#"{{"projection":{{"a":{millions}}}}}"#),
+            "projection.a",
+        ),
         (&alpha.viewer, "/aggregate", format!(r#"{{"pipeline":{millions}}}"#), "pipeline"),
         (&alpha.viewer, "/explain", format!(r#"{{"filter":{{"a":{{"$in":{millions}}}}}}}"#), "filter.a.$in"),
         (&alpha.developer, "/documents", format!(r#"{{"document":{{"a":{millions}}}}}"#), "document.a"),

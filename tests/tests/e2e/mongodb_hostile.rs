@@ -87,7 +87,8 @@ async fn mongodb_server_that_answers_with_endless_levels_is_given_up() {
         for name in ["x", "cursor", "errInfo", "$clusterTime", "speculativeAuthenticate"] {
             let bytes = nested(name, levels, ok);
             let server = HostileMongo::start(on(command, Act::AnswerBytes(bytes))).await;
-            let identifier = format!("{command}-{}-{levels}-{ok}", name.trim_start_matches('$').to_lowercase());
+            let identifier =
+                format!("{command}-{}-{levels}-{ok}", name.trim_start_matches('$').to_lowercase());
             let identifier = identifier.replace('.', "-");
             world.connect(&identifier, &server, json!({})).await;
             let begin = Instant::now();
@@ -221,7 +222,8 @@ async fn mongodb_server_that_turns_hostile_is_left_and_one_that_is_good_again_is
     hostile.store(true, Ordering::Relaxed);
     world.find("fickle").await.refused(502, "DRIVER_ERROR");
     hostile.store(false, Ordering::Relaxed);
-    studio_gateway_tests::eventually("it is used again", async || world.find("fickle").await.status == 200).await;
+    studio_gateway_tests::eventually("it is used again", async || world.find("fickle").await.status == 200)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,7 +255,9 @@ async fn mongodb_server_that_names_ever_more_members_leads_nowhere() {
 async fn mongodb_server_that_drips_hangs_up_or_says_nothing_is_given_up_at_the_deadline() {
     let world = World::start().await;
     let mut whole = Vec::new();
-    doc! { "cursor": { "firstBatch": [], "id": 0_i64, "ns": "shop.c" }, "ok": 1.0 }.to_writer(&mut whole).unwrap();
+    doc! { "cursor": { "firstBatch": [], "id": 0_i64, "ns": "shop.c" }, "ok": 1.0 }
+        .to_writer(&mut whole)
+        .unwrap();
     let whole = message(&whole);
     let endless = |batch: &str| doc! { "cursor": { batch: [], "id": 7_i64, "ns": "shop.c" }, "ok": 1.0 };
     for (identifier, act) in [

@@ -226,9 +226,7 @@ async fn count(
     let collection = context.raw_collection(namespace);
     let counting = context.run(context, Kind::Reads, async |running| match counted {
         Counted::Not => Ok(None),
-        Counted::Estimated => {
-            Ok(Some(collection.estimated_document_count().max_time(running.time()).await?))
-        }
+        Counted::Estimated => Ok(Some(collection.estimated_document_count().max_time(running.time()).await?)),
         Counted::Exact(filter) if names_distance(&filter) => {
             let command = doc! { "count": namespace.collection, "query": filter };
             let answer = running.command(&context.client.database(namespace.database), command).await?;

@@ -57,10 +57,13 @@ impl<'de> Deserialize<'de> for NewDocuments {
                 let mut documents = Vec::new();
                 while let Some(Object(document)) = items.next_element::<Stored>()? {
                     if documents.len() == MOST_DOCUMENTS {
-                        return Err(A::Error::custom(format!("must hold at most {MOST_DOCUMENTS} documents")));
+                        return Err(A::Error::custom(format!(
+                            "must hold at most {MOST_DOCUMENTS} documents"
+                        )));
                     }
                     let raw = RawDocumentBuf::try_from(&with_id(document));
-                    documents.push(raw.map_err(|error| A::Error::custom(format!("has no BSON form: {error}")))?);
+                    documents
+                        .push(raw.map_err(|error| A::Error::custom(format!("has no BSON form: {error}")))?);
                 }
                 Ok(NewDocuments(documents))
             }

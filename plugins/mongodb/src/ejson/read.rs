@@ -162,7 +162,8 @@ impl Left {
 
     fn take<E: Error>(&mut self) -> Result<(), E> {
         let most = self.most;
-        let too_many = || E::custom(format!("must have at most {most} values in it, those inside of others counted"));
+        let too_many =
+            || E::custom(format!("must have at most {most} values in it, those inside of others counted"));
         self.left = self.left.checked_sub(1).ok_or_else(too_many)?;
         Ok(())
     }

@@ -44,7 +44,10 @@ pub(super) enum Server {
 ///
 /// # Errors
 /// `CONNECTION_ERROR` for certificates that can't be used.
-pub(crate) fn tls_config(certificates: &Certificates, insecure: bool) -> Result<Arc<ClientConfig>, DriverError> {
+pub(crate) fn tls_config(
+    certificates: &Certificates,
+    insecure: bool,
+) -> Result<Arc<ClientConfig>, DriverError> {
     let pem = certificates.certificate_key.as_ref().map(|pem| pem.expose());
     let identity = pem.map(|pem| Identity { certificates: pem, key: pem });
     studio_tls::client_config(certificates.authorities.as_deref(), Check::unless(insecure), identity)

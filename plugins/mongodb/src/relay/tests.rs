@@ -1,10 +1,10 @@
 use super::*;
-use studio_plugin_api::{DriverError, Network};
 use fast_socks5::client::{Config as ClientConfig, Socks5Stream};
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use studio_plugin_api::{DriverError, Network};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -23,7 +23,8 @@ pub(super) fn is_challenge(payload: &[u8]) -> Result<bool, Breach> {
     if nonce.len() < CLIENT_NONCE || !nonce.is_ascii() {
         return Err(Breach("a login's challenge does not begin with the client's nonce"));
     }
-    let rounds = parts.nth(1).and_then(|part| part.strip_prefix("i=")).and_then(|rounds| rounds.parse::<u32>().ok());
+    let rounds =
+        parts.nth(1).and_then(|part| part.strip_prefix("i=")).and_then(|rounds| rounds.parse::<u32>().ok());
     match rounds {
         Some(rounds) if rounds <= MAX_ROUNDS => Ok(true),
         Some(_) => Err(Breach("a login asks for more than 100000 rounds of hashing")),
@@ -42,7 +43,8 @@ mod tests {
         for rounds in ["4096", "15000", "100000", "0100000", "+5000"] {
             assert_eq!(challenge(rounds), Ok(true), "{rounds}");
         }
-        for rounds in ["100001", "4294967295", "4294967296", "99999999999999999999", "-1", "", "1e3", " 5000"] {
+        for rounds in ["100001", "4294967295", "4294967296", "99999999999999999999", "-1", "", "1e3", " 5000"]
+        {
             assert!(challenge(rounds).is_err(), "{rounds}");
         }
         for other in ["v=c2lnbmF0dXJl", "", "e=other-error", "i=4294967295"] {

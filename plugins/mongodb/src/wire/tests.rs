@@ -45,7 +45,11 @@ fn what_servers_send_passes_whole_and_in_pieces() {
     };
     let code = JavaScriptCodeWithScope { code: "f()".to_owned(), scope: doc! { "x": { "y": [1] } } };
     let last = doc! { "a": code.clone() };
-    let all = [hello, doc! { "cursor": { "firstBatch": [{ "a": code }], "id": 0_i64, "ns": "a.b" }, "ok": 1 }, last];
+    let all = [
+        hello,
+        doc! { "cursor": { "firstBatch": [{ "a": code }], "id": 0_i64, "ns": "a.b" }, "ok": 1 },
+        last,
+    ];
     let stream: Vec<u8> = all.iter().flat_map(|document| message(&bytes(document))).collect();
     assert_eq!(check(&stream), Ok(Passed::Data));
     for size in 1..40 {
@@ -55,7 +59,10 @@ fn what_servers_send_passes_whole_and_in_pieces() {
         }
         assert!(filter.is_between_messages());
     }
-    assert_eq!(check(&frame(OP_MSG, CHECKSUM_PRESENT | 1 << 16, &bytes(&doc! { "ok": 1 }), &[1; 4])), Ok(Passed::Data));
+    assert_eq!(
+        check(&frame(OP_MSG, CHECKSUM_PRESENT | 1 << 16, &bytes(&doc! { "ok": 1 }), &[1; 4])),
+        Ok(Passed::Data)
+    );
 }
 
 #[test]
@@ -151,7 +158,11 @@ fn what_the_client_library_keeps_or_computes_with_is_bounded() {
         doc! { "maxBsonObjectSize": 1, "x": &big },
         doc! { "$clusterTime": { "signature": &big } },
     ] {
-        assert!(Filter::default().check(&message(&bytes(&odd))).is_err(), "{:?}", odd.keys().collect::<Vec<_>>());
+        assert!(
+            Filter::default().check(&message(&bytes(&odd))).is_err(),
+            "{:?}",
+            odd.keys().collect::<Vec<_>>()
+        );
     }
     for fine in [
         doc! { "cursor": { "firstBatch": [{ "maxWriteBatchSize": -1, "$clusterTime": &big, "hosts": vec![1; 100] }] } },
@@ -170,7 +181,11 @@ fn challenges_of_logins_are_seen_where_they_stand() {
     let login = |rounds| doc! { "conversationId": 1, "done": false, "payload": payload(rounds), "ok": 1 };
     for at_once in [false, true] {
         let place = |rounds| {
-            if at_once { doc! { "speculativeAuthenticate": login(rounds), "ok": 1 } } else { login(rounds) }
+            if at_once {
+                doc! { "speculativeAuthenticate": login(rounds), "ok": 1 }
+            } else {
+                login(rounds)
+            }
         };
         let stream = message(&bytes(&place("15000")));
         assert_eq!(check(&stream), Ok(Passed::Challenge));

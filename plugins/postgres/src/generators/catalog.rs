@@ -64,10 +64,11 @@ pub(super) async fn read(
     let limit = LARGEST.min(context.max_reply_bytes());
     let mut left = limit;
     let mut ask = async |statement: Statement| {
-        let rows = context.rows_within(context, &statement, left).await.map_err(|error| match error.code {
-            ErrorCode::ResultTooLarge => DriverError::result_too_large(limit),
-            _ => error,
-        })?;
+        let rows =
+            context.rows_within(context, &statement, left).await.map_err(|error| match error.code {
+                ErrorCode::ResultTooLarge => DriverError::result_too_large(limit),
+                _ => error,
+            })?;
         left = left.saturating_sub(rows.len() as u64);
         Ok::<_, DriverError>(rows)
     };

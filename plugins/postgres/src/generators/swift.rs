@@ -64,7 +64,11 @@ fn write_relation(
     write_struct(&name, identity, access, fields.collect())
 }
 
-fn to_field<'a>(database: &Database<'_>, column: &'a Column, is_optional: impl Fn(&Column) -> bool) -> Field<'a> {
+fn to_field<'a>(
+    database: &Database<'_>,
+    column: &'a Column,
+    is_optional: impl Fn(&Column) -> bool,
+) -> Field<'a> {
     let mark = if is_optional(column) { "?" } else { "" };
     Field {
         name: safe(camel(&column.name)),

@@ -19,7 +19,9 @@ pub(crate) async fn run<T: Send + 'static>(
             let size = Size::measure(&sql)?;
             (sql, size)
         }
-        Some(bytes) => room::run(Room::of(bytes), move |_| Size::measure(&sql).map(|size| (sql, size))).await?,
+        Some(bytes) => {
+            room::run(Room::of(bytes), move |_| Size::measure(&sql).map(|size| (sql, size))).await?
+        }
     };
     match size.cost_of_parsing()? {
         None => work(&sql, &Wanted::default()),
