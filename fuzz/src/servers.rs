@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use studio_plugin_api::{
-    Driver, Network,
+    Driver, DriverError, Network,
     operations::Method,
     testing::{self, TestRequest},
 };
@@ -21,7 +21,7 @@ use studio_plugin_api::{
 /// Stands between what is sent at once: the rest waits until the driver asks something else.
 const SEPARATOR: u8 = 0x1e;
 /// As long a driver may take to ask; then it waits for more itself.
-const PATIENCE: Duration = Duration::from_millis(3);
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A database server, as far as drivers can tell.
 struct Server {
@@ -108,15 +108,22 @@ fn visit<D: Driver>(input: &[u8], options: serde_json::Value, network: impl FnOn
             Ok(session) => {
                 feedback::note("open");
                 let session = Arc::new(session);
-                let pinged = session.ping().await;
-                feedback::note_result(&pinged.map(|_| "pinged"));
+                note(&session.ping().await);
                 let answer = request.send(&session).await;
-                feedback::note_result(&answer.map(|(_, payload)| payload.to_string()));
+                feedback::note(answer.as_ref().ok().map(|(_, payload)| payload.to_string().len().ilog2()));
+                note(&answer);
                 feedback::note(session.is_open());
             }
-            Err(error) => feedback::note_result(&Err::<&[u8], _>(error)),
+            Err(error) => note(&Err::<(), _>(error)),
         }
     });
+}
+
+/// Counts what came of it, without the server's own words.
+fn note<T>(result: &Result<T, DriverError>) {
+    let kind =
+        |error: &DriverError| (error.code.as_str(), error.details.get("reason").map(ToString::to_string));
+    feedback::note(result.as_ref().err().map(kind));
 }
 
 fn resolving(_: u16) -> Network {
