@@ -15,6 +15,8 @@ pub mod config;
 pub mod connections;
 pub mod directory;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod limits;

@@ -4,6 +4,7 @@ mod bench;
 mod components;
 mod dev;
 mod dist;
+mod fuzz;
 mod gateway;
 mod npm;
 #[path = "../../tests/src/postgres_programs.rs"]
@@ -47,6 +48,17 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Give libFuzzer's inputs to whatever callers, databases and drivers send, for a minute each unless said otherwise.
+    Fuzz {
+        /// Only this one.
+        target: Option<String>,
+        /// How many seconds each target is given.
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// How many inputs each target is given.
+        #[arg(long)]
+        runs: Option<u64>,
+    },
     /// Build the drivers: native libraries and WebAssembly components, each as its `Cargo.toml` says.
     BuildPlugins {
         /// Optimized; components always are.
@@ -75,6 +87,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    fuzz::compile_if_asked();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -91,6 +104,10 @@ fn run() -> Result<()> {
         Task::Setup => setup::prepare(&workspace),
         Task::Dev => dev::run(&workspace),
         Task::Test { arguments } => test::run_everything(&workspace, &arguments),
+        Task::Fuzz { target, seconds, runs } => {
+            setup::prepare(&workspace)?;
+            fuzz::by_hand(&workspace, target.as_deref(), fuzz::Bounds { seconds, runs })
+        }
         Task::BuildPlugins { release } => {
             let profile = if release { Profile::Release } else { Profile::Debug };
             dist::build_drivers(&workspace, profile)

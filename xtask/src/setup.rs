@@ -24,6 +24,10 @@ const LLVM_FOLDERS: &str = "/usr/lib";
 
 /// Installs what is missing.
 pub fn prepare(workspace: &Workspace) -> Result<()> {
+    // Or whatever the variable names, which is how all build scripts take it.
+    if std::env::var_os("CXX").is_none() {
+        tools::CPP.ensure(workspace)?;
+    }
     if has_libclang() {
         return Ok(());
     }

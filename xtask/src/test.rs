@@ -3,7 +3,7 @@
 use crate::{
     components,
     dist::{self, Contents, Profile},
-    npm,
+    fuzz, npm,
     process::run,
     pypi, python,
     servers::{self, Postgres},
@@ -92,6 +92,9 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         python::build_guest(workspace, componentize, &dist.join("drivers/pydb.wasm"))?;
     }
 
+    if arguments.is_empty() {
+        fuzz::in_tests(workspace)?;
+    }
     let runner = |words: &[&str]| {
         let mut command = in_root(workspace);
         command.args(words).env(DIST, &dist).env(servers::MONGODB, &programs.mongo);

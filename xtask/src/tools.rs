@@ -45,6 +45,9 @@ pub const WEBDIS: Tool = Tool { program: "webdis", package: "webdis" };
 /// The linker that Debian's Rust uses for WebAssembly.
 pub const RUST_LLD: Tool = Tool { program: "rust-lld", package: "lld-22" };
 
+/// What compiles libFuzzer.
+pub const CPP: Tool = Tool { program: "c++", package: "g++" };
+
 impl Tool {
     /// Where it is.
     pub fn find(self) -> Option<PathBuf> {

@@ -11,6 +11,7 @@ mod authorized;
 mod cached;
 mod call;
 mod deadline;
+pub(crate) mod fuzzing;
 mod located;
 mod nesting;
 mod query;

@@ -7,6 +7,7 @@ mod client_address;
 mod connections;
 mod cors;
 pub mod error;
+pub(crate) mod fuzzing;
 mod health;
 mod limit;
 mod members;

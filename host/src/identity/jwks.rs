@@ -193,7 +193,7 @@ impl Inner {
         if last_fetch.is_some_and(|ended| ended.elapsed() < self.pace.minimum_interval) {
             return Ok(());
         }
-        let outcome = self.fetch().await.and_then(|document| self.read(&document));
+        let outcome = self.fetch().await.and_then(|document| read_keys(&document, &self.algorithms));
         *last_fetch = Some(Instant::now());
         match outcome {
             Ok(keys) => {
@@ -234,29 +234,32 @@ impl Inner {
             }
         }
     }
+}
 
-    /// The usable keys of a document. One unusable key does not spoil the others: a provider may also publish keys
-    /// for encryption, or of kinds made up tomorrow.
-    fn read(&self, document: &[u8]) -> Result<Vec<Arc<VerificationKey>>, JwksError> {
-        #[derive(Deserialize)]
-        struct Document {
-            keys: Vec<serde_json::Value>,
-        }
-        let document: Document = serde_json::from_slice(document).map_err(JwksError::NotAKeySet)?;
-        let mut keys = Vec::with_capacity(document.keys.len());
-        for value in document.keys {
-            let kid = value.get("kid").and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
-            let jwk = serde_json::from_value(value).map_err(|_| "it is not a JSON Web Key");
-            match jwk.and_then(|jwk| VerificationKey::new(jwk, &self.algorithms)) {
-                Ok(key) => keys.push(Arc::new(key)),
-                Err(reason) => tracing::debug!(kid, reason, "a key of the JWKS is not used"),
-            }
-        }
-        if keys.is_empty() {
-            tracing::warn!("the JWKS has no key that verifies tokens by an allowed algorithm");
-        }
-        Ok(keys)
+/// The usable keys of a document. One unusable key does not spoil the others: a provider may also publish keys
+/// for encryption, or of kinds made up tomorrow.
+pub(super) fn read_keys(
+    document: &[u8],
+    algorithms: &[JwksAlgorithm],
+) -> Result<Vec<Arc<VerificationKey>>, JwksError> {
+    #[derive(Deserialize)]
+    struct Document {
+        keys: Vec<serde_json::Value>,
     }
+    let document: Document = serde_json::from_slice(document).map_err(JwksError::NotAKeySet)?;
+    let mut keys = Vec::with_capacity(document.keys.len());
+    for value in document.keys {
+        let kid = value.get("kid").and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
+        let jwk = serde_json::from_value(value).map_err(|_| "it is not a JSON Web Key");
+        match jwk.and_then(|jwk| VerificationKey::new(jwk, algorithms)) {
+            Ok(key) => keys.push(Arc::new(key)),
+            Err(reason) => tracing::debug!(kid, reason, "a key of the JWKS is not used"),
+        }
+    }
+    if keys.is_empty() {
+        tracing::warn!("the JWKS has no key that verifies tokens by an allowed algorithm");
+    }
+    Ok(keys)
 }
 
 impl KeySet {

@@ -2,6 +2,7 @@
 //! [`Role`](crate::registry::Role) on a project, and a role gives [`Access`].
 
 mod access;
+pub(crate) mod fuzzing;
 mod gate;
 mod issue;
 mod jwks;

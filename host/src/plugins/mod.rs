@@ -12,6 +12,7 @@ mod dylib;
 mod error;
 mod faces;
 pub mod file;
+pub(crate) mod fuzzing;
 mod load;
 mod manifest;
 mod options;

@@ -12,6 +12,8 @@ mod documents;
 mod ejson;
 mod errors;
 mod extended;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod id;
 mod indexes;

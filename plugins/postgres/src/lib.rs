@@ -11,6 +11,8 @@ mod dial;
 mod errors;
 mod extent;
 mod face;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generators;
 mod greeting;
 mod guard;

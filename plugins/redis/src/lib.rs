@@ -11,6 +11,8 @@ mod authorities;
 mod command;
 mod connection;
 mod errors;
+#[doc(hidden)]
+pub mod fuzzing;
 mod info;
 mod keys;
 mod login;

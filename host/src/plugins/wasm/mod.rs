@@ -12,6 +12,7 @@ mod cache;
 mod code;
 mod convert;
 mod engine;
+pub(super) mod fuzzing;
 mod imports;
 mod journal;
 mod limits;

@@ -173,7 +173,7 @@ impl DriverSession for WasmSession {
     }
 }
 
-fn read_facts(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, DriverError> {
+pub(super) fn read_facts(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, DriverError> {
     let facts = if text.len() > LONGEST_FACTS { None } else { serde_json::from_str(text).ok() };
     facts.ok_or_else(|| broken("the driver's facts are not a JSON object of a sensible size"))
 }

@@ -60,13 +60,17 @@ impl OpenSettings {
         Ok(Self { settings: Settings { endpoint, options }, authorities, insecure })
     }
 
-    /// Where a session with these settings may connect to.
-    pub(super) fn egress(&self, default_port: Option<u16>, resolve: Arc<Resolve>) -> Egress {
-        let place = match &self.settings.endpoint {
+    /// The host and port that they lead to.
+    pub(super) fn place(&self, default_port: Option<u16>) -> Result<(String, u16), &'static str> {
+        match &self.settings.endpoint {
             Endpoint::Parts(parts) => Ok((parts.host.clone(), parts.port)),
             Endpoint::ConnectionString(url) => read_place(url, default_port),
-        };
-        match place {
+        }
+    }
+
+    /// Where a session with these settings may connect to.
+    pub(super) fn egress(&self, default_port: Option<u16>, resolve: Arc<Resolve>) -> Egress {
+        match self.place(default_port) {
             Ok((host, port)) => Egress::Server(Box::new(Server {
                 host,
                 port,

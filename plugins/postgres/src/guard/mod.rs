@@ -6,6 +6,7 @@
 //! what developers leave to admins.
 
 mod functions;
+pub(crate) mod fuzzing;
 mod inspect;
 pub(crate) mod server;
 mod words;

@@ -2,6 +2,9 @@
 
 use super::{Element, write_text};
 
+/// Dimensions that an array has at the most (`MAXDIM` in PostgreSQL's `c.h`).
+const MOST_DIMENSIONS: u32 = 6;
+
 /// Writes `{1,NULL,"a b"}` as an array, of arrays where it has several dimensions. Bounds (`[2:3]={…}`) are left out. A
 /// text that is no array is written as it is.
 pub(super) fn write(element: Element, value: &[u8], out: &mut Vec<u8>) {
@@ -20,39 +23,53 @@ pub(super) fn write(element: Element, value: &[u8], out: &mut Vec<u8>) {
 fn write_items(element: Element, body: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let kind = element.kind();
     let (mut rest, mut depth, mut item) = (body, 0_u32, Vec::new());
+    let mut before = Before::Opening;
     loop {
         let (first, others) = rest.split_first()?;
-        match first {
-            b'{' => {
+        match (first, before) {
+            (b'{', Before::Opening | Before::Comma) if depth < MOST_DIMENSIONS => {
                 depth += 1;
                 out.push(b'[');
-                rest = others;
+                (rest, before) = (others, Before::Opening);
             }
-            b'}' => {
+            (b'}', Before::Opening | Before::Item) => {
                 depth = depth.checked_sub(1)?;
                 out.push(b']');
-                rest = others;
+                (rest, before) = (others, Before::Item);
             }
-            b',' => {
+            (b',', Before::Item) => {
                 out.push(b',');
-                rest = others;
+                (rest, before) = (others, Before::Comma);
             }
-            b'"' => {
+            (b'"', Before::Opening | Before::Comma) => {
                 item.clear();
                 rest = take_quoted(others, &mut item)?;
+                before = Before::Item;
                 kind.write(Some(&item), out);
             }
+            (b'{' | b'}' | b',' | b'"', _) | (_, Before::Item) => return None,
             _ => {
                 let end = rest.iter().position(|letter| matches!(letter, b',' | b'}'))?;
                 let (text, after) = rest.split_at(end);
                 kind.write((text != b"NULL").then_some(text), out);
-                rest = after;
+                (rest, before) = (after, Before::Item);
             }
         }
         if depth == 0 {
             return rest.is_empty().then_some(());
         }
     }
+}
+
+/// What stands before the rest of an array's text.
+#[derive(Clone, Copy)]
+enum Before {
+    /// The brace that opens an array.
+    Opening,
+    /// A comma.
+    Comma,
+    /// An element, or a whole array.
+    Item,
 }
 
 /// Takes an element up to its closing quote, and gives back what follows.

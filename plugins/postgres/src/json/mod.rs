@@ -170,7 +170,11 @@ fn write_circle(value: &[u8], out: &mut Vec<u8>) {
     let numbers: Vec<&[u8]> =
         value.split(|letter| b"<>(),".contains(letter)).filter(|number| !number.is_empty()).collect();
     let [x, y, radius] = numbers.as_slice() else { return write_text(value, out) };
-    let is_number = |text: &&[u8]| std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok());
+    // Rust takes more for a number than JSON does.
+    let is_number = |text: &&[u8]| {
+        [b"NaN".as_slice(), b"Infinity", b"-Infinity"].contains(text)
+            || serde_json::from_slice::<f64>(text).is_ok()
+    };
     if ![x, y, radius].into_iter().all(is_number) {
         return write_text(value, out);
     }

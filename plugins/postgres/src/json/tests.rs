@@ -24,6 +24,9 @@ fn each_type_is_written_as_postgres_meta_writes_it() {
         (701, "-Infinity", json!(null)),
         (701, "1e+300", json!(1e300)),
         (718, "<(1,2.5),3>", json!({"x": 1, "y": 2.5, "radius": 3})),
+        (718, "<(Infinity,-1e-5),NaN>", json!({"x": null, "y": -1e-5, "radius": null})),
+        (718, "<(.5,1),1>", json!("<(.5,1),1>")),
+        (718, "<(1,+2),3.>", json!("<(1,+2),3.>")),
         (1186, "1 day", json!("1 day")),
         (1700, "1.50", json!("1.50")),
         (1000, "{t,NULL,f}", json!([true, null, false])),
@@ -56,7 +59,11 @@ fn json_of(value: Value) -> String {
 
 #[test]
 fn what_is_no_array_stays_a_text() {
-    for text in ["", "{", "{1", "{1}}", "x", "[1:2]", "{\"a"] {
+    let deep = "{".repeat(7) + &"}".repeat(7);
+    for text in [
+        "", "{", "{1", "{1}}", "x", "[1:2]", "{\"a", "{,1}", "{1,}", "{1,,2}", "{}{}", "{{1}2}", "{\"a\"b}",
+        "{1{2}}", "{1\"a\"}", &deep,
+    ] {
         assert_eq!(written(1009, text), json!(text));
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod deep;
 mod deparse;
 mod format;
+pub(crate) mod fuzzing;
 mod measure;
 pub(crate) mod node;
 mod read;

@@ -1,0 +1,25 @@
+//! What is read of a guest's values, for fuzz targets.
+
+use super::{
+    bindings::studio::driver::types::{Error, ErrorCode},
+    convert, session,
+    settings::OpenSettings,
+};
+use secrecy::SecretString;
+use studio_plugin_api::DriverError;
+
+/// An error as a guest answers with it.
+pub fn read_guest_error(message: String, details: String, retry_after: Option<u32>) -> DriverError {
+    let code = ErrorCode::QueryError;
+    convert::read_error(Error { code, message, details, retry_after, session_lost: false }).0
+}
+
+/// Its server's facts. Nothing where they are refused.
+pub fn read_guest_facts(text: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
+    session::read_facts(text).ok()
+}
+
+/// The host and port that a connection's settings, in JSON, let a guest connect to.
+pub fn read_guest_settings(json: String, default_port: Option<u16>) -> Option<(String, u16)> {
+    OpenSettings::read(&SecretString::from(json)).ok()?.place(default_port).ok()
+}
