@@ -50,6 +50,9 @@ pub(crate) fn guest_values(input: &[u8]) {
     let read = fuzzing::read_guest_facts(&facts);
     feedback::note(read.as_ref().map(serde_json::Map::len));
     if let Some(read) = read {
-        assert_eq!(serde_json::from_str::<Value>(&facts).unwrap(), Value::Object(read));
+        // A value alone takes the name that stands for raw JSON inside `serde_json` for just that.
+        if let Ok(value) = serde_json::from_str::<Value>(&facts) {
+            assert_eq!(value, Value::Object(read));
+        }
     }
 }

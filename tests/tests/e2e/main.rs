@@ -119,3 +119,4 @@ mod shutdown;
 mod slow_clients;
 mod studio_database;
 mod studio_database_rights;
+mod worst_callers;

@@ -110,22 +110,34 @@ impl Kind {
             Self::Boolean => {
                 out.extend_from_slice(if value == b"t" { b"true".as_slice() } else { b"false".as_slice() });
             }
-            Self::Integer | Self::Json => out.extend_from_slice(value),
-            Self::Long => match is_safe(value) {
-                true => out.extend_from_slice(value),
-                false => write_text(value, out),
-            },
-            Self::Float => match value.last() {
-                // NaN, Infinity.
-                Some(last) if last.is_ascii_alphabetic() => out.extend_from_slice(b"null"),
-                _ => out.extend_from_slice(value),
-            },
+            Self::Integer if is_number(value) => out.extend_from_slice(value),
+            Self::Json if is_json(value) => out.extend_from_slice(value),
+            Self::Long if is_safe(value) && is_number(value) => out.extend_from_slice(value),
+            Self::Float if is_number(value) => out.extend_from_slice(value),
+            // NaN, Infinity.
+            Self::Float if value.last().is_some_and(u8::is_ascii_alphabetic) => {
+                out.extend_from_slice(b"null")
+            }
+            // Or what no PostgreSQL sends, which must not stand in the JSON as it is.
+            Self::Integer | Self::Json | Self::Long | Self::Float => write_text(value, out),
             Self::Bytes => write_bytes(value, out),
             Self::Circle => write_circle(value, out),
             Self::Interval => interval::write(value, out),
             Self::Array(element) => array::write(element, value, out),
         }
     }
+}
+
+/// Whether a text is JSON, up to the depth that its readers have.
+fn is_json(text: &[u8]) -> bool {
+    // What is ignored is not looked at for being UTF-8.
+    std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+}
+
+/// Whether a text is a number that JSON has.
+fn is_number(text: &[u8]) -> bool {
+    let begins = text.first().is_some_and(|first| *first == b'-' || first.is_ascii_digit());
+    begins && text.last().is_some_and(u8::is_ascii_digit) && is_json(text)
 }
 
 /// Whether JavaScript counts an integer exactly.
@@ -170,12 +182,9 @@ fn write_circle(value: &[u8], out: &mut Vec<u8>) {
     let numbers: Vec<&[u8]> =
         value.split(|letter| b"<>(),".contains(letter)).filter(|number| !number.is_empty()).collect();
     let [x, y, radius] = numbers.as_slice() else { return write_text(value, out) };
-    // Rust takes more for a number than JSON does.
-    let is_number = |text: &&[u8]| {
-        [b"NaN".as_slice(), b"Infinity", b"-Infinity"].contains(text)
-            || serde_json::from_slice::<f64>(text).is_ok()
-    };
-    if ![x, y, radius].into_iter().all(is_number) {
+    let fits =
+        |text: &&[u8]| [b"NaN".as_slice(), b"Infinity", b"-Infinity"].contains(text) || is_number(text);
+    if ![x, y, radius].into_iter().all(fits) {
         return write_text(value, out);
     }
     for (name, number) in [("{\"x\":", x), (",\"y\":", y), (",\"radius\":", radius)] {
