@@ -7,6 +7,10 @@ pub(crate) type Target = fn(&[u8]);
 
 /// All targets.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
+    // Those that take longest begin first.
+    ("redis", servers::redis),
+    ("postgres", servers::postgres),
+    ("memcached", servers::memcached),
     ("bson", documents::bson),
     ("connection_strings", connections::connection_strings),
     ("cors", requests::cors),
@@ -15,15 +19,12 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("guest_values", plugins::guest_values),
     ("jwks", identity::jwks),
     ("manifest", plugins::manifest),
-    ("memcached", servers::memcached),
     ("mongodb_guard", documents::guard),
     ("mongodb_messages", servers::mongodb_messages),
     ("nesting", requests::nesting),
     ("paths", requests::paths),
-    ("postgres", servers::postgres),
     ("postgres_values", sql::values),
     ("query", requests::query),
-    ("redis", servers::redis),
     ("resp", servers::resp),
     ("sealed_strings", connections::sealed_strings),
     ("settings", plugins::settings),

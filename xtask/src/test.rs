@@ -79,7 +79,7 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
     // Installing waits for the network most of the time, and building for the processor.
     let (installed, built) = thread::scope(|scope| {
         let installing = scope.spawn(|| Programs::install(workspace));
-        let built = build(workspace);
+        let built = build(workspace, arguments.is_empty());
         (installing.join(), built)
     });
     let dist = built?;
@@ -92,9 +92,6 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         python::build_guest(workspace, componentize, &dist.join("drivers/pydb.wasm"))?;
     }
 
-    if arguments.is_empty() {
-        fuzz::in_tests(workspace)?;
-    }
     let runner = |words: &[&str]| {
         let mut command = in_root(workspace);
         command.args(words).env(DIST, &dist).env(servers::MONGODB, &programs.mongo);
@@ -150,11 +147,17 @@ fn browser(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     Ok((tools::CHROMIUM.ensure(workspace)?, tools::CHROMEDRIVER.ensure(workspace)?))
 }
 
-/// Builds everything, and lays it out as an operator has it.
-fn build(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds everything, and lays it out as an operator has it. Fuzzing, where that is wanted, waits more than it computes,
+/// and goes on beside what is left to build.
+fn build(workspace: &Workspace, with_fuzzing: bool) -> Result<PathBuf> {
     // With the same targets as the test run, so that nothing is built twice with other features.
     run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
-    components::build(workspace, Contents::WithTestDrivers.drivers(workspace))?;
+    thread::scope(|scope| {
+        let fuzzing = with_fuzzing.then(|| scope.spawn(|| fuzz::in_tests(workspace)));
+        let built = components::build(workspace, Contents::WithTestDrivers.drivers(workspace));
+        let fuzzed = fuzzing.map_or(Ok(Ok(())), |fuzzing| fuzzing.join());
+        built.and(fuzzed.map_err(|_| anyhow!("fuzzing panicked"))?)
+    })?;
     dist::assemble(workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")
 }
 

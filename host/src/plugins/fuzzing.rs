@@ -21,7 +21,7 @@ pub fn check_manifest(given: &Manifest) -> Result<(), String> {
     build_faces(given)?;
     plan_manners(given);
     plan_caching(&given.operations, &PluginCache::default())?;
-    OptionRules::of(&given.options);
+    OptionRules::of(&given.options)?;
     Ok(())
 }
 
