@@ -187,7 +187,11 @@ impl Flow {
     async fn run(&self, admitted: Admitted, deadline: Instant) -> Result<Response, FlowError> {
         if admitted.authorized().may_write() {
             // No write begins whose record would have to wait.
-            by(deadline, async { Ok(self.audit.room().await) }).await?;
+            let has_room = async {
+                self.audit.room().await;
+                Ok(())
+            };
+            by(deadline, has_room).await?;
         }
         let trail = Trail::begin(&self.audit, admitted.authorized());
         let wrapping = admitted.authorized().call().wrapping().clone();

@@ -53,7 +53,7 @@ pub(crate) struct Neighbour(JoinHandle<()>);
 
 impl Neighbour {
     /// Was never disturbed.
-    pub(crate) async fn is_well(self) {
+    pub(crate) async fn was_well(self) {
         assert!(!self.0.is_finished(), "the neighbour was disturbed: {:?}", self.0.await);
         self.0.abort();
     }
@@ -100,7 +100,7 @@ async fn redis_replies_beyond_their_bound_end_before_they_are_read() {
         viewer_runs(&street.attacker, json!(["PING"])).await.expect(200);
     }
     println!("grown by {} MiB", memory.grown());
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }
 
 #[tokio::test]
@@ -124,7 +124,8 @@ async fn redis_callers_beside_one_whose_reply_is_too_large_have_their_answers() 
     }
     for _ in 0..5 {
         let answer = viewer_runs(&street.attacker, attack.clone()).await;
-        assert!(too_large(&answer), "{answer}");
+        // Beside others a reply has but its share of the project's budget.
+        assert!(too_large(&answer) || answer.error_code() == "UNAVAILABLE", "{answer}");
     }
     reads.join_all().await;
 }
@@ -197,7 +198,7 @@ async fn redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error(
         assert!(memory.grown() < GROWTH, "{name}: {} MiB", memory.grown());
     }
     println!("grown by {} MiB", memory.grown());
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }
 
 #[tokio::test]
@@ -227,7 +228,7 @@ async fn redis_servers_that_say_too_much_before_the_login_are_no_redis() {
         }
         assert!(memory.grown() < GROWTH, "{name}: {} MiB", memory.grown());
     }
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }
 
 #[tokio::test]
@@ -263,7 +264,7 @@ async fn redis_commands_with_millions_of_arguments_are_refused_at_little_cost() 
         viewer_runs(&street.attacker, json!(["GET", "k"])).await.expect(200).data()["result"],
         Value::Null
     );
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }
 
 #[tokio::test]
@@ -302,7 +303,7 @@ async fn redis_values_of_millions_of_parts_or_of_names_repeated_are_refused_at_l
         assert!(memory.grown() <= bound, "{route}: {} MiB instead of {bound}", memory.grown());
     }
     assert_eq!(developer.get(&path("/info")).await.expect(200).data()["keyspace"], json!({}));
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }
 
 #[tokio::test]
@@ -325,7 +326,7 @@ async fn redis_values_that_are_far_longer_in_json_are_refused_before_they_are_wr
     }
     println!("grown by {} MiB", memory.grown());
     assert!(memory.grown() < GROWTH, "{} MiB", memory.grown());
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }
 
 #[tokio::test]
@@ -366,5 +367,5 @@ async fn redis_servers_that_are_long_winded_about_themselves_cost_their_caller_a
         assert!(answer.bytes.len() < 10_000, "{route}: {} bytes of error", answer.bytes.len());
     }
     assert!(memory.grown() < GROWTH, "{} MiB", memory.grown());
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }

@@ -71,7 +71,7 @@ async fn redis_cluster_replies_beyond_their_bound_end_before_they_are_read() {
         assert_eq!(small.data()["value"], "v");
     }
     println!("grown by {} MiB", memory.grown());
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }
 
 /// A node that has all slots, by what it says; asked for a key it says something else.
@@ -127,7 +127,8 @@ async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_the
     let moved = |port: u16| Says::once(format!("-MOVED 1 127.0.0.1:{port}\r\n"));
     let ask = |port: u16| Says::once(format!("-ASK 1 127.0.0.1:{port}\r\n"));
     let foreign = |_: u16| Says::once("-MOVED 1 169.254.169.254:80\r\n");
-    let cases: [(&str, fn(u16) -> Says, u16); 5] = [
+    type Saying = fn(u16) -> Says;
+    let cases: [(&str, Saying, u16); 5] = [
         ("string", string, 507),
         ("count", count, 507),
         ("moved", moved, 0),
@@ -162,7 +163,7 @@ async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_the
         assert!(connections < 20, "{name}: {connections} connections");
         assert!(memory.grown() < GROWTH, "{name}: {} MiB", memory.grown());
     }
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }
 
 #[tokio::test]
@@ -204,5 +205,5 @@ async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_conne
     assert!(too_large(&answer), "{answer}");
     // Four times the bound of a reply.
     assert!(memory.grown() < 2 * GROWTH, "{} MiB", memory.grown());
-    neighbour.is_well().await;
+    neighbour.was_well().await;
 }

@@ -93,9 +93,8 @@ impl<'a> Pieces<'a> {
         self.place += 1;
         let start = self.place;
         while let Some(byte) = self.byte(0) {
-            if byte == b'\\' && escapes {
-                self.place += 2;
-            } else if byte == mark && self.byte(1) == Some(mark) {
+            let stands_for_itself = byte == mark && self.byte(1) == Some(mark);
+            if stands_for_itself || (byte == b'\\' && escapes) {
                 self.place += 2;
             } else if byte == mark {
                 let inner = self.from(start);
