@@ -113,6 +113,7 @@ mod sandbox_load;
 mod sandbox_neighbours;
 mod sandbox_network;
 mod secrets;
+mod security_page;
 mod session_caps;
 mod sessions;
 mod shutdown;
