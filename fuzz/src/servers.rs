@@ -171,7 +171,7 @@ pub(crate) fn mongodb_messages(input: &[u8]) {
         let document = &bytes[HEAD..length];
         let length = u32::from_le_bytes(document[..4].try_into().unwrap()) as usize;
         let read = bson::RawDocument::from_bytes(&document[..length]);
-        let read = read.and_then(|raw| bson::Document::try_from(raw).map_err(Into::into));
+        let read = read.and_then(bson::Document::try_from);
         feedback::note(read.is_ok());
     }
 }
