@@ -84,7 +84,9 @@ pub(crate) fn nesting(input: &[u8]) {
     };
     let depth = depth(&value);
     feedback::note(depth);
-    assert!(!fuzzing::is_deeper_than(depth, input));
+    // A name that stands twice has its last value: the input itself may be deeper.
+    let written = serde_json::to_vec(&value).unwrap();
+    assert!(!fuzzing::is_deeper_than(depth, &written));
     assert!(depth == 0 || fuzzing::is_deeper_than(depth - 1, input));
 }
 

@@ -50,7 +50,8 @@ fn read_time(word: &str, parts: &mut Vec<(&'static str, String)>) -> Option<()> 
     let (hours, minutes, seconds) = (numbers.next()?, numbers.next()?, numbers.next()?);
     let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
     for (name, digits) in [("hours", hours), ("minutes", minutes), ("seconds", seconds)] {
-        let number: i64 = digits.parse().ok()?;
+        // Without a sign of its own, or two would stand in the JSON.
+        let number: u64 = digits.parse().ok()?;
         if number != 0 {
             parts.push((name, format!("{sign}{number}")));
         }

@@ -75,6 +75,7 @@ fn what_is_not_of_its_type_stays_a_text() {
             assert_eq!(written(oid, text), json!(text), "{oid} {text}");
         }
     }
+    assert_eq!(written(1187, "{-0:000:-1.5}"), json!(["-0:000:-1.5"]));
 }
 
 proptest! {
