@@ -64,6 +64,6 @@ pub(crate) fn values(input: &[u8]) {
     let type_oid = TYPES[usize::from(*first) % TYPES.len()];
     let json = fuzzing::write_value(type_oid, text);
     feedback::note((type_oid, json.first().copied()));
-    let read = serde_json::from_slice::<serde_json::Value>(&json);
-    feedback::note(read.expect("a value is JSON").is_string());
+    // Numbers beyond what a double holds are JSON too.
+    serde_json::from_slice::<serde::de::IgnoredAny>(&json).expect("a value is JSON");
 }
