@@ -33,6 +33,11 @@ impl<'a> Pieces<'a> {
         Self { text, place: 0, escapes: false }
     }
 
+    /// Tells how many bytes were read.
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+
     fn byte(&self, ahead: usize) -> Option<u8> {
         self.text.as_bytes().get(self.place + ahead).copied()
     }
