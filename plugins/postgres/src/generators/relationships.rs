@@ -6,7 +6,10 @@ use super::{
     database::Relation,
     names::Order,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
 use studio_plugin_api::DriverError;
 
 /// A reference between two relations of one schema.
@@ -14,10 +17,11 @@ use studio_plugin_api::DriverError;
 pub(super) struct Relationship {
     pub(super) name: String,
     pub(super) relation: u32,
-    pub(super) columns: Vec<String>,
+    /// Shared by all relationships of its relation: there may be very many.
+    pub(super) columns: Rc<[String]>,
     pub(super) one_to_one: bool,
     pub(super) referenced_relation: String,
-    pub(super) referenced_columns: Vec<String>,
+    pub(super) referenced_columns: Rc<[String]>,
 }
 
 /// A column of a relation, by their numbers.
@@ -100,7 +104,7 @@ impl<'a> Shown<'a> {
     }
 
     /// The relations that show these columns of a table, under which names: itself, and views.
-    fn by(&self, table: u32, columns: &[i16]) -> Vec<(&'a Relation, Vec<String>)> {
+    fn by(&self, table: u32, columns: &[i16]) -> Vec<(&'a Relation, Rc<[String]>)> {
         let name = |relation: &Relation, wanted: i16| {
             let mut columns = relation.columns.iter();
             columns.find(|column| column.number == wanted).map(|column| column.name.clone())
