@@ -172,11 +172,12 @@ impl Connection {
             .ok_or_else(|| errors::unexpected("CLUSTER SLOTS"))?;
         let mut primaries: Vec<Primary> = Vec::new();
         for range in ranges {
-            let primary = read_primary(range).filter(|_| primaries.len() <= MAX_NODES);
-            let primary = primary.ok_or_else(|| errors::unexpected("CLUSTER SLOTS"))?;
+            let primary = read_primary(range).ok_or_else(|| errors::unexpected("CLUSTER SLOTS"))?;
+            let has_room = primaries.len() < MAX_NODES;
             match primaries.iter_mut().find(|known| known.id == primary.id) {
                 Some(known) => known.slot = known.slot.min(primary.slot),
-                None => primaries.push(primary),
+                None if has_room => primaries.push(primary),
+                None => return Err(errors::unexpected("CLUSTER SLOTS")),
             }
         }
         primaries.sort_by_key(|primary| primary.slot);

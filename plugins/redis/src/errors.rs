@@ -20,7 +20,6 @@ pub(crate) fn from_client(error: &RedisError) -> DriverError {
         return from_code(code, error.detail().unwrap_or_default());
     }
     match error.kind() {
-        ErrorKind::AuthenticationFailed => credentials_refused(),
         ErrorKind::RESP3NotSupported => {
             DriverError::connection("unsupported", "the Redis server does not speak RESP3")
         }
@@ -76,7 +75,7 @@ pub(crate) fn unexpected(command: &str) -> DriverError {
 }
 
 /// A text's first characters: no server has reason to say more than so many bytes of an error.
-fn start(text: &str, bytes: usize) -> &str {
+pub(crate) fn start(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 

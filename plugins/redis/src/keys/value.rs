@@ -15,6 +15,7 @@
 //! written once in JSON and many times to Redis: what that may come to is bounded by the length of the JSON.
 
 use super::KeyType;
+use crate::errors;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
@@ -167,7 +168,10 @@ impl<'a, 'de: 'a> Deserialize<'de> for Pairs<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+                    // One too many tells enough.
+                    if pairs.len() <= MAX_PARTS {
+                        pairs.push(pair);
+                    }
                 }
                 Ok(Pairs(pairs))
             }
@@ -255,6 +259,10 @@ impl Reader {
     }
 
     fn hash(&self, pairs: Vec<(String, &RawValue)>, field: &str) -> Result<NewValue, DriverError> {
+        // Before any of them is copied.
+        if pairs.len() > MAX_PARTS / 2 {
+            return Err(too_many(field));
+        }
         let mut arguments = Vec::with_capacity(pairs.len() * 2);
         for (name, value) in pairs {
             let place = format!("{field}.{name}");
@@ -382,7 +390,7 @@ fn too_many(field: &str) -> DriverError {
 
 fn refuse(field: &str, message: &str) -> DriverError {
     // A name in it may be megabytes.
-    let field = field.get(..field.floor_char_boundary(LONGEST_FIELD)).unwrap_or_default();
+    let field = errors::start(field, LONGEST_FIELD);
     DriverError::validation(field, format!("`{field}`: {message}"))
 }
 

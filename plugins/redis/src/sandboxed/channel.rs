@@ -58,8 +58,9 @@ impl Channel {
             }
             match reply {
                 Ok(Some(Reply::Answer(answer))) => answers.push(answer),
-                Ok(Some(Reply::PassedOver)) => {}
-                Err(Broken::TooLarge) => return Err(DriverError::result_too_large(most)),
+                Ok(Some(Reply::PassedOver)) | Err(Broken::TooLarge) => {
+                    return Err(DriverError::result_too_large(most));
+                }
                 Err(Broken::NotRedis) => return Err(errors::not_redis()),
                 Ok(None) => {
                     self.arrived = self.read(deadline).await.map_err(errors::from_stream)?;
