@@ -7,4 +7,5 @@ mod cluster;
 mod commands;
 mod connections;
 mod keys;
+mod sizes;
 mod support;
