@@ -6,7 +6,6 @@ use super::{
     line::{Line, Times, Waiting},
 };
 use std::{
-    cmp::Ordering,
     collections::{BinaryHeap, HashMap},
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -191,41 +190,17 @@ impl Lines {
                 Address::Proxy => 0,
                 Address::Client(_) => self.by_address.get(&line.address).copied().unwrap_or_default(),
             };
-            Some((readiness(line, crowd, now)?, line))
+            Some((readiness(line, crowd, now)?, line.number))
         });
-        let mut candidates: BinaryHeap<_> =
-            candidates.map(|(key, line)| Candidate(key, line.clone())).collect();
-        while let Some(Candidate(_, line)) = candidates.pop() {
-            if !line.has_unread() {
+        let mut candidates: BinaryHeap<(Readiness, u64)> = candidates.collect();
+        while let Some((_, number)) = candidates.pop() {
+            if let Some(line) = self.all.get(&number).filter(|line| !line.has_unread()) {
                 line.end("it made room for another");
-                self.leave(line.number);
+                self.leave(number);
                 return Ok(MadeRoom(true));
             }
         }
         Err(Full)
-    }
-}
-
-/// A connection that may be pushed out.
-struct Candidate(Readiness, Arc<Line>);
-
-impl PartialEq for Candidate {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Candidate {}
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Candidate {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.cmp(&other.0)
     }
 }
 

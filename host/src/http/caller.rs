@@ -1,7 +1,12 @@
 //! Who is calling, for the host's own routes.
 
 use super::error::ApiError;
-use crate::{app::Gateway, flow::RequestFacts, identity::Principal, registry::AuditRecord};
+use crate::{
+    app::Gateway,
+    flow::RequestFacts,
+    identity::Principal,
+    registry::{AuditRecord, Registry, RegistryError},
+};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::{convert::Infallible, sync::Arc};
@@ -51,6 +56,24 @@ pub(super) fn record_of(
 /// How it ended, as the audit trail says it.
 pub(super) fn outcome<T>(result: &Result<T, ApiError>) -> &'static str {
     result.as_ref().err().map_or("ok", ApiError::code)
+}
+
+/// Changes the registry, together with the record of that; a change that is refused is noted.
+pub(super) async fn change<T: Send + 'static, Change>(
+    gateway: &Gateway,
+    record: AuditRecord,
+    change: impl FnOnce(Arc<dyn Registry>, AuditRecord) -> Change,
+    then: impl FnOnce(&T) + Send + 'static,
+    refusal: impl FnOnce(RegistryError) -> ApiError,
+) -> Result<T, ApiError>
+where
+    Change: Future<Output = Result<T, RegistryError>> + Send + 'static,
+{
+    let of_change = record.clone();
+    let changed = gateway.directory.change(|registry| change(registry, of_change), then).await;
+    let result = changed.map_err(refusal);
+    note_failure(gateway, record, &result);
+    result
 }
 
 /// Notes in the audit trail that something was not done, and why. What was done is noted with it.

@@ -2,7 +2,7 @@
 
 use super::{
     body::{Json, PageQuery, data, page_of},
-    caller::{Facts, note_failure, record_of},
+    caller::{Facts, change, record_of},
     error::ApiError,
 };
 use crate::{
@@ -56,13 +56,11 @@ pub(super) async fn put(
     }
     let place = (Some(reference.as_str()), Some(user.clone()));
     let record = record_of(&facts, authorization.principal(), "member.put", place);
-    let (of_change, member) =
-        (record.clone(), Member { user_id: user, role: body.role, via: MemberVia::Project });
-    let change = |registry: Arc<dyn Registry>| async move {
-        registry.put_member(&reference, &member.user_id, member.role, &of_change).await.map(|()| member)
+    let member = Member { user_id: user, role: body.role, via: MemberVia::Project };
+    let put = |registry: Arc<dyn Registry>, record| async move {
+        registry.put_member(&reference, &member.user_id, member.role, &record).await.map(|()| member)
     };
-    let put = gateway.directory.change(change, |_| ()).await.map_err(ApiError::from);
-    note_failure(&gateway, record, &put);
+    let put = change(&gateway, record, put, |_| (), ApiError::from).await;
     put.map(|member| data(StatusCode::OK, member))
 }
 
@@ -76,16 +74,16 @@ pub(super) async fn delete(
     let authorization = gateway.gate.authorize_owner(&headers, &reference).await?;
     let place = (Some(reference.as_str()), Some(user.clone()));
     let record = record_of(&facts, authorization.principal(), "member.remove", place);
-    let (of_change, gone) = (record.clone(), user.clone());
-    let change = |registry: Arc<dyn Registry>| async move {
-        registry.remove_member(&reference, &gone, &of_change).await
+    let gone = user.clone();
+    let remove = |registry: Arc<dyn Registry>, record| async move {
+        registry.remove_member(&reference, &gone, &record).await
     };
-    let removed = gateway.directory.change(change, |()| ()).await.map_err(|error| match error {
+    let refusal = |error| match error {
         RegistryError::NotFound { what: "member" } => {
             ApiError::new(ErrorCode::NotFound, format!("`{user}` is no member of the project itself"))
         }
         error => error.into(),
-    });
-    note_failure(&gateway, record, &removed);
+    };
+    let removed = change(&gateway, record, remove, |()| (), refusal).await;
     removed.map(|()| StatusCode::NO_CONTENT.into_response())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     body::{Json, PageQuery, data, page},
-    caller::{Caller, Facts, note_failure, record_of},
+    caller::{Caller, Facts, change, record_of},
     error::ApiError,
 };
 use crate::{
@@ -62,13 +62,11 @@ pub(super) async fn create(
         owner: user.to_owned(),
     };
     let record = record_of(&facts, &principal, "organization.create", (None, Some(body.slug)));
-    let of_change = record.clone();
-    let change =
-        |registry: Arc<dyn Registry>| async move { registry.create_organization(new, &of_change).await };
+    let create =
+        |registry: Arc<dyn Registry>, record| async move { registry.create_organization(new, &record).await };
     let attempt = gateway.taken_names.begin(&principal).await?;
-    let created = gateway.directory.change(change, |_| ()).await.map_err(not_created);
+    let created = change(&gateway, record, create, |_| (), not_created).await;
     attempt.end(&created);
-    note_failure(&gateway, record, &created);
     created.map(|organization| data(StatusCode::CREATED, organization))
 }
 

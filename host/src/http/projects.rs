@@ -2,7 +2,7 @@
 
 use super::{
     body::{Json, PageQuery, data, page},
-    caller::{Caller, Facts, note_failure, record_of},
+    caller::{Caller, Facts, change, record_of},
     connections::show,
     error::ApiError,
     organizations::check_display_name,
@@ -127,13 +127,11 @@ pub(super) async fn create(
         database,
     };
     let record = record_of(&facts, &principal, "project.create", (Some(&reference), None));
-    let of_change = record.clone();
-    let change = |registry: Arc<dyn Registry>| async move { registry.create_project(new, &of_change).await };
+    let create =
+        |registry: Arc<dyn Registry>, record| async move { registry.create_project(new, &record).await };
     let attempt = gateway.taken_names.begin(&principal).await?;
-    let created = gateway.directory.change(change, |_| ()).await;
-    let created = created.map_err(|error| ApiError::from(error.renamed(&FIELDS)));
+    let created = change(&gateway, record, create, |_| (), |error| error.renamed(&FIELDS).into()).await;
     attempt.end(&created);
-    note_failure(&gateway, record, &created);
     created.map(|project| data(StatusCode::CREATED, project))
 }
 
@@ -170,9 +168,9 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     let authorization = gateway.gate.authorize_owner(&headers, &reference).await?;
     let record = record_of(&facts, authorization.principal(), "project.delete", (Some(&reference), None));
-    let (of_change, doomed) = (record.clone(), reference.clone());
-    let change =
-        |registry: Arc<dyn Registry>| async move { registry.delete_project(&doomed, &of_change).await };
+    let doomed = reference.clone();
+    let delete =
+        |registry: Arc<dyn Registry>, record| async move { registry.delete_project(&doomed, &record).await };
     let parts = gateway.clone();
     let then = move |deleted: &DeletedProject| {
         let mut gone = deleted.connections.clone();
@@ -181,11 +179,11 @@ pub(super) async fn delete(
         gone.iter().for_each(|connection| parts.sessions.close(*connection));
         parts.cache.forget(gone);
     };
-    let deleted = gateway.directory.change(change, then).await.map_err(|error| match error {
+    let refusal = |error| match error {
         RegistryError::NotFound { .. } => GateError::NoProject(reference).into(),
         error => ApiError::from(error),
-    });
-    note_failure(&gateway, record, &deleted);
+    };
+    let deleted = change(&gateway, record, delete, then, refusal).await;
     deleted.map(|_| StatusCode::NO_CONTENT.into_response())
 }
 

@@ -30,18 +30,6 @@ pub fn rewrite_options_below<E>(
     value: &mut Value,
     rewrite: &mut Rewrite<'_, E>,
 ) -> Result<(), E> {
-    rewrite_value(field, value, rewrite)
-}
-
-fn rewrite_members<E>(
-    field: &str,
-    members: &mut Map<String, Value>,
-    rewrite: &mut Rewrite<'_, E>,
-) -> Result<(), E> {
-    members.iter_mut().try_for_each(|(key, value)| rewrite_value(&option_below(field, key), value, rewrite))
-}
-
-fn rewrite_value<E>(field: &str, value: &mut Value, rewrite: &mut Rewrite<'_, E>) -> Result<(), E> {
     match value {
         Value::String(text) => {
             if let Some(changed) = rewrite(field, text)? {
@@ -50,11 +38,21 @@ fn rewrite_value<E>(field: &str, value: &mut Value, rewrite: &mut Rewrite<'_, E>
             Ok(())
         }
         Value::Array(items) => items.iter_mut().enumerate().try_for_each(|(index, item)| {
-            rewrite_value(&option_below(field, &index.to_string()), item, rewrite)
+            rewrite_options_below(&option_below(field, &index.to_string()), item, rewrite)
         }),
         Value::Object(members) => rewrite_members(field, members, rewrite),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
+}
+
+fn rewrite_members<E>(
+    field: &str,
+    members: &mut Map<String, Value>,
+    rewrite: &mut Rewrite<'_, E>,
+) -> Result<(), E> {
+    members
+        .iter_mut()
+        .try_for_each(|(key, value)| rewrite_options_below(&option_below(field, key), value, rewrite))
 }
 
 /// The field name of what is below another, in an object by its key or in a list by its position.

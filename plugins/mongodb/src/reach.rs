@@ -91,12 +91,17 @@ impl Reach {
 
     /// Waits for one.
     pub(crate) async fn broken(&self) -> DriverError {
+        self.until(|| self.breach()).await
+    }
+
+    /// Waits until there is what is looked for.
+    async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(breach) = self.breach.get() {
-                return breach.clone();
+            if let Some(found) = look() {
+                return found;
             }
             changed.await;
         }
@@ -180,20 +185,12 @@ impl Reach {
 
     /// Waits until this many servers fail, and says why one of them does.
     pub(crate) async fn all_fail(&self, servers: usize) -> DriverError {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            {
-                let seen = self.lock();
-                if seen.failures().count() >= servers.max(1)
-                    && let Some(error) = seen.failures().next()
-                {
-                    return error.clone();
-                }
-            }
-            changed.await;
-        }
+        let look = || {
+            let seen = self.lock();
+            let enough = seen.failures().count() >= servers.max(1);
+            seen.failures().next().filter(|_| enough).cloned()
+        };
+        self.until(look).await
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {

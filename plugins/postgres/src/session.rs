@@ -80,7 +80,7 @@ impl Postgres {
         context: &Context<Self>,
         statement: &Statement,
     ) -> Result<Vec<u8>, DriverError> {
-        self.ask(context, statement, context.max_reply_bytes()).await.map(Rows::into_array)
+        self.rows_within(context, statement, context.max_reply_bytes()).await
     }
 
     /// As [`Self::rows`], of so many bytes at the most.
