@@ -18,7 +18,12 @@ pub(crate) mod code {
     pub(crate) const ALREADY_PREPARED: &str = "42P05";
     pub(crate) const TOO_MANY_CONNECTIONS: &str = "53300";
     pub(crate) const INVALID_DATABASE: &str = "3D000";
+    /// The server ends a connection that had nothing to do.
+    pub(crate) const IDLE_SESSION_TIMEOUT: &str = "57P05";
 }
+
+/// The reason of an error for which waiting for another connection helps.
+pub(crate) const TOO_MANY: &str = "too_many_connections";
 
 /// Fields of an error that are kept; PostgreSQL has 18 of them.
 const MOST_FIELDS: usize = 32;
@@ -31,6 +36,8 @@ pub(crate) struct ServerError {
     fields: Vec<(u8, Box<str>)>,
     /// The message's length on the wire, without its type.
     pub(crate) length: usize,
+    /// A transaction was committed before it, by the same text.
+    pub(crate) is_after_commit: bool,
 }
 
 impl ServerError {
@@ -48,7 +55,7 @@ impl ServerError {
                 fields.push((field.type_(), (String::from_utf8_lossy(shown) + cut).into()));
             }
         }
-        Ok(Self { fields, length })
+        Ok(Self { fields, length, is_after_commit: false })
     }
 
     /// One field: `b'M'` is the message.
@@ -100,8 +107,10 @@ impl ServerError {
     /// As the answer to a statement, with this code whatever went wrong.
     pub(crate) fn into_error_of(self, kind: ErrorCode) -> DriverError {
         let mut error = DriverError::new(kind, self.message()).with("code", self.code());
-        const SHOWN: [(u8, &str); 9] = [
+        const SHOWN: [(u8, &str); 11] = [
             (b'P', "position"),
+            (b'p', "internal_position"),
+            (b'q', "internal_query"),
             (b'D', "detail"),
             (b'H', "hint"),
             (b'W', "where"),
@@ -114,11 +123,14 @@ impl ServerError {
         for (name, shown) in SHOWN {
             let Some(value) = self.field(name) else { continue };
             error = match value.parse::<u64>() {
-                Ok(number) if name == b'P' => error.with(shown, number),
+                Ok(number) if matches!(name, b'P' | b'p') => error.with(shown, number),
                 _ => error.with(shown, value),
             };
         }
-        error
+        match self.is_after_commit {
+            true => leave_open(error),
+            false => error,
+        }
     }
 
     /// As the answer to a try to connect.
@@ -126,7 +138,14 @@ impl ServerError {
         let reason = match self.code() {
             code if code.starts_with("28") => "authentication_failed",
             code::INVALID_DATABASE => "unknown_database",
-            code::TOO_MANY_CONNECTIONS => "too_many_connections",
+            code::TOO_MANY_CONNECTIONS => TOO_MANY,
+            // Poolers have no code for it: PgBouncer's `max_client_conn`, Supavisor's `MaxClients`.
+            _ if ["no more connections allowed", "max client"]
+                .iter()
+                .any(|words| self.message().to_ascii_lowercase().contains(words)) =>
+            {
+                TOO_MANY
+            }
             // It shuts down, or starts.
             code if code.starts_with("57P") => "unavailable",
             _ => "refused",
@@ -144,7 +163,11 @@ pub(crate) enum Failure {
     Refused(ServerError),
     /// The server ended the connection, with a word.
     Ended(ServerError),
-    /// In the contract's words.
+    /// The server had ended the connection before it read what was sent.
+    Unheard(ServerError),
+    /// The driver left a statement that runs.
+    Left(DriverError),
+    /// Nothing was done. In the contract's words.
     Told(DriverError),
 }
 
@@ -169,12 +192,26 @@ impl Failure {
                 let is_timeout = error.code == ErrorCode::Timeout;
                 (error, is_timeout)
             }
-            Self::Refused(error) => (error.into_error(), false),
+            Self::Left(error) => (error, true),
+            Self::Refused(error) | Self::Unheard(error) => (error.into_error(), false),
             Self::Ended(error) => (error.into_error(), true),
             Self::Broken(error) => (from_io(&error), true),
         };
-        if writes && is_open { error.with("outcome", "unknown") } else { error }
+        if writes && is_open { leave_open(error) } else { error }
     }
+
+    /// As the failure of something that was sent.
+    pub(crate) fn after_sending(self) -> Self {
+        match self {
+            Self::Told(error) => Self::Left(error),
+            failure => failure,
+        }
+    }
+}
+
+/// Says that what was to be done may have been done.
+pub(crate) fn leave_open(error: DriverError) -> DriverError {
+    error.with("outcome", "unknown")
 }
 
 /// An error of an open connection.

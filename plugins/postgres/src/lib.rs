@@ -1,7 +1,8 @@
 //! The PostgreSQL driver of studio-gateway.
 //!
 //! `options.rs` reads a connection's settings; `dial.rs` opens a stream, `wire.rs` speaks the protocol on it, `pool.rs`
-//! lends connections and stops what their borrowers leave behind, `session.rs` runs what is asked. `results.rs` and
+//! lends connections and stops what their borrowers leave behind, `traces.rs` tells what of it can't be
+//! cleaned, `session.rs` runs what is asked. `results.rs` and
 //! `json/` make JSON of rows as they arrive. `query/` is the caller's own SQL, `guard/` what viewers' may be;
 //! `parser/` looks at SQL without a server, in the room that `room.rs` gives; `resources/` is everything in the catalogs, `generators/` the
 //! same as types of programming languages; `greeting.rs` is what postgres-meta says of
@@ -28,6 +29,8 @@ mod results;
 mod room;
 mod session;
 mod statement;
+mod traces;
+mod type_names;
 mod wire;
 
 use face::{Bare, Enveloped, Face};

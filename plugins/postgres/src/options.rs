@@ -57,6 +57,15 @@ pub struct PostgresOptions {
     /// statements, such as PgBouncer before 1.21 in transaction mode, they are not, from the first one on that the pooler
     /// loses; switched off, none is left behind there. Default: true.
     pub prepared_statements: Option<bool>,
+    /// The role of the database that viewers' SQL is run as (`SET LOCAL ROLE`). The connection's user must be a member of
+    /// it. Default: the user's own.
+    pub viewer_role: Option<String>,
+    /// Seconds after which a database connection that nobody uses is closed, 1 to 86400. Default: 60.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub connection_idle_timeout: Option<u32>,
+    /// Seconds after which a database connection is replaced by another one, 1 to 86400. Default: 1800.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub connection_max_age: Option<u32>,
 }
 
 /// A server's address.
@@ -79,6 +88,9 @@ pub(crate) struct Target {
     pub(crate) identity: Option<(String, Secret)>,
     pub(crate) pool_size: u8,
     pub(crate) prepares: bool,
+    pub(crate) viewer_role: Option<String>,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_age: Duration,
     /// How long one address may take to answer.
     pub(crate) connect_timeout: Duration,
     /// What the server is told at the start: the database, and settings that count for every statement.
@@ -144,6 +156,7 @@ impl Target {
             target.pool_size = size;
         }
         target.prepares = options.prepared_statements.unwrap_or(true);
+        target.read_uses(options)?;
         target.set("application_name", options.application_name.clone());
         target.set("search_path", options.search_path.clone());
         target.set("statement_timeout", options.statement_timeout.map(|time| time.to_string()));
@@ -165,6 +178,9 @@ impl Target {
             identity: None,
             pool_size: MOST_CONNECTIONS,
             prepares: true,
+            viewer_role: None,
+            idle_timeout: Duration::from_secs(60),
+            max_age: Duration::from_secs(1_800),
             connect_timeout: Duration::from_secs(5),
             parameters: vec![
                 ("database", database),
@@ -174,6 +190,46 @@ impl Target {
                 ("standard_conforming_strings", "on".to_owned()),
             ],
         }
+    }
+
+    /// Reads as whom, and how long, connections are used.
+    fn read_uses(&mut self, options: &PostgresOptions) -> Result<(), DriverError> {
+        if let Some(role) = &options.viewer_role {
+            // To PostgreSQL `none` is the user's own, however it is quoted.
+            if role.is_empty() || role == "none" || role.contains('\0') {
+                let message = "`options.viewer_role` must be the name of a role";
+                return Err(DriverError::validation("options.viewer_role", message));
+            }
+            self.viewer_role = Some(role.clone());
+        }
+        let times = [
+            ("connection_idle_timeout", options.connection_idle_timeout, &mut self.idle_timeout),
+            ("connection_max_age", options.connection_max_age, &mut self.max_age),
+        ];
+        for (name, given, time) in times {
+            let Some(seconds) = given else { continue };
+            if !(1..=86_400).contains(&seconds) {
+                let field = format!("options.{name}");
+                let message = format!("`{field}` must be from 1 to 86400");
+                return Err(DriverError::validation(&field, message));
+            }
+            *time = Duration::from_secs(seconds.into());
+        }
+        Ok(())
+    }
+
+    /// Whether both may lead to the same server, by the ports.
+    pub(crate) fn shares_a_port_with(&self, other: &Self) -> bool {
+        self.addresses.iter().any(|one| other.addresses.iter().any(|another| one.port == another.port))
+    }
+
+    /// Whether a text has the name of its database or its user.
+    pub(crate) fn is_named_in(&self, text: &str) -> bool {
+        let database = self.parameters.iter().find(|(name, _)| *name == "database");
+        let names = database.map(|(_, value)| value).into_iter().chain([&self.user]);
+        names
+            .into_iter()
+            .any(|name| text.contains(name.as_str()) || text.contains(&name.replace('"', "\"\"")))
     }
 
     fn set(&mut self, name: &'static str, value: Option<String>) {

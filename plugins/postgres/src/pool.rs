@@ -4,25 +4,35 @@
 //! for no round trip of its own. Its answer is read by who comes next, before they send anything: it has long come by
 //! then, since connections are used in turn.
 
-use crate::{dial, errors::Failure, options::Target, wire::Wire};
+use crate::{
+    dial,
+    errors::{Failure, TOO_MANY},
+    options::{Address, Target},
+    wire::Wire,
+};
 use bytes::BytesMut;
 use deadpool::{
     Runtime,
-    managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts},
+    managed::{
+        self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts, WeakPool,
+    },
 };
 use postgres_protocol::message::{backend::Message, frontend};
 use std::{
+    net::SocketAddr,
+    pin::pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use studio_plugin_api::{DriverError, ErrorCode, Network};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
-    time::timeout,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
 };
 
 /// How long an abandoned statement may take to stop, once the server was told to.
@@ -31,6 +41,16 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const CLEAN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The part of a caller's time that is kept for saying that there was no connection.
 const RESERVED: Duration = Duration::from_millis(50);
+/// How long a server that takes no more connections is asked again, while this session has none, and how often.
+const FULL_PATIENCE: Duration = Duration::from_secs(2);
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// How long a session does with fewer connections, after the server took no more.
+const FEWER_FOR: Duration = Duration::from_secs(15);
+/// How often a session looks at the connections that nobody uses.
+const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
+/// The pools of this process, since what a statement needs of a database may be in another session's way.
+static POOLS: Mutex<Vec<WeakPool<Manager>>> = Mutex::new(Vec::new());
 
 /// Where connections lead, and by which way.
 struct Way {
@@ -38,6 +58,30 @@ struct Way {
     network: Network,
     /// Of the driver: what goes on after a caller has left runs there.
     runtime: Handle,
+    /// Connections of an earlier generation are not used again.
+    generation: AtomicU64,
+    /// A place for each connection that the server gives.
+    places: Arc<Semaphore>,
+    /// Places that are taken out, because the server gave fewer.
+    missing: AtomicUsize,
+}
+
+impl Way {
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Takes a place out for a while.
+    fn do_with_fewer(self: &Arc<Self>, place: OwnedSemaphorePermit) {
+        place.forget();
+        self.missing.fetch_add(1, Ordering::Relaxed);
+        let way = self.clone();
+        self.runtime.spawn(async move {
+            sleep(FEWER_FOR).await;
+            way.missing.fetch_sub(1, Ordering::Relaxed);
+            way.places.add_permits(1);
+        });
+    }
 }
 
 /// Opens connections, and looks at each before it is used again.
@@ -48,10 +92,17 @@ impl managed::Manager for Manager {
     type Error = DriverError;
 
     async fn create(&self) -> Result<Wire, DriverError> {
-        Wire::open(&self.0.target, &self.0.network).await
+        // Before the login, which is what reads how sessions begin.
+        let generation = self.0.generation();
+        let mut wire = Wire::open(&self.0.target, &self.0.network).await?;
+        wire.generation = generation;
+        Ok(wire)
     }
 
-    async fn recycle(&self, wire: &mut Wire, _: &Metrics) -> RecycleResult<DriverError> {
+    async fn recycle(&self, wire: &mut Wire, metrics: &Metrics) -> RecycleResult<DriverError> {
+        if metrics.age() >= self.0.target.max_age || wire.generation != self.0.generation() {
+            return Err(RecycleError::message("the connection is too old"));
+        }
         match timeout(CLEAN_TIMEOUT, finish_cleaning(wire)).await {
             Ok(Ok(true)) if wire.is_alive().await => Ok(()),
             _ => Err(RecycleError::message("the connection is closed, or could not be cleaned")),
@@ -90,35 +141,110 @@ impl Connections {
     pub(crate) async fn open(target: Target, network: Network) -> Result<Self, DriverError> {
         let size = usize::from(target.pool_size);
         let prepares = AtomicBool::new(target.prepares);
-        let way = Arc::new(Way { target, network, runtime: Handle::current() });
+        let way = Arc::new(Way {
+            target,
+            network,
+            runtime: Handle::current(),
+            generation: AtomicU64::default(),
+            places: Arc::new(Semaphore::new(size)),
+            missing: AtomicUsize::default(),
+        });
         let pool = Pool::builder(Manager(way.clone())).max_size(size).queue_mode(QueueMode::Fifo);
         let pool = pool.runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|error| DriverError::new(ErrorCode::DriverError, error.to_string()))?;
         let connections = Self { pool, way, prepares };
         connections.borrow(Duration::MAX).await?;
+        connections.look_after();
         Ok(connections)
+    }
+
+    /// Has connections closed that nobody used for a while, and lets other sessions find these.
+    fn look_after(&self) {
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.upgrade().is_some());
+        pools.push(self.pool.weak());
+        let (pool, idle) = (self.pool.weak(), self.way.target.idle_timeout);
+        self.way.runtime.spawn(async move {
+            loop {
+                sleep((idle / 4).clamp(LOOK.0, LOOK.1)).await;
+                let Some(pool) = pool.upgrade() else { return };
+                drop(pool.retain(|_, metrics| metrics.last_used() < idle));
+            }
+        });
+    }
+
+    /// Closes the connections that nobody uses, and those in use once they are given back: all of this session, and those
+    /// of others to a database, or as a user, that the text names.
+    pub(crate) fn replace_idle(&self, text: &str) {
+        let pools: Vec<_> = {
+            let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+            pools.iter().filter_map(WeakPool::upgrade).collect()
+        };
+        for pool in pools {
+            let way = &pool.manager().0;
+            if Arc::ptr_eq(way, &self.way)
+                || way.target.shares_a_port_with(&self.way.target) && way.target.is_named_in(text)
+            {
+                way.generation.fetch_add(1, Ordering::AcqRel);
+                drop(pool.retain(|_, _| false));
+            }
+        }
+    }
+
+    /// The role that viewers' SQL is run as, where one is named.
+    pub(crate) fn viewer_role(&self) -> Option<&str> {
+        self.way.target.viewer_role.as_deref()
+    }
+
+    /// Whether there is no connection at all, since nobody needed one lately.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pool.status().size == 0
     }
 
     /// A clean connection, for as long as the caller has it. Callers are served in the order in which they came.
     pub(crate) async fn borrow(&self, time_left: Duration) -> Result<Borrowed, DriverError> {
-        // Only the wait for one that others use: what the server takes to answer is the caller's deadline to bound.
-        let wait = Timeouts { wait: Some(time_left.saturating_sub(RESERVED)), ..Timeouts::default() };
-        match self.pool.timeout_get(&wait).await {
-            Ok(wire) => Ok(Borrowed {
-                wire: Some(wire),
-                way: self.way.clone(),
-                is_busy: false,
-                application_name: None,
-            }),
-            Err(PoolError::Backend(error)) => Err(error),
-            Err(PoolError::Timeout(_)) => {
-                let size = self.pool.status().max_size;
-                let message = format!("all {size} connections to the PostgreSQL server are in use");
-                let error = DriverError::connection("pool_exhausted", message);
-                Err(DriverError { retry_after: Some(Duration::from_secs(1)), ..error })
+        let begun = Instant::now();
+        loop {
+            // Only the wait for one that others use: what the server takes to answer is the caller's deadline to bound.
+            let left = time_left.saturating_sub(RESERVED).saturating_sub(begun.elapsed());
+            let place = timeout(left, self.way.places.clone().acquire_owned()).await;
+            let Ok(Ok(place)) = place else { return Err(self.exhausted()) };
+            let error = match self.pool.timeout_get(&Timeouts::default()).await {
+                Ok(wire) => {
+                    return Ok(Borrowed {
+                        wire: Some(wire),
+                        place: Some(place),
+                        way: self.way.clone(),
+                        is_busy: false,
+                        is_last_use: false,
+                        application_name: None,
+                    });
+                }
+                Err(PoolError::Backend(error)) => error,
+                Err(_) => {
+                    return Err(DriverError::connection("closed", "the session with PostgreSQL has ended"));
+                }
+            };
+            if error.details.get("reason").is_none_or(|reason| reason != TOO_MANY) {
+                return Err(error);
             }
-            Err(_) => Err(DriverError::connection("closed", "the session with PostgreSQL has ended")),
+            // One that there is will be free.
+            if !self.is_empty() {
+                self.way.do_with_fewer(place);
+            } else if begun.elapsed() < FULL_PATIENCE.min(left) {
+                sleep(FULL_PAUSE).await;
+            } else {
+                return Err(error);
+            }
         }
+    }
+
+    fn exhausted(&self) -> DriverError {
+        let size = usize::from(self.way.target.pool_size);
+        let size = size.saturating_sub(self.way.missing.load(Ordering::Relaxed));
+        let message = format!("all {size} connections to the PostgreSQL server are in use");
+        let error = DriverError::connection("pool_exhausted", message);
+        DriverError { retry_after: Some(Duration::from_secs(1)), ..error }
     }
 
     /// Whether statements stay prepared.
@@ -136,8 +262,12 @@ impl Connections {
 pub(crate) struct Borrowed {
     /// There until it is dropped.
     wire: Option<Object<Manager>>,
+    /// Its place among those of the session, which what runs in it keeps.
+    place: Option<OwnedSemaphorePermit>,
     way: Arc<Way>,
     is_busy: bool,
+    /// It is closed when it is given back.
+    is_last_use: bool,
     /// What the server shall call it while it is borrowed; its own name without.
     application_name: Option<String>,
 }
@@ -170,13 +300,32 @@ impl Borrowed {
         };
         match &result {
             Ok(_) | Err(Failure::Refused(_)) => self.is_busy = false,
-            Err(Failure::Told(_)) => {}
-            Err(Failure::Broken(_) | Failure::Ended(_)) => {
+            Err(Failure::Left(_)) => {}
+            // What was put in line may be there in part.
+            Err(Failure::Told(_) | Failure::Broken(_) | Failure::Ended(_) | Failure::Unheard(_)) => {
                 self.is_busy = false;
                 drop(self.wire.take().map(Object::take));
             }
         }
         result
+    }
+
+    /// Closes it when it is given back, if so.
+    pub(crate) fn last_use(&mut self, is_so: bool) {
+        self.is_last_use |= is_so;
+    }
+
+    /// Waits until what was put in line after a caller's statement is done. Whether the connection can be used after it.
+    pub(crate) async fn settle(&mut self) -> bool {
+        let Some(wire) = &mut self.wire else { return false };
+        self.is_busy = true;
+        if let Ok(Ok(true)) = timeout(CLEAN_TIMEOUT, finish_cleaning(wire)).await {
+            self.is_busy = false;
+            return true;
+        }
+        self.is_busy = false;
+        drop(self.wire.take().map(Object::take));
+        false
     }
 }
 
@@ -184,41 +333,80 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         let Some(wire) = self.wire.take() else { return };
         if self.is_busy {
-            let way = self.way.clone();
-            self.way.runtime.spawn(async move { abandon(wire, &way).await });
+            let (way, place, is_last_use) = (self.way.clone(), self.place.take(), self.is_last_use);
+            self.way.runtime.spawn(async move {
+                abandon(wire, &way, is_last_use).await;
+                drop(place);
+            });
+        } else if self.is_last_use {
+            drop(Object::take(wire));
         }
     }
 }
 
-/// Stops what runs in a connection, and gives it back when it has stopped.
-async fn abandon(mut wire: Object<Manager>, way: &Way) {
-    let stopped = timeout(STOP_TIMEOUT, async {
-        cancel(&wire, way).await?;
-        finish_cleaning(&mut wire).await
-    });
-    match stopped.await {
-        Ok(Ok(true)) => tracing::debug!("an abandoned statement was stopped"),
-        Ok(Ok(false)) => drop(Object::take(wire)),
-        Ok(Err(failure)) => {
+/// Stops what runs in a connection, and gives it back when it has stopped. A statement that does not stop, though the
+/// server was told, keeps its place: else one after the other would pile up on the server.
+async fn abandon(mut wire: Object<Manager>, way: &Way, is_last_use: bool) {
+    let stop = Stop::of(&wire);
+    let session = Object::pool(&wire).map(|pool| pool.weak());
+    let ended = {
+        let mut ended = pin!(finish_cleaning(&mut wire));
+        let mut was_told = false;
+        loop {
+            let told = timeout(STOP_TIMEOUT, stop.send(way)).await;
+            match told {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => break Err(failure),
+                Err(_) => {
+                    tracing::warn!("an abandoned statement could not be stopped; its connection is given up");
+                    break Ok(false);
+                }
+            }
+            if let Ok(ended) = timeout(STOP_TIMEOUT, &mut ended).await {
+                break ended;
+            }
+            if session.as_ref().is_none_or(|session| session.upgrade().is_none()) {
+                break Ok(false);
+            }
+            if !was_told {
+                tracing::warn!("an abandoned statement did not stop in time; it is told again");
+                was_told = true;
+            }
+        }
+    };
+    match ended {
+        Ok(true) if !is_last_use => return tracing::debug!("an abandoned statement was stopped"),
+        Ok(_) => {}
+        Err(failure) => {
             tracing::warn!(error = %failure.into_error(false), "an abandoned statement's connection is given up");
-            drop(Object::take(wire));
-        }
-        Err(_) => {
-            tracing::warn!("an abandoned statement did not stop in time; its connection is given up");
-            drop(Object::take(wire));
         }
     }
+    drop(Object::take(wire));
 }
 
-/// Asks the server to stop what runs in a connection (PostgreSQL's manual, 55.2.8), by a connection of its own. It has
-/// done so when it closes that.
-async fn cancel(wire: &Wire, way: &Way) -> Result<(), Failure> {
-    let mut stream = dial::dial_again(&way.target, &way.network, &wire.address, wire.peer).await?;
-    let mut request = BytesMut::new();
-    frontend::cancel_request(wire.process_id, wire.secret_key, &mut request);
-    stream.write_all(&request).await?;
-    stream.flush().await?;
-    // The server says nothing; how it closes does not matter.
-    let _ = stream.read(&mut [0]).await;
-    Ok(())
+/// A word to the server that what runs in a connection shall stop.
+struct Stop {
+    address: Address,
+    peer: SocketAddr,
+    process_id: i32,
+    secret_key: i32,
+}
+
+impl Stop {
+    fn of(wire: &Wire) -> Self {
+        let Wire { address, peer, process_id, secret_key, .. } = wire;
+        Self { address: address.clone(), peer: *peer, process_id: *process_id, secret_key: *secret_key }
+    }
+
+    /// Sends it (PostgreSQL's manual, 55.2.8), by a connection of its own. The server has heard it when it closes that.
+    async fn send(&self, way: &Way) -> Result<(), Failure> {
+        let mut stream = dial::dial_again(&way.target, &way.network, &self.address, self.peer).await?;
+        let mut request = BytesMut::new();
+        frontend::cancel_request(self.process_id, self.secret_key, &mut request);
+        stream.write_all(&request).await?;
+        stream.flush().await?;
+        // The server says nothing; how it closes does not matter.
+        let _ = stream.read(&mut [0]).await;
+        Ok(())
+    }
 }

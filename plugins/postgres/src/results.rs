@@ -3,6 +3,7 @@
 use crate::{
     json::{Kind, write_text},
     statement::Statement,
+    wire::SIZE,
 };
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, RowDescriptionBody};
@@ -29,6 +30,8 @@ pub(crate) trait Receiver {
     /// # Errors
     /// `RESULT_TOO_LARGE` when there is no room for saying so.
     fn complete(&mut self, tag: &str) -> Result<(), DriverError>;
+    /// Rows follow as `COPY` writes them, which are left out.
+    fn leave_out_copy(&mut self) {}
 }
 
 /// The answers of statements that answer nothing worth knowing.
@@ -300,6 +303,8 @@ pub(crate) struct ResultSet {
     pub(crate) command: String,
     /// The tag's last number; none where it has none.
     pub(crate) row_count: Option<u64>,
+    /// Rows of it were left out, because `COPY` wrote them.
+    pub(crate) leaves_out_copy: bool,
 }
 
 /// What all statements of a caller's query answered.
@@ -312,17 +317,25 @@ pub(crate) struct ResultSets {
     limit: u64,
     /// Only the last one that has rows is wanted.
     keeps_last: bool,
+    leaves_out_copy: bool,
 }
 
 impl ResultSets {
     /// All of them.
     pub(crate) fn all(limit: u64) -> Self {
-        Self { sets: Vec::new(), open: Rows::new(limit), limit, keeps_last: false }
+        let open = Rows::new(limit);
+        Self { sets: Vec::new(), open, limit, keeps_last: false, leaves_out_copy: false }
     }
 
     /// The last one that has rows.
     pub(crate) fn last(limit: u64) -> Self {
         Self { keeps_last: true, ..Self::all(limit) }
+    }
+
+    /// Says that there is no room for what came: the limit that is set, and how large all of it is so far.
+    fn too_large(&self, more: u64) -> DriverError {
+        let size = self.limit - self.open.limit.min(self.limit) + self.open.size() + more;
+        DriverError::result_too_large(self.limit).with(SIZE, size.max(self.limit + 1))
     }
 }
 
@@ -337,22 +350,30 @@ impl Receiver for ResultSets {
             self.sets.clear();
             self.open.limit = self.limit;
         }
-        self.open.add(row)
+        self.open.add(row).map_err(|error| match error.code {
+            ErrorCode::ResultTooLarge => self.too_large(row.buffer().len() as u64),
+            _ => error,
+        })
     }
 
     fn complete(&mut self, tag: &str) -> Result<(), DriverError> {
         let columns: usize = self.open.columns.iter().map(|column| column.key.len() + COLUMN).sum();
         let size = self.open.size() + (columns + SET + tag.len()) as u64;
         let Some(left) = self.open.limit.checked_sub(size) else {
-            return Err(DriverError::result_too_large(self.limit));
+            return Err(self.too_large(0));
         };
+        let leaves_out_copy = std::mem::take(&mut self.leaves_out_copy);
         let rows = std::mem::replace(&mut self.open, Rows::new(left));
         let words = tag.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
         let row_count = tag.rsplit(' ').next().and_then(|number| number.parse().ok());
         if !self.keeps_last || rows.count > 0 {
-            self.sets.push(ResultSet { rows, command: words.to_owned(), row_count });
+            self.sets.push(ResultSet { rows, command: words.to_owned(), row_count, leaves_out_copy });
         }
         Ok(())
+    }
+
+    fn leave_out_copy(&mut self) {
+        self.leaves_out_copy = true;
     }
 }
 

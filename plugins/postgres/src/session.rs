@@ -2,20 +2,28 @@
 
 use crate::{
     APPLICATION_NAME,
-    errors::{Failure, ServerError},
+    errors::{Failure, ServerError, code, leave_open},
     pool::{Borrowed, Connections},
+    quote::identifier,
     results::{Answer, Ignored, Receiver, Rows},
     statement::Statement,
+    traces::Traces,
+    type_names::TypeNames,
     wire::Wire,
 };
 use postgres_protocol::message::backend::Message;
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use studio_plugin_api::{Context, DriverError, ServerFacts};
 use tokio::time::timeout;
 
 /// Puts a connection back to how it was when it was opened: settings, role, prepared statements, cursors, temporary
 /// tables, `LISTEN`, advisory locks, sequences (PostgreSQL's manual, DISCARD).
 const CLEAN: &str = "DISCARD ALL";
+/// The tags of statements after which what was done before them stays.
+const COMMITS: [&str; 3] = ["COMMIT", "PREPARE TRANSACTION", "COMMIT PREPARED"];
 
 /// How long the server may take to say who it is.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,7 +34,9 @@ const GREETING_SIZE: u64 = 64 << 10;
 pub struct Postgres {
     connections: Connections,
     /// Names of types that are not PostgreSQL's own, by their numbers, as far as they were asked for.
-    pub(crate) type_names: Mutex<HashMap<u32, String>>,
+    pub(crate) type_names: TypeNames,
+    /// What the server last said of itself.
+    facts: Mutex<Option<ServerFacts>>,
 }
 
 /// What a caller sends.
@@ -36,13 +46,23 @@ pub(crate) enum Input {
     Simple(String),
     /// One statement with parameters.
     Extended(Statement),
-    /// One statement that may change nothing.
-    ReadOnly(Statement),
+    /// One statement that may change nothing, as this role where one is named.
+    ReadOnly(Statement, Option<String>),
+}
+
+impl Input {
+    /// What is sent.
+    fn text(&self) -> &str {
+        match self {
+            Self::Simple(text) => text,
+            Self::Extended(statement) | Self::ReadOnly(statement, _) => &statement.text,
+        }
+    }
 }
 
 impl Postgres {
     pub(crate) fn new(connections: Connections) -> Self {
-        Self { connections, type_names: Mutex::default() }
+        Self { connections, type_names: TypeNames::default(), facts: Mutex::default() }
     }
 
     /// A connection, for as long as the caller waits, under the name that they give it.
@@ -51,8 +71,19 @@ impl Postgres {
         Ok(self.connections.borrow(context.time_left()).await?.named(name))
     }
 
-    /// Asks the server who it is.
+    /// Tells who the server is. It is asked as long as there is a connection: else every look at whether a session is well
+    /// would open one, which a statement that needs the database alone would find in its way.
     pub(crate) async fn greet(&self) -> Result<ServerFacts, DriverError> {
+        let known = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(facts) = known.filter(|_| self.connections.is_empty()) {
+            return Ok(facts);
+        }
+        let facts = self.ask_who().await?;
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts.clone());
+        Ok(facts)
+    }
+
+    async fn ask_who(&self) -> Result<ServerFacts, DriverError> {
         let mut connection = self.connections.borrow(GREETING_TIMEOUT).await?;
         let question = Statement::new(
             "select pg_catalog.current_database()::text as database, current_user::text as user_name, \
@@ -115,8 +146,50 @@ impl Postgres {
         limit: u64,
     ) -> Result<Rows, DriverError> {
         let mut connection = self.borrow(context).await?;
-        let rows = self.look_up(&mut connection, statement, limit).await;
+        let mut rows = self.look_up(&mut connection, statement, limit).await;
+        if matches!(rows, Err(Failure::Unheard(_))) {
+            connection = self.borrow(context).await?;
+            rows = self.look_up(&mut connection, statement, limit).await;
+        }
         rows.map_err(|failure| failure.into_error(false))
+    }
+
+    /// Runs what a caller sent. The connection that it ran in is given back as it is after it.
+    pub(crate) async fn run(
+        &self,
+        context: &Context<Self>,
+        input: &Input,
+        statement_timeout: Option<u64>,
+        receiver: &mut impl Receiver,
+    ) -> Result<Borrowed, Failure> {
+        let limit = context.max_reply_bytes();
+        let traces = match input {
+            Input::Simple(_) | Input::Extended(_) => Traces::of(input.text()),
+            Input::ReadOnly(..) => Traces::default(),
+        };
+        let mut connection = self.borrow(context).await?;
+        if traces.concern_others {
+            self.connections.replace_idle(input.text());
+        }
+        connection.last_use(traces.stay || traces.concern_others);
+        let mut result = send(&mut connection, input, statement_timeout, limit, receiver).await;
+        if matches!(result, Err(Failure::Unheard(_))) {
+            connection = self.borrow(context).await?;
+            connection.last_use(traces.stay || traces.concern_others);
+            result = send(&mut connection, input, statement_timeout, limit, receiver).await;
+        }
+        if traces.concern_others {
+            self.connections.replace_idle(input.text());
+        }
+        if traces.rename {
+            self.type_names.forget();
+        }
+        result.map(|()| connection)
+    }
+
+    /// The role that viewers' SQL is run as, where one is named.
+    pub(crate) fn viewer_role(&self) -> Option<&str> {
+        self.connections.viewer_role()
     }
 
     /// Runs a query of the driver's own, which leaves the connection as it was. `limit` is what its rows may have, in
@@ -142,10 +215,36 @@ impl Postgres {
     /// # Errors
     /// As the server has it. A broken connection leaves the outcome unknown.
     pub(crate) async fn change(&self, context: &Context<Self>, sql: &str) -> Result<(), DriverError> {
-        let mut connection = self.borrow(context).await?;
         let input = Input::Simple(sql.to_owned());
-        let done = send(&mut connection, &input, None, context.max_reply_bytes(), &mut Ignored).await;
-        done.map_err(|failure| failure.into_error(true))
+        let done = self.run(context, &input, None, &mut Ignored).await;
+        done.map(drop).map_err(|failure| failure.into_error(true))
+    }
+
+    /// As [`Self::change`]; and asks what became of it, in the same connection, since others may wait for one.
+    ///
+    /// # Errors
+    /// As [`Self::change`]. What fails after the change leaves the outcome unknown.
+    pub(crate) async fn change_and_ask(
+        &self,
+        context: &Context<Self>,
+        sql: &str,
+        then: &Statement,
+    ) -> Result<Rows, DriverError> {
+        let input = Input::Simple(sql.to_owned());
+        let done = self.run(context, &input, None, &mut Ignored).await;
+        let mut connection = done.map_err(|failure| failure.into_error(true))?;
+        let limit = context.max_reply_bytes();
+        let rows = match connection.settle().await {
+            true => {
+                let rows = self.look_up(&mut connection, then, limit).await;
+                rows.map_err(|failure| failure.into_error(false))
+            }
+            false => {
+                drop(connection);
+                self.ask(context, then, limit).await
+            }
+        };
+        rows.map_err(leave_open)
     }
 }
 
@@ -161,7 +260,7 @@ async fn look_up_once(
             let mut answer = Answer::new(statement, limit);
             let preludes = put_look_up(wire, statement, prepares)?;
             wire.flush().await?;
-            let result = read_answer(wire, &mut answer, preludes).await;
+            let result = read_answer(wire, &mut answer, preludes).await.map_err(Failure::after_sending);
             if matches!(result, Err(Failure::Refused(_))) {
                 // What came after the refused statement was not done, preparing included.
                 wire.put_simple("ROLLBACK")?;
@@ -179,23 +278,30 @@ async fn look_up_once(
 /// Puts a query of the driver's own in line, with its lists before it. They are all of one moment. The result is how many
 /// statements come before those.
 fn put_look_up(wire: &mut Wire, statement: &Statement, prepares: bool) -> Result<usize, Failure> {
-    let put = |wire: &mut Wire, statement| match prepares {
-        true => wire.put_prepared(statement),
-        false => wire.put_extended(statement),
-    };
-    let preludes = usize::from(!statement.lists.is_empty());
-    if preludes > 0 {
+    let has_lists = !statement.lists.is_empty();
+    if has_lists {
         wire.put_extended(&Statement::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))?;
     }
-    for list in &statement.lists {
-        put(wire, &list.statement)?;
+    // What a database has may be called as PostgreSQL's own is. So names and operators are read where only the latter
+    // are; what is shown of expressions is as the connection's path has it.
+    wire.put_extended(&Statement::new("SET search_path = pg_catalog"))?;
+    let statements = || statement.lists.iter().map(|list| &list.statement).chain([statement]);
+    for (index, planned) in statements().enumerate() {
+        wire.put_planned(&portal(index), planned, prepares)?;
     }
-    put(wire, statement)?;
-    if preludes > 0 {
+    wire.put_extended(&Statement::new("RESET search_path"))?;
+    for index in 0..statements().count() {
+        wire.put_execution(&portal(index))?;
+    }
+    if has_lists {
         wire.put_extended(&Statement::new("COMMIT"))?;
     }
     wire.put_sync();
-    Ok(preludes)
+    Ok(2 + usize::from(has_lists))
+}
+
+fn portal(index: usize) -> String {
+    format!("studio_{index}")
 }
 
 /// Runs what a caller sent, and has the connection cleaned after it. `statement_timeout` is in milliseconds; zero is none,
@@ -211,7 +317,8 @@ pub(crate) async fn send(
         .run(async |wire| {
             wire.bound_messages(limit);
             wire.expect_traces();
-            let result = exchange(wire, input, statement_timeout, receiver).await;
+            let sent = put_input(wire, input, statement_timeout)?;
+            let result = exchange(wire, sent, receiver).await.map_err(Failure::after_sending);
             // What is left unread, or broken, is the borrower's to deal with.
             if matches!(result, Ok(()) | Err(Failure::Refused(_))) && !wire.is_outside_transactions() {
                 wire.put_simple("ROLLBACK")?;
@@ -223,41 +330,54 @@ pub(crate) async fn send(
         .await
 }
 
-async fn exchange(
-    wire: &mut Wire,
-    input: &Input,
-    statement_timeout: Option<u64>,
-    receiver: &mut impl Receiver,
-) -> Result<(), Failure> {
-    let (text, preludes) = match input {
+/// How to read the answer to what was sent.
+struct Sent {
+    /// How many statements of the driver's come before the caller's.
+    preludes: usize,
+    /// It may copy, and nothing was put in line after it.
+    may_copy: bool,
+}
+
+/// Puts in line what a caller sent, and what cleans the connection after it unless it may copy.
+fn put_input(wire: &mut Wire, input: &Input, statement_timeout: Option<u64>) -> Result<Sent, Failure> {
+    let mut preludes = 0;
+    match input {
         Input::Simple(text) => {
             put_timeout(wire, statement_timeout)?;
             wire.put_simple(text)?;
-            (text.as_str(), 0)
         }
         Input::Extended(statement) => {
             put_timeout(wire, statement_timeout)?;
             wire.put_extended(statement)?;
             wire.put_sync();
-            (&*statement.text, 0)
         }
-        Input::ReadOnly(statement) => {
+        Input::ReadOnly(statement, role) => {
             // In one line of the extended protocol: when the first fails, the next is not done.
             wire.put_extended(&Statement::new("BEGIN READ ONLY"))?;
+            preludes += 1;
             if let Some(time) = statement_timeout {
                 wire.put_extended(&Statement::new(format!("SET LOCAL statement_timeout = {time}")))?;
+                preludes += 1;
+            }
+            if let Some(role) = role {
+                wire.put_extended(&Statement::new(format!("SET LOCAL ROLE {}", identifier(role))))?;
+                preludes += 1;
             }
             wire.put_extended(statement)?;
             wire.put_sync();
             wire.put_simple("ROLLBACK")?;
-            (&*statement.text, 1 + usize::from(statement_timeout.is_some()))
         }
-    };
+    }
     // A statement that copies takes what follows it for data.
-    let may_copy = text.as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"copy"));
+    let may_copy = input.text().as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"copy"));
     if !may_copy {
         put_cleaning(wire)?;
     }
+    Ok(Sent { preludes, may_copy })
+}
+
+async fn exchange(wire: &mut Wire, sent: Sent, receiver: &mut impl Receiver) -> Result<(), Failure> {
+    let Sent { preludes, may_copy } = sent;
     wire.flush().await?;
     let result = read_answer(wire, receiver, preludes).await;
     if may_copy && matches!(result, Ok(()) | Err(Failure::Refused(_))) && wire.is_outside_transactions() {
@@ -284,18 +404,35 @@ fn put_cleaning(wire: &mut Wire) -> Result<(), Failure> {
 async fn read_answer(wire: &mut Wire, receiver: &mut impl Receiver, preludes: usize) -> Result<(), Failure> {
     let mut refusal = None;
     let mut preludes = preludes;
+    let (mut is_heard, mut is_after_commit) = (false, false);
     loop {
-        match wire.receive().await? {
+        let message = wire.receive().await?;
+        if let Message::ErrorResponse(body) = &message
+            && !is_heard
+        {
+            let error = ServerError::read(body)?;
+            if error.ends_the_connection() && error.code() == code::IDLE_SESSION_TIMEOUT {
+                return Err(Failure::Unheard(error));
+            }
+        }
+        is_heard = true;
+        match message {
             Message::RowDescription(body) => receiver.describe(&body)?,
             Message::DataRow(body) => receiver.take(&body)?,
             Message::CommandComplete(_) if preludes > 0 => preludes -= 1,
-            Message::CommandComplete(body) => receiver.complete(body.tag()?)?,
+            Message::CommandComplete(body) => {
+                let tag = body.tag()?;
+                is_after_commit |= COMMITS.contains(&tag);
+                receiver.complete(tag)?;
+            }
+            Message::CopyOutResponse(_) => receiver.leave_out_copy(),
             Message::CopyInResponse(_) => {
                 wire.put_copy_fail("No source stream defined")?;
                 wire.flush().await?;
             }
             Message::ErrorResponse(body) => {
-                let error = ServerError::read(&body)?;
+                let mut error = ServerError::read(&body)?;
+                error.is_after_commit = is_after_commit;
                 if error.ends_the_connection() {
                     return Err(Failure::Ended(error));
                 }

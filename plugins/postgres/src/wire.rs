@@ -53,6 +53,9 @@ const MOST_UNASKED: usize = 64 << 10;
 /// Statements that a connection keeps prepared.
 const MOST_PREPARED: usize = 100;
 
+/// The detail of an error that says how large a result was when it was given up, in bytes.
+pub(crate) const SIZE: &str = "size_bytes";
+
 /// A connection. Dropping it closes it.
 pub(crate) struct Wire {
     stream: Stream,
@@ -72,8 +75,9 @@ pub(crate) struct Wire {
     own_application_name: String,
     /// What is prepared on the server: the query and its name there.
     prepared: HashMap<Box<str>, String>,
-    /// What one message may have at the most.
+    /// What one message may have at the most, and what all of a result may.
     most_bytes: u64,
+    limit: u64,
     /// How many `ReadyForQuery` the server still owes for what was sent.
     unanswered: u32,
     /// How many of those that come next are for what was put aside.
@@ -84,6 +88,8 @@ pub(crate) struct Wire {
     steps: u32,
     /// Something was put in line that may leave traces in the connection, and nothing after it yet that removes them.
     is_dirty: bool,
+    /// Which generation of its pool's connections it is of.
+    pub(crate) generation: u64,
 }
 
 /// PostgreSQL's message that ends a connection.
@@ -115,19 +121,23 @@ impl Wire {
             own_application_name: String::new(),
             prepared: HashMap::new(),
             most_bytes: LEAST_MESSAGE,
+            limit: LEAST_MESSAGE,
             unanswered: 1,
             aside: 0,
             status: b'I',
             steps: 0,
             is_dirty: false,
+            generation: 0,
         };
         match timeout(LOGIN_TIMEOUT, wire.log_in(target)).await {
             Ok(Ok(())) => {
                 wire.own_application_name.clone_from(&wire.application_name);
                 Ok(wire)
             }
-            Ok(Err(Failure::Told(error))) => Err(error),
-            Ok(Err(Failure::Refused(error) | Failure::Ended(error))) => Err(error.into_refusal()),
+            Ok(Err(Failure::Told(error) | Failure::Left(error))) => Err(error),
+            Ok(Err(Failure::Refused(error) | Failure::Ended(error) | Failure::Unheard(error))) => {
+                Err(error.into_refusal())
+            }
             Ok(Err(Failure::Broken(error))) => Err(errors::from_io(&error)),
             Err(_) => Err(DriverError::connection(
                 "timeout",
@@ -163,28 +173,43 @@ impl Wire {
     /// Puts one statement of the extended protocol in line. It is answered after [`Self::put_sync`], and not done at all
     /// when one before it in the same line fails.
     pub(crate) fn put_extended(&mut self, statement: &Statement) -> Result<(), Failure> {
-        frontend::parse("", &statement.text, [], &mut self.outgoing).map_err(|error| refuse_text(&error))?;
-        self.put_bound("", statement)
+        self.put_planned("", statement, false)?;
+        self.put_execution("")
     }
 
-    /// As [`Self::put_extended`], of a statement that stays prepared on the server.
-    pub(crate) fn put_prepared(&mut self, statement: &Statement) -> Result<(), Failure> {
-        if let Some(name) = self.prepared.get(&*statement.text).cloned() {
-            self.put_bound(&name, statement)
-        } else if self.prepared.len() < MOST_PREPARED {
-            let name = name_of(&statement.text);
-            frontend::parse(&name, &statement.text, [], &mut self.outgoing)?;
-            self.put_bound(&name, statement)?;
-            self.prepared.insert((&*statement.text).into(), name);
-            Ok(())
-        } else {
-            self.put_extended(statement)
+    /// Puts a statement in line that is read and planned, and is done when [`Self::put_execution`] says so. It stays
+    /// prepared on the server where it may.
+    pub(crate) fn put_planned(
+        &mut self,
+        portal: &str,
+        statement: &Statement,
+        prepares: bool,
+    ) -> Result<(), Failure> {
+        let known = self.prepared.get(&*statement.text).filter(|_| prepares).cloned();
+        if let Some(name) = known {
+            return self.put_bound(portal, &name, statement);
         }
+        let stays = prepares && self.prepared.len() < MOST_PREPARED;
+        let name = if stays { name_of(&statement.text) } else { String::new() };
+        frontend::parse(&name, &statement.text, [], &mut self.outgoing)
+            .map_err(|error| refuse_text(&error))?;
+        self.put_bound(portal, &name, statement)?;
+        if stays {
+            self.prepared.insert((&*statement.text).into(), name);
+        }
+        Ok(())
     }
 
-    fn put_bound(&mut self, name: &str, statement: &Statement) -> Result<(), Failure> {
+    /// Has a planned statement done.
+    pub(crate) fn put_execution(&mut self, portal: &str) -> Result<(), Failure> {
+        frontend::describe(b'P', portal, &mut self.outgoing)?;
+        frontend::execute(portal, 0, &mut self.outgoing)?;
+        Ok(())
+    }
+
+    fn put_bound(&mut self, portal: &str, name: &str, statement: &Statement) -> Result<(), Failure> {
         let bound = frontend::bind(
-            "",
+            portal,
             name,
             [],
             &statement.parameters,
@@ -199,8 +224,6 @@ impl Wire {
             &mut self.outgoing,
         );
         bound.map_err(|_| DriverError::validation("parameters", "there may be at most 65,535 parameters"))?;
-        frontend::describe(b'P', "", &mut self.outgoing)?;
-        frontend::execute("", 0, &mut self.outgoing)?;
         Ok(())
     }
 
@@ -252,7 +275,8 @@ impl Wire {
             if let Some(header) = Header::parse(&self.incoming)?
                 && header.len().unsigned_abs() as u64 > self.most_bytes
             {
-                return Err(DriverError::result_too_large(self.most_bytes).into());
+                let size = header.len().unsigned_abs();
+                return Err(DriverError::result_too_large(self.limit).with(SIZE, size).into());
             }
             if let Some(message) = Message::parse(&mut self.incoming)? {
                 match message {
@@ -289,9 +313,10 @@ impl Wire {
         }
     }
 
-    /// Sets what one message may have at the most, in bytes.
-    pub(crate) fn bound_messages(&mut self, most_bytes: u64) {
-        self.most_bytes = most_bytes.max(LEAST_MESSAGE);
+    /// Sets what a result, and one message of it, may have at the most, in bytes.
+    pub(crate) fn bound_messages(&mut self, limit: u64) {
+        self.limit = limit;
+        self.most_bytes = limit.max(LEAST_MESSAGE);
     }
 
     /// How many `ReadyForQuery` are still to come.

@@ -16,7 +16,6 @@ const TRACES: &[(&str, &str)] = &[
     ("set statement_timeout = 77777", "show statement_timeout"),
     ("set session characteristics as transaction read only", "show default_transaction_read_only"),
     ("set default_transaction_isolation = serializable", "show default_transaction_isolation"),
-    ("select set_config('app.user', 'ann', false)", "select coalesce(current_setting('app.user', true), '')"),
     ("set role pg_monitor", "select current_user::text"),
     ("set session authorization pg_monitor", "select session_user::text"),
     ("create temp table scratch (x int)", "select to_regclass('pg_temp.scratch') is null"),
@@ -203,23 +202,22 @@ async fn postgres_connection_is_cleaned_after_a_caller_who_left_at_the_last_mome
     world.alpha.connect("postgres", body).await;
     let path = world.path("/query?connection=slow");
     let developer = &world.alpha.developer;
-    let question =
-        "select current_setting('statement_timeout') || coalesce(current_setting('app.me', true), '')";
-    assert_eq!(ask(developer, &path, question).await, "0");
+    let question = "select current_setting('statement_timeout') || ' ' || current_setting('work_mem')";
+    assert_eq!(ask(developer, &path, question).await, "0 4MB");
     // What is on its way reaches the server after so long, and its answer comes after twice as long.
     proxy.set(Mode::Delay(Duration::from_millis(100))).await;
     for (sql, timeout, leaves_after) in [
-        ("set app.me = 'copy'", "", 150),
-        ("set app.me = 'x'", "", 150),
-        ("set app.me = 'copy'", "&statementTimeoutSecs=9", 150),
-        ("set app.me = 'copy'", "&statementTimeoutSecs=9", 350),
-        ("begin; set app.me = 'x'; commit", "&statementTimeoutSecs=9", 350),
+        ("set work_mem = '9MB' -- copy", "", 150),
+        ("set work_mem = '9MB'", "", 150),
+        ("set work_mem = '9MB' -- copy", "&statementTimeoutSecs=9", 150),
+        ("set work_mem = '9MB' -- copy", "&statementTimeoutSecs=9", 350),
+        ("begin; set work_mem = '9MB'; commit", "&statementTimeoutSecs=9", 350),
     ] {
         let (caller, asked) = (developer.clone(), format!("{path}{timeout}"));
         let running = tokio::spawn(async move { run(&caller, &asked, sql).await });
         tokio::time::sleep(Duration::from_millis(leaves_after)).await;
         running.abort();
-        assert_eq!(ask(developer, &path, question).await, "0", "{sql} {timeout} {leaves_after}");
+        assert_eq!(ask(developer, &path, question).await, "0 4MB", "{sql} {timeout} {leaves_after}");
     }
 }
 
@@ -287,8 +285,11 @@ async fn postgres_copy_from_and_to_the_caller_ends_and_leaves_the_connection_usa
     assert_eq!((&answer["rows"], &answer["row_count"]), (&json!([]), &Value::from(100_000)));
     run(developer, &path, "copy (select 1) to stdout; select 1/0").await.refused(400, "QUERY_ERROR");
     // The word alone copies nothing, and what was done beside it is undone.
-    assert_eq!(ask(developer, &path, "set app.me = 'x'; select 'copy from stdin'").await, "copy from stdin");
-    assert_eq!(ask(developer, &path, "select coalesce(current_setting('app.me', true), '')").await, "");
+    assert_eq!(
+        ask(developer, &path, "set work_mem = '9MB'; select 'copy from stdin'").await,
+        "copy from stdin"
+    );
+    assert_eq!(ask(developer, &path, "show work_mem").await, "4MB");
     assert_eq!(process_id(developer, &path).await, id);
     assert_eq!(world.database.text("select count(*)::text from kept").await, "0");
 }

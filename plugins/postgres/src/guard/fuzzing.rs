@@ -9,6 +9,6 @@ use studio_plugin_api::DriverError;
 /// # Errors
 /// As the guard's.
 pub async fn inspect(sql: String) -> Result<Vec<String>, DriverError> {
-    let called = deep::run(sql, inspect::inspect).await?;
-    Ok(called.into_iter().map(|called| called.name).collect())
+    let mentioned = deep::run(sql, inspect::inspect).await?;
+    Ok(mentioned.called.into_iter().map(|called| called.name).collect())
 }

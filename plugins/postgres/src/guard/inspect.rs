@@ -17,11 +17,107 @@ pub(super) struct Called {
     pub(super) name: String,
 }
 
+/// What a text mentions behind which a function may be.
+#[derive(Debug, Default)]
+pub(super) struct Mentioned {
+    /// What it calls.
+    pub(super) called: Vec<Called>,
+    /// Operators, by their names alone.
+    pub(super) operators: Vec<String>,
+    /// Types, and what may be one, by their names alone.
+    pub(super) types: Vec<String>,
+}
+
+impl Mentioned {
+    /// Whether nothing in it has to be asked for. What looks like PostgreSQL's own is asked for beside the rest, and is
+    /// no reason alone: every query has a `=` or a `::text`.
+    pub(super) fn is_harmless(&self) -> bool {
+        let is_own = |own: &[&str], name: &String| own.contains(&name.as_str());
+        self.called.is_empty()
+            && self.operators.iter().all(|name| is_own(OPERATORS, name))
+            && self.types.iter().all(|name| is_own(TYPES, name))
+    }
+}
+
+/// Operators that PostgreSQL has for most of its types.
+const OPERATORS: &[&str] = &[
+    "=",
+    "<>",
+    "!=",
+    "<",
+    ">",
+    "<=",
+    ">=",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "^",
+    "||",
+    "~",
+    "~*",
+    "!~",
+    "!~*",
+    "~~",
+    "!~~",
+    "~~*",
+    "!~~*",
+    "BETWEEN",
+    "NOT BETWEEN",
+    "BETWEEN SYMMETRIC",
+    "NOT BETWEEN SYMMETRIC",
+    "->",
+    "->>",
+    "#>",
+    "#>>",
+    "@>",
+    "<@",
+    "&&",
+    "@@",
+    "?",
+];
+
+/// Types of PostgreSQL's own.
+const TYPES: &[&str] = &[
+    "bool",
+    "bpchar",
+    "bytea",
+    "char",
+    "date",
+    "float4",
+    "float8",
+    "inet",
+    "int2",
+    "int4",
+    "int8",
+    "interval",
+    "json",
+    "jsonb",
+    "name",
+    "numeric",
+    "oid",
+    "regclass",
+    "regnamespace",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+    "text",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
+    "uuid",
+    "varchar",
+    "xml",
+];
+
 /// Refuses everything but one query, and finds the names that it calls. A text without any statement is harmless.
 ///
 /// # Errors
 /// `FORBIDDEN`; `QUERY_ERROR` for what does not parse; `VALIDATION_ERROR` for what is nested too deeply.
-pub(super) fn inspect(sql: &str, wanted: &Wanted) -> Result<Vec<Called>, DriverError> {
+pub(super) fn inspect(sql: &str, wanted: &Wanted) -> Result<Mentioned, DriverError> {
     let wire = parser::parse(sql).map_err(|error| match error.code {
         ErrorCode::ValidationError => DriverError::query("42601", error.message),
         _ => error,
@@ -30,10 +126,10 @@ pub(super) fn inspect(sql: &str, wanted: &Wanted) -> Result<Vec<Called>, DriverE
     let statements: Vec<Node<'_>> =
         Node::whole(&wire).and_then(|tree| tree.nodes("stmts").collect()).map_err(unknown)?;
     match statements.as_slice() {
-        [] => Ok(Vec::new()),
+        [] => Ok(Mentioned::default()),
         [statement] => {
             check_kind(*statement)?;
-            find_called(*statement)
+            find_mentioned(*statement)
         }
         several => Err(DriverError::forbidden(format!(
             "only one statement can be run by those who may only read; here are {}",
@@ -69,19 +165,34 @@ fn unknown(_: Unknown) -> DriverError {
 }
 
 /// Goes through the whole tree, whatever it is made of, so that nothing the grammar has is forgotten.
-fn find_called(statement: Node<'_>) -> Result<Vec<Called>, DriverError> {
-    let mut called = BTreeSet::new();
+fn find_mentioned(statement: Node<'_>) -> Result<Mentioned, DriverError> {
+    let (mut called, mut operators, mut types) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut left: Vec<Node<'_>> = statement.nodes("stmt").collect::<Result<_, _>>().map_err(unknown)?;
     while let Some(node) = left.pop() {
         check_node(node.kind())?;
         called.extend(called_by(node).map_err(unknown)?);
+        let (list, field) = match node.kind() {
+            "A_Expr" => (&mut operators, "name"),
+            "SubLink" => (&mut operators, "operName"),
+            "SortBy" => (&mut operators, "useOp"),
+            _ => (&mut types, "names"),
+        };
+        if field != "names" || node.kind() == "TypeName" {
+            list.extend(texts(node, field).map_err(unknown)?.pop());
+        }
         for part in node.parts() {
             if let (_, Part::Node(inner)) = part.map_err(unknown)? {
                 left.push(inner);
             }
         }
     }
-    Ok(called.into_iter().collect())
+    // A call may be a cast by the type's name.
+    types.extend(called.iter().map(|called| called.name.clone()));
+    Ok(Mentioned {
+        called: called.into_iter().collect(),
+        operators: operators.into_iter().collect(),
+        types: types.into_iter().collect(),
+    })
 }
 
 /// Refuses what is no query inside one: statements in WITH, SELECT INTO, FOR UPDATE.

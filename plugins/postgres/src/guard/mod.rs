@@ -1,7 +1,10 @@
 //! What a viewer's SQL may be: a query, which a READ ONLY transaction keeps from changing tables, and which calls no
 //! function that does more than a transaction can take back.
 //!
-//! `inspect.rs` looks at the text as PostgreSQL's own parser reads it, and finds every name that is called; `functions.rs`
+//! A function that runs a text is refused too, however it is reached: what a viewer may write, it would run.
+//!
+//! `inspect.rs` looks at the text as PostgreSQL's own parser reads it, and finds every name that is called, and
+//! the operators and types behind which a function may be; `functions.rs`
 //! asks the catalogs what those names stand for, because only the server knows the functions it has. `server.rs` finds
 //! what developers leave to admins.
 
@@ -13,7 +16,7 @@ mod words;
 
 use crate::{Postgres, parser::deep};
 use serde::Deserialize;
-use studio_plugin_api::{Context, DriverError, ErrorCode};
+use studio_plugin_api::{Context, DriverError};
 
 /// Lets a viewer's text through, to be run as one statement in a READ ONLY transaction.
 ///
@@ -21,29 +24,30 @@ use studio_plugin_api::{Context, DriverError, ErrorCode};
 /// `FORBIDDEN` for what is not a query, for several statements, and for functions that a viewer may not call;
 /// `QUERY_ERROR` for what does not parse.
 pub(crate) async fn check(context: &Context<Postgres>, sql: &str) -> Result<(), DriverError> {
-    let called = deep::run(sql.to_owned(), inspect::inspect).await?;
-    if called.is_empty() {
+    let mentioned = deep::run(sql.to_owned(), inspect::inspect).await?;
+    if mentioned.is_harmless() {
         return Ok(());
     }
-    match context.row(context, &functions::question(&called)).await? {
-        Some(row) => Err(refuse(&row)),
-        None => Ok(()),
-    }
+    let row = context.row(context, &functions::question(&mentioned)).await?;
+    judge(row.as_deref(), mentioned.called.len())
 }
 
-/// The first of the functions that may not be called.
-fn refuse(row: &[u8]) -> DriverError {
+/// Lets through what the server found nothing in, having looked at all of it.
+fn judge(row: Option<&[u8]>, asked: usize) -> Result<(), DriverError> {
     #[derive(Deserialize)]
     struct Row {
-        function: String,
+        function: Option<String>,
+        asked: usize,
     }
-    match serde_json::from_slice::<Row>(row) {
-        Ok(Row { function }) => {
-            DriverError::forbidden(format!("`{function}` does more than read, and you may only read"))
-                .with("function", function)
+    match row.map(serde_json::from_slice::<Row>) {
+        Some(Ok(Row { function: None, asked: looked_at })) if looked_at == asked => Ok(()),
+        Some(Ok(Row { function: Some(function), .. })) => {
+            let message = format!("`{function}` does more than read, and you may only read");
+            Err(DriverError::forbidden(message).with("function", function))
         }
-        Err(error) => {
-            DriverError::new(ErrorCode::DriverError, format!("a row of the catalogs is no JSON: {error}"))
+        Some(Ok(_)) | Some(Err(_)) | None => {
+            let message = "the server does not say what this calls, and you may only read";
+            Err(DriverError::forbidden(message))
         }
     }
 }

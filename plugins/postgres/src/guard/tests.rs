@@ -1,8 +1,9 @@
 use super::*;
 use crate::room::Wanted;
 use proptest::prelude::*;
+use studio_plugin_api::ErrorCode;
 
-fn inspect(sql: &str) -> Result<Vec<inspect::Called>, DriverError> {
+fn inspect(sql: &str) -> Result<inspect::Mentioned, DriverError> {
     inspect::inspect(sql, &Wanted::default())
 }
 
@@ -13,7 +14,7 @@ fn verdict(sql: &str) -> Result<String, ErrorCode> {
         None => called.name.clone(),
     };
     let called = inspect(sql).map_err(|error| error.code)?;
-    Ok(called.iter().map(name).collect::<Vec<_>>().join(" "))
+    Ok(called.called.iter().map(name).collect::<Vec<_>>().join(" "))
 }
 
 #[test]
@@ -169,9 +170,12 @@ fn what_does_not_parse_is_the_querys_error() {
 
 #[test]
 fn question_names_schemas_and_functions_side_by_side() {
-    let called = inspect("select a.f(), g()").unwrap();
-    let question = functions::question(&called);
+    let mentioned =
+        inspect("select a.f(), g(), 1 <+> 2, 'x'::b.c from t order by 1 using operator(s.<<<)").unwrap();
+    let question = functions::question(&mentioned);
     assert_eq!(question.parameters[..2], [Some(r#"{"","a"}"#.to_owned()), Some(r#"{"g","f"}"#.to_owned())]);
+    assert_eq!(question.parameters[6], Some(r#"{"<+>","<<<"}"#.to_owned()));
+    assert_eq!(question.parameters[7], Some(r#"{"c","f","g"}"#.to_owned()));
     assert!(functions::HARMLESS.iter().all(|name| {
         name.chars().all(|letter| letter.is_ascii_lowercase() || "_4".contains(letter) || letter == '7')
     }));
@@ -179,9 +183,38 @@ fn question_names_schemas_and_functions_side_by_side() {
 
 #[test]
 fn refusals_name_the_function() {
-    let error = refuse(br#"{"function":"pg_catalog.pg_terminate_backend"}"#);
+    let error = judge(Some(br#"{"function":"pg_catalog.pg_terminate_backend","asked":1}"#), 1).unwrap_err();
     assert_eq!(error.code, ErrorCode::Forbidden);
     assert_eq!(error.details["function"], "pg_catalog.pg_terminate_backend");
+}
+
+#[test]
+fn only_a_server_that_looked_at_every_name_lets_a_query_through() {
+    assert!(judge(Some(br#"{"function":null,"asked":2}"#), 2).is_ok());
+    for row in [r#"{"function":null,"asked":1}"#, r#"{"function":null}"#, "{}", "x"] {
+        assert_eq!(judge(Some(row.as_bytes()), 2).unwrap_err().code, ErrorCode::Forbidden, "{row}");
+    }
+    assert_eq!(judge(None, 2).unwrap_err().code, ErrorCode::Forbidden);
+}
+
+#[test]
+fn what_every_query_has_is_not_asked_for_alone() {
+    for sql in [
+        "select 1",
+        "select * from t where a = 1 and b::text like 'x' order by 1",
+        "select cast(a as int) from t",
+    ] {
+        assert!(inspect(sql).unwrap().is_harmless(), "{sql}");
+    }
+    for sql in [
+        "select f()",
+        "select 1 <+> 2",
+        "select 'x'::mood",
+        "select 1 operator(s.<+>) any (select 1)",
+        "select mood 'x'",
+    ] {
+        assert!(!inspect(sql).unwrap().is_harmless(), "{sql}");
+    }
 }
 
 /// Queries with `%` where an expression can stand.

@@ -5,17 +5,22 @@ mod psql;
 
 use crate::{
     Postgres,
-    errors::Failure,
+    errors::{Failure, leave_open},
     extent, guard,
     lenient::javascript::number_of,
-    results::{ResultSet, ResultSets},
-    session::{Input, send},
+    pool::Borrowed,
+    results::{ResultSet, ResultSets, Rows},
+    session::Input,
     statement::Statement,
+    wire::SIZE,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 use studio_plugin_api::{
     Access, Body, Context, DriverError, Either, ErrorCode, OnlyRead, Operations, Query, RawJson,
 };
@@ -25,9 +30,9 @@ use tokio_postgres::types::Type;
 /// The longest time that can be asked for, in seconds.
 const LONGEST: f64 = 86_400.0;
 
-/// Names of types that a session remembers, and how long they may be, in bytes.
-const MOST_NAMES: usize = 10_000;
-const LONGEST_NAME: usize = 256;
+/// How long the names of types may take, which are left out rather than waited for; and their bytes.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
+const NAMES_SIZE: u64 = 1 << 20;
 
 /// Both forms of a reply: of a caller who may only read, and of one who may write.
 type Answer = Either<RawJson, OnlyRead<RawJson>>;
@@ -159,12 +164,17 @@ async fn run_bare(
     let limits = Limits { statement: limits.statement.or(lifted), ..limits };
     run(&context, &limits, &query, parameters, &mut results).await.map_err(|failure| match failure {
         Failure::Refused(error) => psql::describe(&error, &query),
-        Failure::Told(error) if error.code == ErrorCode::ResultTooLarge => {
+        Failure::Left(error) if error.code == ErrorCode::ResultTooLarge => {
+            let limit = context.max_reply_bytes();
+            let size = error.details.get(SIZE).and_then(Value::as_u64).unwrap_or(limit + 1);
             let message =
-                format!("Query result size exceeds the limit of {} bytes", context.max_reply_bytes());
-            DriverError::new(ErrorCode::QueryError, message.clone())
-                .with("code", "RESULT_SIZE_EXCEEDED")
+                format!("Query result size ({size} bytes) exceeded the configured limit ({limit} bytes)");
+            let error = DriverError::new(ErrorCode::QueryError, message.clone())
                 .with("message", message)
+                .with("code", "RESULT_SIZE_EXCEEDED")
+                .with("resultSize", size)
+                .with("maxResultSize", limit);
+            if context.read_only() { error } else { leave_open(error) }
         }
         failure => {
             let error = failure.into_error(!context.read_only());
@@ -184,13 +194,13 @@ async fn run_enveloped(
     let parameters = parameters::read(body.parameters.as_deref())?;
     let limit = context.max_reply_bytes();
     let mut results = ResultSets::all(limit);
-    run(&context, &times.read()?, &body.query, parameters, &mut results).await.map_err(|failure| {
-        match failure {
-            Failure::Refused(error) if error.is_interruption() => error.into_error_of(ErrorCode::Timeout),
-            failure => failure.into_error(!context.read_only()),
-        }
+    let ran = run(&context, &times.read()?, &body.query, parameters, &mut results).await;
+    let mut connection = ran.map_err(|failure| match failure {
+        Failure::Refused(error) if error.is_interruption() => error.into_error_of(ErrorCode::Timeout),
+        failure => failure.into_error(!context.read_only()),
     })?;
-    let names = name_types(&context, &results.sets).await?;
+    let names = name_types(&context, &mut connection, &results.sets).await;
+    drop(connection);
     let mut json = Vec::new();
     let mut sets = results.sets.into_iter();
     match (sets.next(), sets.len()) {
@@ -207,7 +217,8 @@ async fn run_enveloped(
         }
     }
     if json.len() as u64 > limit {
-        return Err(DriverError::result_too_large(limit));
+        let error = DriverError::result_too_large(limit).with(SIZE, json.len());
+        return Err(if context.read_only() { error } else { leave_open(error) });
     }
     Ok(answer(&context, json))
 }
@@ -227,7 +238,7 @@ async fn run(
     query: &str,
     parameters: Vec<Option<String>>,
     results: &mut ResultSets,
-) -> Result<(), Failure> {
+) -> Result<Borrowed, Failure> {
     if query.is_empty() {
         return Err(DriverError::validation("query", "query not found").into());
     }
@@ -238,20 +249,20 @@ async fn run(
         };
         let input = if context.granted() == Access::Read {
             guard::check(context, &text).await?;
-            Input::ReadOnly(Statement { parameters, ..Statement::new(text) })
+            let role = context.viewer_role().map(str::to_owned);
+            Input::ReadOnly(Statement { parameters, ..Statement::new(text) }, role)
         } else if parameters.is_empty() {
             Input::Simple(text)
         } else {
             Input::Extended(Statement { parameters, ..Statement::new(text) })
         };
-        let mut connection = context.borrow(context).await?;
-        send(&mut connection, &input, limits.statement, context.max_reply_bytes(), results).await
+        context.run(context, &input, limits.statement, results).await
     };
     match limits.query {
         None => work.await,
-        Some(time) => timeout(time, work)
-            .await
-            .unwrap_or_else(|_| Err(DriverError::new(ErrorCode::Timeout, "Query read timeout").into())),
+        Some(time) => timeout(time, work).await.unwrap_or_else(|_| {
+            Err(Failure::Left(DriverError::new(ErrorCode::Timeout, "Query read timeout")))
+        }),
     }
 }
 
@@ -267,7 +278,11 @@ fn write_set(set: ResultSet, names: &HashMap<u32, String>, json: &mut Vec<u8>) {
         .collect();
     json.extend_from_slice(b"{\"rows\":");
     json.append(&mut set.rows.into_array());
-    let rest = json!({"fields": fields, "command": set.command, "row_count": set.row_count}).to_string();
+    let mut rest = json!({"fields": fields, "command": set.command, "row_count": set.row_count});
+    if set.leaves_out_copy {
+        rest["warning"] = "the rows of COPY … TO STDOUT are not in the answer: select them".into();
+    }
+    let rest = rest.to_string();
     json.push(b',');
     json.extend_from_slice(rest.get(1..).unwrap_or_default().as_bytes());
 }
@@ -276,48 +291,52 @@ fn type_name(oid: u32, names: &HashMap<u32, String>) -> Option<String> {
     Type::from_oid(oid).map(|known| known.name().to_owned()).or_else(|| names.get(&oid).cloned())
 }
 
-/// The names of the types that are not PostgreSQL's own.
+/// The names of the types that are not PostgreSQL's own, as far as they can be had: what a caller ran is done, and asking
+/// for a name must not make it fail.
 async fn name_types(
     context: &Context<Postgres>,
+    connection: &mut Borrowed,
     sets: &[ResultSet],
-) -> Result<HashMap<u32, String>, DriverError> {
+) -> HashMap<u32, String> {
     let mut names = HashMap::new();
-    let mut unknown = Vec::new();
-    {
-        let known = context.type_names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for column in sets.iter().flat_map(|set| set.rows.columns()) {
-            let oid = column.type_oid;
-            match known.get(&oid) {
-                Some(name) => drop(names.insert(oid, name.clone())),
-                None if Type::from_oid(oid).is_none() => unknown.push(oid.to_string()),
-                None => {}
-            }
+    let mut unknown = BTreeSet::new();
+    for column in sets.iter().flat_map(|set| set.rows.columns()) {
+        let oid = column.type_oid;
+        if Type::from_oid(oid).is_some() || names.contains_key(&oid) {
+            continue;
+        }
+        match context.type_names.get(oid) {
+            Some(name) => drop(names.insert(oid, name)),
+            None => drop(unknown.insert(oid)),
         }
     }
     if unknown.is_empty() {
-        return Ok(names);
+        return names;
     }
-    let statement = Statement::new(
+    let oids: Vec<_> = unknown.iter().map(u32::to_string).collect();
+    let question = Statement::new(
         "select oid::int8 as oid, typname::text as name from pg_catalog.pg_type where oid = any($1::oid[])",
     );
-    let rows = context.rows(context, &statement.bind_list(Some(&unknown))).await?;
+    let question = question.bind_list(Some(&oids));
+    let asking = async {
+        match connection.settle().await {
+            true => context.look_up(connection, &question, NAMES_SIZE).await.ok(),
+            false => None,
+        }
+    };
+    // The caller's own time is kept for what was done.
+    let time = NAMES_TIMEOUT.min(context.time_left() / 2);
+    let rows = timeout(time, asking).await.ok().flatten().map(Rows::into_array).unwrap_or_default();
     #[derive(Deserialize)]
     struct Named {
         oid: u32,
         name: String,
     }
-    let found: Vec<Named> = serde_json::from_slice(&rows).unwrap_or_default();
-    let mut known = context.type_names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for Named { oid, name } in found {
-        if known.len() >= MOST_NAMES {
-            known.clear();
-        }
-        if name.len() <= LONGEST_NAME {
-            known.insert(oid, name.clone());
-        }
+    for Named { oid, name } in serde_json::from_slice::<Vec<Named>>(&rows).unwrap_or_default() {
+        context.type_names.learn(oid, &name);
         names.insert(oid, name);
     }
-    Ok(names)
+    names
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What grants on tables and on columns have in common.
 
 use super::selection::text;
-use crate::{Postgres, face::Face, quote::identifier, statement::Statement};
+use crate::{Postgres, face::Face, quote::identifier, results::Rows, statement::Statement};
 use serde_json::Value;
 use studio_plugin_api::{Context, DriverError, ErrorCode, RawJson};
 
@@ -50,7 +50,8 @@ pub(super) async fn change<F: Face, G: Grant>(
     let result = async {
         if !grants.is_empty() {
             let targets = context.rows(&context, &G::targets(grants)).await?;
-            context.change(&context, &plan(grants, &read(&targets)?)?).await?;
+            let sql = plan(grants, &read(&targets)?)?;
+            return context.change_and_ask(&context, &sql, &G::outcome(grants)).await.map(Rows::into_array);
         }
         context.rows(&context, &G::outcome(grants)).await
     };

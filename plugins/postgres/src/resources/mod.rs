@@ -283,10 +283,11 @@ async fn find<R: Resource>(context: &Context<Postgres>, segment: &str) -> Result
 
 /// Makes a change, and reads what became of it.
 async fn apply(context: &Context<Postgres>, change: Change) -> Result<Vec<u8>, DriverError> {
-    if !change.sql.is_empty() {
-        context.change(context, &change.sql).await?;
-    }
-    context.row(context, &change.then).await?.ok_or_else(|| {
+    let row = match change.sql.is_empty() {
+        true => context.row(context, &change.then).await?,
+        false => context.change_and_ask(context, &change.sql, &change.then).await?.into_only(),
+    };
+    row.ok_or_else(|| {
         DriverError::new(ErrorCode::Conflict, "the change was made, and then undone by someone else")
     })
 }
