@@ -196,6 +196,11 @@ impl Connections {
         self.way.target.viewer_role.as_deref()
     }
 
+    /// Whether a caller would have to wait for a connection.
+    pub(crate) fn are_all_in_use(&self) -> bool {
+        self.way.places.available_permits() == 0
+    }
+
     /// Whether there is no connection at all, since nobody needed one lately.
     pub(crate) fn is_empty(&self) -> bool {
         self.pool.status().size == 0

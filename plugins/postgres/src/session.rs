@@ -71,11 +71,13 @@ impl Postgres {
         Ok(self.connections.borrow(context.time_left()).await?.named(name))
     }
 
-    /// Tells who the server is. It is asked as long as there is a connection: else every look at whether a session is well
-    /// would open one, which a statement that needs the database alone would find in its way.
+    /// Tells who the server is. It is asked as long as there is a connection that nobody uses. Without any, a look at
+    /// whether a session is well would open one, which a statement that needs the database alone finds in its way; and
+    /// those in use have deadlines of their own. A session given up for them would leave what they run behind.
     pub(crate) async fn greet(&self) -> Result<ServerFacts, DriverError> {
         let known = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(facts) = known.filter(|_| self.connections.is_empty()) {
+        let connections = &self.connections;
+        if let Some(facts) = known.filter(|_| connections.is_empty() || connections.are_all_in_use()) {
             return Ok(facts);
         }
         let facts = self.ask_who().await?;
@@ -148,6 +150,7 @@ impl Postgres {
         let mut connection = self.borrow(context).await?;
         let mut rows = self.look_up(&mut connection, statement, limit).await;
         if matches!(rows, Err(Failure::Unheard(_))) {
+            drop(connection);
             connection = self.borrow(context).await?;
             rows = self.look_up(&mut connection, statement, limit).await;
         }
@@ -174,6 +177,7 @@ impl Postgres {
         connection.last_use(traces.stay || traces.concern_others);
         let mut result = send(&mut connection, input, statement_timeout, limit, receiver).await;
         if matches!(result, Err(Failure::Unheard(_))) {
+            drop(connection);
             connection = self.borrow(context).await?;
             connection.last_use(traces.stay || traces.concern_others);
             result = send(&mut connection, input, statement_timeout, limit, receiver).await;

