@@ -2,7 +2,7 @@
 //!
 //! `options.rs` reads a connection's settings; `dial.rs` opens a stream, `wire.rs` speaks the protocol on it, `pool.rs`
 //! lends connections and stops what their borrowers leave behind, `traces.rs` tells what of it can't be
-//! cleaned, `session.rs` runs what is asked. `results.rs` and
+//! cleaned, `stop.rs` tells the server to stop; `session.rs` runs what is asked, `exchange.rs` reads its answers. `results.rs` and
 //! `json/` make JSON of rows as they arrive. `query/` is the caller's own SQL, `guard/` what viewers' may be;
 //! `parser/` looks at SQL without a server, in the room that `room.rs` gives; `resources/` is everything in the catalogs, `generators/` the
 //! same as types of programming languages; `greeting.rs` is what postgres-meta says of
@@ -10,6 +10,7 @@
 
 mod dial;
 mod errors;
+mod exchange;
 mod extent;
 mod face;
 #[doc(hidden)]
@@ -29,6 +30,7 @@ mod results;
 mod room;
 mod session;
 mod statement;
+mod stop;
 mod traces;
 mod type_names;
 mod wire;

@@ -5,21 +5,19 @@
 //! then, since connections are used in turn.
 
 use crate::{
-    dial,
     errors::{Failure, TOO_MANY},
-    options::{Address, Target},
+    options::Target,
+    stop::Stop,
     wire::Wire,
 };
-use bytes::BytesMut;
 use deadpool::{
     Runtime,
     managed::{
         self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts, WeakPool,
     },
 };
-use postgres_protocol::message::{backend::Message, frontend};
+use postgres_protocol::message::backend::Message;
 use std::{
-    net::SocketAddr,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -29,7 +27,6 @@ use std::{
 };
 use studio_plugin_api::{DriverError, ErrorCode, Network};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
@@ -358,7 +355,7 @@ async fn abandon(mut wire: Object<Manager>, way: &Way, is_last_use: bool) {
         let mut ended = pin!(finish_cleaning(&mut wire));
         let mut was_told = false;
         loop {
-            let told = timeout(STOP_TIMEOUT, stop.send(way)).await;
+            let told = timeout(STOP_TIMEOUT, stop.send(&way.target, &way.network)).await;
             match told {
                 Ok(Ok(())) => {}
                 Ok(Err(failure)) => break Err(failure),
@@ -387,31 +384,4 @@ async fn abandon(mut wire: Object<Manager>, way: &Way, is_last_use: bool) {
         }
     }
     drop(Object::take(wire));
-}
-
-/// A word to the server that what runs in a connection shall stop.
-struct Stop {
-    address: Address,
-    peer: SocketAddr,
-    process_id: i32,
-    secret_key: i32,
-}
-
-impl Stop {
-    fn of(wire: &Wire) -> Self {
-        let Wire { address, peer, process_id, secret_key, .. } = wire;
-        Self { address: address.clone(), peer: *peer, process_id: *process_id, secret_key: *secret_key }
-    }
-
-    /// Sends it (PostgreSQL's manual, 55.2.8), by a connection of its own. The server has heard it when it closes that.
-    async fn send(&self, way: &Way) -> Result<(), Failure> {
-        let mut stream = dial::dial_again(&way.target, &way.network, &self.address, self.peer).await?;
-        let mut request = BytesMut::new();
-        frontend::cancel_request(self.process_id, self.secret_key, &mut request);
-        stream.write_all(&request).await?;
-        stream.flush().await?;
-        // The server says nothing; how it closes does not matter.
-        let _ = stream.read(&mut [0]).await;
-        Ok(())
-    }
 }

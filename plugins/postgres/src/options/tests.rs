@@ -38,6 +38,17 @@ fn parts_lead_to_the_users_own_database_unless_they_name_one() {
 }
 
 #[test]
+fn connections_to_a_database_are_found_by_its_name_and_the_users() {
+    let target = url("postgres://ann@db1:5433,db2/shop").unwrap();
+    for text in ["drop database shop", "alter role ann set x = 1"] {
+        assert!(target.is_named_in(text), "{text}");
+    }
+    assert!(!target.is_named_in("drop database sho"));
+    assert!(target.shares_a_port_with(&url("postgres://bob@localhost/x").unwrap()));
+    assert!(!target.shares_a_port_with(&url("postgres://bob@localhost:5434/x").unwrap()));
+}
+
+#[test]
 fn connection_string_may_say_all_that_parts_say_and_more() {
     let target = url(
         "postgresql://ann:p%40ss@db1:5433,db2:5434/shop?sslmode=verify-full&application_name=x&connect_timeout=3",
@@ -69,6 +80,10 @@ fn what_can_not_work_is_refused_by_its_field_and_shows_no_password() {
     for (options, field) in [
         (json!({"pool_size": 11}), "options.pool_size"),
         (json!({"pool_size": 0}), "options.pool_size"),
+        (json!({"viewer_role": "none"}), "options.viewer_role"),
+        (json!({"viewer_role": ""}), "options.viewer_role"),
+        (json!({"connection_idle_timeout": 0}), "options.connection_idle_timeout"),
+        (json!({"connection_max_age": 86_401}), "options.connection_max_age"),
         (json!({"tls_ca": "x"}), "options.tls_ca"),
         (json!({"tls_cert": "x"}), "options.tls_key"),
         (json!({"tls_key": "x"}), "options.tls_cert"),

@@ -6,11 +6,11 @@ mod psql;
 use crate::{
     Postgres,
     errors::{Failure, leave_open},
+    exchange::Input,
     extent, guard,
     lenient::javascript::number_of,
     pool::Borrowed,
     results::{ResultSet, ResultSets, Rows},
-    session::Input,
     statement::Statement,
     wire::SIZE,
 };

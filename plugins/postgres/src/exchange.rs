@@ -1,0 +1,182 @@
+//! What is sent in a connection for a caller, and how the answer to it is read.
+
+use crate::{
+    errors::{Failure, ServerError, code},
+    pool::Borrowed,
+    quote::identifier,
+    results::Receiver,
+    statement::Statement,
+    wire::Wire,
+};
+use postgres_protocol::message::backend::Message;
+
+/// Puts a connection back to how it was when it was opened: settings, role, prepared statements, cursors, temporary
+/// tables, `LISTEN`, advisory locks, sequences (PostgreSQL's manual, DISCARD).
+const CLEAN: &str = "DISCARD ALL";
+/// The tags of statements after which what was done before them stays.
+const COMMITS: [&str; 3] = ["COMMIT", "PREPARE TRANSACTION", "COMMIT PREPARED"];
+
+/// What a caller sends.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    /// One or several statements without parameters.
+    Simple(String),
+    /// One statement with parameters.
+    Extended(Statement),
+    /// One statement that may change nothing, as this role where one is named.
+    ReadOnly(Statement, Option<String>),
+}
+
+impl Input {
+    /// What is sent.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Simple(text) => text,
+            Self::Extended(statement) | Self::ReadOnly(statement, _) => &statement.text,
+        }
+    }
+}
+
+/// Runs what a caller sent, and has the connection cleaned after it. `statement_timeout` is in milliseconds; zero is none,
+/// nothing leaves what the connection or the login has.
+pub(crate) async fn send(
+    connection: &mut Borrowed,
+    input: &Input,
+    statement_timeout: Option<u64>,
+    limit: u64,
+    receiver: &mut impl Receiver,
+) -> Result<(), Failure> {
+    connection
+        .run(async |wire| {
+            wire.bound_messages(limit);
+            wire.expect_traces();
+            let sent = put_input(wire, input, statement_timeout)?;
+            let result = exchange(wire, sent, receiver).await.map_err(Failure::after_sending);
+            // What is left unread, or broken, is the borrower's to deal with.
+            if matches!(result, Ok(()) | Err(Failure::Refused(_))) && !wire.is_outside_transactions() {
+                wire.put_simple("ROLLBACK")?;
+                put_cleaning(wire)?;
+                wire.flush().await?;
+            }
+            result
+        })
+        .await
+}
+
+/// How to read the answer to what was sent.
+struct Sent {
+    /// How many statements of the driver's come before the caller's.
+    preludes: usize,
+    /// It may copy, and nothing was put in line after it.
+    may_copy: bool,
+}
+
+/// Puts in line what a caller sent, and what cleans the connection after it unless it may copy.
+fn put_input(wire: &mut Wire, input: &Input, statement_timeout: Option<u64>) -> Result<Sent, Failure> {
+    let mut preludes = 0;
+    match input {
+        Input::Simple(text) => {
+            put_timeout(wire, statement_timeout)?;
+            wire.put_simple(text)?;
+        }
+        Input::Extended(statement) => {
+            put_timeout(wire, statement_timeout)?;
+            wire.put_extended(statement)?;
+            wire.put_sync();
+        }
+        Input::ReadOnly(statement, role) => {
+            // In one line of the extended protocol: when the first fails, the next is not done.
+            wire.put_extended(&Statement::new("BEGIN READ ONLY"))?;
+            preludes += 1;
+            if let Some(time) = statement_timeout {
+                wire.put_extended(&Statement::new(format!("SET LOCAL statement_timeout = {time}")))?;
+                preludes += 1;
+            }
+            if let Some(role) = role {
+                wire.put_extended(&Statement::new(format!("SET LOCAL ROLE {}", identifier(role))))?;
+                preludes += 1;
+            }
+            wire.put_extended(statement)?;
+            wire.put_sync();
+            wire.put_simple("ROLLBACK")?;
+        }
+    }
+    // A statement that copies takes what follows it for data.
+    let may_copy = input.text().as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"copy"));
+    if !may_copy {
+        put_cleaning(wire)?;
+    }
+    Ok(Sent { preludes, may_copy })
+}
+
+async fn exchange(wire: &mut Wire, sent: Sent, receiver: &mut impl Receiver) -> Result<(), Failure> {
+    let Sent { preludes, may_copy } = sent;
+    wire.flush().await?;
+    let result = read_answer(wire, receiver, preludes).await;
+    if may_copy && matches!(result, Ok(()) | Err(Failure::Refused(_))) && wire.is_outside_transactions() {
+        put_cleaning(wire)?;
+        wire.flush().await?;
+    }
+    result
+}
+
+fn put_timeout(wire: &mut Wire, statement_timeout: Option<u64>) -> Result<(), Failure> {
+    match statement_timeout {
+        Some(time) => wire.put_aside(&format!("SET statement_timeout = {time}")),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn put_cleaning(wire: &mut Wire) -> Result<(), Failure> {
+    wire.put_simple(CLEAN)?;
+    wire.forget_traces();
+    Ok(())
+}
+
+/// Reads up to the next `ReadyForQuery`. Of the first `preludes` statements nobody is told.
+pub(crate) async fn read_answer(
+    wire: &mut Wire,
+    receiver: &mut impl Receiver,
+    preludes: usize,
+) -> Result<(), Failure> {
+    let mut refusal = None;
+    let mut preludes = preludes;
+    let (mut is_heard, mut is_after_commit) = (false, false);
+    loop {
+        let message = wire.receive().await?;
+        if let Message::ErrorResponse(body) = &message
+            && !is_heard
+        {
+            let error = ServerError::read(body)?;
+            if error.ends_the_connection() && error.code() == code::IDLE_SESSION_TIMEOUT {
+                return Err(Failure::Unheard(error));
+            }
+        }
+        is_heard = true;
+        match message {
+            Message::RowDescription(body) => receiver.describe(&body)?,
+            Message::DataRow(body) => receiver.take(&body)?,
+            Message::CommandComplete(_) if preludes > 0 => preludes -= 1,
+            Message::CommandComplete(body) => {
+                let tag = body.tag()?;
+                is_after_commit |= COMMITS.contains(&tag);
+                receiver.complete(tag)?;
+            }
+            Message::CopyOutResponse(_) => receiver.leave_out_copy(),
+            Message::CopyInResponse(_) => {
+                wire.put_copy_fail("No source stream defined")?;
+                wire.flush().await?;
+            }
+            Message::ErrorResponse(body) => {
+                let mut error = ServerError::read(&body)?;
+                error.is_after_commit = is_after_commit;
+                if error.ends_the_connection() {
+                    return Err(Failure::Ended(error));
+                }
+                refusal.get_or_insert(error);
+            }
+            Message::ReadyForQuery(_) => return refusal.map_or(Ok(()), |error| Err(Failure::Refused(error))),
+            _ => {}
+        }
+    }
+}
