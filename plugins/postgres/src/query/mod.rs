@@ -163,6 +163,7 @@ async fn run_bare(
     let lifted = (disable_statement_timeout == Value::Bool(true)).then_some(0);
     let limits = Limits { statement: limits.statement.or(lifted), ..limits };
     run(&context, &limits, &query, parameters, &mut results).await.map_err(|failure| match failure {
+        Failure::Refused(error) if error.is_after_commit => leave_open(psql::describe(&error, &query)),
         Failure::Refused(error) => psql::describe(&error, &query),
         Failure::Left(error) if error.code == ErrorCode::ResultTooLarge => {
             let limit = context.max_reply_bytes();
