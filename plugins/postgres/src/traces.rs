@@ -113,9 +113,10 @@ fn sets_what_stays(after: &[u8]) -> bool {
     let end = after.iter().position(|byte| matches!(byte, b'=' | b';')).unwrap_or(after.len());
     let name = after.get(..end).unwrap_or_default().to_ascii_lowercase();
     let name = String::from_utf8_lossy(&name);
-    let mut words = name.split(|letter: char| letter.is_ascii_whitespace());
-    let mut words = words.by_ref().take_while(|word| *word != "to");
-    words.any(|word| word.contains('.') || word == "seed" || word == "\"seed\"")
+    let words = name.split(|letter: char| letter.is_ascii_whitespace());
+    words
+        .take_while(|word| *word != "to")
+        .any(|word| word.contains('.') || word == "seed" || word == "\"seed\"")
 }
 
 #[cfg(test)]
