@@ -132,8 +132,8 @@ impl Connection {
     /// Several commands as one transaction (`MULTI` … `EXEC`) in one round trip. The connection is shared, but all of
     /// it is written in one piece, so nothing comes between. One answer each, as from [`pipeline`](Self::pipeline).
     ///
-    /// Where the connection's user may not use `MULTI`, the server has run the commands one by one: then those are
-    /// their answers.
+    /// Fails as a whole or not at all, but where the connection's user may not use `MULTI`: then the server has run the
+    /// commands one by one.
     pub(crate) async fn transaction(
         &self,
         pipeline: Pipeline,
@@ -151,9 +151,7 @@ impl Connection {
         let exec = answers.pop().ok_or_else(|| errors::unexpected("EXEC"))?;
         let mut answers = answers.into_iter();
         let began = answers.next().ok_or_else(|| errors::unexpected("MULTI"))?;
-        if matches!(began, Value::ServerError(_)) {
-            return Ok(answers.collect());
-        }
+        wire::check(began).map_err(|error| error.with("outcome", "unknown"))?;
         // What refused to be queued says more than the EXEC that failed over it.
         for queued in answers {
             wire::check(queued)?;
