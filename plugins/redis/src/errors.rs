@@ -82,7 +82,9 @@ pub(crate) fn start(text: &str, bytes: usize) -> &str {
 /// An error in a script's words: a code, if it begins with one, and a sentence.
 pub(crate) fn from_text(text: &str) -> DriverError {
     match text.split_once(' ') {
-        Some((code, sentence)) if code.bytes().all(|byte| byte.is_ascii_uppercase()) => from_code(code, sentence),
+        Some((code, sentence)) if code.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+            from_code(code, sentence)
+        }
         _ => from_code("ERR", text),
     }
 }

@@ -188,7 +188,8 @@ fn plan(operation: Operation, prefix: &str) -> Result<Planned, DriverError> {
 fn has_order(planned: &[Planned]) -> bool {
     let mut known = HashMap::new();
     planned.iter().any(|operation| {
-        let waits = matches!(&operation.work, Work::Set(setting) if setting.value.key_type() != KeyType::String);
+        let waits =
+            matches!(&operation.work, Work::Set(setting) if setting.value.key_type() != KeyType::String);
         let before = known.entry(operation.key.as_slice()).or_insert((0, false));
         *before = (before.0 + 1, before.1 || waits);
         before.0 > 1 && before.1

@@ -8,11 +8,14 @@ use super::{
 };
 use crate::{Redis, connection::Route, errors, wire};
 use redis::{Cmd, Pipeline, Value, cmd};
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 use studio_plugin_api::prelude::*;
 
 /// Commands that make a key be gone, of which a user may have the right to one only.
 const REMOVERS: [&str; 3] = ["DEL", "UNLINK", "PEXPIRE"];
+
+/// How long a cluster that moves a key's slot is left alone.
+const MOVING_PAUSE: Duration = Duration::from_secs(1);
 
 /// A key, as far as it may be looked at.
 struct Held {
@@ -99,8 +102,8 @@ async fn look(redis: &Redis, key: &[u8]) -> Result<Held, DriverError> {
     for question in ["TYPE", "PEXPIRETIME", "PTTL"] {
         pipeline.add_command(command(question, key));
     }
-    let answers = redis.connection.pipeline(pipeline, Route::Key(key)).await?;
-    let mut answers = answers.into_iter().map(wire::check);
+    let answers = redis.connection.pipeline(pipeline, Route::Key(key)).await.map_err(moving)?;
+    let mut answers = answers.into_iter().map(|answer| wire::check(answer).map_err(moving));
     let mut next = || answers.next().unwrap_or_else(|| Err(errors::unexpected("TYPE")));
     let (began, ended) = (next(), next());
     let key_type = next().and_then(|answer| {
@@ -178,16 +181,19 @@ async fn change_hash(redis: &Context<Redis>, key: &[u8], setting: &Setting) -> R
             given.insert(name, value);
         }
     }
-    let mut differs = false;
+    let (mut differs, mut changed) = (false, Vec::new());
     for (name, value) in given {
-        if gone.remove(name).as_ref() != Some(value) {
+        let held = gone.remove(name);
+        if held.as_ref() != Some(value) {
             set.arg(name.as_slice()).arg(value.as_slice());
             differs = true;
+            changed.extend(held.is_some().then(|| name.clone()));
         }
     }
     let mut commands = Vec::new();
     if differs {
         commands.push(set);
+        commands.extend(keep_times(redis, key, &changed).await);
     }
     if !gone.is_empty() {
         commands.push(with_all(command("HDEL", key), &gone.into_keys().collect::<Vec<_>>()));
@@ -198,6 +204,25 @@ async fn change_hash(redis: &Context<Redis>, key: &[u8], setting: &Setting) -> R
         Expiry::After(milliseconds) => commands.push(expire(key, milliseconds)),
     }
     Ok(commands)
+}
+
+/// Sets the times to live that `HSET` drops from these fields. A server that does not know such times has none; whoever
+/// may not ask for them keeps to what `HSET` does.
+async fn keep_times(redis: &Redis, key: &[u8], fields: &[Vec<u8>]) -> Vec<Cmd> {
+    if fields.is_empty() {
+        return Vec::new();
+    }
+    let mut question = command("HPEXPIRETIME", key);
+    question.arg("FIELDS").arg(fields.len());
+    let answer = redis.connection.query(&with_all(question, fields), Route::Key(key)).await;
+    let times = answer.ok().and_then(wire::items).unwrap_or_default();
+    let times = fields.iter().zip(times.iter().filter_map(wire::integer));
+    let times = times.filter(|(_, time)| *time >= 0);
+    times
+        .map(|(field, time)| {
+            command("HPEXPIREAT", key).arg(time).arg("FIELDS").arg(1).arg(field.as_slice()).to_owned()
+        })
+        .collect()
 }
 
 /// Refuses where groups would go with the stream that is written anew. Its last id stays: the next entry's own is not
@@ -226,7 +251,8 @@ async fn keep_last_id(
         return Err(has_groups(groups.filter_map(name).collect()));
     }
     let last = last.ok_or_else(unexpected)?;
-    let written = entries(&setting.value.arguments).last().map(|(id, _)| String::from_utf8_lossy(id).into_owned());
+    let written =
+        entries(&setting.value.arguments).last().map(|(id, _)| String::from_utf8_lossy(id).into_owned());
     let is_later = match (entry_id(&last, "value"), written.map(|id| entry_id(&id, "value"))) {
         (Ok(last), Some(Ok(written))) => last > written,
         // Ids that the server makes are of now.
@@ -273,9 +299,21 @@ async fn send(redis: &Redis, key: &[u8], held: &Held, commands: Vec<Cmd>) -> Res
             for command in commands {
                 pipeline.add_command(command);
             }
-            let answers = redis.connection.transaction(pipeline, Route::Key(key)).await?;
+            let answers = redis.connection.transaction(pipeline, Route::Key(key)).await.map_err(moving)?;
             let checked = answers.into_iter().map(wire::check).collect::<Result<Vec<_>, _>>();
             checked.map_err(|error| error.with("outcome", "unknown"))
         }
     }
+}
+
+/// A cluster that moves the key's slot leads single commands to where the key is, and no transactions.
+fn moving(error: DriverError) -> DriverError {
+    let code = error.details.get("code").and_then(|code| code.as_str());
+    if !matches!(code, Some("ASK" | "MOVED" | "TRYAGAIN")) {
+        return error;
+    }
+    let message = "the key's slot moves to another node of the cluster; nothing was changed";
+    let mut error = DriverError::connection("unavailable", message);
+    error.retry_after = Some(MOVING_PAUSE);
+    error
 }

@@ -181,8 +181,9 @@ pub(super) fn exists() -> DriverError {
 
 /// The refusal where a value does not have the form of what the key holds.
 pub(super) fn mismatch(before: &str) -> DriverError {
-    let message =
-        format!("`value`: does not have the form of a {before}, which the key holds; name a `type` to replace it");
+    let message = format!(
+        "`value`: does not have the form of a {before}, which the key holds; name a `type` to replace it"
+    );
     DriverError::validation("value", message).with("type", before)
 }
 

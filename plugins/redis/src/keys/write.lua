@@ -56,6 +56,19 @@ local function prepare_expiry()
   end
 end
 
+-- A server without memory left refuses the first write of a script only, and of what follows takes anything. So the
+-- first is one that it would refuse for that, and else for what is wrong with it.
+local function require_memory()
+  for _, probe in ipairs({{'ZADD', key, 'x', NOBODY}, {'HSET', key, 'a', 'b', 'c'}, {'SET', key, '', 'x'}}) do
+    local answer = redis.pcall(unpack(probe))
+    local reason = type(answer) == 'table' and answer.err or ''
+    if string.find(reason, 'OOM', 1, true) then error(answer) end
+    -- Where it is not allowed it says nothing of memory; the next one may be.
+    if string.find(reason, 'float', 1, true) or string.find(reason, 'wrong number', 1, true)
+      or string.find(reason, 'syntax', 1, true) then return end
+  end
+end
+
 -- Removes the members that are not given, a page at a time. `width`: how many parts a member has in a page.
 local function remove_others(scan, remove, width, given)
   local cursor = '0'
@@ -293,6 +306,7 @@ local function run()
   end
   if condition == 'same' and now ~= before then return {'mismatch', before} end
   if now ~= before and before ~= 'none' and now ~= 'string' then return {'replace', before} end
+  if now ~= 'string' then require_memory() end
   local refusal = writers[now]()
   if refusal then return refusal end
   if now ~= 'string' and expiry ~= 'keep' and expiry ~= 'none' then write('PEXPIRE', key, expiry) end

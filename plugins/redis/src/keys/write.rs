@@ -73,8 +73,9 @@ impl SetBody {
         let condition = match (self.nx, self.xx) {
             (true, true) => {
                 let field = format!("{prefix}nx");
-                let message =
-                    format!("`{field}`: does not go together with `xx`: one asks for what the other excludes");
+                let message = format!(
+                    "`{field}`: does not go together with `xx`: one asks for what the other excludes"
+                );
                 return Err(DriverError::validation(&field, message));
             }
             (true, false) => Condition::Absent,
@@ -83,7 +84,8 @@ impl SetBody {
         };
         let ttl = self.ttl.map_or(Ok(None), |ttl| read_ttl(ttl, &format!("{prefix}ttl")))?;
         let expiry = ttl.map_or(Expiry::Never, Expiry::After);
-        let mut value = NewValue::read(&self.value, self.r#type, self.value_encoding, &format!("{prefix}value"))?;
+        let mut value =
+            NewValue::read(&self.value, self.r#type, self.value_encoding, &format!("{prefix}value"))?;
         value.fits = value.fits.get(..1).unwrap_or_default();
         Ok(Setting { value, condition, carries: false, expiry })
     }
@@ -178,7 +180,10 @@ async fn change_expiry(redis: &Redis, key: Vec<u8>, ttl: Option<i64>) -> Result<
         before => wire::text(before?).ok_or_else(|| errors::unexpected("TYPE"))?,
     };
     read_expired(answers)?;
-    Ok(show(key, Written { now: before.clone(), before: Some(before), milliseconds: Some(ttl.unwrap_or(-1)) }))
+    Ok(show(
+        key,
+        Written { now: before.clone(), before: Some(before), milliseconds: Some(ttl.unwrap_or(-1)) },
+    ))
 }
 
 fn show(key: Vec<u8>, written: Written) -> WrittenKey {

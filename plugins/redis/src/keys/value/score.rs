@@ -61,9 +61,19 @@ mod tests {
         }
         let long = format!("0.{}1", "0".repeat(50));
         assert_eq!(read(&long), Ok(Score("1e-51".to_owned())));
-        for json in
-            ["\"--inf\"", "\"+-inf\"", "\"-+inf\"", "\"nan\"", "\"\"", "\"1\"", "\" inf\"", "null", "true", "[]", "\""]
-        {
+        for json in [
+            "\"--inf\"",
+            "\"+-inf\"",
+            "\"-+inf\"",
+            "\"nan\"",
+            "\"\"",
+            "\"1\"",
+            "\" inf\"",
+            "null",
+            "true",
+            "[]",
+            "\"",
+        ] {
             assert!(read(json).unwrap_err().contains("must be a number"), "{json}");
         }
         for json in ["1e-400", "-1e-400", "0.0001e-330", "2e-324"] {
