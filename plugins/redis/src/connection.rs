@@ -141,13 +141,15 @@ impl Connection {
     ) -> Result<Vec<Value>, DriverError> {
         // By hand: the client's own transactions lose the answers when the server refuses to begin one, and its
         // arithmetic overflows over that.
-        let mut whole = Pipeline::with_capacity(pipeline.len() + 2);
+        let mut whole = Pipeline::with_capacity(pipeline.len() + 3);
         whole.add_command(cmd("MULTI"));
         for command in pipeline.cmd_iter() {
             whole.add_command(command.clone());
         }
-        whole.add_command(cmd("EXEC"));
+        // Where EXEC itself is refused, the connection, which all share, does not stay in the transaction.
+        whole.add_command(cmd("EXEC")).add_command(cmd("DISCARD"));
         let mut answers = self.pipeline(whole, route).await?;
+        let _discarded = answers.pop();
         let exec = answers.pop().ok_or_else(|| errors::unexpected("EXEC"))?;
         let mut answers = answers.into_iter();
         let began = answers.next().ok_or_else(|| errors::unexpected("MULTI"))?;

@@ -76,12 +76,12 @@ pub(super) async fn replace(
         }
     }
     let stays = setting.carries && fitting.is_some();
-    let left = if setting.expiry == Expiry::Keep { held.left.clone()? } else { -1 };
     if stays && now == KeyType::Hash {
         let changes = change_hash(redis, key, setting).await?;
         send(redis, key, &held, changes).await?;
-        return Ok(setting.written(before, now.name(), Some(left)));
+        return Ok(setting.written(before, now.name(), held.left.ok()));
     }
+    let left = if setting.expiry == Expiry::Keep { held.left.clone()? } else { -1 };
     let mut commands = write(key, now, setting);
     match setting.expiry {
         Expiry::Keep => commands.extend(held.expiry.clone()),
@@ -97,15 +97,17 @@ pub(super) async fn replace(
 }
 
 async fn look(redis: &Redis, key: &[u8]) -> Result<Held, DriverError> {
-    let mut pipeline = Pipeline::with_capacity(5);
-    pipeline.add_command(cmd("MULTI")).add_command(cmd("EXEC"));
-    for question in ["TYPE", "PEXPIRETIME", "PTTL"] {
-        pipeline.add_command(command(question, key));
-    }
-    let answers = redis.connection.pipeline(pipeline, Route::Key(key)).await.map_err(moving)?;
-    let mut answers = answers.into_iter().map(|answer| wire::check(answer).map_err(moving));
+    // By itself EXEC has nothing to do. A user who may begin a transaction and not end it must not begin one.
+    let questions = [cmd("EXEC"), command("TYPE", key), command("PEXPIRETIME", key), command("PTTL", key)];
+    let mut answers = ask(redis, key, questions).await?.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Err(errors::unexpected("TYPE")));
-    let (began, ended) = (next(), next());
+    let transactions = match next() {
+        Err(error) if errors::is_refused(&error) => Err(error),
+        _ => {
+            let empty = ask(redis, key, [cmd("MULTI"), cmd("EXEC"), cmd("DISCARD")]).await?;
+            empty.into_iter().take(2).collect::<Result<Vec<_>, _>>().map(drop)
+        }
+    };
     let key_type = next().and_then(|answer| {
         let name = wire::text(answer).ok_or_else(|| errors::unexpected("TYPE"))?;
         Ok((name != "none").then_some(name))
@@ -122,7 +124,20 @@ async fn look(redis: &Redis, key: &[u8]) -> Result<Held, DriverError> {
         (Some(time), Err(_)) if time < 0 => Ok(-1),
         (_, left) => left.map(|left| left.max(-1)),
     };
-    Ok(Held { key_type, left, expiry, transactions: began.and(ended).map(drop) })
+    Ok(Held { key_type, left, expiry, transactions })
+}
+
+async fn ask(
+    redis: &Redis,
+    key: &[u8],
+    questions: impl IntoIterator<Item = Cmd>,
+) -> Result<Vec<Result<Value, DriverError>>, DriverError> {
+    let mut pipeline = Pipeline::new();
+    for question in questions {
+        pipeline.add_command(question);
+    }
+    let answers = redis.connection.pipeline(pipeline, Route::Key(key)).await.map_err(moving)?;
+    Ok(answers.into_iter().map(|answer| wire::check(answer).map_err(moving)).collect())
 }
 
 /// The commands that write a value where there is none.
