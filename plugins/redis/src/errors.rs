@@ -103,6 +103,9 @@ pub(crate) fn is_syntax(error: &DriverError) -> bool {
 }
 
 fn from_code(code: &str, message: &str) -> DriverError {
+    // A transaction that fails for the right to end it says so in a sentence.
+    let reason = message.split_once(": NOPERM ").filter(|_| code == "EXECABORT");
+    let (code, message) = reason.map_or((code, message), |(_, message)| ("NOPERM", message));
     let code = start(code, 64);
     let sentence = if message.is_empty() { code } else { start(message, 4096) }.to_owned();
     match code {
@@ -132,6 +135,8 @@ mod tests {
         assert_eq!(error.code, ErrorCode::QueryError);
         assert_eq!(error.details["code"], "WRONGTYPE");
         assert_eq!(from_code("NOPERM", "x").code, ErrorCode::Forbidden);
+        let aborted = from_code("EXECABORT", "Transaction discarded because of: NOPERM not allowed");
+        assert_eq!((aborted.code, &aborted.details["code"]), (ErrorCode::Forbidden, &"NOPERM".into()));
         assert_eq!(from_code("NOAUTH", "x").details["reason"], "authentication_failed");
         let loading = from_code("LOADING", "Redis is loading the dataset in memory");
         assert_eq!(

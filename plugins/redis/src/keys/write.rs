@@ -43,7 +43,8 @@ pub(crate) struct SetBody {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
-    /// The new value; it must fit the type that the key has, unless `type` says otherwise.
+    /// The new value; it must fit the type that the key has, unless `type` says otherwise. Fields of a hash keep their
+    /// own expiry, and a stream its last id and its consumer groups; where groups would go, the change is refused.
     value: Option<JsonValue>,
     /// Replace the value by one of this type, whatever the key holds.
     r#type: Option<KeyType>,
