@@ -106,6 +106,8 @@ mod redis_hostile_clusters;
 mod redis_keys;
 mod redis_replacing;
 mod redis_replacing_faults;
+mod redis_rights;
+mod redis_valkey;
 mod redis_writes;
 mod rivals;
 mod sandbox;
