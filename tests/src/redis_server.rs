@@ -5,12 +5,16 @@ use crate::{
     process::{Process, free_port},
 };
 use redis::aio::MultiplexedConnection;
-use std::{fs, process::Command};
+use std::{ffi::OsString, fs, process::Command};
 use tempfile::TempDir;
+
+/// Names a Valkey; `cargo xtask test` installs one where it can be had.
+const VALKEY: &str = "STUDIO_TEST_VALKEY";
 
 /// How a Redis is to be.
 #[derive(Debug, Clone, Default)]
 pub struct RedisOptions {
+    program: Option<OsString>,
     password: Option<String>,
     tls: bool,
     lines: Vec<String>,
@@ -20,6 +24,15 @@ impl RedisOptions {
     /// Open to everyone on this machine.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A Valkey in its place; `None` where there is none to test with, and a line that says so.
+    pub fn valkey() -> Option<Self> {
+        let program = std::env::var_os(VALKEY);
+        if program.is_none() {
+            eprintln!("skipped: there is no Valkey to test with; `cargo xtask test` says why");
+        }
+        program.map(|program| Self { program: Some(program), ..Self::default() })
     }
 
     /// The default user has this password.
@@ -82,7 +95,8 @@ impl RedisServer {
         assert!(self.process.is_none(), "Redis runs already");
         let folder = self.folder.path().to_owned();
         fs::write(folder.join("redis.conf"), self.configuration()).unwrap();
-        let mut command = Command::new("redis-server");
+        let program = self.options.program.clone().unwrap_or_else(|| "redis-server".into());
+        let mut command = Command::new(program);
         command.arg(folder.join("redis.conf")).current_dir(&folder);
         let log = folder.join("log");
         let process = Process::start_server("Redis", command, &log, async || self.answers().await).await;

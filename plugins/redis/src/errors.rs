@@ -79,7 +79,33 @@ pub(crate) fn start(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
+/// An error in a script's words: a code, if it begins with one, and a sentence.
+pub(crate) fn from_text(text: &str) -> DriverError {
+    match text.split_once(' ') {
+        Some((code, sentence)) if code.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+            from_code(code, sentence)
+        }
+        _ => from_code("ERR", text),
+    }
+}
+
+/// Whether the server refuses a command as such: its user may not use it, or there is none of this name.
+pub(crate) fn is_refused(error: &DriverError) -> bool {
+    let message = error.message.to_ascii_lowercase();
+    error.details.get("code").is_some_and(|code| code == "NOPERM")
+        || message.contains("unknown command")
+        || message.contains("unknown redis command")
+}
+
+/// Whether a command has an argument that the server does not know: it is of an older release.
+pub(crate) fn is_syntax(error: &DriverError) -> bool {
+    error.message.contains("syntax error")
+}
+
 fn from_code(code: &str, message: &str) -> DriverError {
+    // A transaction that fails for the right to end it says so in a sentence.
+    let reason = message.split_once(": NOPERM ").filter(|_| code == "EXECABORT");
+    let (code, message) = reason.map_or((code, message), |(_, message)| ("NOPERM", message));
     let code = start(code, 64);
     let sentence = if message.is_empty() { code } else { start(message, 4096) }.to_owned();
     match code {
@@ -109,6 +135,8 @@ mod tests {
         assert_eq!(error.code, ErrorCode::QueryError);
         assert_eq!(error.details["code"], "WRONGTYPE");
         assert_eq!(from_code("NOPERM", "x").code, ErrorCode::Forbidden);
+        let aborted = from_code("EXECABORT", "Transaction discarded because of: NOPERM not allowed");
+        assert_eq!((aborted.code, &aborted.details["code"]), (ErrorCode::Forbidden, &"NOPERM".into()));
         assert_eq!(from_code("NOAUTH", "x").details["reason"], "authentication_failed");
         let loading = from_code("LOADING", "Redis is loading the dataset in memory");
         assert_eq!(

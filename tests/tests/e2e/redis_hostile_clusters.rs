@@ -16,7 +16,7 @@ use studio_gateway_tests::{
 };
 
 /// A real cluster of three.
-async fn start_cluster() -> Vec<RedisServer> {
+pub(crate) async fn start_cluster() -> Vec<RedisServer> {
     let mut nodes = Vec::new();
     for _ in 0..3 {
         let bus = format!("cluster-port {}", free_port());

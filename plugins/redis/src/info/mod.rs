@@ -134,6 +134,20 @@ impl Facts {
         self.lines.get(name).cloned().unwrap_or_default()
     }
 
+    /// The server's own version. Servers that came from Redis also say which release of Redis they are like.
+    fn version(&self) -> String {
+        self.own("version").unwrap_or_else(|| self.text("redis_version"))
+    }
+
+    fn mode(&self) -> String {
+        self.lines.get("redis_mode").or_else(|| self.lines.get("server_mode")).cloned().unwrap_or_default()
+    }
+
+    fn own(&self, name: &str) -> Option<String> {
+        let server = self.lines.get("server_name")?;
+        self.lines.get(&format!("{server}_{name}")).cloned()
+    }
+
     pub(crate) fn number(&self, name: &str) -> u64 {
         self.float(name) as u64
     }
@@ -177,8 +191,8 @@ impl Facts {
         let wants = |wanted| section.is_none_or(|section| section == wanted);
         InfoAnswer {
             server: wants(Section::Server).then(|| ServerInfo {
-                version: self.text("redis_version"),
-                mode: self.text("redis_mode"),
+                version: self.version(),
+                mode: self.mode(),
                 uptime_seconds: self.number("uptime_in_seconds"),
             }),
             memory: wants(Section::Memory).then(|| MemoryInfo {
@@ -278,8 +292,8 @@ pub(crate) async fn info(
 /// For a connection test.
 pub(crate) async fn server_facts(redis: &Redis) -> Result<ServerFacts, DriverError> {
     let facts = ask(redis, 0).await?;
-    Ok(ServerFacts::new(facts.text("redis_version"))
-        .with("mode", facts.text("redis_mode"))
+    Ok(ServerFacts::new(facts.version())
+        .with("mode", facts.mode())
         .with("role", facts.text("role"))
         .with("uptime_seconds", facts.number("uptime_in_seconds")))
 }

@@ -2,18 +2,20 @@
 //!
 //! Everything is checked before anything is sent. What is sent goes in one pipeline, in order; in a cluster each
 //! operation goes to its key's node by itself, all at once, so that operations on different keys have no order there.
-//! A batch is no transaction: one operation's failure does not undo another.
+//! A batch is no transaction: one operation's failure does not undo another. Operations on one key keep their order.
 
 use super::{
     KeyType, command,
-    expiry::command_to_expire,
-    no_such_key, read_name, read_ttl,
+    expiry::{commands_to_expire, read_expired},
+    no_such_key, read_name, read_ttl, replace,
+    setting::{Progress, Setting},
     value::JsonValue,
-    write::{SetBody, Setting},
+    write::SetBody,
 };
-use crate::{Redis, connection::Route, wire};
+use crate::{Redis, connection::Route, errors, wire};
 use futures_util::future::join_all;
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
+use std::collections::HashMap;
 use studio_plugin_api::{
     encoding::{self, Encoding},
     prelude::*,
@@ -119,9 +121,14 @@ pub(crate) async fn batch(
     let planned = operations.map(|(index, operation)| plan(operation, &format!("operations[{index}].")));
     let planned = planned.collect::<Result<Vec<_>, _>>()?;
 
-    let outcomes = if redis.connection.is_cluster() {
-        let sent = planned.iter().map(|operation| send_alone(&redis, operation));
-        join_all(sent).await
+    let outcomes = if has_order(&planned) {
+        let mut outcomes = Vec::with_capacity(planned.len());
+        for operation in &planned {
+            outcomes.push(send_alone(&redis, operation).await);
+        }
+        outcomes
+    } else if redis.connection.is_cluster() {
+        join_all(planned.iter().map(|operation| send_alone(&redis, operation))).await
     } else {
         send_together(&redis, &planned).await?
     };
@@ -170,60 +177,86 @@ fn plan(operation: Operation, prefix: &str) -> Result<Planned, DriverError> {
                 xx: operation.xx.unwrap_or_default(),
                 value_encoding: operation.value_encoding,
             };
-            Work::Set(Setting::new(&body, prefix)?)
+            Work::Set(body.check(prefix)?)
         }
     };
     Ok(Planned { action: operation.action, key, work })
 }
 
+/// Whether one operation has to wait for another: writes may take more than one round trip, and then those on the same
+/// key would overtake them.
+fn has_order(planned: &[Planned]) -> bool {
+    let mut known = HashMap::new();
+    planned.iter().any(|operation| {
+        let waits =
+            matches!(&operation.work, Work::Set(setting) if setting.value.key_type() != KeyType::String);
+        let before = known.entry(operation.key.as_slice()).or_insert((0, false));
+        *before = (before.0 + 1, before.1 || waits);
+        before.0 > 1 && before.1
+    })
+}
+
 impl Planned {
-    /// Adds its commands to a pipeline; they are as many as [`Planned::commands`] says.
-    fn add_to(&self, pipeline: &mut Pipeline) {
+    fn commands(&self) -> Vec<Cmd> {
         match &self.work {
-            Work::Set(setting) => pipeline.add_command(setting.command(&self.key)),
-            Work::Delete => pipeline.add_command(command("DEL", &self.key)),
-            Work::Expire(ttl) => pipeline
-                .add_command(command("EXISTS", &self.key))
-                .add_command(command_to_expire(&self.key, *ttl)),
-        };
+            Work::Set(setting) => vec![setting.command(&self.key)],
+            Work::Delete => vec![command("DEL", &self.key)],
+            Work::Expire(ttl) => commands_to_expire(&self.key, *ttl),
+        }
     }
 
-    fn commands(&self) -> usize {
-        if matches!(self.work, Work::Expire(_)) { 2 } else { 1 }
-    }
-
-    fn outcome(&self, answers: Vec<Value>) -> Result<(), DriverError> {
+    /// Reads the answers, and does what is left to do.
+    async fn finish(&self, redis: &Context<Redis>, answers: Vec<Value>) -> Result<(), DriverError> {
         let mut answers = answers.into_iter();
-        let first = answers.next().unwrap_or_default();
-        if let Work::Set(setting) = &self.work {
-            return setting.outcome(first).map(drop);
+        match &self.work {
+            Work::Expire(_) => read_expired(answers),
+            Work::Delete => match wire::integer(&wire::check(answers.next().unwrap_or_default())?) {
+                Some(0) => Err(no_such_key()),
+                _ => Ok(()),
+            },
+            Work::Set(setting) => {
+                match setting.read(answers.next().map_or_else(|| Err(errors::lost()), wire::check))? {
+                    Progress::Done(_) => Ok(()),
+                    Progress::NeedsTransaction(refusal) => {
+                        replace::replace(redis, &self.key, setting, refusal).await.map(drop)
+                    }
+                }
+            }
         }
-        if wire::integer(&wire::check(first)?) == Some(0) {
-            return Err(no_such_key());
-        }
-        answers.try_for_each(|answer| wire::check(answer).map(drop))
     }
 }
 
 async fn send_together(
-    redis: &Redis,
+    redis: &Context<Redis>,
     planned: &[Planned],
 ) -> Result<Vec<Result<(), DriverError>>, DriverError> {
     let mut pipeline = Pipeline::with_capacity(planned.len() * 2);
+    let mut counts = Vec::with_capacity(planned.len());
     for operation in planned {
-        operation.add_to(&mut pipeline);
+        let commands = operation.commands();
+        counts.push(commands.len());
+        for command in commands {
+            pipeline.add_command(command);
+        }
     }
     let mut answers = redis.connection.pipeline(pipeline, Route::Itself).await?.into_iter();
-    let outcomes = planned
-        .iter()
-        .map(|operation| operation.outcome(answers.by_ref().take(operation.commands()).collect()));
-    Ok(outcomes.collect())
+    let mut outcomes = Vec::with_capacity(planned.len());
+    for (operation, count) in planned.iter().zip(counts) {
+        outcomes.push(operation.finish(redis, answers.by_ref().take(count).collect()).await);
+    }
+    Ok(outcomes)
 }
 
-async fn send_alone(redis: &Redis, operation: &Planned) -> Result<(), DriverError> {
+async fn send_alone(redis: &Context<Redis>, operation: &Planned) -> Result<(), DriverError> {
+    if let Work::Set(setting) = &operation.work {
+        return setting.write(redis, &operation.key).await.map(drop);
+    }
     let mut pipeline = Pipeline::with_capacity(2);
-    operation.add_to(&mut pipeline);
-    operation.outcome(redis.connection.pipeline(pipeline, Route::Key(&operation.key)).await?)
+    for command in operation.commands() {
+        pipeline.add_command(command);
+    }
+    let answers = redis.connection.pipeline(pipeline, Route::Key(&operation.key)).await?;
+    operation.finish(redis, answers).await
 }
 
 fn show(index: usize, operation: Planned, error: Option<DriverError>) -> OperationResult {

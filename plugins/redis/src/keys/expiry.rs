@@ -2,7 +2,7 @@
 
 use super::{KeyPath, command, no_such_key, read_ttl, seconds};
 use crate::{Redis, connection::Route, wire};
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, Pipeline, Value};
 use studio_plugin_api::{
     encoding::{self, Encoding},
     prelude::*,
@@ -41,26 +41,45 @@ pub(crate) async fn expire(
 ) -> Result<Json<ExpiringKey>, DriverError> {
     let key = path.0.key.0;
     let ttl = read_ttl(body.ttl, "ttl")?;
-    let mut pipeline = Pipeline::with_capacity(2);
-    pipeline.add_command(command("EXISTS", &key)).add_command(command_to_expire(&key, ttl));
-    let mut answers = redis.connection.transaction(pipeline, Route::Key(&key)).await?.into_iter();
-    let exists = wire::check(answers.next().unwrap_or_default())?;
-    wire::check(answers.next().unwrap_or_default())?;
-    if wire::integer(&exists) == Some(0) {
-        return Err(no_such_key());
-    }
+    let commands = commands_to_expire(&key, ttl);
+    let answers = if let [expire] = commands.as_slice() {
+        vec![redis.connection.query(expire, Route::Key(&key)).await?]
+    } else {
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        redis.connection.pipeline(pipeline, Route::Key(&key)).await?
+    };
+    read_expired(answers.into_iter())?;
     let (key, key_encoding) = encoding::show(key);
     Ok(Json(ExpiringKey { key, key_encoding, ttl: seconds(ttl.unwrap_or(-1)) }))
 }
 
-/// Sets or removes an expiry. The answer is 0 for a missing key, but also where there was no expiry to remove.
-pub(crate) fn command_to_expire(key: &[u8], milliseconds: Option<i64>) -> Cmd {
+/// Sets or removes an expiry. The answers are read by [`read_expired`].
+///
+/// No transaction holds them together: a server without memory left refuses to begin one, and to let keys expire is what
+/// gives it some.
+pub(crate) fn commands_to_expire(key: &[u8], milliseconds: Option<i64>) -> Vec<Cmd> {
     match milliseconds {
-        None => command("PERSIST", key),
-        Some(milliseconds) => {
-            let mut expire = command("PEXPIRE", key);
-            expire.arg(milliseconds);
-            expire
-        }
+        // PERSIST answers 0 for a missing key, but also where there was no expiry to remove.
+        None => vec![command("PERSIST", key), command("PTTL", key), command("EXISTS", key)],
+        Some(milliseconds) => vec![command("PEXPIRE", key).arg(milliseconds).to_owned()],
     }
+}
+
+/// Whether the key was there. Where none of the commands that could tell is allowed, it is taken to be.
+pub(crate) fn read_expired(mut answers: impl Iterator<Item = Value>) -> Result<(), DriverError> {
+    let done = wire::check(answers.next().unwrap_or_default())?;
+    if wire::integer(&done) != Some(0) {
+        return Ok(());
+    }
+    let is_gone = match (answers.next(), answers.next()) {
+        (None, _) => true,
+        (Some(left), exists) => match (wire::integer(&left), exists.as_ref().and_then(wire::integer)) {
+            (Some(left), _) => left == -2,
+            (None, exists) => exists == Some(0),
+        },
+    };
+    if is_gone { Err(no_such_key()) } else { Ok(()) }
 }

@@ -5,6 +5,8 @@ pub(crate) mod expiry;
 pub(crate) mod list;
 pub(crate) mod page;
 pub(crate) mod read;
+mod replace;
+mod setting;
 pub(crate) mod value;
 pub(crate) mod write;
 

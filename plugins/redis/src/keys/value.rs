@@ -14,9 +14,12 @@
 //! A value has as many parts as a command of Redis may have arguments. A field of a stream's entry that is repeated is
 //! written once in JSON and many times to Redis: what that may come to is bounded by the length of the JSON.
 
+mod score;
+
 use super::KeyType;
 use crate::errors;
 use schemars::JsonSchema;
+use score::Score;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
@@ -185,7 +188,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Pairs<'a> {
 struct MemberItem<'a> {
     #[serde(borrow)]
     member: &'a RawValue,
-    score: ScoreItem,
+    score: Score,
 }
 
 #[derive(Deserialize)]
@@ -195,24 +198,6 @@ struct EntryItem<'a> {
     id: Option<String>,
     #[serde(borrow)]
     fields: Pairs<'a>,
-}
-
-/// A score in the text that Redis takes.
-struct ScoreItem(String);
-
-impl<'de> Deserialize<'de> for ScoreItem {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Box::<RawValue>::deserialize(deserializer)?;
-        let text = json.get().trim_matches('"');
-        let known = match text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str() {
-            "inf" | "infinity" => json.get().starts_with('"'),
-            _ => !json.get().starts_with('"') && text.parse::<f64>().is_ok_and(f64::is_finite),
-        };
-        if !known {
-            return Err(serde::de::Error::custom("`score` must be a number, \"inf\" or \"-inf\""));
-        }
-        Ok(Self(text.to_owned()))
-    }
 }
 
 struct Reader {
@@ -376,7 +361,7 @@ fn read_item<'a, T: Deserialize<'a>>(item: &'a RawValue, place: &str, form: &str
     })
 }
 
-fn entry_id(text: &str, field: &str) -> Result<(u64, u64), DriverError> {
+pub(super) fn entry_id(text: &str, field: &str) -> Result<(u64, u64), DriverError> {
     let (time, sequence) = text.split_once('-').unwrap_or((text, "0"));
     match (time.parse(), sequence.parse()) {
         (Ok(time), Ok(sequence)) if !text.contains('+') => Ok((time, sequence)),

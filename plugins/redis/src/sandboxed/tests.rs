@@ -167,8 +167,8 @@ async fn transactions_hold_together_where_the_user_may_make_them() {
     assert!(error.message.contains("wrong number of arguments"), "{error}");
     ask(&redis, "ACL SETUSER limited on >p ~* +@all -multi").await.unwrap();
     let limited = open(server.port, "limited:p@", "").await.unwrap();
-    let answers = limited.connection.transaction(pipeline(), Route::Itself).await.unwrap();
-    assert_eq!(answers, [Value::Okay, bulk("v")]);
+    let error = limited.connection.transaction(pipeline(), Route::Itself).await.unwrap_err();
+    assert_eq!((&error.details["code"], &error.details["outcome"]), (&"NOPERM".into(), &"unknown".into()));
     assert!(limited.is_open());
 }
 
