@@ -9,6 +9,7 @@ use super::{
     file::{self, PluginEntry, PluginKind, PluginsFileError},
     load::{Loaded, Loader},
     options::OptionRules,
+    watch::Watch,
 };
 use crate::config::OnPluginError;
 use arc_swap::ArcSwap;
@@ -16,7 +17,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -70,7 +71,7 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    fn new(loaded: Loaded, entry: PluginEntry) -> Result<Self, PluginError> {
+    fn new(loaded: Loaded, entry: PluginEntry, watch: &Arc<Watch>) -> Result<Self, PluginError> {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
         let manifest = loaded.instance.manifest();
         let faces = build_faces(manifest).map_err(PluginError::Manifest)?;
@@ -83,7 +84,7 @@ impl Driver {
             caching,
             manners,
             options,
-            containment: Containment::new(),
+            containment: Containment::new(watch.clone(), manifest),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             instance: loaded.instance,
@@ -220,6 +221,7 @@ pub struct Catalog {
     loader: Loader,
     snapshot: ArcSwap<Snapshot>,
     reloading: tokio::sync::Mutex<()>,
+    watch: Arc<Watch>,
 }
 
 impl Catalog {
@@ -234,6 +236,7 @@ impl Catalog {
             loader,
             snapshot: ArcSwap::default(),
             reloading: tokio::sync::Mutex::new(()),
+            watch: Watch::start(),
         };
         catalog.reload().await?;
         Ok(catalog)
@@ -299,7 +302,7 @@ impl Catalog {
             return Ok(Some(driver.clone()));
         }
         let loaded = self.loader.load(entry).await?;
-        let driver = Driver::new(loaded, entry.clone())?;
+        let driver = Driver::new(loaded, entry.clone(), &self.watch)?;
         tracing::info!(
             plugin = %entry.database_type,
             version = %driver.manifest().version,
@@ -329,6 +332,17 @@ impl Catalog {
             })
             .cloned()
             .collect()
+    }
+
+    /// The types of all drivers in service.
+    pub fn types(&self) -> Vec<String> {
+        self.snapshot.load().drivers.keys().cloned().collect()
+    }
+
+    /// How many times drivers have a thread of the gateway for longer than a moment, by type; those that have none are not
+    /// in it. Drivers count that were replaced meanwhile.
+    pub fn blocking(&self) -> BTreeMap<String, usize> {
+        self.watch.blocking()
     }
 
     /// All entries, in the file's order.

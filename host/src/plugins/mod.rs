@@ -19,6 +19,7 @@ mod options;
 mod record;
 mod routes;
 mod wasm;
+mod watch;
 
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
