@@ -8,7 +8,7 @@ use super::{
     options,
     project_database::connection_id,
     redirection,
-    settings::{SettingsError, open_settings},
+    settings::{SettingsError, check_declared, open_settings},
 };
 use crate::{
     addresses::{AddressError, AddressPolicy},
@@ -349,6 +349,7 @@ impl ConnectionService {
         }
         let target = Target { connection: Arc::new(connection.clone()), driver: driver.clone() };
         let settings = open_settings(&self.keyring, &target)?;
+        check_declared(&settings, driver)?;
         match tokio::time::timeout(CHECK_TIME, driver.instance().check(settings)).await {
             Ok(result) => Ok(result?),
             Err(_) => {

@@ -9,6 +9,7 @@ use super::{
     file::{self, PluginEntry, PluginKind, PluginsFileError},
     load::{Loaded, Loader},
     options::OptionRules,
+    schema::CallSchemas,
     watch::Watch,
 };
 use crate::config::OnPluginError;
@@ -25,8 +26,8 @@ use std::{
     },
 };
 use studio_plugin_api::{
-    Access, Alias,
-    manifest::{AccessManifest, Manifest, OperationManifest},
+    Access, Alias, Call, DriverError,
+    manifest::{AccessManifest, CheckedBy, Manifest, OperationManifest},
 };
 use tokio::sync::Semaphore;
 
@@ -61,6 +62,8 @@ pub struct Driver {
     containment: Arc<Containment>,
     generation: u64,
     options: OptionRules,
+    /// What callers are held to here; nothing where the driver does it.
+    schemas: Option<CallSchemas>,
     session_cap: Option<Arc<Semaphore>>,
 }
 
@@ -79,11 +82,23 @@ impl Driver {
         entry.limits.check_operations(&manifest.operations).map_err(PluginError::Limits)?;
         let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
         let options = OptionRules::of(&manifest.options).map_err(PluginError::Manifest)?;
+        let checked_by = manifest.checked_by.unwrap_or(match entry.kind {
+            PluginKind::Wasm => CheckedBy::Host,
+            PluginKind::Dylib => CheckedBy::Driver,
+        });
+        let schemas = match checked_by {
+            CheckedBy::Host => Some(CallSchemas::compile(manifest).map_err(PluginError::Manifest)?),
+            CheckedBy::Driver => None,
+        };
+        if let Some(schemas) = schemas.as_ref().filter(|_| !entry.settings.is_empty()) {
+            schemas.check_settings(own_options(&entry)).map_err(PluginError::Settings)?;
+        }
         Ok(Self {
             faces,
             caching,
             manners,
             options,
+            schemas,
             containment: Containment::new(watch.clone(), manifest),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
@@ -150,14 +165,41 @@ impl Driver {
         }
     }
 
+    /// Holds a call to the schemas that the driver declares, where it leaves that to the gateway.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the field.
+    pub fn check_call(&self, call: &Call) -> Result<(), DriverError> {
+        self.schemas.as_ref().map_or(Ok(()), |schemas| schemas.check_call(call))
+    }
+
+    /// Whether [`check_call`](Self::check_call) has anything to do.
+    pub fn checks_calls(&self) -> bool {
+        self.schemas.is_some()
+    }
+
+    /// Holds a connection's options, with the plugin's own under them, to the schema that the driver declares, where it
+    /// leaves that to the gateway.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the option.
+    pub fn check_options(&self, options: &Value) -> Result<(), DriverError> {
+        self.schemas.as_ref().map_or(Ok(()), |schemas| schemas.check_options(options))
+    }
+
     /// A connection's options over the plugin's own `settings`.
     pub fn effective_options(&self, options: Map<String, Value>) -> Map<String, Value> {
-        let mut effective = match serde_json::to_value(&self.entry.settings) {
-            Ok(Value::Object(settings)) => settings,
-            _ => Map::new(),
-        };
+        let mut effective = own_options(&self.entry);
         effective.extend(options);
         effective
+    }
+}
+
+/// The options that plugins.toml gives all connections of a driver.
+fn own_options(entry: &PluginEntry) -> Map<String, Value> {
+    match serde_json::to_value(&entry.settings) {
+        Ok(Value::Object(settings)) => settings,
+        _ => Map::new(),
     }
 }
 

@@ -57,7 +57,6 @@ pub struct Containment {
     operations: Vec<Arc<str>>,
     connect: Arc<str>,
     ping: Arc<str>,
-    is_open: Arc<Task>,
     close: Arc<Task>,
 }
 
@@ -68,7 +67,6 @@ impl Containment {
             Handle::try_current().ok().filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
         let driver: Arc<str> = manifest.database_type.as_str().into();
         let operations = manifest.operations.iter();
-        let unasked = |name: &str| Task::new(&driver, &name.into(), "");
         Arc::new(Self {
             polling: AtomicUsize::new(0),
             workers: runtime.map(|runtime| runtime.metrics().num_workers()),
@@ -78,8 +76,7 @@ impl Containment {
                 .collect(),
             connect: "connect".into(),
             ping: "ping".into(),
-            is_open: unasked("is_open"),
-            close: unasked("closing a session"),
+            close: Task::new(&driver, &"closing a session".into(), ""),
             driver,
         })
     }
@@ -146,7 +143,7 @@ impl Containment {
         }
     }
 
-    /// A session whose driver is held to the same where it is asked without waiting, and when it is closed.
+    /// A session whose driver is held to the same when it is closed.
     pub fn hold(self: &Arc<Self>, session: Box<dyn DriverSession>) -> Box<dyn DriverSession> {
         Box::new(ContainedSession { session: Some(session), containment: self.clone() })
     }
@@ -215,7 +212,7 @@ impl<F> Drop for Contained<F> {
     }
 }
 
-/// A session of a driver whose code runs in the driver's containment also where it makes no future.
+/// A session of a driver whose code runs in the driver's containment also when it is closed, which is no future.
 struct ContainedSession {
     /// Taken only when dropped.
     session: Option<Box<dyn DriverSession>>,
@@ -232,8 +229,8 @@ impl DriverSession for ContainedSession {
     }
 
     fn is_open(&self) -> bool {
-        let Some(session) = &self.session else { return false };
-        self.containment.lend(&self.containment.is_open, || session.is_open())
+        // Asked twice a call, and answered from what is known.
+        self.session.as_ref().is_some_and(|session| session.is_open())
     }
 }
 
