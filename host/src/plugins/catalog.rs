@@ -1,5 +1,6 @@
 //! The loaded drivers by database type, replaced as a whole when `plugins.toml` is read again.
 
+pub use super::status::PluginStatus;
 use super::{
     DriverInstance, Entrance, OperationCaching, Wrapping,
     caching::plan_caching,
@@ -15,7 +16,6 @@ use super::{
 use crate::config::OnPluginError;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,7 +26,7 @@ use std::{
     },
 };
 use studio_plugin_api::{
-    Access, Alias, Call, DriverError,
+    Access, Call, DriverError,
     manifest::{AccessManifest, CheckedBy, Manifest, OperationManifest},
 };
 use tokio::sync::Semaphore;
@@ -201,40 +201,6 @@ fn own_options(entry: &PluginEntry) -> Map<String, Value> {
         Ok(Value::Object(settings)) => settings,
         _ => Map::new(),
     }
-}
-
-/// One line of `GET /api/platform/plugins`.
-#[derive(Debug, Serialize)]
-pub struct PluginStatus {
-    /// The database type.
-    #[serde(rename = "type")]
-    pub database_type: String,
-    /// How it is shipped.
-    pub kind: PluginKind,
-    /// Whether plugins.toml enables it.
-    pub enabled: bool,
-    /// Whether it is in service.
-    pub loaded: bool,
-    /// The database's name for people.
-    pub name: Option<String>,
-    /// The driver's version.
-    pub version: Option<String>,
-    /// The contract's version it was built against.
-    pub api_version: Option<String>,
-    /// SHA-256 of the bytes in service.
-    pub sha256: Option<String>,
-    /// The port used when a connection names none.
-    pub default_port: Option<u16>,
-    /// Its other prefixes.
-    pub aliases: Vec<Alias>,
-    /// Whether it serves projects' own databases.
-    pub project_database: bool,
-    /// JSON Schema of a connection's `options`.
-    pub options: Option<Value>,
-    /// Its operations.
-    pub operations: Vec<OperationManifest>,
-    /// Why it is not in service although enabled.
-    pub error: Option<String>,
 }
 
 #[derive(Default)]

@@ -19,6 +19,7 @@ mod options;
 mod record;
 mod routes;
 mod schema;
+mod status;
 mod wasm;
 mod watch;
 
