@@ -5,6 +5,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+// A panic in one request, or in a driver, must not be the end of all others.
+#[cfg(panic = "abort")]
+compile_error!("the gateway must unwind when something panics: take `panic = \"abort\"` out of the profile");
+
 pub mod addresses;
 pub mod app;
 pub mod audit;

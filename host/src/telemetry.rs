@@ -5,6 +5,7 @@ use crate::{
     cache::ReplyCache,
     config::{LogFormat, LogSettings},
     flow::OperationLabel,
+    plugins::catalog::Catalog,
     sessions::Sessions,
 };
 use prometheus_client::{
@@ -104,6 +105,11 @@ pub enum Audience {
     Everyone,
     /// Whoever reaches the listener that is for metrics alone.
     Operator,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DriverLabels {
+    r#type: String,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -242,12 +248,19 @@ impl Metrics {
     }
 
     /// All of it, in the OpenMetrics text format that Prometheus reads.
-    pub fn render(&self, sessions: &Sessions, cache: &ReplyCache, audience: Audience) -> String {
+    pub fn render(
+        &self,
+        catalog: &Catalog,
+        sessions: &Sessions,
+        cache: &ReplyCache,
+        audience: Audience,
+    ) -> String {
         self.cache_size.set(i64::try_from(cache.bytes()).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = encode_registry(&mut text, &self.registry);
         let _ = encode_registry(&mut text, &sessions_now(sessions, audience));
+        let _ = encode_registry(&mut text, &blocking_now(catalog));
         let _ = encode_eof(&mut text);
         text
     }
@@ -283,6 +296,20 @@ fn sessions_now(sessions: &Sessions, audience: Audience) -> Registry {
         add(&running, count.running);
         add(&waiting, count.waiting);
         add(&circuits, count.open_circuits);
+    }
+    registry
+}
+
+/// Which drivers block now. Each of the catalog is told of, so that nobody need know whether a metric is missing.
+fn blocking_now(catalog: &Catalog) -> Registry {
+    let mut registry = Registry::with_prefix("studio_gateway");
+    let family = Family::<DriverLabels, Gauge>::default();
+    let help = "Calls of a driver that have kept a thread of the gateway for more than a second, now";
+    registry.register("blocking_driver_calls", help, family.clone());
+    let blocking = catalog.blocking();
+    for r#type in catalog.types().into_iter().chain(blocking.keys().cloned()) {
+        let count = blocking.get(&r#type).copied().unwrap_or_default();
+        family.get_or_create(&DriverLabels { r#type }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry
 }

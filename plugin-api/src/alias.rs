@@ -1,6 +1,6 @@
 //! Other prefixes that a driver's operations are reached under, each with a shape of its own for answers.
 
-use crate::ErrorCode;
+use crate::ContractCode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Alias {
     pub envelope: Envelope,
     /// HTTP statuses, 400 to 599, of errors that have another one here than usual.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub statuses: BTreeMap<ErrorCode, u16>,
+    pub statuses: BTreeMap<ContractCode, u16>,
     /// Query parameters that an operation does not declare, and a slash at the end of a path, are overlooked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lenient: bool,
@@ -57,8 +57,8 @@ impl Alias {
     }
 
     /// Gives errors of a code another status than usual, the host's own errors too.
-    pub fn status(mut self, code: ErrorCode, status: u16) -> Self {
-        self.statuses.insert(code, status);
+    pub fn status(mut self, code: impl Into<ContractCode>, status: u16) -> Self {
+        self.statuses.insert(code.into(), status);
         self
     }
 

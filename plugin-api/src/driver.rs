@@ -1,6 +1,9 @@
 //! The trait that a driver implements.
 
-use crate::{Alias, ConnectionSettings, DriverError, Network, Operations, manifest::Concurrency};
+use crate::{
+    Alias, ConnectionSettings, DriverError, Network, Operations,
+    manifest::{CheckedBy, Concurrency},
+};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -91,6 +94,7 @@ pub struct Description {
     pub(crate) aliases: Vec<Alias>,
     pub(crate) project_database: bool,
     pub(crate) threads: usize,
+    pub(crate) checked_by: CheckedBy,
 }
 
 impl Description {
@@ -107,6 +111,7 @@ impl Description {
             aliases: Vec::new(),
             project_database: false,
             threads: 1,
+            checked_by: CheckedBy::Driver,
         }
     }
 
@@ -116,7 +121,8 @@ impl Description {
         self
     }
 
-    /// The URL schemes of the connection strings the driver understands, without `://`. None: it takes only parts.
+    /// The URL schemes of the connection strings the driver understands, without `://`: the host refuses those with
+    /// another. None: it takes only parts.
     pub fn connection_string_schemes(mut self, schemes: &[&'static str]) -> Self {
         self.connection_string_schemes = schemes.to_vec();
         self
@@ -138,6 +144,14 @@ impl Description {
     /// Another prefix, for the operations that the route table puts [under it](crate::Operations::alias).
     pub fn alias(mut self, alias: Alias) -> Self {
         self.aliases.push(alias);
+        self
+    }
+
+    /// The host holds callers to the schemas of options, paths, queries and bodies, before the driver is asked. Without it
+    /// the driver alone does, by reading them into its types, which is enough for most: it is for what only a schema says
+    /// (`#[schemars(range(max = 100))]`).
+    pub fn checked_by_host(mut self) -> Self {
+        self.checked_by = CheckedBy::Host;
         self
     }
 

@@ -4,7 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// The codes of the HTTP contract. The host maps each to a status in one place.
+/// The codes of the HTTP contract that a driver may give. The host maps each to a status in one place.
+///
+/// Those that are the host's own ([`HostCode`]) are none of them:
+///
+/// ```compile_fail
+/// let _ = studio_plugin_api::ErrorCode::Unauthenticated;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
@@ -12,8 +18,6 @@ pub enum ErrorCode {
     ValidationError,
     /// The database refused the query.
     QueryError,
-    /// No token, or one that does not verify. The host's own.
-    Unauthenticated,
     /// Known caller, not allowed.
     Forbidden,
     /// The thing asked for is not there.
@@ -22,8 +26,6 @@ pub enum ErrorCode {
     Conflict,
     /// The request body is over the limit.
     PayloadTooLarge,
-    /// Too many requests. The host's own.
-    RateLimited,
     /// The result passed the configured bound.
     ResultTooLarge,
     /// The database can't be reached or refuses the stored credentials.
@@ -32,8 +34,6 @@ pub enum ErrorCode {
     Timeout,
     /// The plugin broke the contract.
     DriverError,
-    /// The gateway's own fault. The host's own.
-    InternalError,
 }
 
 impl ErrorCode {
@@ -42,21 +42,18 @@ impl ErrorCode {
         match self {
             Self::ValidationError => "VALIDATION_ERROR",
             Self::QueryError => "QUERY_ERROR",
-            Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Forbidden => "FORBIDDEN",
             Self::NotFound => "NOT_FOUND",
             Self::Conflict => "CONFLICT",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
-            Self::RateLimited => "RATE_LIMITED",
             Self::ResultTooLarge => "RESULT_TOO_LARGE",
             Self::ConnectionError => "CONNECTION_ERROR",
             Self::Timeout => "TIMEOUT",
             Self::DriverError => "DRIVER_ERROR",
-            Self::InternalError => "INTERNAL_ERROR",
         }
     }
 
-    /// Reads a code that a driver sent; `None` for an unknown one or one that is the host's own to give.
+    /// Reads a code that a driver sent; `None` for an unknown one, such as one that is the host's alone to give.
     pub fn from_driver(code: &str) -> Option<Self> {
         [
             Self::ValidationError,
@@ -72,6 +69,52 @@ impl ErrorCode {
         ]
         .into_iter()
         .find(|known| known.as_str() == code)
+    }
+}
+
+/// Codes of the HTTP contract that are the host's alone to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum HostCode {
+    /// No token, or one that does not verify.
+    Unauthenticated,
+    /// Too many requests.
+    RateLimited,
+    /// The gateway's own fault.
+    InternalError,
+}
+
+/// A code of the HTTP contract, whoever gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ContractCode {
+    /// A driver, or the host.
+    Any(ErrorCode),
+    /// The host alone.
+    Host(HostCode),
+}
+
+impl ContractCode {
+    /// The code as clients see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any(code) => code.as_str(),
+            Self::Host(HostCode::Unauthenticated) => "UNAUTHENTICATED",
+            Self::Host(HostCode::RateLimited) => "RATE_LIMITED",
+            Self::Host(HostCode::InternalError) => "INTERNAL_ERROR",
+        }
+    }
+}
+
+impl From<ErrorCode> for ContractCode {
+    fn from(code: ErrorCode) -> Self {
+        Self::Any(code)
+    }
+}
+
+impl From<HostCode> for ContractCode {
+    fn from(code: HostCode) -> Self {
+        Self::Host(code)
     }
 }
 
@@ -136,5 +179,22 @@ impl DriverError {
     pub fn result_too_large(limit: u64) -> Self {
         Self::new(ErrorCode::ResultTooLarge, format!("the result is larger than the limit of {limit} bytes"))
             .with("limit_bytes", limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Alias;
+
+    #[test]
+    fn aliases_give_statuses_to_codes_of_either_side() {
+        let alias = Alias::bare("old").status(ErrorCode::Timeout, 408).status(HostCode::RateLimited, 420);
+        let json = serde_json::to_value(&alias).unwrap();
+        assert_eq!(json["statuses"], serde_json::json!({"TIMEOUT": 408, "RATE_LIMITED": 420}));
+        assert_eq!(serde_json::from_value::<Alias>(json).unwrap(), alias);
+        for host_only in ["UNAUTHENTICATED", "RATE_LIMITED", "INTERNAL_ERROR", "", "NO_SUCH"] {
+            assert_eq!(ErrorCode::from_driver(host_only), None, "{host_only}");
+        }
     }
 }

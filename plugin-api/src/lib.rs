@@ -58,6 +58,7 @@ pub mod network;
 pub mod operations;
 pub mod parameters;
 pub mod reply;
+pub mod request;
 pub mod settings;
 pub mod testing;
 pub mod time;
@@ -72,7 +73,7 @@ pub mod component;
 pub use alias::Alias;
 pub use call::{Access, Call};
 pub use driver::{Description, Driver, MaybeSend, MaybeSync, ServerFacts};
-pub use error::{DriverError, ErrorCode};
+pub use error::{ContractCode, DriverError, ErrorCode, HostCode};
 pub use handler::{Body, Context, Path, PathBytes, Query};
 pub use network::{Network, Stream};
 pub use operations::Operations;
@@ -97,7 +98,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 }
 
-/// The version of this contract, `MAJOR.MINOR.PATCH`. A host loads drivers built against the same `MAJOR.MINOR`.
+/// The version of this contract, `MAJOR.MINOR.PATCH`, which is not the gateway's: it moves when the contract does. A host
+/// loads drivers built against the same `MAJOR.MINOR`.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Exports a type that implements [`Driver`] from a `cdylib`: as a native library, or as a component on a WebAssembly
@@ -105,6 +107,13 @@ pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 #[macro_export]
 macro_rules! export_driver {
     ($driver:ty) => {
+        // A component that ends takes its session along and nothing else.
+        #[cfg(all(panic = "abort", not(target_family = "wasm")))]
+        compile_error!(
+            "a native driver must unwind when it panics, or each panic ends the whole gateway: \
+             take `panic = \"abort\"` out of the profile in Cargo.toml (and out of RUSTFLAGS)"
+        );
+
         #[cfg(not(target_family = "wasm"))]
         const _: () = {
             extern "C" fn load() -> $crate::abi::RootModuleResult {
@@ -129,4 +138,19 @@ macro_rules! export_driver {
     $crate::component::bindings::export!(Exported with_types_in $crate::component::bindings);
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::API_VERSION;
+
+    /// Or each new gateway would refuse all drivers that were built for the one before.
+    #[test]
+    fn contract_has_a_version_of_its_own_which_is_the_worlds_too() {
+        let package = include_str!("../Cargo.toml");
+        assert!(package.lines().any(|line| line == format!("version = \"{API_VERSION}\"")), "{package}");
+        let world = include_str!("../wit/0.1.0/driver.wit");
+        let (major_minor, _) = API_VERSION.rsplit_once('.').unwrap_or_default();
+        assert!(world.contains(&format!("\npackage studio:driver@{major_minor}.")), "{API_VERSION}");
+    }
 }

@@ -35,10 +35,24 @@ pub struct Manifest {
     /// A project's own database is the primary connection of a project that has none of the type.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub project_database: bool,
+    /// Who holds callers to the schemas of options, paths, queries and bodies; absent: the host for a component, the
+    /// driver otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_by: Option<CheckedBy>,
     /// JSON Schema (2020-12) of a connection's `options`. Secret ones are marked `writeOnly`.
     pub options: Value,
     /// The route table; an operation's index is its number in a call.
     pub operations: Vec<OperationManifest>,
+}
+
+/// Who holds callers to a driver's schemas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckedBy {
+    /// The driver alone.
+    Driver,
+    /// The host, before the driver is asked.
+    Host,
 }
 
 /// How many calls one session takes at once.
@@ -133,6 +147,7 @@ pub fn derive<D: Driver>() -> Manifest {
         concurrency: description.concurrency,
         aliases: description.aliases,
         project_database: description.project_database,
+        checked_by: Some(description.checked_by),
         options: schema_generator().into_root_schema_for::<D::Options>().into(),
         operations: D::operations().into_rows().iter().map(describe_operation).collect(),
     }

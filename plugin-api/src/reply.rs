@@ -28,6 +28,21 @@ pub struct Payload {
     pub only_read: bool,
 }
 
+/// Why a payload is refused that does not [fit](Payload::fits).
+pub const MISPLACED_PAYLOAD: &str =
+    "the driver answered with no payload where one is due, or with one where none is";
+
+impl Payload {
+    /// Whether there is a payload where one is due, and none where none is. `is_json`: what the operation answers with is
+    /// JSON, which is never empty.
+    pub fn fits(&self, is_json: bool) -> bool {
+        match self.outcome {
+            Outcome::NoContent => self.json.is_empty(),
+            Outcome::Ok | Outcome::Created => !self.json.is_empty() || !is_json,
+        }
+    }
+}
+
 /// A type that a handler can return.
 pub trait Reply: Sized {
     /// The JSON Schema of the payload; `None` where there is none to tell.

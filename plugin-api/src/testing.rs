@@ -2,10 +2,10 @@
 //! its handler runs just as the host would have it.
 
 use crate::{
-    Access, Call, ConnectionSettings, Driver, DriverError, Outcome,
+    Access, Call, ConnectionSettings, Driver, DriverError, ErrorCode, Outcome,
     operations::{Method, Operation},
     parameters,
-    reply::Payload,
+    reply::{MISPLACED_PAYLOAD, Payload},
     time::Instant,
 };
 use percent_encoding::percent_decode_str;
@@ -105,9 +105,17 @@ impl TestRequest {
     /// Sends it. The payload of a reply without a body is null.
     ///
     /// # Errors
-    /// The driver's own; `NOT_FOUND` where no operation has the path and method; `FORBIDDEN` where the operation needs
-    /// more than was granted.
+    /// As for [`send_for_reply`](Self::send_for_reply).
     pub async fn send<D: Driver>(self, session: &Arc<D>) -> Result<(Outcome, Value), DriverError> {
+        self.send_for_reply(session).await.map(|TestReply { outcome, payload, .. }| (outcome, payload))
+    }
+
+    /// Sends it, and gives all that the host is told.
+    ///
+    /// # Errors
+    /// The driver's own; `NOT_FOUND` where no operation has the path and method; `FORBIDDEN` where the operation needs
+    /// more than was granted; `DRIVER_ERROR` for a reply that the host would not pass on.
+    pub async fn send_for_reply<D: Driver>(self, session: &Arc<D>) -> Result<TestReply, DriverError> {
         let mut found: Option<(usize, Operation<D>, Vec<Vec<u8>>)> = None;
         for (index, operation) in D::operations().into_rows().into_iter().enumerate() {
             if operation.method != self.method || operation.alias != self.alias.as_deref() {
@@ -139,16 +147,35 @@ impl TestRequest {
             max_reply_bytes: self.max_reply_bytes,
             request_id: "test".to_owned(),
         };
-        let Payload { outcome, json, .. } = run(&operation, session.clone(), call).await?;
-        let payload = match (operation.schemas)().media_type {
+        let payload = run(&operation, session.clone(), call).await?;
+        let media_type = (operation.schemas)().media_type;
+        if !payload.fits(media_type.is_none()) {
+            return Err(DriverError::new(ErrorCode::DriverError, MISPLACED_PAYLOAD));
+        }
+        let Payload { outcome, json, only_read } = payload;
+        let payload = match media_type {
             Some(_) => Ok(String::from_utf8_lossy(&json).into()),
             None if json.is_empty() => Ok(Value::Null),
             None => serde_json::from_slice(&json),
         };
-        payload.map(|payload| (outcome, payload)).map_err(|error| {
-            DriverError::new(crate::ErrorCode::DriverError, format!("the payload is not JSON: {error}"))
-        })
+        match payload {
+            Ok(payload) => Ok(TestReply { outcome, payload, only_read }),
+            Err(error) => {
+                Err(DriverError::new(ErrorCode::DriverError, format!("the payload is not JSON: {error}")))
+            }
+        }
     }
+}
+
+/// A reply, as the host sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestReply {
+    /// Which success status.
+    pub outcome: Outcome,
+    /// The payload: a string where it is not JSON, null where there is none.
+    pub payload: Value,
+    /// Whether the driver says that the call left the database as it was ([`OnlyRead`](crate::OnlyRead)).
+    pub only_read: bool,
 }
 
 /// Runs one row of a route table with a call as the border hands it over; for benchmarks.
@@ -167,7 +194,7 @@ pub fn settings<D: Driver>(json: Value) -> Result<ConnectionSettings<D::Options>
     let part = |name: &str| json.get(name).cloned().unwrap_or_default();
     Ok(ConnectionSettings {
         endpoint: parameters::from_json(part("endpoint"), "endpoint")?,
-        options: parameters::from_json(part("options"), "options")?,
+        options: parameters::options_from_json(part("options"))?,
     })
 }
 
@@ -227,4 +254,83 @@ fn match_path(template: &str, path: &str) -> Option<Vec<Vec<u8>>> {
         }
     }
     segments.next().is_none().then_some(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, OnlyRead, Operations, Reply, ServerFacts, prelude::*};
+    use serde_json::json;
+
+    #[derive(Debug)]
+    struct Thing;
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Options {
+        #[allow(dead_code)]
+        depth: Option<u8>,
+    }
+
+    impl Driver for Thing {
+        type Options = Options;
+        fn describe() -> crate::Description {
+            crate::Description::new("thing", "Thing", "1")
+        }
+        fn operations() -> Operations<Self> {
+            Operations::new().post("/look", look).per_call().get("/nothing", nothing).read()
+        }
+        async fn connect(_: ConnectionSettings<Options>, _: Network) -> Result<Self, DriverError> {
+            Ok(Self)
+        }
+        async fn ping(&self) -> Result<ServerFacts, DriverError> {
+            Ok(ServerFacts::new("1"))
+        }
+    }
+
+    async fn look(_: Context<Thing>) -> Result<OnlyRead<Json<u8>>, DriverError> {
+        Ok(OnlyRead(Json(1)))
+    }
+
+    struct Nothing;
+
+    impl Reply for Nothing {
+        fn schema(_: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
+            None
+        }
+        fn into_payload(self) -> Result<Payload, DriverError> {
+            Ok(Payload { outcome: Outcome::Ok, json: Vec::new(), only_read: false })
+        }
+    }
+
+    async fn nothing(_: Context<Thing>) -> Result<Nothing, DriverError> {
+        Ok(Nothing)
+    }
+
+    fn run<T>(future: impl std::future::Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn settings_are_refused_by_the_names_that_a_connection_has_for_them() {
+        let parts = json!({"parts": {"host": "h", "port": 1}});
+        for (options, field) in [
+            (json!({"depth": 300}), "options.depth"),
+            (json!({"dept": 3}), "options.dept"),
+            (json!(7), "options"),
+        ] {
+            let error = settings::<Thing>(json!({"endpoint": parts, "options": options})).unwrap_err();
+            assert_eq!(error.details["field"], field);
+        }
+        settings::<Thing>(json!({"endpoint": parts, "options": {"depth": 3}})).unwrap();
+    }
+
+    #[test]
+    fn replies_are_told_whole_and_held_to_the_contract() {
+        let session = Arc::new(Thing);
+        let reply = run(TestRequest::post("/look", json!(null)).body("").send_for_reply(&session)).unwrap();
+        assert_eq!(reply, TestReply { outcome: Outcome::Ok, payload: json!(1), only_read: true });
+        let error = run(TestRequest::get("/nothing").send(&session)).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::DriverError, MISPLACED_PAYLOAD));
+    }
 }

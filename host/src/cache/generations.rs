@@ -49,10 +49,7 @@ impl Ending {
             Ok(payload) if payload.only_read => Self::OnlyRead,
             Ok(_) => Self::Over,
             Err(error) => match error.code {
-                ErrorCode::ConnectionError
-                | ErrorCode::Timeout
-                | ErrorCode::DriverError
-                | ErrorCode::InternalError => Self::Unknown,
+                ErrorCode::ConnectionError | ErrorCode::Timeout | ErrorCode::DriverError => Self::Unknown,
                 _ => Self::Over,
             },
         }

@@ -178,6 +178,12 @@ pub enum PluginCommand {
         /// The driver's file.
         file: PathBuf,
     },
+    /// Load a file in this very process, and look at all that its manifest says. The gateway runs this.
+    #[command(hide = true)]
+    Examine {
+        /// The driver's file.
+        file: PathBuf,
+    },
     /// Compile a component in this very process, to standard output. The gateway runs this.
     #[command(hide = true)]
     Compile {

@@ -5,7 +5,7 @@ mod manage;
 mod plugin;
 mod serve;
 
-use crate::{config::Settings, telemetry::start_logging};
+use crate::{config::Settings, plugins::Look, telemetry::start_logging};
 use arguments::{Arguments, Command, PluginCommand};
 use clap::Parser;
 use std::{error::Error, process::ExitCode};
@@ -34,7 +34,8 @@ pub fn run() -> ExitCode {
 fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
     // These take a stranger's file into a bare process: no settings are read for them.
     match &arguments.command {
-        Command::Plugin(PluginCommand::Trial { file }) => return Ok(plugin::try_out(file)),
+        Command::Plugin(PluginCommand::Trial { file }) => return Ok(plugin::try_out(file, Look::Glance)),
+        Command::Plugin(PluginCommand::Examine { file }) => return Ok(plugin::try_out(file, Look::Close)),
         Command::Plugin(PluginCommand::Compile { file }) => return Ok(plugin::compile(file)),
         _ => {}
     }

@@ -5,7 +5,7 @@ use crate::{
     app::driver_loader,
     config::{OnPluginError, Settings},
     plugins::{
-        Inspection, PluginError, REFUSED,
+        Inspection, Look, PluginError, REFUSED,
         catalog::Catalog,
         compile_in_this_process,
         file::{self, PluginEntry},
@@ -30,6 +30,13 @@ pub(super) async fn run(settings: &Settings, command: PluginCommand) -> Result<(
         PluginCommand::Verify { file } => {
             let refused = |error: PluginError| format!("{}: {error}", file.display());
             let found = loader.inspect(&file).await.map_err(refused)?;
+            if !found.faults.is_empty() {
+                let (file, faults) = (file.display(), found.faults.join("\n  "));
+                return Err(format!(
+                    "{file}: it loads, but its manifest says what can't be meant:\n  {faults}"
+                )
+                .into());
+            }
             let listed = find_entry(&settings.plugins.file, &file)?;
             let line = match &listed {
                 None => "not in plugins.toml",
@@ -47,7 +54,7 @@ pub(super) async fn run(settings: &Settings, command: PluginCommand) -> Result<(
                 manifest.version
             );
         }
-        PluginCommand::Trial { .. } | PluginCommand::Compile { .. } => {}
+        PluginCommand::Trial { .. } | PluginCommand::Examine { .. } | PluginCommand::Compile { .. } => {}
     }
     Ok(())
 }
@@ -63,8 +70,8 @@ fn find_entry(list: &Path, driver: &Path) -> Result<Option<PluginEntry>, Command
 }
 
 /// Loads the file here and prints what it is, for the gateway that started this process.
-pub(super) fn try_out(file: &Path) -> ExitCode {
-    match inspect_in_this_process(file).map(|inspection| serde_json::to_string(&inspection)) {
+pub(super) fn try_out(file: &Path, look: Look) -> ExitCode {
+    match inspect_in_this_process(file, look).map(|inspection| serde_json::to_string(&inspection)) {
         Ok(Ok(text)) => {
             println!("{text}");
             ExitCode::SUCCESS

@@ -8,7 +8,7 @@ use super::{
     options,
     project_database::connection_id,
     redirection,
-    settings::{SettingsError, open_settings},
+    settings::{SettingsError, check_declared, open_settings},
 };
 use crate::{
     addresses::{AddressError, AddressPolicy},
@@ -349,13 +349,18 @@ impl ConnectionService {
         }
         let target = Target { connection: Arc::new(connection.clone()), driver: driver.clone() };
         let settings = open_settings(&self.keyring, &target)?;
+        check_declared(&settings, driver)?;
         match tokio::time::timeout(CHECK_TIME, driver.instance().check(settings)).await {
             Ok(result) => Ok(result?),
-            Err(_) => Err(DriverError::new(
-                studio_plugin_api::ErrorCode::DriverError,
-                "the driver did not check the settings in time",
-            )
-            .into()),
+            Err(_) => {
+                let (driver, seconds) = (&driver.manifest().database_type, CHECK_TIME.as_secs_f64());
+                tracing::warn!(
+                    target: "driver", %driver,
+                    "driver blocks: its check of settings has not returned for {seconds:.1} s"
+                );
+                let message = "the driver did not check the settings in time";
+                Err(DriverError::new(studio_plugin_api::ErrorCode::DriverError, message).into())
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use studio_plugin_api::DriverError;
 
 /// Why stored settings can't be handed to a driver.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +85,43 @@ pub fn open_settings(keyring: &Keyring, target: &Target) -> Result<SecretString,
     Ok(json.into())
 }
 
+/// Holds settings, as [`open_settings`] makes them, to what the driver's manifest declares.
+///
+/// # Errors
+/// `VALIDATION_ERROR` that names the field and repeats nothing of it.
+pub fn check_declared(settings: &SecretString, driver: &Driver) -> Result<(), DriverError> {
+    let mut settings: Value = serde_json::from_str(settings.expose_secret()).unwrap_or_default();
+    let string = settings.pointer("/endpoint/connection_string").and_then(Value::as_str);
+    let schemes = &driver.manifest().connection_string_schemes;
+    let checked = string.map_or(Ok(()), |string| check_scheme(string, schemes));
+    let checked = checked.and_then(|()| match settings.get("options") {
+        Some(options) => driver.check_options(options),
+        None => Ok(()),
+    });
+    wipe(&mut settings);
+    checked
+}
+
+/// Whether a connection string begins with one of the driver's schemes.
+fn check_scheme(string: &str, schemes: &[String]) -> Result<(), DriverError> {
+    let scheme = string.trim_start().split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme))) {
+        return Ok(());
+    }
+    let field = "connection_string";
+    let known: Vec<String> = schemes.iter().map(|known| format!("`{known}://`")).collect();
+    Err(match known.is_empty() {
+        true => DriverError::validation(
+            field,
+            "`connection_string`: this database takes none: give `host` and `port`",
+        ),
+        false => DriverError::validation(
+            field,
+            format!("`connection_string`: must begin with {}", known.join(" or ")),
+        ),
+    })
+}
+
 /// The options of a connection as they may be shown: without the secret ones.
 pub fn visible_options(driver: Option<&Driver>, connection: &Connection) -> Map<String, Value> {
     options::shown(driver.map(Driver::options), &connection.options)
@@ -95,5 +133,25 @@ fn wipe(value: &mut Value) {
         Value::Object(inner) => inner.values_mut().for_each(wipe),
         Value::Array(items) => items.iter_mut().for_each(wipe),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_strings_begin_with_a_scheme_of_the_driver_and_errors_repeat_nothing_of_them() {
+        let schemes = ["thing".to_owned(), "thing+srv".to_owned()];
+        for fine in ["thing://h", "THING://h", " thing+srv://h/x://y", "thing://"] {
+            check_scheme(fine, &schemes).unwrap();
+        }
+        for wrong in ["thin://s3cret", "s3cret", "s3cret:thing://h", "thing:s3cret", "//s3cret", ""] {
+            let error = check_scheme(wrong, &schemes).unwrap_err();
+            assert_eq!(error.details["field"], "connection_string");
+            assert!(error.message.contains("`thing://` or `thing+srv://`"), "{error}");
+            assert!(!error.message.contains("s3cret"), "{error}");
+        }
+        assert!(check_scheme("thing://h", &[]).unwrap_err().message.contains("takes none"));
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     budgets::{Account, Held, Kind},
     connections::destination::Destination,
     directory::Directory,
-    plugins::OperationCaching,
+    plugins::{OperationCaching, catalog::Driver},
     registry::{Connection, ConnectionSelector, ConnectionStatus},
     sessions::Target,
 };
@@ -18,10 +18,12 @@ use http::HeaderMap;
 use http_body_util::BodyExt;
 use secrecy::ExposeSecret;
 use std::{sync::Arc, time::Instant};
-use studio_plugin_api::{Call, manifest::Manifest};
+use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Manifest};
 
 /// Bytes that a body is given room for to begin with, unless it says that it has fewer.
 const FIRST_PART: usize = 4096;
+/// Bytes of a body beyond which it is held to a schema elsewhere than on a thread that serves everyone.
+const LARGE_BODY: usize = 64 << 10;
 
 /// A call that may be made, and where. Only [`locate`] makes one.
 #[derive(Clone)]
@@ -85,7 +87,25 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -
         max_reply_bytes: flow.limits.max_reply_bytes.get() as u64,
         request_id: call.facts.request_id,
     };
+    let call = check_call(&target.driver, call).await?;
     Ok(Located { label, headers, call, target, account: account.clone(), _room: room.map(Arc::new) })
+}
+
+/// Holds a call to the schemas that its driver declares, where the driver leaves that to the gateway.
+async fn check_call(driver: &Arc<Driver>, call: Call) -> Result<Call, DriverError> {
+    if !driver.checks_calls() {
+        return Ok(call);
+    }
+    if call.body.len() <= LARGE_BODY {
+        driver.check_call(&call)?;
+        return Ok(call);
+    }
+    let driver = driver.clone();
+    let checking = tokio::task::spawn_blocking(move || driver.check_call(&call).map(|()| call));
+    checking.await.unwrap_or_else(|_| {
+        let message = "the call could not be held to the driver's schemas";
+        Err(DriverError::new(ErrorCode::DriverError, message))
+    })
 }
 
 /// Finds the connection that a header names. Whether the header does not open or names none of the project's is not

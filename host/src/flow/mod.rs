@@ -35,7 +35,7 @@ use crate::{
 };
 use axum::{body::Body, extract::Request, response::Response};
 use std::{future::Future, sync::Arc, time::Instant};
-use studio_plugin_api::{DriverError, ErrorCode};
+use studio_plugin_api::{ContractCode, DriverError, ErrorCode, HostCode};
 
 use cached::Looked;
 pub(crate) use call::split_prefix;
@@ -228,23 +228,24 @@ async fn by<T>(deadline: Instant, step: impl Future<Output = Result<T, FlowError
 
 impl FlowError {
     /// The code for the audit trail and, but for what has a status of its own, for the client.
-    pub fn code(&self) -> ErrorCode {
-        match self {
+    pub fn code(&self) -> ContractCode {
+        let code = match self {
+            Self::Gate(GateError::Token(_)) => return HostCode::Unauthenticated.into(),
+            Self::Gate(GateError::Registry(_)) | Self::Registry(_) => return HostCode::InternalError.into(),
+            Self::TooOften(_) | Self::Busy { .. } => return HostCode::RateLimited.into(),
             Self::UnknownType(_) | Self::UnknownPath | Self::WrongMethod { .. } | Self::NoConnection(_) => {
                 ErrorCode::NotFound
             }
             Self::Parameter { .. } | Self::BodyCutShort | Self::BodyTooDeep { .. } => {
                 ErrorCode::ValidationError
             }
-            Self::Gate(GateError::Token(_)) => ErrorCode::Unauthenticated,
             Self::Gate(GateError::NoProject(_)) => ErrorCode::NotFound,
             Self::Gate(GateError::RoleTooLow { .. } | GateError::NotForYou(_)) => ErrorCode::Forbidden,
-            Self::Gate(GateError::Registry(_)) | Self::Registry(_) => ErrorCode::InternalError,
-            Self::TooOften(_) | Self::Busy { .. } => ErrorCode::RateLimited,
             Self::BodyTooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::Inactive(_) => ErrorCode::Conflict,
             Self::Driver(error) => error.code,
             Self::Deadline | Self::BodyTooSlow => ErrorCode::Timeout,
-        }
+        };
+        code.into()
     }
 }

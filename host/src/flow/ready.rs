@@ -41,6 +41,7 @@ impl Ready {
     pub(super) async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Made, DriverError> {
         let Located { label, mut call, target, account, .. } = self.located;
         let (most, operation) = (call.max_reply_bytes, call.operation);
+        let request_id = call.request_id.clone();
         let share = account.begin_call(most);
         let limit = share.bytes();
         call.max_reply_bytes = limit;
@@ -53,6 +54,12 @@ impl Ready {
         };
         let result = self.lease.call(call).await;
         let result = result.and_then(|payload| check_payload(payload, target.driver.wrapping(operation)));
+        if let Err(error) = &result
+            && error.code == ErrorCode::DriverError
+        {
+            let (driver, (method, path)) = (label.database_type(), label.operation());
+            tracing::warn!(target: "driver", %driver, %request_id, "{method} {path}: {error}");
+        }
         if let Some(write) = write {
             write.end(Ending::of(&result), Instant::now());
         }

@@ -5,7 +5,7 @@ use crate::{
     audit::{AuditTrail, Begun},
     registry::AuditRecord,
 };
-use studio_plugin_api::ErrorCode;
+use studio_plugin_api::ContractCode;
 
 /// The record of a call that may write; none of one that can only read.
 pub(super) struct Trail(Option<Begun>);
@@ -31,7 +31,7 @@ impl Trail {
     }
 
     /// Completes the record by how the call ended; a call that turned out to only read leaves none.
-    pub(super) fn finish(self, result: Result<&Reply, ErrorCode>) {
+    pub(super) fn finish(self, result: Result<&Reply, ContractCode>) {
         let Some(begun) = self.0 else { return };
         match result {
             Ok(reply) if reply.only_read() => begun.forget(),

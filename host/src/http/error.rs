@@ -14,7 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::time::Duration;
-use studio_plugin_api::{Alias, DriverError, ErrorCode, alias};
+use studio_plugin_api::{Alias, ContractCode, DriverError, ErrorCode, HostCode, alias};
 
 /// A failure as the client will see it. It becomes a body in `observe.rs`, which knows the request's id.
 #[derive(Debug, Clone)]
@@ -64,7 +64,8 @@ impl Serialize for Details<'_> {
 
 impl ApiError {
     /// With a code of the contract.
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+    pub fn new(code: impl Into<ContractCode>, message: impl Into<String>) -> Self {
+        let code = code.into();
         Self {
             status: status(code),
             code: code.as_str(),
@@ -102,7 +103,7 @@ impl ApiError {
             status: StatusCode::SERVICE_UNAVAILABLE,
             retry_after: Some(Duration::from_secs(1)),
             code: "UNAVAILABLE",
-            ..Self::new(ErrorCode::InternalError, message)
+            ..Self::new(HostCode::InternalError, message)
         }
     }
 
@@ -110,7 +111,7 @@ impl ApiError {
     pub fn rate_limited(setting: &str, wait: Duration) -> Self {
         let seconds = wait.as_secs();
         let message = format!("too often: `{setting}` bounds this; try again in {seconds} s");
-        let error = Self::new(ErrorCode::RateLimited, message);
+        let error = Self::new(HostCode::RateLimited, message);
         let error = error.with("limit", setting).with("retry_after", seconds);
         Self { retry_after: Some(wait), ..error }
     }
@@ -219,20 +220,23 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn status(code: ErrorCode) -> StatusCode {
+fn status(code: ContractCode) -> StatusCode {
+    let code = match code {
+        ContractCode::Host(HostCode::Unauthenticated) => return StatusCode::UNAUTHORIZED,
+        ContractCode::Host(HostCode::RateLimited) => return StatusCode::TOO_MANY_REQUESTS,
+        ContractCode::Host(HostCode::InternalError) => return StatusCode::INTERNAL_SERVER_ERROR,
+        ContractCode::Any(code) => code,
+    };
     match code {
         ErrorCode::ValidationError | ErrorCode::QueryError => StatusCode::BAD_REQUEST,
-        ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::Forbidden => StatusCode::FORBIDDEN,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Conflict => StatusCode::CONFLICT,
         ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::ResultTooLarge => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::ConnectionError => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::DriverError => StatusCode::BAD_GATEWAY,
-        ErrorCode::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -240,7 +244,7 @@ fn status(code: ErrorCode) -> StatusCode {
 pub(super) fn internal(error: &dyn std::fmt::Display) -> ApiError {
     tracing::error!(%error, "internal error");
     ApiError::new(
-        ErrorCode::InternalError,
+        HostCode::InternalError,
         "the gateway could not do this; its log says why, under the request id",
     )
 }
@@ -266,7 +270,7 @@ impl From<TokenError> for ApiError {
         match error {
             // The only refusal that is not about the token.
             TokenError::KeysUnavailable => internal(&error),
-            _ => Self::new(ErrorCode::Unauthenticated, error.to_string()),
+            _ => Self::new(HostCode::Unauthenticated, error.to_string()),
         }
     }
 }
@@ -287,7 +291,7 @@ impl From<GateError> for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let error = Self::new(ErrorCode::RateLimited, refusal.to_string());
+        let error = Self::new(HostCode::RateLimited, refusal.to_string());
         let error = error.with("retry_after", refusal.seconds).with("limit", refusal.limit);
         Self { retry_after: Some(Duration::from_secs(refusal.seconds.into())), ..error }
     }

@@ -51,7 +51,7 @@ pub(super) async fn metrics_for_operators(State(gateway): State<Arc<Gateway>>) -
 
 fn render(gateway: &Gateway, audience: Audience) -> Response {
     gateway.metrics.held(&gateway.flow.budgets, &gateway.flow.clients);
-    let text = gateway.metrics.render(&gateway.sessions, &gateway.cache, audience);
+    let text = gateway.metrics.render(&gateway.catalog, &gateway.sessions, &gateway.cache, audience);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

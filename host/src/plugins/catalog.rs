@@ -1,5 +1,6 @@
 //! The loaded drivers by database type, replaced as a whole when `plugins.toml` is read again.
 
+pub use super::status::PluginStatus;
 use super::{
     DriverInstance, Entrance, OperationCaching, Wrapping,
     caching::plan_caching,
@@ -9,14 +10,15 @@ use super::{
     file::{self, PluginEntry, PluginKind, PluginsFileError},
     load::{Loaded, Loader},
     options::OptionRules,
+    schema::CallSchemas,
+    watch::Watch,
 };
 use crate::config::OnPluginError;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,8 +26,8 @@ use std::{
     },
 };
 use studio_plugin_api::{
-    Access, Alias,
-    manifest::{AccessManifest, Manifest, OperationManifest},
+    Access, Call, DriverError,
+    manifest::{AccessManifest, CheckedBy, Manifest, OperationManifest},
 };
 use tokio::sync::Semaphore;
 
@@ -60,6 +62,8 @@ pub struct Driver {
     containment: Arc<Containment>,
     generation: u64,
     options: OptionRules,
+    /// What callers are held to here; nothing where the driver does it.
+    schemas: Option<CallSchemas>,
     session_cap: Option<Arc<Semaphore>>,
 }
 
@@ -70,7 +74,7 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    fn new(loaded: Loaded, entry: PluginEntry) -> Result<Self, PluginError> {
+    fn new(loaded: Loaded, entry: PluginEntry, watch: &Arc<Watch>) -> Result<Self, PluginError> {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
         let manifest = loaded.instance.manifest();
         let faces = build_faces(manifest).map_err(PluginError::Manifest)?;
@@ -78,12 +82,24 @@ impl Driver {
         entry.limits.check_operations(&manifest.operations).map_err(PluginError::Limits)?;
         let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
         let options = OptionRules::of(&manifest.options).map_err(PluginError::Manifest)?;
+        let checked_by = manifest.checked_by.unwrap_or(match entry.kind {
+            PluginKind::Wasm => CheckedBy::Host,
+            PluginKind::Dylib => CheckedBy::Driver,
+        });
+        let schemas = match checked_by {
+            CheckedBy::Host => Some(CallSchemas::compile(manifest).map_err(PluginError::Manifest)?),
+            CheckedBy::Driver => None,
+        };
+        if let Some(schemas) = schemas.as_ref().filter(|_| !entry.settings.is_empty()) {
+            schemas.check_settings(own_options(&entry)).map_err(PluginError::Settings)?;
+        }
         Ok(Self {
             faces,
             caching,
             manners,
             options,
-            containment: Containment::new(),
+            schemas,
+            containment: Containment::new(watch.clone(), manifest),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             instance: loaded.instance,
@@ -149,49 +165,42 @@ impl Driver {
         }
     }
 
+    /// Holds a call to the schemas that the driver declares, where it leaves that to the gateway.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the field.
+    pub fn check_call(&self, call: &Call) -> Result<(), DriverError> {
+        self.schemas.as_ref().map_or(Ok(()), |schemas| schemas.check_call(call))
+    }
+
+    /// Whether [`check_call`](Self::check_call) has anything to do.
+    pub fn checks_calls(&self) -> bool {
+        self.schemas.is_some()
+    }
+
+    /// Holds a connection's options, with the plugin's own under them, to the schema that the driver declares, where it
+    /// leaves that to the gateway.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the option.
+    pub fn check_options(&self, options: &Value) -> Result<(), DriverError> {
+        self.schemas.as_ref().map_or(Ok(()), |schemas| schemas.check_options(options))
+    }
+
     /// A connection's options over the plugin's own `settings`.
     pub fn effective_options(&self, options: Map<String, Value>) -> Map<String, Value> {
-        let mut effective = match serde_json::to_value(&self.entry.settings) {
-            Ok(Value::Object(settings)) => settings,
-            _ => Map::new(),
-        };
+        let mut effective = own_options(&self.entry);
         effective.extend(options);
         effective
     }
 }
 
-/// One line of `GET /api/platform/plugins`.
-#[derive(Debug, Serialize)]
-pub struct PluginStatus {
-    /// The database type.
-    #[serde(rename = "type")]
-    pub database_type: String,
-    /// How it is shipped.
-    pub kind: PluginKind,
-    /// Whether plugins.toml enables it.
-    pub enabled: bool,
-    /// Whether it is in service.
-    pub loaded: bool,
-    /// The database's name for people.
-    pub name: Option<String>,
-    /// The driver's version.
-    pub version: Option<String>,
-    /// The contract's version it was built against.
-    pub api_version: Option<String>,
-    /// SHA-256 of the bytes in service.
-    pub sha256: Option<String>,
-    /// The port used when a connection names none.
-    pub default_port: Option<u16>,
-    /// Its other prefixes.
-    pub aliases: Vec<Alias>,
-    /// Whether it serves projects' own databases.
-    pub project_database: bool,
-    /// JSON Schema of a connection's `options`.
-    pub options: Option<Value>,
-    /// Its operations.
-    pub operations: Vec<OperationManifest>,
-    /// Why it is not in service although enabled.
-    pub error: Option<String>,
+/// The options that plugins.toml gives all connections of a driver.
+fn own_options(entry: &PluginEntry) -> Map<String, Value> {
+    match serde_json::to_value(&entry.settings) {
+        Ok(Value::Object(settings)) => settings,
+        _ => Map::new(),
+    }
 }
 
 #[derive(Default)]
@@ -220,6 +229,7 @@ pub struct Catalog {
     loader: Loader,
     snapshot: ArcSwap<Snapshot>,
     reloading: tokio::sync::Mutex<()>,
+    watch: Arc<Watch>,
 }
 
 impl Catalog {
@@ -234,6 +244,7 @@ impl Catalog {
             loader,
             snapshot: ArcSwap::default(),
             reloading: tokio::sync::Mutex::new(()),
+            watch: Watch::start(),
         };
         catalog.reload().await?;
         Ok(catalog)
@@ -299,7 +310,7 @@ impl Catalog {
             return Ok(Some(driver.clone()));
         }
         let loaded = self.loader.load(entry).await?;
-        let driver = Driver::new(loaded, entry.clone())?;
+        let driver = Driver::new(loaded, entry.clone(), &self.watch)?;
         tracing::info!(
             plugin = %entry.database_type,
             version = %driver.manifest().version,
@@ -329,6 +340,17 @@ impl Catalog {
             })
             .cloned()
             .collect()
+    }
+
+    /// The types of all drivers in service.
+    pub fn types(&self) -> Vec<String> {
+        self.snapshot.load().drivers.keys().cloned().collect()
+    }
+
+    /// How many times drivers have a thread of the gateway for longer than a moment, by type; those that have none are not
+    /// in it. Drivers count that were replaced meanwhile.
+    pub fn blocking(&self) -> BTreeMap<String, usize> {
+        self.watch.blocking()
     }
 
     /// All entries, in the file's order.

@@ -3,22 +3,31 @@
 //! A driver's future is polled in place, on the gateway's own worker threads: that is what makes a call cheap. A
 //! driver that blocks inside a poll therefore keeps a worker. Three rules bound the damage. A poll that would occupy
 //! the last free worker first hands that worker's other tasks to a fresh thread. While a poll is under way, a watching
-//! thread nudges the runtime from outside: a worker that blocks may be the one that waited for I/O on behalf of all,
-//! and the others would sleep on without it. And a driver with too many polls that do not return gets no new ones.
-//! Together with the task that each call runs in ([`Containment::run`]), every caller gets its answer by its deadline,
-//! and everyone else hardly notices.
+//! thread ([`Watch`]) nudges the runtime from outside: a worker that blocks may be the one that waited for I/O on behalf
+//! of all, and the others would sleep on without it. And a driver with too many polls that do not return gets no new
+//! ones. Together with the task that each call runs in ([`Containment::run`]), every caller gets its answer by its
+//! deadline, and everyone else hardly notices. The same thread tells the operator who blocks, and where.
 
+use super::{
+    DriverSession,
+    watch::{Task, Watch},
+};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
+use serde_json::{Map, Value};
 use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use studio_plugin_api::{DriverError, ErrorCode};
+use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Manifest, reply::Payload};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     task::AbortHandle,
@@ -28,39 +37,78 @@ use tokio::{
 /// no more workers than cores plus a few, so a sound driver never comes near.
 const STUCK: usize = 32;
 
-/// How often the watching thread looks.
-const NUDGE: Duration = Duration::from_millis(20);
+/// How long a future that is cut at its deadline has to come to its end, before its driver counts as blocking.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// The detail of an error that says, with `false`, that what passed its deadline goes on.
+const CANCELLED: &str = "cancelled";
 
 /// Polls of any driver under way on the gateway's workers, but for those that handed their worker over.
 static POLLING: AtomicUsize = AtomicUsize::new(0);
 
 /// The containment of one driver: counts its polls under way.
-#[derive(Debug)]
 pub struct Containment {
     polling: AtomicUsize,
     /// Workers that driver polls may occupy together without handing over; `None` where there are no workers.
     workers: Option<usize>,
+    watch: Arc<Watch>,
+    driver: Arc<str>,
+    /// Operations by their numbers, as the log names them.
+    operations: Vec<Arc<str>>,
+    connect: Arc<str>,
+    ping: Arc<str>,
+    close: Arc<Task>,
 }
 
 impl Containment {
     /// For a driver whose calls run on the current runtime.
-    pub fn new() -> Arc<Self> {
+    pub(super) fn new(watch: Arc<Watch>, manifest: &Manifest) -> Arc<Self> {
         let runtime =
             Handle::try_current().ok().filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-        let workers = runtime.as_ref().map(|runtime| runtime.metrics().num_workers());
-        let containment = Arc::new(Self { polling: AtomicUsize::new(0), workers });
-        if let Some(runtime) = runtime {
-            watch(runtime, Arc::downgrade(&containment));
-        }
-        containment
+        let driver: Arc<str> = manifest.database_type.as_str().into();
+        let operations = manifest.operations.iter();
+        Arc::new(Self {
+            polling: AtomicUsize::new(0),
+            workers: runtime.map(|runtime| runtime.metrics().num_workers()),
+            watch,
+            operations: operations
+                .map(|operation| format!("{} {}", operation.method.as_str(), operation.path).into())
+                .collect(),
+            connect: "connect".into(),
+            ping: "ping".into(),
+            close: Task::new(&driver, &"closing a session".into(), ""),
+            driver,
+        })
+    }
+
+    /// A call of an operation, for [`run`](Self::run).
+    pub fn call(&self, call: &Call) -> Arc<Task> {
+        let name = self.operations.get(call.operation as usize).unwrap_or(&self.connect);
+        Task::new(&self.driver, name, &call.request_id)
+    }
+
+    /// The opening of a session, for [`run`](Self::run).
+    pub fn connect(&self) -> Arc<Task> {
+        Task::new(&self.driver, &self.connect, "")
+    }
+
+    /// A ping, for [`run`](Self::run).
+    pub fn ping(&self) -> Arc<Task> {
+        Task::new(&self.driver, &self.ping, "")
     }
 
     /// Runs a driver's future in a task of its own until it ends or `deadline` passes, whichever is first. Dropping
     /// the returned future cancels the driver's.
     ///
     /// # Errors
-    /// The driver's own; `TIMEOUT` at the deadline; `DRIVER_ERROR` when the driver is stuck.
-    pub async fn run<T, F>(self: &Arc<Self>, deadline: Instant, future: F) -> Result<T, DriverError>
+    /// The driver's own; `TIMEOUT` at the deadline, which says whether the driver's future was cancelled
+    /// ([`goes_on`]); `DRIVER_ERROR` when the driver is stuck.
+    pub async fn run<T, F>(
+        self: &Arc<Self>,
+        task: Arc<Task>,
+        deadline: Instant,
+        future: F,
+    ) -> Result<T, DriverError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, DriverError>> + Send + 'static,
@@ -71,38 +119,57 @@ impl Containment {
                 "the driver blocks: its earlier calls do not return",
             ));
         }
-        let task = tokio::spawn(Contained { future: Box::pin(future), containment: self.clone() });
-        let _cancel = AbortOnDrop(task.abort_handle());
-        match tokio::time::timeout_at(deadline.into(), task).await {
+        let future = Some(Box::pin(future));
+        let mut running = tokio::spawn(Contained { future, task: task.clone(), containment: self.clone() });
+        let cancel = AbortOnDrop(running.abort_handle());
+        if let Ok(ended) = tokio::time::timeout_at(deadline.into(), &mut running).await {
+            return ended.unwrap_or_else(|_| Err(no_answer()));
+        }
+        drop(cancel);
+        // A future is dropped between two polls: none is under way in a driver that keeps to the rules.
+        match tokio::time::timeout(GRACE, running).await {
+            // What came to its end was not cancelled.
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => {
-                Err(DriverError::new(ErrorCode::DriverError, "the driver's call ended without an answer"))
-            }
-            Err(_) => Err(DriverError::new(
+            Ok(Err(ended)) if ended.is_panic() => Err(no_answer()),
+            Err(_) if task.has_thread() => Err(DriverError::new(
+                ErrorCode::Timeout,
+                "the operation passed its deadline and could not be cancelled: the driver blocks, and it goes on",
+            )
+            .with(CANCELLED, false)),
+            _ => Err(DriverError::new(
                 ErrorCode::Timeout,
                 "the operation passed its deadline and was cancelled",
             )),
         }
     }
+
+    /// A session whose driver is held to the same when it is closed.
+    pub fn hold(self: &Arc<Self>, session: Box<dyn DriverSession>) -> Box<dyn DriverSession> {
+        Box::new(ContainedSession { session: Some(session), containment: self.clone() })
+    }
+
+    /// Gives this thread to the driver, which may block.
+    fn lend<T>(&self, task: &Arc<Task>, run: impl FnOnce() -> T) -> T {
+        let _driver = Counted::enter(&self.polling);
+        let _noted = self.watch.note(task);
+        let worker = Counted::enter(&POLLING);
+        if self.workers.is_some_and(|workers| worker.total >= workers) {
+            // What runs from here on holds no worker any more: a fresh thread does its work.
+            drop(worker);
+            tokio::task::block_in_place(run)
+        } else {
+            run()
+        }
+    }
 }
 
-/// Starts the watching thread, which ends with the driver.
-fn watch(runtime: Handle, containment: Weak<Containment>) {
-    let watching = move || {
-        while let Some(containment) = containment.upgrade() {
-            if containment.polling.load(Ordering::Relaxed) > 0 {
-                // Any task will do: the worker that wakes for it looks after I/O when it is done.
-                runtime.spawn(async {});
-            }
-            drop(containment);
-            std::thread::sleep(NUDGE);
-        }
-    };
-    let started =
-        std::thread::Builder::new().name("driver-watch".to_owned()).stack_size(128 * 1024).spawn(watching);
-    if let Err(error) = started {
-        tracing::warn!(%error, "no thread to watch a driver: one that blocks may delay others");
-    }
+/// Whether what passed its deadline goes on, since its driver blocks.
+pub fn goes_on(error: &DriverError) -> bool {
+    error.details.get(CANCELLED).and_then(Value::as_bool) == Some(false)
+}
+
+fn no_answer() -> DriverError {
+    DriverError::new(ErrorCode::DriverError, "the driver's call ended without an answer")
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -114,24 +181,63 @@ impl Drop for AbortOnDrop {
 }
 
 struct Contained<F> {
-    future: Pin<Box<F>>,
+    /// `None` once it ended.
+    future: Option<Pin<Box<F>>>,
+    task: Arc<Task>,
     containment: Arc<Containment>,
 }
 
-impl<F: Future> Future for Contained<F> {
+impl<T, F: Future<Output = Result<T, DriverError>>> Future for Contained<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let this = &mut *self;
-        let _driver = Counted::enter(&this.containment.polling);
-        let worker = Counted::enter(&POLLING);
-        if this.containment.workers.is_some_and(|workers| worker.total >= workers) {
-            // What runs from here on holds no worker any more: a fresh thread does its work.
-            drop(worker);
-            tokio::task::block_in_place(|| this.future.as_mut().poll(context))
-        } else {
-            this.future.as_mut().poll(context)
+        let Self { future, task, containment } = &mut *self;
+        containment.lend(task, || {
+            let Some(running) = future else { return Poll::Ready(Err(no_answer())) };
+            let polled = running.as_mut().poll(context);
+            if polled.is_ready() {
+                *future = None;
+            }
+            polled
+        })
+    }
+}
+
+impl<F> Drop for Contained<F> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            // The driver's own code runs when its future is dropped.
+            self.containment.lend(&self.task, || drop(future));
         }
+    }
+}
+
+/// A session of a driver whose code runs in the driver's containment also when it is closed, which is no future.
+struct ContainedSession {
+    /// Taken only when dropped.
+    session: Option<Box<dyn DriverSession>>,
+    containment: Arc<Containment>,
+}
+
+impl DriverSession for ContainedSession {
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Payload, DriverError>> {
+        self.session.as_ref().map_or_else(|| ready(Err(no_answer())).boxed(), |session| session.call(call))
+    }
+
+    fn ping(&self) -> BoxFuture<'static, Result<Map<String, Value>, DriverError>> {
+        self.session.as_ref().map_or_else(|| ready(Err(no_answer())).boxed(), |session| session.ping())
+    }
+
+    fn is_open(&self) -> bool {
+        // Asked twice a call, and answered from what is known.
+        self.session.as_ref().is_some_and(|session| session.is_open())
+    }
+}
+
+impl Drop for ContainedSession {
+    fn drop(&mut self) {
+        let session = self.session.take();
+        self.containment.lend(&self.containment.close, || drop(session));
     }
 }
 
@@ -156,6 +262,12 @@ impl Drop for Counted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn containment() -> Arc<Containment> {
+        let manifest = json!({"api_version": "0.1.0", "type": "thing", "name": "Thing", "version": "1", "options": {}, "operations": []});
+        Containment::new(Watch::start(), &serde_json::from_value(manifest).unwrap())
+    }
 
     #[test]
     fn blocked_polls_leave_a_worker_for_everyone_else_and_callers_get_their_deadline() {
@@ -164,7 +276,7 @@ mod tests {
         let (release, released) = std::sync::mpsc::channel::<()>();
         let released = Arc::new(std::sync::Mutex::new(released));
         runtime.block_on(async {
-            let containment = Containment::new();
+            let containment = containment();
             let blocked: Vec<_> = (0..8)
                 .map(|_| {
                     let (containment, released) = (containment.clone(), released.clone());
@@ -174,15 +286,23 @@ mod tests {
                             let _ = released.lock().unwrap().recv();
                             Ok(())
                         };
-                        containment.run(deadline, blocking).await
+                        containment.run(containment.ping(), deadline, blocking).await
                     })
                 })
                 .collect();
             for call in blocked {
                 let error = call.await.unwrap().unwrap_err();
                 assert_eq!(error.code, ErrorCode::Timeout);
+                assert!(goes_on(&error), "{error}");
             }
-            let next = containment.run(Instant::now() + Duration::from_secs(10), async { Ok(7) }).await;
+            let in_time = Instant::now() + Duration::from_millis(10);
+            let waiting =
+                containment.run(containment.ping(), in_time, std::future::pending::<Result<(), _>>());
+            let error = waiting.await.unwrap_err();
+            assert!(!goes_on(&error) && error.message.ends_with("was cancelled"), "{error}");
+            let next = containment
+                .run(containment.ping(), Instant::now() + Duration::from_secs(10), async { Ok(7) })
+                .await;
             assert_eq!(next.unwrap(), 7);
             drop(release);
         });

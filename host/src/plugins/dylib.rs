@@ -34,9 +34,9 @@ pub(super) struct DylibDriver {
 }
 
 impl DylibDriver {
-    /// Loads the library at `file` and reads its manifest. Nothing of the driver runs but its constructors, its root
+    /// Loads the library at `file` and reads its manifest, whose text is given too. Nothing of the driver runs but its constructors, its root
     /// module's and its manifest's functions.
-    pub(super) fn load(file: &Path) -> Result<Self, PluginError> {
+    pub(super) fn load(file: &Path) -> Result<(Self, String), PluginError> {
         let header = lib_header_from_path(file).map_err(|error| match error {
             LibraryError::OpenError { err, .. } => {
                 PluginError::NotLoadable(one_line(&err.to_string(), LONGEST_REASON))
@@ -51,7 +51,11 @@ impl DylibDriver {
             module.manifest()().into_result().map_err(|error| PluginError::Manifest(error.message.into()))?;
         let manifest = serde_json::from_str(&text)
             .map_err(|error| PluginError::Manifest(format!("it does not read: {error}")))?;
-        Ok(Self { module, manifest })
+        Ok((Self { module, manifest }, text.into()))
+    }
+
+    fn origin(&self, request_id: &str) -> Origin {
+        Origin { driver: self.manifest.database_type.as_str().into(), request_id: request_id.to_owned() }
     }
 
     /// Starts the driver's runtime and gives it its way to the host.
@@ -76,6 +80,8 @@ impl DylibDriver {
 
 /// Characters of the loader's own words that are passed on.
 const LONGEST_REASON: usize = 300;
+/// Bytes of each thing that a driver said against the contract, in the log.
+const LONGEST_QUOTE: usize = 2000;
 
 impl DriverInstance for DylibDriver {
     fn manifest(&self) -> &Manifest {
@@ -83,9 +89,10 @@ impl DriverInstance for DylibDriver {
     }
 
     fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>> {
-        let check = self.module.check();
-        let checking =
-            move || check(settings.expose_secret().into()).into_result().map_err(DriverError::from);
+        let (check, origin) = (self.module.check(), self.origin(""));
+        let checking = move || {
+            check(settings.expose_secret().into()).into_result().map_err(|error| origin.read_error(&error))
+        };
         // The driver's function is no future: it has a thread of its own to take its time on.
         async move {
             let checked = tokio::task::spawn_blocking(checking).await;
@@ -99,28 +106,81 @@ impl DriverInstance for DylibDriver {
         settings: SecretString,
     ) -> BoxFuture<'static, Result<Box<dyn DriverSession>, DriverError>> {
         let opening = self.module.connect()(settings.expose_secret().into());
+        let origin = self.origin("");
         async move {
-            let session = opening.await.into_result().map_err(DriverError::from)?;
-            Ok(Box::new(DylibSession { session }) as Box<dyn DriverSession>)
+            let session = opening.await.into_result().map_err(|error| origin.read_error(&error))?;
+            Ok(Box::new(DylibSession { session, driver: origin.driver }) as Box<dyn DriverSession>)
         }
         .boxed()
     }
 }
 
+/// Where an answer came from, and for whom it is, as the log says it.
+struct Origin {
+    driver: Arc<str>,
+    request_id: String,
+}
+
+impl Origin {
+    /// The driver's error. What it said that it may not goes to the log, since the caller is not told.
+    fn read_error(&self, error: &AbiError) -> DriverError {
+        error.read().unwrap_or_else(|broken| {
+            let (code, message) = (clip(&error.code), clip(&error.message));
+            let details = clip(&error.details);
+            self.report(&broken, &format!("code={code:?} message={message:?} details={details:?}"));
+            broken
+        })
+    }
+
+    fn read_payload(&self, payload: AbiPayload) -> Result<Payload, DriverError> {
+        let outcome = match payload.outcome {
+            0 => Outcome::Ok,
+            1 => Outcome::Created,
+            2 => Outcome::NoContent,
+            outcome => {
+                let broken = broken("the driver answered with an outcome that is not in the contract");
+                self.report(&broken, &format!("outcome={outcome}"));
+                return Err(broken);
+            }
+        };
+        Ok(Payload { outcome, json: payload.json.into(), only_read: payload.only_read })
+    }
+
+    fn report(&self, broken: &DriverError, fields: &str) {
+        let Self { driver, request_id } = self;
+        Record { driver, request_id, target: "contract", message: &broken.message, fields }
+            .write(Level::ERROR);
+    }
+}
+
+/// The beginning of what a driver said, on one line.
+fn clip(text: &RString) -> String {
+    one_line(text.get(..text.floor_char_boundary(LONGEST_QUOTE)).unwrap_or_default(), LONGEST_QUOTE)
+}
+
 struct DylibSession {
     session: SessionObject,
+    driver: Arc<str>,
 }
 
 impl DriverSession for DylibSession {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Payload, DriverError>> {
+        let origin = Origin { driver: self.driver.clone(), request_id: call.request_id.clone() };
         let running = self.session.call(call.into());
-        async move { running.await.into_result().map_err(DriverError::from).and_then(read_payload) }.boxed()
+        async move {
+            match running.await.into_result() {
+                Ok(payload) => origin.read_payload(payload),
+                Err(error) => Err(origin.read_error(&error)),
+            }
+        }
+        .boxed()
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<serde_json::Map<String, serde_json::Value>, DriverError>> {
+        let origin = Origin { driver: self.driver.clone(), request_id: String::new() };
         let asking = self.session.ping();
         async move {
-            let text = asking.await.into_result().map_err(DriverError::from)?;
+            let text = asking.await.into_result().map_err(|error| origin.read_error(&error))?;
             serde_json::from_str(&text).map_err(|_| broken("the driver's facts are not a JSON object"))
         }
         .boxed()
@@ -129,16 +189,6 @@ impl DriverSession for DylibSession {
     fn is_open(&self) -> bool {
         self.session.is_open()
     }
-}
-
-fn read_payload(payload: AbiPayload) -> Result<Payload, DriverError> {
-    let outcome = match payload.outcome {
-        0 => Outcome::Ok,
-        1 => Outcome::Created,
-        2 => Outcome::NoContent,
-        _ => return Err(broken("the driver answered with an outcome that is not in the contract")),
-    };
-    Ok(Payload { outcome, json: payload.json.into(), only_read: payload.only_read })
 }
 
 fn broken(message: &str) -> DriverError {

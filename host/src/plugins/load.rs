@@ -7,6 +7,7 @@ use super::{
     error::PluginError,
     file::{PluginEntry, PluginKind},
     manifest::check_manifest,
+    schema::find_faults,
     wasm::{Sandbox, SandboxLimits, SandboxSettings, WasmDriver},
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,17 @@ use studio_plugin_api::manifest::Manifest;
 
 /// How a library is loaded for the first time.
 const TRIAL: Task = Task { word: "trial", doing: "loading", time: Duration::from_secs(10) };
+/// How one is loaded that its author or an operator asks about.
+const EXAMINATION: Task = Task { word: "examine", ..TRIAL };
+
+/// How closely a manifest is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Whether it can be served.
+    Glance,
+    /// And whether it means what it says.
+    Close,
+}
 
 /// What `plugin inspect` shows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +52,9 @@ pub struct Inspection {
     /// Milliseconds that it took to compile a component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precompile_milliseconds: Option<u64>,
+    /// What in its manifest can't be meant, although it loads: `<JSON pointer>: <reason>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
     /// The driver's manifest.
     pub manifest: Manifest,
 }
@@ -82,8 +97,8 @@ impl Loader {
         let instance: Arc<dyn DriverInstance> = match entry.kind {
             PluginKind::Dylib => {
                 let copy = private_copy(&bytes)?;
-                self.try_out(copy.path()).await?;
-                let driver = DylibDriver::load(copy.path())?;
+                self.try_out(copy.path(), TRIAL).await?;
+                let (driver, _) = DylibDriver::load(copy.path())?;
                 check_manifest(driver.manifest())?;
                 driver.start(self.resolve.clone())?;
                 Arc::new(driver)
@@ -91,7 +106,7 @@ impl Loader {
             PluginKind::Wasm => {
                 let limits = entry.limits.sandbox();
                 let name = &entry.database_type;
-                let driver = WasmDriver::load(self.sandbox()?, name, bytes, &sha256, limits).await?;
+                let (driver, _) = WasmDriver::load(self.sandbox()?, name, bytes, &sha256, limits).await?;
                 check_manifest(driver.manifest())?;
                 Arc::new(driver)
             }
@@ -116,15 +131,16 @@ impl Loader {
         match kind_of(&bytes) {
             PluginKind::Dylib => {
                 let copy = private_copy(&bytes)?;
-                match self.try_out(copy.path()).await? {
+                match self.try_out(copy.path(), EXAMINATION).await? {
                     Some(inspection) => Ok(inspection),
-                    None => inspect_in_this_process(copy.path()),
+                    None => inspect_in_this_process(copy.path(), Look::Close),
                 }
             }
             PluginKind::Wasm => {
                 let (sha256, size) = (hex_digest(&bytes), bytes.len() as u64);
                 let limits = SandboxLimits::default();
-                let driver = WasmDriver::load(self.sandbox()?, "inspected", bytes, &sha256, limits).await?;
+                let (driver, text) =
+                    WasmDriver::load(self.sandbox()?, "inspected", bytes, &sha256, limits).await?;
                 check_manifest(driver.manifest())?;
                 let manifest = driver.manifest().clone();
                 Ok(Inspection {
@@ -136,6 +152,7 @@ impl Loader {
                     precompile_milliseconds: driver
                         .compile_time()
                         .and_then(|time| u64::try_from(time.as_millis()).ok()),
+                    faults: faults(&text),
                     manifest,
                 })
             }
@@ -162,9 +179,9 @@ impl Loader {
     }
 
     /// Loads the file in a process of its own first, so that one that crashes or hangs at load harms nobody.
-    async fn try_out(&self, file: &Path) -> Result<Option<Inspection>, PluginError> {
+    async fn try_out(&self, file: &Path, task: Task) -> Result<Option<Inspection>, PluginError> {
         let Some(program) = &self.program else { return Ok(None) };
-        let output = run_apart(program, TRIAL, file).await?;
+        let output = run_apart(program, task, file).await?;
         serde_json::from_slice(&output)
             .map(Some)
             .map_err(|error| PluginError::Manifest(format!("it does not read: {error}")))
@@ -201,9 +218,9 @@ async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> R
 ///
 /// # Errors
 /// As for loading.
-pub fn inspect_in_this_process(path: &Path) -> Result<Inspection, PluginError> {
+pub fn inspect_in_this_process(path: &Path, look: Look) -> Result<Inspection, PluginError> {
     let bytes = std::fs::read(path).map_err(PluginError::Unreadable)?;
-    let driver = DylibDriver::load(path)?;
+    let (driver, text) = DylibDriver::load(path)?;
     check_manifest(driver.manifest())?;
     let manifest = driver.manifest().clone();
     Ok(Inspection {
@@ -213,8 +230,14 @@ pub fn inspect_in_this_process(path: &Path) -> Result<Inspection, PluginError> {
         api_version: manifest.api_version.clone(),
         imports: BTreeSet::new(),
         precompile_milliseconds: None,
+        faults: if look == Look::Close { faults(&text) } else { Vec::new() },
         manifest,
     })
+}
+
+/// What in a manifest, which reads, can't be meant.
+fn faults(text: &str) -> Vec<String> {
+    serde_json::from_str(text).map(|manifest| find_faults(&manifest)).unwrap_or_default()
 }
 
 /// A file says what it is by how it begins; whatever is no WebAssembly is left to the system's loader to judge.

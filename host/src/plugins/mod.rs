@@ -18,22 +18,25 @@ mod manifest;
 mod options;
 mod record;
 mod routes;
+mod schema;
+mod status;
 mod wasm;
+mod watch;
 
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use studio_plugin_api::{
-    Call, DriverError, ErrorCode, Outcome,
+    Call, DriverError, ErrorCode,
     manifest::{Concurrency, Manifest},
-    reply::Payload,
+    reply::{MISPLACED_PAYLOAD, Payload},
 };
 
 pub use apart::REFUSED;
 pub use caching::{Keeping, OperationCaching};
 pub use error::PluginError;
 pub use faces::{Entrance, JSON, Wrapping};
-pub use load::{Inspection, Loader, inspect_in_this_process};
+pub use load::{Inspection, Loader, Look, inspect_in_this_process};
 pub use manifest::RESERVED_TYPES;
 pub use options::{OptionPlace, OptionRules};
 pub use routes::Route;
@@ -89,15 +92,8 @@ pub trait DriverSession: Send + Sync {
 
 /// Holds a driver to what the contract says of the payload of an operation. What is inside stays unread.
 pub fn check_payload(payload: Payload, wrapping: &Wrapping) -> Result<Payload, DriverError> {
-    let is_empty = payload.json.is_empty();
-    let fits = match payload.outcome {
-        Outcome::NoContent => is_empty,
-        Outcome::Ok | Outcome::Created => !is_empty || !wrapping.is_json(),
-    };
-    if fits {
-        Ok(payload)
-    } else {
-        let message = "the driver answered with no payload where one is due, or with one where none is";
-        Err(DriverError::new(ErrorCode::DriverError, message))
+    match payload.fits(wrapping.is_json()) {
+        true => Ok(payload),
+        false => Err(DriverError::new(ErrorCode::DriverError, MISPLACED_PAYLOAD)),
     }
 }

@@ -25,7 +25,7 @@ impl<T: Display + ?Sized> Record<'_, T> {
                     Level::$level,
                     %driver,
                     %request_id,
-                    %target,
+                    module = %target,
                     %fields,
                     "{message}"
                 )

@@ -52,6 +52,8 @@ impl Lease {
         let may_write = self.entry.target.driver.may_write(call.operation, call.granted);
         // The task's own hold on the session: one that is cut keeps its place under the caps until it is gone.
         let session = self.session.clone();
+        let containment = self.entry.target.driver.containment().clone();
+        let task = containment.call(&call);
         let running = async move {
             let result = session.driver_session.call(call).await;
             drop(session);
@@ -59,7 +61,7 @@ impl Lease {
         };
         let begun = Instant::now();
         self.is_cut = true;
-        let result = match self.entry.target.driver.containment().run(deadline, running).await {
+        let result = match containment.run(task, deadline, running).await {
             Ok(result) => {
                 self.is_cut = false;
                 result

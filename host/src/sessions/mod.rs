@@ -14,7 +14,7 @@ mod session;
 use crate::{
     config::SessionSettings,
     connections::settings::{SettingsError, open_settings},
-    plugins::catalog::Driver,
+    plugins::{catalog::Driver, containment::goes_on},
     registry::{Connection, ConnectionId, ConnectionStatus, Registry},
     secrets::Keyring,
 };
@@ -263,8 +263,14 @@ impl Shared {
         let instance = target.driver.instance().clone();
         let connecting = async move { instance.connect(settings).await };
         let deadline = Instant::now() + *self.settings.connect_timeout;
-        match target.driver.containment().run(deadline, connecting).await {
-            Ok(driver_session) => Ok(Session::new(driver_session, permit)),
+        let containment = target.driver.containment();
+        match containment.run(containment.connect(), deadline, connecting).await {
+            Ok(driver_session) => Ok(Session::new(containment.hold(driver_session), permit)),
+            Err(error) if goes_on(&error) => {
+                let message =
+                    "the driver blocks: it did not open a session in time, and could not be stopped";
+                Err(DriverError::connection("timeout", message))
+            }
             Err(error) if error.code == ErrorCode::Timeout => {
                 Err(DriverError::connection("timeout", "the database did not accept a session in time"))
             }
@@ -276,7 +282,8 @@ impl Shared {
         let permit = self.permits.acquire(target, |cap| self.evict_idle(target, cap)).await?;
         let session = self.connect(target, permit).await?;
         let deadline = Instant::now() + *self.settings.connect_timeout;
-        target.driver.containment().run(deadline, session.driver_session.ping()).await
+        let containment = target.driver.containment();
+        containment.run(containment.ping(), deadline, session.driver_session.ping()).await
     }
 
     fn report_opening(&self, target: &Target, result: Result<(), &DriverError>) {

@@ -29,7 +29,8 @@ pub(super) async fn ping_idle(entries: Vec<Arc<Entry>>, limit: Instant) {
 /// The driver's; `TIMEOUT` after [`PING_TIME`].
 pub(super) async fn ping(entry: &Entry, session: &Session) -> Result<(), DriverError> {
     let ping = session.driver_session.ping();
-    let answer = entry.target.driver.containment().run(Instant::now() + PING_TIME, ping).await;
+    let containment = entry.target.driver.containment();
+    let answer = containment.run(containment.ping(), Instant::now() + PING_TIME, ping).await;
     if let Err(error) = &answer {
         tracing::warn!(connection = %entry.target.connection.id, %error, "session given up: it does not answer");
     }

@@ -3,7 +3,7 @@
 use super::{
     AbiCall, AbiError, AbiPayload, DriverModule, DriverModuleRef, HostObject, Session, Session_TO,
     SessionObject, TD_Opaque,
-    log::{RequestScope, level_filter, write},
+    log::{level_filter, write},
 };
 use crate::{
     Call, ConnectionSettings, Driver, DriverError, Endpoint, ErrorCode, Network, Outcome,
@@ -12,6 +12,7 @@ use crate::{
     operations::Operation,
     parameters,
     reply::Payload,
+    request::Scope,
 };
 use abi_stable::{
     library::RootModuleResult,
@@ -92,7 +93,7 @@ extern "C" fn connect<D: Driver>(settings: RString) -> FfiFuture<RResult<Session
         let shell = Shell { session: Some(session), operations };
         Ok(Session_TO::from_value(shell, TD_Opaque))
     };
-    Guarded::new(String::new(), opening).into_ffi()
+    Guarded::new(None, opening).into_ffi()
 }
 
 /// The host's JSON: an endpoint, and options still unread.
@@ -131,9 +132,8 @@ struct Shell<D> {
 
 impl<D: Driver> Session for Shell<D> {
     fn call(&self, call: AbiCall) -> FfiFuture<RResult<AbiPayload, AbiError>> {
-        let mut call = Call::from(call);
-        let request_id = std::mem::take(&mut call.request_id);
-        call.request_id.clone_from(&request_id);
+        let call = Call::from(call);
+        let request_id = Some(call.request_id.as_str().into());
         let session = self.session.clone();
         let operations = self.operations.clone();
         let running = async move {
@@ -161,7 +161,7 @@ impl<D: Driver> Session for Shell<D> {
                 .map(RString::from)
                 .map_err(|error| broken(format!("the server's facts have no JSON form: {error}")))
         };
-        Guarded::new(String::new(), asking).into_ffi()
+        Guarded::new(None, asking).into_ffi()
     }
 
     fn is_open(&self) -> bool {
@@ -183,11 +183,11 @@ impl<D> Drop for Shell<D> {
 struct Guarded<F> {
     /// `None` after it ended, panicked or was dropped.
     future: Option<Pin<Box<F>>>,
-    request_id: String,
+    request_id: Option<Arc<str>>,
 }
 
 impl<F> Guarded<F> {
-    fn new(request_id: String, future: F) -> Self {
+    fn new(request_id: Option<Arc<str>>, future: F) -> Self {
         Self { future: Some(Box::pin(future)), request_id }
     }
 }
@@ -201,9 +201,9 @@ impl<T, F: Future<Output = Result<T, DriverError>>> Future for Guarded<F> {
             return Poll::Ready(RResult::RErr(broken("polled after its end").into()));
         };
         let _runtime = RUNTIME.get().map(Runtime::enter);
-        let scope = RequestScope::enter(&mut this.request_id);
+        let scope = Scope::enter(this.request_id.clone());
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        scope.leave(&mut this.request_id);
+        drop(scope);
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(AbiError::from).into()),
@@ -215,6 +215,8 @@ impl<T, F: Future<Output = Result<T, DriverError>>> Future for Guarded<F> {
 impl<F> Drop for Guarded<F> {
     fn drop(&mut self) {
         let _runtime = RUNTIME.get().map(Runtime::enter);
+        // A handler that is cut may spawn what puts things right, and log that it does.
+        let _scope = Scope::enter(self.request_id.take());
         let future = self.future.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }

@@ -1,32 +1,8 @@
 //! The driver's `tracing` events, carried to the host's log.
 
 use super::{AbiLogRecord, HostObject};
-use crate::log_bridge::LogRecord;
-use std::cell::RefCell;
+use crate::{log_bridge::LogRecord, request};
 use tracing::{Level, level_filters::LevelFilter};
-
-thread_local! {
-    /// The request id of the call being polled on this thread.
-    static CURRENT_REQUEST: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// While it lives, records of this thread carry the request id.
-pub(super) struct RequestScope {
-    previous: String,
-}
-
-impl RequestScope {
-    /// Takes the id out of `request_id` for the scope's time, so that no poll copies it.
-    pub(super) fn enter(request_id: &mut String) -> Self {
-        let id = std::mem::take(request_id);
-        Self { previous: CURRENT_REQUEST.with(|current| current.replace(id)) }
-    }
-
-    /// Ends the scope and gives the id back.
-    pub(super) fn leave(self, request_id: &mut String) {
-        *request_id = CURRENT_REQUEST.with(|current| current.replace(self.previous));
-    }
-}
 
 /// From the number on the border.
 pub(super) fn level_filter(level: u8) -> LevelFilter {
@@ -53,6 +29,6 @@ pub(super) fn write(host: &HostObject, record: LogRecord<'_>) {
         target: record.target.into(),
         message: record.message.into(),
         fields: record.fields.into(),
-        request_id: CURRENT_REQUEST.with(|current| current.borrow().as_str().into()),
+        request_id: request::with_current_id(|id| id.into()),
     });
 }

@@ -25,7 +25,7 @@ use abi_stable::{
 };
 use async_ffi::FfiFuture;
 #[doc(hidden)]
-pub use export::load_root_module;
+pub use export::{load_root_module, root_module};
 use std::time::{Duration, Instant};
 
 /// The functions of a driver library.
@@ -187,31 +187,38 @@ impl From<DriverError> for AbiError {
     }
 }
 
-impl From<AbiError> for DriverError {
-    /// Reads an error with suspicion: an unknown code or unreadable details are themselves a `DRIVER_ERROR`.
-    fn from(error: AbiError) -> Self {
-        let Some(code) = ErrorCode::from_driver(&error.code) else {
-            return DriverError::new(
-                ErrorCode::DriverError,
-                "the driver answered with an error code that is not in the contract",
+impl AbiError {
+    /// Reads an error with suspicion.
+    ///
+    /// # Errors
+    /// The error that it is instead, a `DRIVER_ERROR`, where its code or its details are not of the contract. What it
+    /// said is for the log, and the caller's to put there.
+    pub fn read(&self) -> Result<DriverError, DriverError> {
+        let broken = |message| Err(DriverError::new(ErrorCode::DriverError, message));
+        let Some(code) = ErrorCode::from_driver(&self.code) else {
+            return broken(
+                "the driver answered with an error code that is not its to give; the gateway's log has it",
             );
         };
-        let details = if error.details.is_empty() {
-            Ok(serde_json::Map::new())
-        } else {
-            serde_json::from_str(&error.details)
-        };
-        match details {
-            Ok(details) => DriverError {
-                code,
-                message: error.message.into(),
-                details,
-                retry_after: error.retry_after.into_option().map(|time| Duration::from_secs(time.into())),
+        let details = match self.details.as_str() {
+            "" => serde_json::Map::new(),
+            text => match serde_json::from_str(text) {
+                Ok(details) => details,
+                Err(_) => {
+                    return broken(
+                        "the driver answered with details that are no JSON object; the gateway's log has them",
+                    );
+                }
             },
-            Err(_) => {
-                DriverError::new(ErrorCode::DriverError, "the driver answered with details that are not JSON")
-            }
-        }
+        };
+        let retry_after = self.retry_after.into_option().map(|time| Duration::from_secs(time.into()));
+        Ok(DriverError { code, message: self.message.clone().into(), details, retry_after })
+    }
+}
+
+impl From<AbiError> for DriverError {
+    fn from(error: AbiError) -> Self {
+        error.read().unwrap_or_else(|broken| broken)
     }
 }
 

@@ -55,10 +55,7 @@ pub(super) fn error(error: DriverError, session_lost: bool) -> Error {
         ErrorCode::ResultTooLarge => HostCode::ResultTooLarge,
         ErrorCode::ConnectionError => HostCode::ConnectionError,
         ErrorCode::Timeout => HostCode::Timeout,
-        ErrorCode::Unauthenticated
-        | ErrorCode::RateLimited
-        | ErrorCode::DriverError
-        | ErrorCode::InternalError => HostCode::DriverError,
+        ErrorCode::DriverError => HostCode::DriverError,
     };
     Error {
         code,

@@ -39,6 +39,7 @@ mod components;
 mod connection_rules;
 mod connections;
 mod deep_secrets;
+mod driver_authors;
 mod durability;
 mod exclusive_sessions;
 mod hang_ups;

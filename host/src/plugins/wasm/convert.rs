@@ -6,6 +6,7 @@ use super::{
         Parameter, Payload as GuestPayload,
     },
     broken,
+    journal::Journal,
 };
 use std::time::Duration;
 use studio_plugin_api::{Access, Call, DriverError, ErrorCode, Outcome, reply::Payload};
@@ -39,8 +40,8 @@ pub(super) fn read_payload(payload: GuestPayload) -> Payload {
     Payload { outcome, json: payload.json, only_read: payload.only_read }
 }
 
-/// The guest's error, and whether its session is lost.
-pub(super) fn read_error(error: Error) -> (DriverError, bool) {
+/// The guest's error, and whether its session is lost. What can't be passed on goes to the log.
+pub(super) fn read_error(error: Error, journal: &Journal) -> (DriverError, bool) {
     let code = match error.code {
         GuestCode::ValidationError => ErrorCode::ValidationError,
         GuestCode::QueryError => ErrorCode::QueryError,
@@ -53,22 +54,24 @@ pub(super) fn read_error(error: Error) -> (DriverError, bool) {
         GuestCode::Timeout => ErrorCode::Timeout,
         GuestCode::DriverError => ErrorCode::DriverError,
     };
+    let garbled = |message: &str| {
+        let broken = broken(message);
+        // The journal cuts what is too long for it.
+        let said = format!("code={} message={:?} details={:?}", code.as_str(), error.message, error.details);
+        journal.report(message, &said);
+        (broken, error.session_lost)
+    };
     if error.message.len() + error.details.len() > LONGEST_ERROR {
-        return (broken("the driver answered with an error that is too long to pass on"), error.session_lost);
+        return garbled("the driver answered with an error that is too long to pass on");
     }
     let details = if error.details.is_empty() {
-        Ok(serde_json::Map::new())
+        serde_json::Map::new()
     } else {
-        serde_json::from_str(&error.details)
+        match serde_json::from_str(&error.details) {
+            Ok(details) => details,
+            Err(_) => return garbled("the driver answered with details that are not a JSON object"),
+        }
     };
-    let driver_error = match details {
-        Ok(details) => DriverError {
-            code,
-            message: error.message,
-            details,
-            retry_after: error.retry_after.map(|seconds| Duration::from_secs(seconds.into())),
-        },
-        Err(_) => broken("the driver answered with details that are not a JSON object"),
-    };
-    (driver_error, error.session_lost)
+    let retry_after = error.retry_after.map(|seconds| Duration::from_secs(seconds.into()));
+    (DriverError { code, message: error.message, details, retry_after }, error.session_lost)
 }

@@ -2,7 +2,9 @@
 
 use super::{
     bindings::studio::driver::types::{Error, ErrorCode},
-    convert, session,
+    convert,
+    journal::Journal,
+    session,
     settings::OpenSettings,
 };
 use secrecy::SecretString;
@@ -11,7 +13,8 @@ use studio_plugin_api::DriverError;
 /// An error as a guest answers with it.
 pub fn read_guest_error(message: String, details: String, retry_after: Option<u32>) -> DriverError {
     let code = ErrorCode::QueryError;
-    convert::read_error(Error { code, message, details, retry_after, session_lost: false }).0
+    let error = Error { code, message, details, retry_after, session_lost: false };
+    convert::read_error(error, &Journal::new("fuzzed")).0
 }
 
 /// Its server's facts. Nothing where they are refused.

@@ -85,14 +85,15 @@ struct Shared {
 }
 
 impl WasmDriver {
-    /// Compiles the component, or takes it from the cache, and asks it for its manifest. The log calls it `name`.
+    /// Compiles the component, or takes it from the cache, and asks it for its manifest, whose text is given too. The log
+    /// calls it `name`.
     pub(super) async fn load(
         sandbox: Arc<Sandbox>,
         name: &str,
         bytes: Vec<u8>,
         sha256: &str,
         limits: SandboxLimits,
-    ) -> Result<Self, PluginError> {
+    ) -> Result<(Self, String), PluginError> {
         let compiled = sandbox.compile(bytes, sha256).await?;
         let shared = Shared { compiled, limits, journal: Journal::new(name) };
         let asking = async {
@@ -116,7 +117,7 @@ impl WasmDriver {
             ))
         })?;
         check_version(&manifest.api_version)?;
-        Ok(Self { shared: Arc::new(shared), manifest })
+        Ok((Self { shared: Arc::new(shared), manifest }, text))
     }
 
     /// What it asks of the sandbox: interfaces, each with its package and version.
@@ -144,7 +145,7 @@ impl DriverInstance for WasmDriver {
         let checking = async move {
             let settings = OpenSettings::read(&settings)?;
             let mut instance = Instance::start(&shared, Egress::Nowhere).await?;
-            instance.check(settings).await?.map_err(|error| read_error(error).0)
+            instance.check(settings).await?.map_err(|error| read_error(error, &shared.journal).0)
         };
         async {
             tokio::time::timeout(SHORT_CALL, checking).await.unwrap_or_else(|_| {
@@ -164,7 +165,7 @@ impl DriverInstance for WasmDriver {
             let settings = OpenSettings::read(&settings)?;
             let egress = settings.egress(default_port, shared.compiled.resolve.clone());
             let mut instance = Instance::start(&shared, egress).await?;
-            instance.open(settings).await?.map_err(|error| read_error(error).0)?;
+            instance.open(settings).await?.map_err(|error| read_error(error, &shared.journal).0)?;
             Ok(Box::new(WasmSession::new(instance)) as Box<dyn DriverSession>)
         }
         .boxed()

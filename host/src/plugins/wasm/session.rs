@@ -146,7 +146,7 @@ impl DriverSession for WasmSession {
             match instance.run(async |guest, store| guest.call_call(store, &request).await).await {
                 Ok(Ok(payload)) => (Some(instance), Ok(convert::read_payload(payload))),
                 Ok(Err(error)) => {
-                    let (error, lost) = convert::read_error(error);
+                    let (error, lost) = convert::read_error(error, &instance.store.data().journal);
                     ((!lost).then_some(instance), Err(error))
                 }
                 Err(trapped) => (None, Err(trapped)),
@@ -160,7 +160,7 @@ impl DriverSession for WasmSession {
             match instance.run(async |guest, store| guest.call_ping(store).await).await {
                 Ok(Ok(text)) => (Some(instance), read_facts(&text)),
                 Ok(Err(error)) => {
-                    let (error, lost) = convert::read_error(error);
+                    let (error, lost) = convert::read_error(error, &instance.store.data().journal);
                     ((!lost).then_some(instance), Err(error))
                 }
                 Err(trapped) => (None, Err(trapped)),

@@ -64,7 +64,7 @@ async fn unreachable_and_forbidden_servers_are_told_apart() {
     let redis = Session::open(settings).await.unwrap();
     redis.run("SET k v").await;
     assert_eq!(server.cli(&["-n", "12", "GET", "k"]), "v");
-    assert_eq!(field(&refused(server.settings(json!({ "dbb": 1 }))).await), "dbb");
+    assert_eq!(field(&refused(server.settings(json!({ "dbb": 1 }))).await), "options.dbb");
     let few = Server::start(&["--databases", "2"]);
     assert_eq!(reason(&refused(few.settings(json!({ "db": 5 }))).await), "database");
 }

@@ -2,13 +2,14 @@
 
 mod counters;
 mod deep;
+mod garbage;
 mod old;
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
-use studio_plugin_api::{Outcome, Reply, prelude::*, reply::Payload};
+use studio_plugin_api::{Outcome, Reply, prelude::*, reply::Payload, request};
 
 /// Sessions opened since the library was loaded, and those open now.
 static OPENED: AtomicUsize = AtomicUsize::new(0);
@@ -65,6 +66,8 @@ enum Connect {
     Refuse,
     Panic,
     Hang,
+    /// The thread that polls, for two seconds.
+    Block,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -102,6 +105,7 @@ impl Driver for Probe {
     fn describe() -> Description {
         Description::new("probe", "Probe", env!("CARGO_PKG_VERSION"))
             .default_port(7)
+            .connection_string_schemes(&["probe"])
             .alias(old::alias())
             .serves_project_database()
     }
@@ -130,15 +134,27 @@ impl Driver for Probe {
             .get("/block", block)
             .read()
             .summary("Block the thread that polls, as no driver may")
+            .get("/spin", spin)
+            .read()
+            .summary("Compute on the thread that polls, as no driver may")
             .get("/wait", wait)
             .read()
             .summary("Wait without blocking, and log when dropped before the end")
             .get("/garbage/payload", empty_payload)
             .read()
             .summary("Answer with no payload where one is due")
-            .get("/garbage/code", host_code)
+            .get("/garbage/code", nothing)
             .read()
             .summary("Fail with a code that is not a driver's to give")
+            .get("/garbage/nothing", nothing)
+            .read()
+            .summary("Fail with nothing")
+            .get("/garbage/details", nothing)
+            .read()
+            .summary("Fail with details that are no JSON")
+            .get("/garbage/outcome", nothing)
+            .read()
+            .summary("Succeed in a way that nobody knows")
             .get("/lost", lost)
             .read()
             .summary("Find no database, with the session open still")
@@ -148,6 +164,9 @@ impl Driver for Probe {
             .get("/log", log)
             .read()
             .summary("Log a line at every level")
+            .get("/log/elsewhere", log_elsewhere)
+            .read()
+            .summary("Log a line in a task and on a thread of its own")
             .get("/sessions", sessions)
             .read()
             .summary("Count the sessions of all connections, and the calls that wait")
@@ -182,6 +201,10 @@ impl Driver for Probe {
             Connect::Refuse => Err(DriverError::connection("refused", "the probe refuses")),
             #[allow(clippy::panic)]
             Connect::Panic => panic!("the probe panics in connect"),
+            Connect::Block => {
+                std::thread::sleep(Duration::from_secs(2));
+                Ok(Probe::open(settings))
+            }
             Connect::Hang => std::future::pending().await,
         }
     }
@@ -248,6 +271,14 @@ async fn block(_: Context<Probe>, query: Query<Wait>) -> Result<NoContent, Drive
     Ok(NoContent)
 }
 
+async fn spin(_: Context<Probe>, query: Query<Wait>) -> Result<NoContent, DriverError> {
+    let start = std::time::Instant::now();
+    while start.elapsed() < Duration::from_millis(query.milliseconds) {
+        std::hint::spin_loop();
+    }
+    Ok(NoContent)
+}
+
 async fn wait(_: Context<Probe>, query: Query<Wait>) -> Result<NoContent, DriverError> {
     struct Waiting {
         to_the_end: bool,
@@ -282,10 +313,6 @@ async fn empty_payload(_: Context<Probe>) -> Result<Nothing, DriverError> {
     Ok(Nothing)
 }
 
-async fn host_code(_: Context<Probe>) -> Result<NoContent, DriverError> {
-    Err(DriverError::new(ErrorCode::Unauthenticated, "the probe pretends to be the host"))
-}
-
 async fn lost(_: Context<Probe>) -> Result<NoContent, DriverError> {
     Err(DriverError::connection("closed", "the probe found no database"))
 }
@@ -309,6 +336,18 @@ async fn log(_: Context<Probe>) -> Result<NoContent, DriverError> {
     Ok(NoContent)
 }
 
+async fn log_elsewhere(_: Context<Probe>) -> Result<NoContent, DriverError> {
+    let task = tokio::spawn(request::carry(async {
+        tokio::task::yield_now().await;
+        tracing::info!("probe in a task");
+    }));
+    let thread = tokio::task::spawn_blocking(request::carry_into(|| tracing::info!("probe on a thread")));
+    for ended in [task.await, thread.await] {
+        ended.map_err(|error| DriverError::new(ErrorCode::DriverError, error.to_string()))?;
+    }
+    Ok(NoContent)
+}
+
 #[derive(Serialize, JsonSchema)]
 struct Sessions {
     opened: usize,
@@ -328,5 +367,3 @@ async fn break_session(probe: Context<Probe>) -> Result<NoContent, DriverError> 
     probe.broken.store(true, Ordering::Relaxed);
     Ok(NoContent)
 }
-
-studio_plugin_api::export_driver!(Probe);

@@ -79,6 +79,7 @@ pub struct SingleOptions {
     #[serde(default)]
     milliseconds: u64,
     /// Sessions that the database takes at once; more are refused.
+    #[schemars(range(max = 1000))]
     accepts: Option<usize>,
     /// Its sessions are not counted: it is there to look at the others.
     #[serde(default)]
@@ -90,6 +91,7 @@ pub struct SingleOptions {
 struct MaybeWait {
     /// Milliseconds.
     #[serde(default)]
+    #[schemars(range(max = 600_000))]
     milliseconds: u64,
 }
 
@@ -109,7 +111,10 @@ impl Driver for Single {
     type Options = SingleOptions;
 
     fn describe() -> Description {
-        Description::new("single", "Single", env!("CARGO_PKG_VERSION")).default_port(7).exclusive()
+        Description::new("single", "Single", env!("CARGO_PKG_VERSION"))
+            .default_port(7)
+            .exclusive()
+            .checked_by_host()
     }
 
     fn operations() -> Operations<Self> {

@@ -1,0 +1,159 @@
+//! A driver's schemas, and the calls and settings that are held to them.
+
+use super::{
+    Fault, Schema,
+    check::{IS_REQUIRED, Misfit},
+};
+use serde_json::{Map, Value};
+use studio_plugin_api::{
+    Call, DriverError, ErrorCode,
+    manifest::{Manifest, OperationManifest},
+    parameters::HEADER_PREFIX,
+};
+
+/// What checking a connection's options may take, as if they had so many bytes.
+const MOST_OF_OPTIONS: usize = 64 << 10;
+
+/// All schemas of a driver that callers are held to.
+#[derive(Debug)]
+pub(in crate::plugins) struct CallSchemas {
+    options: Schema,
+    /// By the operations' numbers.
+    operations: Vec<Operation>,
+}
+
+#[derive(Debug)]
+struct Operation {
+    /// The names in the path's template.
+    path_names: Vec<String>,
+    path: Option<Schema>,
+    query: Option<Schema>,
+    body: Option<Schema>,
+}
+
+impl CallSchemas {
+    /// Compiles what a manifest declares.
+    ///
+    /// # Errors
+    /// The first part that is no schema, with its place in the manifest.
+    pub(in crate::plugins) fn compile(manifest: &Manifest) -> Result<Self, String> {
+        let options = compile(&manifest.options, "/options")?;
+        let numbered = manifest.operations.iter().enumerate();
+        let operations = numbered.map(|(number, operation)| Operation::compile(number, operation));
+        Ok(Self { options, operations: operations.collect::<Result<_, _>>()? })
+    }
+
+    /// Holds a connection's options, over the plugin's own, to their schema.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the option.
+    pub(in crate::plugins) fn check_options(&self, options: &Value) -> Result<(), DriverError> {
+        self.options.check(options, MOST_OF_OPTIONS).map_err(|misfit| refuse(misfit, "options", "options."))
+    }
+
+    /// Holds the options that plugins.toml gives all connections to their schema, as far as they go.
+    ///
+    /// # Errors
+    /// The option that does not fit, in words.
+    pub(in crate::plugins) fn check_settings(&self, settings: Map<String, Value>) -> Result<(), String> {
+        match self.check_options(&Value::Object(settings)) {
+            // Connections give the rest.
+            Err(error) if !error.message.ends_with(IS_REQUIRED) => Err(error.message),
+            _ => Ok(()),
+        }
+    }
+
+    /// Holds a call to its operation's schemas.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the field; `DRIVER_ERROR` for a schema that takes too long to hold it to.
+    pub(in crate::plugins) fn check_call(&self, call: &Call) -> Result<(), DriverError> {
+        let Some(operation) = self.operations.get(call.operation as usize) else { return Ok(()) };
+        if let Some(schema) = &operation.path {
+            let texts = operation.path_names.iter().zip(&call.path);
+            let texts = texts.map(|(name, bytes)| (name.as_str(), String::from_utf8_lossy(bytes)));
+            check_texts(schema, texts, "path")?;
+        }
+        if let Some(schema) = &operation.query {
+            let own = call.query.iter().filter(|(name, _)| !name.starts_with(HEADER_PREFIX));
+            check_texts(schema, own.map(|(name, text)| (name.as_str(), text.into())), "query")?;
+        }
+        match &operation.body {
+            Some(schema) => check_body(schema, &call.body),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Operation {
+    fn compile(number: usize, operation: &OperationManifest) -> Result<Self, String> {
+        let schema = |schema: &Option<Value>, name: &str| {
+            schema.as_ref().map(|schema| compile(schema, &format!("/operations/{number}/{name}"))).transpose()
+        };
+        Ok(Self {
+            path_names: path_names(&operation.path).map(str::to_owned).collect(),
+            path: schema(&operation.path_parameters, "path_parameters")?,
+            query: schema(&operation.query, "query")?,
+            body: schema(&operation.body, "body")?,
+        })
+    }
+}
+
+/// The parameters of a path's template, in order.
+pub(super) fn path_names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn compile(schema: &Value, at: &str) -> Result<Schema, String> {
+    Schema::compile(schema).map_err(|faults| {
+        let Fault { place, reason } =
+            faults.into_iter().next().unwrap_or(Fault { place: String::new(), reason: String::new() });
+        format!("`{at}{place}` {reason}")
+    })
+}
+
+fn check_texts<'a>(
+    schema: &Schema,
+    texts: impl Iterator<Item = (&'a str, std::borrow::Cow<'a, str>)>,
+    whole: &str,
+) -> Result<(), DriverError> {
+    let (mut values, mut bytes) = (Map::new(), 0);
+    for (name, text) in texts {
+        bytes += name.len() + text.len();
+        let value = match schema.member(name) {
+            Some(number) => schema.read_text(number, &text),
+            None => text.as_ref().into(),
+        };
+        if values.insert(name.to_owned(), value).is_some() {
+            return Err(DriverError::validation(name, format!("`{name}`: is given twice")));
+        }
+    }
+    schema.check(&Value::Object(values), bytes).map_err(|misfit| refuse(misfit, whole, ""))
+}
+
+fn check_body(schema: &Schema, body: &[u8]) -> Result<(), DriverError> {
+    // As drivers in Rust read it: a mark before it is overlooked, and no body is null.
+    let body = body.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(body);
+    let json = if body.is_empty() { b"null" } else { body };
+    let value: Value = serde_json::from_slice(json)
+        .map_err(|error| DriverError::validation("body", format!("the body is not JSON: {error}")))?;
+    schema.check(&value, json.len()).map_err(|misfit| match misfit {
+        Misfit::Field { field, .. } if body.is_empty() && field.is_empty() => {
+            DriverError::validation("body", "a JSON body is required")
+        }
+        misfit => refuse(misfit, "body", ""),
+    })
+}
+
+fn refuse(misfit: Misfit, whole: &str, prefix: &str) -> DriverError {
+    match misfit {
+        Misfit::Field { field, reason } => {
+            let field = if field.is_empty() { whole.to_owned() } else { format!("{prefix}{field}") };
+            DriverError::validation(&field, format!("`{field}`: {reason}"))
+        }
+        Misfit::TooMuch => DriverError::new(
+            ErrorCode::DriverError,
+            format!("the driver's schema takes too many steps to hold the {whole} to it"),
+        ),
+    }
+}

@@ -1,0 +1,351 @@
+//! Holding a value to a schema.
+
+use super::{Dependent, EVERY_TYPE, Node, Schema, type_of, types};
+use serde_json::{Map, Value};
+use std::{collections::HashSet, fmt::Write};
+
+/// Steps that any check may take, and how many more for each byte of what is checked.
+const STEPS: u64 = 10_000;
+const STEPS_A_BYTE: u64 = 8;
+/// How far parts of a schema may lead to others, and values into others, for one value.
+const DEEPEST: usize = 400;
+/// Why an object does not fit that lacks a field.
+pub(super) const IS_REQUIRED: &str = "is required";
+/// Characters of a field's name, which a caller chose, in a message.
+const LONGEST_NAME: usize = 100;
+
+/// Why a value does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Misfit {
+    /// The field that does not, from the top of what was checked, and what would be right: never the value, which may be a
+    /// secret.
+    Field {
+        /// `items[1].name`; empty: the whole.
+        field: String,
+        /// `must be a string`.
+        reason: String,
+    },
+    /// It takes too many steps to tell.
+    TooMuch,
+}
+
+/// A way to a value, for messages.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
+    Top,
+    Member(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl Place<'_> {
+    fn refuse(&self, reason: impl Into<String>) -> Misfit {
+        let mut field = String::new();
+        self.write(&mut field);
+        Misfit::Field { field, reason: reason.into() }
+    }
+
+    fn write(&self, field: &mut String) {
+        // Writing into a String cannot fail.
+        let _ = match self {
+            Self::Top => Ok(()),
+            Self::Member(parent, name) => {
+                parent.write(field);
+                let dot = if field.is_empty() { "" } else { "." };
+                let name: String = name.chars().take(LONGEST_NAME).collect();
+                write!(field, "{dot}{name}")
+            }
+            Self::Item(parent, index) => {
+                parent.write(field);
+                write!(field, "[{index}]")
+            }
+        };
+    }
+}
+
+impl Schema {
+    /// Holds a value, which took so many bytes, to the whole schema.
+    pub(super) fn check(&self, value: &Value, bytes: usize) -> Result<(), Misfit> {
+        self.check_part(0, value, bytes)
+    }
+
+    /// Holds a value to one part of it.
+    pub(super) fn check_part(&self, number: usize, value: &Value, bytes: usize) -> Result<(), Misfit> {
+        let steps = STEPS.saturating_add(STEPS_A_BYTE.saturating_mul(bytes as u64));
+        Walk { schema: self, steps, depth: 0 }.check(number, value, &Place::Top)
+    }
+}
+
+struct Walk<'a> {
+    schema: &'a Schema,
+    /// Those that are left.
+    steps: u64,
+    depth: usize,
+}
+
+impl Walk<'_> {
+    fn spend(&mut self, steps: usize) -> Result<(), Misfit> {
+        self.steps = self.steps.checked_sub(steps as u64).ok_or(Misfit::TooMuch)?;
+        Ok(())
+    }
+
+    fn check(&mut self, number: usize, value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
+        self.spend(1)?;
+        let schema = self.schema;
+        let Some(node) = schema.node(number) else { return Ok(()) };
+        if self.depth >= DEEPEST {
+            return Err(Misfit::TooMuch);
+        }
+        self.depth += 1;
+        let checked = self.check_node(node, value, place);
+        self.depth -= 1;
+        checked
+    }
+
+    fn check_node(&mut self, node: &Node, value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
+        if node.is_never {
+            return Err(place.refuse("is not known here"));
+        }
+        if let Some(wanted) = node.types
+            && type_of(value) & wanted == 0
+        {
+            return Err(place.refuse(format!("must be {}", name_types(wanted))));
+        }
+        if let Some(values) = &node.one_of_values {
+            self.spend(values.len())?;
+            if !values.iter().any(|known| is_same(known, value)) {
+                return Err(place.refuse(tell_values(values)));
+            }
+        }
+        match value {
+            Value::Number(number) => check_number(node, number, place)?,
+            Value::String(text) => self.check_text(node, text, place)?,
+            Value::Array(items) => self.check_items(node, items, place)?,
+            Value::Object(members) => self.check_members(node, members, place)?,
+            Value::Null | Value::Bool(_) => {}
+        }
+        self.check_others(node, value, place)
+    }
+
+    fn check_text(&mut self, node: &Node, text: &str, place: &Place<'_>) -> Result<(), Misfit> {
+        let bounds = node.lengths.text;
+        if (bounds.least.is_some() || bounds.most.is_some()) && !bounds.hold(text.chars().count()) {
+            return Err(place.refuse(bounds.tell("characters")));
+        }
+        if let Some(pattern) = &node.pattern {
+            self.spend(text.len())?;
+            if !pattern.is_match(text) {
+                return Err(place.refuse(format!("must match `{}`", pattern.as_str())));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_items(&mut self, node: &Node, items: &[Value], place: &Place<'_>) -> Result<(), Misfit> {
+        if !node.lengths.items.hold(items.len()) {
+            return Err(place.refuse(node.lengths.items.tell("items")));
+        }
+        for (index, item) in items.iter().enumerate() {
+            if let Some(number) = node.prefix.get(index).copied().or(node.items) {
+                self.check(number, item, &Place::Item(place, index))?;
+            }
+        }
+        if let Some(wanted) = node.contains {
+            let mut found = 0;
+            for item in items {
+                found += usize::from(self.fits(wanted, item, place)?);
+            }
+            let contained = node.lengths.contained;
+            if found < contained.least.unwrap_or(1) as usize
+                || contained.most.is_some_and(|most| found as u64 > most)
+            {
+                return Err(place.refuse("does not have the items that it must"));
+            }
+        }
+        if node.are_unique {
+            let mut seen = HashSet::new();
+            for item in items {
+                let text = item.to_string();
+                self.spend(text.len())?;
+                if !seen.insert(text) {
+                    return Err(place.refuse("must not have the same item twice"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_members(
+        &mut self,
+        node: &Node,
+        members: &Map<String, Value>,
+        place: &Place<'_>,
+    ) -> Result<(), Misfit> {
+        if !node.lengths.members.hold(members.len()) {
+            return Err(place.refuse(node.lengths.members.tell("fields")));
+        }
+        self.spend(node.required.len() + node.dependent.len())?;
+        // A misspelt name says more than that the right one is missing.
+        for (name, value) in members {
+            let place = Place::Member(place, name);
+            if let Some(number) = node.names {
+                self.check(number, &Value::String(name.clone()), &place)?;
+            }
+            let mut is_known = false;
+            if let Some(number) = node.members.get(name) {
+                is_known = true;
+                self.check(*number, value, &place)?;
+            }
+            for (pattern, number) in &node.patterned {
+                self.spend(name.len())?;
+                if pattern.is_match(name) {
+                    is_known = true;
+                    self.check(*number, value, &place)?;
+                }
+            }
+            if let (false, Some(number)) = (is_known, node.other_members) {
+                self.check(number, value, &place)?;
+            }
+        }
+        if let Some(name) = node.required.iter().find(|name| !members.contains_key(*name)) {
+            return Err(Place::Member(place, name).refuse(IS_REQUIRED));
+        }
+        for (name, dependent) in node.dependent.iter().filter(|(name, _)| members.contains_key(name)) {
+            if let Dependent::Names(others) = dependent
+                && let Some(other) = others.iter().find(|other| !members.contains_key(*other))
+            {
+                return Err(Place::Member(place, other).refuse(format!("is required beside `{name}`")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is said of the same value in other parts.
+    fn check_others(&mut self, node: &Node, value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
+        for number in &node.all {
+            self.check(*number, value, place)?;
+        }
+        for (name, dependent) in &node.dependent {
+            if let Dependent::Schema(number) = dependent
+                && value.get(name).is_some()
+            {
+                self.check(*number, value, place)?;
+            }
+        }
+        if !node.any.is_empty() {
+            self.check_choices(&node.any, value, place)?;
+        }
+        if !node.one.is_empty() {
+            self.check_choices(&node.one, value, place)?;
+            let mut fitting = 0;
+            for number in &node.one {
+                fitting += usize::from(self.fits(*number, value, place)?);
+            }
+            if fitting > 1 {
+                return Err(place.refuse("fits more than one of the forms of which it must be one"));
+            }
+        }
+        if let Some(number) = node.not
+            && self.fits(number, value, place)?
+        {
+            return Err(place.refuse("is what it must not be"));
+        }
+        if let Some(condition) = node.condition {
+            let next = if self.fits(condition, value, place)? { node.then } else { node.otherwise };
+            if let Some(number) = next {
+                self.check(number, value, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// That it fits one of several. Otherwise tells of the one that it comes closest to: of the right type, and not
+    /// fitting only further in.
+    fn check_choices(&mut self, choices: &[usize], value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
+        let mut closest: Option<Misfit> = None;
+        let mut is_alone = true;
+        for number in choices {
+            let has_type = self.schema.types_of(*number) & type_of(value) != 0;
+            match self.check(*number, value, place) {
+                Ok(()) => return Ok(()),
+                Err(Misfit::TooMuch) => return Err(Misfit::TooMuch),
+                Err(misfit) if has_type => {
+                    is_alone = closest.is_none();
+                    closest = Some(misfit);
+                }
+                Err(_) => {}
+            }
+        }
+        let wanted = choices.iter().fold(0, |all, number| all | self.schema.types_of(*number));
+        Err(match closest {
+            Some(misfit) if is_alone => misfit,
+            None if wanted != EVERY_TYPE => place.refuse(format!("must be {}", name_types(wanted))),
+            _ => place.refuse("fits none of the forms that it may have"),
+        })
+    }
+
+    fn fits(&mut self, number: usize, value: &Value, place: &Place<'_>) -> Result<bool, Misfit> {
+        match self.check(number, value, place) {
+            Ok(()) => Ok(true),
+            Err(Misfit::TooMuch) => Err(Misfit::TooMuch),
+            Err(Misfit::Field { .. }) => Ok(false),
+        }
+    }
+}
+
+fn check_number(node: &Node, number: &serde_json::Number, place: &Place<'_>) -> Result<(), Misfit> {
+    let Some(number) = number.as_f64() else { return Ok(()) };
+    let bounds = &node.numbers;
+    let misfit = [
+        (bounds.least.filter(|least| number < *least), "or more"),
+        (bounds.most.filter(|most| number > *most), "or less"),
+    ];
+    for (bound, words) in misfit {
+        if let Some(bound) = bound {
+            return Err(place.refuse(format!("must be {bound} {words}")));
+        }
+    }
+    if let Some(bound) = bounds.above.filter(|above| number <= *above) {
+        return Err(place.refuse(format!("must be more than {bound}")));
+    }
+    if let Some(bound) = bounds.below.filter(|below| number >= *below) {
+        return Err(place.refuse(format!("must be less than {bound}")));
+    }
+    match bounds.multiple_of {
+        Some(of) if ((number / of) - (number / of).round()).abs() > 1e-9 => {
+            Err(place.refuse(format!("must be a multiple of {of}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether two values are the same to JSON, for which 1 and 1.0 are.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || one.as_f64() == other.as_f64() && !(one.is_i64() && other.is_i64())
+        }
+        _ => one == other,
+    }
+}
+
+fn name_types(wanted: u8) -> String {
+    let is_number = wanted & types::NUMBER != 0;
+    let names: Vec<&str> = types::ALL
+        .iter()
+        .filter(|(bit, ..)| wanted & bit != 0 && !(*bit == types::INTEGER && is_number))
+        .map(|(.., words)| *words)
+        .collect();
+    names.join(" or ")
+}
+
+/// The values of the schema, which are no secrets, as many as anyone reads.
+fn tell_values(values: &[Value]) -> String {
+    const MOST: usize = 20;
+    let shown: Vec<String> =
+        values.iter().take(MOST).map(|value| format!("`{}`", super::read::shorten(value))).collect();
+    let more = if values.len() > MOST { ", or another of the schema's" } else { "" };
+    match shown.len() {
+        1 => format!("must be {}", shown.concat()),
+        _ => format!("must be one of {}{more}", shown.join(", ")),
+    }
+}

@@ -1,0 +1,211 @@
+//! Watches how long drivers keep the threads that run them, and tells of those that do not let go.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// How often the watching thread looks.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a driver may keep a thread before it counts as blocking.
+pub(super) const BLOCKS_AFTER: Duration = Duration::from_secs(1);
+/// A driver that goes on blocking is told of again after so many times as long.
+const TOLD_AGAIN: u32 = 10;
+
+/// What a driver is asked to do, as the log names it.
+#[derive(Debug)]
+pub struct Task {
+    driver: Arc<str>,
+    /// `GET /keys`, `connect`.
+    name: Arc<str>,
+    request_id: String,
+    /// Threads that it keeps now.
+    threads: AtomicUsize,
+}
+
+impl Task {
+    /// Something that this driver does.
+    pub(super) fn new(driver: &Arc<str>, name: &Arc<str>, request_id: &str) -> Arc<Self> {
+        let (driver, name, request_id) = (driver.clone(), name.clone(), request_id.to_owned());
+        Arc::new(Self { driver, name, request_id, threads: AtomicUsize::new(0) })
+    }
+
+    /// Whether the driver has a thread for it at this moment.
+    pub(super) fn has_thread(&self) -> bool {
+        self.threads.load(Ordering::Acquire) > 0
+    }
+
+    fn tell(&self, event: &Event) {
+        let Self { driver, name, request_id, .. } = self;
+        match event {
+            Event::Blocks(time) => tracing::warn!(
+                target: "driver", %driver, %request_id,
+                "driver blocks: {name} has not returned for {:.1} s", time.as_secs_f64()
+            ),
+            Event::Returned(time) => tracing::warn!(
+                target: "driver", %driver, %request_id,
+                "driver blocked: {name} returned after {:.1} s", time.as_secs_f64()
+            ),
+        }
+    }
+}
+
+enum Event {
+    Blocks(Duration),
+    Returned(Duration),
+}
+
+/// One thread in a driver's hands.
+struct Kept {
+    task: Arc<Task>,
+    since: Instant,
+    /// When it is told of next.
+    tell_after: Duration,
+}
+
+/// All threads in drivers' hands. A place is used again once it is empty.
+#[derive(Default)]
+struct Places {
+    places: Vec<Option<Kept>>,
+    empty: Vec<usize>,
+}
+
+/// Watches all drivers of a catalog.
+#[derive(Default)]
+pub(super) struct Watch {
+    places: Mutex<Places>,
+}
+
+impl Watch {
+    /// Starts the watching thread, which ends with the watch.
+    pub(super) fn start() -> Arc<Self> {
+        let watch = Arc::new(Self::default());
+        let runtime =
+            Handle::try_current().ok().filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        let weak = Arc::downgrade(&watch);
+        let started = std::thread::Builder::new()
+            .name("driver-watch".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(move || look_on(&weak, runtime.as_ref()));
+        if let Err(error) = started {
+            tracing::warn!(%error, "no thread to watch drivers: one that blocks may delay others");
+        }
+        watch
+    }
+
+    /// Notes that a driver has this thread, until the guard is dropped.
+    pub(super) fn note<'a>(&'a self, task: &'a Arc<Task>) -> Noted<'a> {
+        task.threads.fetch_add(1, Ordering::AcqRel);
+        let kept = Some(Kept { task: task.clone(), since: Instant::now(), tell_after: BLOCKS_AFTER });
+        let mut places = self.lock();
+        let place = places.empty.pop().unwrap_or_else(|| {
+            places.places.push(None);
+            places.places.len() - 1
+        });
+        if let Some(empty) = places.places.get_mut(place) {
+            *empty = kept;
+        }
+        Noted { watch: self, task, place }
+    }
+
+    /// How many calls block now, by driver.
+    pub(super) fn blocking(&self) -> BTreeMap<String, usize> {
+        let mut blocking = BTreeMap::new();
+        for kept in self.lock().places.iter().flatten() {
+            if kept.since.elapsed() >= BLOCKS_AFTER {
+                *blocking.entry(kept.task.driver.to_string()).or_default() += 1;
+            }
+        }
+        blocking
+    }
+
+    /// Those that block for so long that it is time to tell.
+    fn take_overdue(&self) -> Vec<(Arc<Task>, Duration)> {
+        let mut overdue = Vec::new();
+        for kept in self.lock().places.iter_mut().flatten() {
+            let time = kept.since.elapsed();
+            if time >= kept.tell_after {
+                kept.tell_after = kept.tell_after.max(time) * TOLD_AGAIN;
+                overdue.push((kept.task.clone(), time));
+            }
+        }
+        overdue
+    }
+
+    fn is_idle(&self) -> bool {
+        let places = self.lock();
+        places.places.len() == places.empty.len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn look_on(watch: &Weak<Watch>, runtime: Option<&Handle>) {
+    while let Some(watch) = watch.upgrade() {
+        if !watch.is_idle() {
+            if let Some(runtime) = runtime {
+                // Any task will do: the worker that wakes for it looks after I/O when it is done.
+                runtime.spawn(async {});
+            }
+            for (task, time) in watch.take_overdue() {
+                task.tell(&Event::Blocks(time));
+            }
+        }
+        drop(watch);
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// A thread in a driver's hands, also when the driver panics.
+pub(super) struct Noted<'a> {
+    watch: &'a Watch,
+    task: &'a Arc<Task>,
+    place: usize,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        let mut places = self.watch.lock();
+        let kept = places.places.get_mut(self.place).and_then(Option::take);
+        places.empty.push(self.place);
+        drop(places);
+        self.task.threads.fetch_sub(1, Ordering::AcqRel);
+        if let Some(Kept { since, tell_after, .. }) = kept
+            && tell_after > BLOCKS_AFTER
+        {
+            self.task.tell(&Event::Returned(since.elapsed()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_drivers_keep_are_counted_as_blocking_after_a_while_and_told_of_seldom() {
+        let watch = Watch::default();
+        let (driver, name): (Arc<str>, Arc<str>) = ("probe".into(), "GET /block".into());
+        let task = Task::new(&driver, &name, "id");
+        let first = watch.note(&task);
+        assert!(task.has_thread() && !watch.is_idle());
+        assert_eq!((watch.take_overdue().len(), watch.blocking().len()), (0, 0));
+        watch.lock().places[0].as_mut().unwrap().since = Instant::now() - BLOCKS_AFTER;
+        let second = watch.note(&task);
+        assert_eq!(watch.blocking().into_iter().collect::<Vec<_>>(), [("probe".to_owned(), 1)]);
+        assert_eq!((watch.take_overdue().len(), watch.take_overdue().len()), (1, 0));
+        drop(first);
+        assert!(task.has_thread(), "the other one");
+        drop(second);
+        assert!(!task.has_thread() && watch.is_idle() && watch.blocking().is_empty());
+        drop(watch.note(&task));
+        assert_eq!(watch.lock().places.len(), 2, "places are used again");
+    }
+}
