@@ -4,7 +4,12 @@
 //! for no round trip of its own. Its answer is read by who comes next, before they send anything: it has long come by
 //! then, since connections are used in turn.
 
-use crate::{dial, errors::Failure, options::Target, wire::Wire};
+use crate::{
+    dial,
+    errors::Failure,
+    options::Target,
+    wire::{Encodings, Wire},
+};
 use bytes::BytesMut;
 use deadpool::{
     Runtime,
@@ -152,6 +157,11 @@ impl Borrowed {
     /// The server's version, as it told it at the start.
     pub(crate) fn version(&self) -> Option<&str> {
         self.wire.as_ref().map(|wire| wire.version.as_str())
+    }
+
+    /// In which encodings its texts are.
+    pub(crate) fn encodings(&self) -> Option<&Encodings> {
+        self.wire.as_ref().map(|wire| &wire.encodings)
     }
 
     /// Runs something with the connection. When that is left half done, or fails in a way that leaves answers unread,

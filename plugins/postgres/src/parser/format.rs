@@ -93,7 +93,9 @@ impl Word<'_> {
             Token::Sconst | Token::Usconst | Token::Bconst | Token::Xconst => format!("'{}'", letters()),
             Token::Uident => format!("\"{}\"", letters()),
             Token::Ident if self.text.starts_with('"') => format!("\"{}\"", letters()),
-            Token::Ident if !self.text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') => {
+            Token::Ident
+                if !self.text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') =>
+            {
                 "x".repeat(length)
             }
             Token::Iconst | Token::Fconst => "1".repeat(length),
@@ -108,10 +110,13 @@ impl Word<'_> {
 fn words_of(sql: &str) -> Result<Vec<Word<'_>>, pg_query::Error> {
     let mut words: Vec<Word<'_>> = Vec::new();
     for token in &pg_query::scan(sql)?.tokens {
-        let word = word_of(sql, token).ok_or_else(|| pg_query::Error::Scan("the text has no words".to_owned()))?;
+        let word =
+            word_of(sql, token).ok_or_else(|| pg_query::Error::Scan("the text has no words".to_owned()))?;
         match words.last_mut() {
             // `N'…'` is two to the scanner, and one as long as nothing is between them.
-            Some(last) if last.kind == Token::Nchar && last.end() == word.start && word.kind == Token::Sconst => {
+            Some(last)
+                if last.kind == Token::Nchar && last.end() == word.start && word.kind == Token::Sconst =>
+            {
                 last.kind = word.kind;
                 last.text = sql.get(last.start..word.end()).unwrap_or_default();
             }

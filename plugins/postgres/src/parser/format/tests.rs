@@ -138,7 +138,7 @@ fn constants_of_every_kind_keep_their_value_and_are_laid_out() {
         "a #>> '{b,c}'",
         "a ?| b",
         "@ a",
-        "/* a /* b */ c */ a",
+        "/* a /* b */ c */\n  a",
     ] {
         assert_eq!(formatted(&format!("select {word} from t")), format!("select\n  {word}\nfrom\n  t\n"));
     }
