@@ -18,6 +18,8 @@ pub(crate) mod code {
     pub(crate) const ALREADY_PREPARED: &str = "42P05";
     pub(crate) const TOO_MANY_CONNECTIONS: &str = "53300";
     pub(crate) const INVALID_DATABASE: &str = "3D000";
+    /// What a thing that was dropped meanwhile is to the functions that tell how it was made.
+    pub(crate) const INTERNAL_ERROR: &str = "XX000";
 }
 
 /// Fields of an error that are kept; PostgreSQL has 18 of them.

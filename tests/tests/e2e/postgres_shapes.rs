@@ -278,3 +278,68 @@ async fn bytes_are_bytes_in_either_form_that_the_server_writes() {
 fn null_value() -> Value {
     Value::Null
 }
+
+#[tokio::test]
+async fn generated_types_have_what_the_login_may_touch() {
+    let world = PostgresWorld::start().await;
+    let role = format!("{}_limited", world.database.name);
+    world
+        .database
+        .run(&format!(
+            "create role {role} login;
+             create table public.closed_table (a int); create view public.closed_view as select 1 as a;
+             create table public.half_open (shown int, hidden int); grant select (shown) on public.half_open to {role};
+             create table public.open_table (a int); grant select on public.open_table to {role};
+             create schema closed; create table closed.closed_inner (a int)"
+        ))
+        .await;
+    let url = world.database.url.replacen("postgres@", &format!("{role}@"), 1);
+    world.alpha.connect("postgres", json!({"identifier": "limited", "connection_string": url})).await;
+    for language in ["typescript", "go", "swift", "python"] {
+        let path = format!("/generators/{language}?connection=limited");
+        for path in [world.path(&path), world.bare_path(&path)] {
+            let answer = world.alpha.developer.get(&path).await.expect(200);
+            let text = String::from_utf8(answer.bytes.clone()).unwrap().replace('_', "").to_lowercase();
+            assert!(text.contains("opentable") && text.contains("shown"), "{path}: {text}");
+            for closed in ["closedtable", "closedview", "closedinner", "hidden"] {
+                assert!(!text.contains(closed), "{path}: {closed}: {text}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_answered_while_things_come_and_go() {
+    let world = PostgresWorld::start().await;
+    let mut busy = tokio::task::JoinSet::new();
+    for number in 0..3 {
+        let database = world.database.clone();
+        busy.spawn(async move {
+            let statements: String = (0..40)
+                .map(|_| {
+                    format!(
+                        "create table gone_{number} (a int primary key, b int unique check (b > 0));
+                         create function gone_{number}(x int) returns int language sql as 'select 1';
+                         commit; drop table gone_{number}; drop function gone_{number}; commit;"
+                    )
+                })
+                .collect();
+            for _ in 0..3 {
+                database.run(&statements).await;
+            }
+        });
+    }
+    let mut answers = 0;
+    while busy.try_join_next().is_none() && answers < 300 {
+        for path in ["/indexes", "/functions", "/generators/typescript", "/columns"] {
+            let answer = world.alpha.developer.get(&world.path(path)).await;
+            let may_be_retried = answer.status == 503 && answer.header("retry-after").is_some();
+            assert!(answer.status == 200 || may_be_retried, "{path}: {answer}");
+            answers += 1;
+        }
+    }
+    while let Some(done) = busy.join_next().await {
+        done.unwrap();
+    }
+    assert!(answers > 0);
+}
