@@ -18,6 +18,7 @@ pub struct PostgresOptions {
     login: Option<(String, String)>,
     tls: bool,
     client_certificate: bool,
+    only_plain: bool,
     settings: Vec<String>,
 }
 
@@ -46,6 +47,12 @@ impl PostgresOptions {
         self.tls()
     }
 
+    /// The server has TLS, and lets nobody log in by it.
+    pub fn offers_tls_in_vain(mut self) -> Self {
+        self.only_plain = true;
+        self.tls()
+    }
+
     /// A setting: `setting("max_connections=10")`.
     pub fn setting(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
@@ -55,7 +62,11 @@ impl PostgresOptions {
     /// Who gets in how. The way to the truth is the socket.
     fn access(&self) -> String {
         let (kind, method) = (
-            if self.tls { "hostssl" } else { "host" },
+            match (self.tls, self.only_plain) {
+                (_, true) => "hostnossl",
+                (true, false) => "hostssl",
+                (false, false) => "host",
+            },
             if self.login.is_some() { "scram-sha-256" } else { "trust" },
         );
         let certificate = if self.client_certificate { " clientcert=verify-ca" } else { "" };
@@ -189,6 +200,15 @@ impl PostgresServer {
         process.signal("QUIT");
         process.wait(*PATIENCE).await;
         self.process = None;
+    }
+
+    /// Makes a standby of it, which follows nobody.
+    pub async fn become_standby(&mut self) {
+        self.stop().await;
+        let file = self.folder.path().join("data/standby.signal");
+        fs::write(&file, "").unwrap();
+        self.programs.give(&file).unwrap();
+        self.start_again().await;
     }
 
     /// [`stop`](Self::stop) and start again.

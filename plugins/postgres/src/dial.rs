@@ -15,7 +15,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use studio_plugin_api::{DriverError, ErrorCode, Network};
+use studio_plugin_api::{DriverError, Network};
 use studio_tls::{Check, Identity};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -37,28 +37,12 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A stream, and where it leads.
-pub(crate) struct Dialed {
-    pub(crate) stream: Stream,
-    pub(crate) address: Address,
-    pub(crate) peer: SocketAddr,
-}
-
-/// Connects to the first of the target's addresses that answers.
-pub(crate) async fn dial(target: &Target, network: &Network) -> Result<Dialed, DriverError> {
-    let mut last = None;
-    for address in &target.addresses {
-        for peer in network.resolve(&address.host, address.port).await? {
-            match open(target, address, peer).await {
-                Ok(stream) => return Ok(Dialed { stream, address: address.clone(), peer }),
-                // What refuses by TLS will not do so less at its next address.
-                Err(error) if error.code != ErrorCode::ConnectionError => return Err(error),
-                Err(error) => last = Some(error),
-            }
-        }
-    }
-    Err(last
-        .unwrap_or_else(|| DriverError::connection("not_resolved", "the PostgreSQL server has no address")))
+/// Whether a stream has TLS in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Plain,
+    Tls,
+    TlsWhereOffered,
 }
 
 /// Connects to where a stream led before, as long as the gateway's rules still allow it.
@@ -71,10 +55,21 @@ pub(crate) async fn dial_again(
     if !network.resolve(&address.host, address.port).await?.contains(&peer) {
         return Err(DriverError::connection("not_resolved", "the PostgreSQL server has moved"));
     }
-    open(target, address, peer).await
+    let transport = match target.ssl_mode {
+        SslMode::Disable => Transport::Plain,
+        SslMode::Allow | SslMode::Prefer => Transport::TlsWhereOffered,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Transport::Tls,
+    };
+    open(target, address, peer, transport).await
 }
 
-async fn open(target: &Target, address: &Address, peer: SocketAddr) -> Result<Stream, DriverError> {
+/// Connects to one address.
+pub(crate) async fn open(
+    target: &Target,
+    address: &Address,
+    peer: SocketAddr,
+    transport: Transport,
+) -> Result<Stream, DriverError> {
     let connect = async {
         let stream = TcpStream::connect(peer).await?;
         set_up(&stream)?;
@@ -84,10 +79,10 @@ async fn open(target: &Target, address: &Address, peer: SocketAddr) -> Result<St
         Ok(connected) => connected.map_err(|error| unreachable_server(&error))?,
         Err(_) => return Err(unreachable_server(&io::ErrorKind::TimedOut.into())),
     };
-    if target.ssl_mode == SslMode::Disable {
+    if transport == Transport::Plain {
         return Ok(Stream::Plain(stream));
     }
-    match timeout(HANDSHAKE_TIMEOUT, ask_for_tls(target, address, stream)).await {
+    match timeout(HANDSHAKE_TIMEOUT, ask_for_tls(target, address, stream, transport)).await {
         Ok(stream) => stream,
         Err(_) => Err(DriverError::connection(
             "timeout",
@@ -101,6 +96,7 @@ async fn ask_for_tls(
     target: &Target,
     address: &Address,
     mut stream: TcpStream,
+    transport: Transport,
 ) -> Result<Stream, DriverError> {
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
@@ -110,7 +106,7 @@ async fn ask_for_tls(
         stream.read_exact(&mut answer).await
     };
     asked.await.map_err(|error| errors::from_io(&error))?;
-    match (answer, target.ssl_mode) {
+    match (answer, transport) {
         ([b'S'], _) => {
             let name = studio_tls::server_name(&address.host)
                 .ok_or_else(|| DriverError::connection("tls", "the host's name can't be in a certificate"))?;
@@ -121,7 +117,7 @@ async fn ask_for_tls(
             })?;
             Ok(Stream::Tls(Box::new(stream)))
         }
-        ([b'N'], SslMode::Prefer) => Ok(Stream::Plain(stream)),
+        ([b'N'], Transport::TlsWhereOffered) => Ok(Stream::Plain(stream)),
         ([b'N'], _) => Err(DriverError::connection("tls", "the PostgreSQL server does not offer TLS")),
         _ => Err(DriverError::connection("refused", "what answers on this port is not PostgreSQL")),
     }
@@ -159,6 +155,16 @@ fn unreachable_server(error: &io::Error) -> DriverError {
         _ => "refused",
     };
     DriverError::connection(reason, format!("the PostgreSQL server can't be reached: {error}"))
+}
+
+impl Stream {
+    /// The server's certificate, where there is TLS.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(AsRef::as_ref),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

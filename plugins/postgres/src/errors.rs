@@ -20,6 +20,8 @@ pub(crate) mod code {
     pub(crate) const INVALID_DATABASE: &str = "3D000";
     /// The server ends a connection that had nothing to do.
     pub(crate) const IDLE_SESSION_TIMEOUT: &str = "57P05";
+    /// What a thing that was dropped meanwhile is to the functions that tell how it was made.
+    pub(crate) const INTERNAL_ERROR: &str = "XX000";
 }
 
 /// The reason of an error for which waiting for another connection helps.

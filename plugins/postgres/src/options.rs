@@ -1,17 +1,19 @@
 //! A connection's settings: what is offered, and where they lead.
 
+mod parameters;
+
+use crate::quote::identifier;
+pub(crate) use parameters::{ChannelBinding, ServerState};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{num::NonZeroU16, time::Duration};
 use studio_plugin_api::{ConnectionSettings, DriverError, Endpoint, Secret};
-use tokio_postgres::config::{ChannelBinding, Config, Host, SslMode as UrlSslMode};
+use tokio_postgres::config::{Config, Host};
 
 const DEFAULT_PORT: u16 = 5432;
 /// The contract's most: ten database connections a session.
 const MOST_CONNECTIONS: u8 = 10;
 const DEFAULT_NAME: &str = "studio-gateway";
-/// The parameters of a connection string that are read here, since the library does not know them.
-const URL_SSL_MODES: [&str; 2] = ["verify-ca", "verify-full"];
 
 /// How TLS is used, in libpq's words (PostgreSQL's manual, 34.19).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -20,7 +22,9 @@ const URL_SSL_MODES: [&str; 2] = ["verify-ca", "verify-full"];
 pub enum SslMode {
     /// Never.
     Disable,
-    /// Where the server offers it; no certificate is checked.
+    /// Where the server refuses the login without; no certificate is checked.
+    Allow,
+    /// Where the server offers it, and takes the login with it; no certificate is checked.
     #[default]
     Prefer,
     /// Always; no certificate is checked, unless `tls_ca` says by whom it must be signed.
@@ -83,6 +87,11 @@ pub(crate) struct Target {
     pub(crate) user: String,
     pub(crate) password: Option<Secret>,
     pub(crate) ssl_mode: SslMode,
+    pub(crate) channel_binding: ChannelBinding,
+    /// In which state a server must be.
+    pub(crate) server_state: ServerState,
+    /// Addresses are tried in any order instead.
+    pub(crate) shuffles: bool,
     pub(crate) tls_ca: Option<String>,
     /// Certificate and key.
     pub(crate) identity: Option<(String, Secret)>,
@@ -155,7 +164,7 @@ impl Target {
             }
             target.pool_size = size;
         }
-        target.prepares = options.prepared_statements.unwrap_or(true);
+        target.prepares = options.prepared_statements.unwrap_or(target.prepares);
         target.read_uses(options)?;
         target.set("application_name", options.application_name.clone());
         target.set("search_path", options.search_path.clone());
@@ -174,6 +183,9 @@ impl Target {
             user,
             password,
             ssl_mode: SslMode::default(),
+            channel_binding: ChannelBinding::default(),
+            server_state: ServerState::default(),
+            shuffles: false,
             tls_ca: None,
             identity: None,
             pool_size: MOST_CONNECTIONS,
@@ -240,7 +252,7 @@ impl Target {
 
     fn from_url(url: &Secret) -> Result<Self, DriverError> {
         let refuse = |message: &str| Err(DriverError::validation("connection_string", message));
-        let (url, mode) = take_ssl_mode(url.expose());
+        let (url, parameters) = parameters::take(url.expose())?;
         let Ok(config) = url.parse::<Config>() else {
             // The library's own words may quote the string, and with it a password.
             return refuse(
@@ -265,41 +277,23 @@ impl Target {
         if !config.get_hostaddrs().is_empty() {
             return refuse("`hostaddr` is not supported: name the host, the gateway looks it up");
         }
-        if config.get_channel_binding() == ChannelBinding::Require {
-            return refuse("`channel_binding=require` is not supported");
-        }
         let password = config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned().into());
         let database = config.get_dbname().unwrap_or(user).to_owned();
         let mut target = Self::of(addresses, database, user.to_owned(), password);
-        target.ssl_mode = mode.unwrap_or(match config.get_ssl_mode() {
-            UrlSslMode::Disable => SslMode::Disable,
-            UrlSslMode::Require => SslMode::Require,
-            _ => SslMode::Prefer,
-        });
+        target.ssl_mode = parameters.ssl_mode.unwrap_or_default();
+        target.channel_binding = parameters.channel_binding;
+        target.server_state = parameters.server_state;
+        target.shuffles = parameters.shuffles;
+        target.prepares = parameters.prepares.unwrap_or(target.prepares);
+        target.pool_size = parameters.pool_size.unwrap_or(target.pool_size);
         if let Some(time) = config.get_connect_timeout().filter(|time| !time.is_zero()) {
             target.connect_timeout = *time;
         }
         target.set("application_name", config.get_application_name().map(str::to_owned));
         target.set("options", config.get_options().map(str::to_owned));
+        target.set("search_path", parameters.search_path.as_deref().map(identifier));
         Ok(target)
     }
-}
-
-/// Takes the modes that check certificates out of a connection string.
-fn take_ssl_mode(url: &str) -> (String, Option<SslMode>) {
-    let Some((place, query)) = url.split_once('?') else { return (url.to_owned(), None) };
-    let mut found = None;
-    let others: Vec<&str> = query
-        .split('&')
-        .filter(|pair| match pair.strip_prefix("sslmode=").filter(|mode| URL_SSL_MODES.contains(mode)) {
-            Some(mode) => {
-                found = Some(if mode == "verify-ca" { SslMode::VerifyCa } else { SslMode::VerifyFull });
-                false
-            }
-            None => true,
-        })
-        .collect();
-    (format!("{place}?{}", others.join("&")), found)
 }
 
 #[cfg(test)]

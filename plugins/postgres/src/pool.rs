@@ -8,7 +8,7 @@ use crate::{
     errors::{Failure, TOO_MANY},
     options::Target,
     stop::Stop,
-    wire::Wire,
+    wire::{Encodings, Wire},
 };
 use deadpool::{
     Runtime,
@@ -284,6 +284,11 @@ impl Borrowed {
     /// The server's version, as it told it at the start.
     pub(crate) fn version(&self) -> Option<&str> {
         self.wire.as_ref().map(|wire| wire.version.as_str())
+    }
+
+    /// In which encodings its texts are.
+    pub(crate) fn encodings(&self) -> Option<&Encodings> {
+        self.wire.as_ref().map(|wire| &wire.encodings)
     }
 
     /// Runs something with the connection. When that is left half done, or fails in a way that leaves answers unread,

@@ -1,10 +1,15 @@
 //! Rows on their way from the wire into JSON.
 
+mod columns;
+
+pub(crate) use columns::{Column, Shape};
+
 use crate::{
     json::{Kind, write_text},
     statement::Statement,
     wire::SIZE,
 };
+use columns::{Shown, read_columns};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, RowDescriptionBody};
 use std::{collections::HashMap, io, ops::Range};
@@ -49,33 +54,17 @@ impl Receiver for Ignored {
     }
 }
 
-/// One column of a result.
-#[derive(Debug, Clone)]
-pub(crate) struct Column {
-    pub(crate) name: String,
-    pub(crate) type_oid: u32,
-    /// `"name":`, as it stands before each value.
-    key: Vec<u8>,
-    kind: Kind,
-    shown: Shown,
-}
-
-/// What of a column is in the object of a row. Of columns of one name, the first one's place and the last one's value
-/// count, as in JavaScript.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    Itself,
-    /// The value of this column, which has the same name.
-    Later(usize),
-    Nothing,
-}
-
-/// The rows of one statement as a JSON array of objects, still open at its end.
+/// The rows of one statement as a JSON array, still open at its end.
 #[derive(Debug)]
 pub(crate) struct Rows {
     json: Vec<u8>,
     columns: Vec<Column>,
+    shape: Shape,
     count: u64,
+    /// Where in the JSON texts stand that may be arrays of a type that is not known yet, and the columns that they are of.
+    open_arrays: Vec<(u32, u16)>,
+    /// All of it is text in the encoding that was asked for.
+    is_text: bool,
     /// What it may have, in bytes.
     limit: u64,
 }
@@ -83,7 +72,19 @@ pub(crate) struct Rows {
 impl Rows {
     /// No rows yet, of no columns.
     pub(crate) fn new(limit: u64) -> Self {
-        Self { json: b"[".to_vec(), columns: Vec::new(), count: 0, limit }
+        Self::shaped(Shape::PostgresMeta, limit)
+    }
+
+    fn shaped(shape: Shape, limit: u64) -> Self {
+        Self {
+            json: b"[".to_vec(),
+            columns: Vec::new(),
+            shape,
+            count: 0,
+            open_arrays: Vec::new(),
+            is_text: true,
+            limit,
+        }
     }
 
     /// What they are made of.
@@ -107,21 +108,54 @@ impl Rows {
         (self.count == 1).then(|| self.json.split_off(1))
     }
 
+    /// Makes arrays of the texts in columns that are of arrays, as was found out since.
+    pub(crate) fn close_arrays(&mut self, is_array: impl Fn(&Column) -> bool) {
+        let of_arrays: Vec<bool> = self.columns.iter().map(is_array).collect();
+        let mut json = Vec::new();
+        let mut end = 0;
+        for (start, column) in std::mem::take(&mut self.open_arrays) {
+            let start = start as usize;
+            let is_array = of_arrays.get(usize::from(column)).copied().unwrap_or_default();
+            let mut texts = serde_json::Deserializer::from_slice(self.json.get(start..).unwrap_or_default())
+                .into_iter::<String>();
+            let Some(Ok(text)) = texts.next().filter(|_| is_array) else { continue };
+            json.extend_from_slice(self.json.get(end..start).unwrap_or_default());
+            Kind::exact_array_of_texts().write(Some(text.as_bytes()), &mut json);
+            end = start + texts.byte_offset();
+        }
+        if end > 0 {
+            json.extend_from_slice(self.json.get(end..).unwrap_or_default());
+            self.json = json;
+        }
+    }
+
+    fn is_ascii(&self) -> bool {
+        self.json.is_ascii() && self.columns.iter().all(|column| column.name.is_ascii())
+    }
+
     fn add(&mut self, row: &DataRowBody) -> Result<(), DriverError> {
         self.open_row(row)?;
         self.close_row()
     }
 
-    /// Begins an object with the row's columns.
+    /// Begins an object, or an array, with the row's columns.
     fn open_row(&mut self, row: &DataRowBody) -> Result<(), DriverError> {
         if self.count > 0 {
             self.json.push(b',');
         }
-        write_fields(&self.columns, row, &mut self.json, self.limit)
+        let opening = self.shape.brackets().0;
+        let open_arrays = &mut self.open_arrays;
+        let mut mark = |start: usize, column: usize| {
+            if let (Ok(start), Ok(column)) = (u32::try_from(start), u16::try_from(column)) {
+                open_arrays.push((start, column));
+            }
+        };
+        self.is_text &= write_fields(&self.columns, opening, row, &mut self.json, self.limit, &mut mark)?;
+        Ok(())
     }
 
     fn close_row(&mut self) -> Result<(), DriverError> {
-        self.json.push(b'}');
+        self.json.push(self.shape.brackets().1);
         self.count += 1;
         match self.size() < self.limit {
             true => Ok(()),
@@ -130,60 +164,35 @@ impl Rows {
     }
 }
 
-/// What the rows that follow are made of. So many columns at the start are not shown.
-fn read_columns(body: &RowDescriptionBody, hidden: usize) -> io::Result<Vec<Column>> {
-    let mut columns: Vec<Column> = Vec::new();
-    let mut first_of_name = HashMap::new();
-    let mut fields = body.fields();
-    while let Some(field) = fields.next()? {
-        let mut key = Vec::with_capacity(field.name().len() + 3);
-        write_text(field.name().as_bytes(), &mut key);
-        key.push(b':');
-        let index = columns.len();
-        let mut shown = Shown::Nothing;
-        if index >= hidden {
-            let first = *first_of_name.entry(field.name().to_owned()).or_insert(index);
-            match columns.get_mut(first) {
-                Some(first) => first.shown = Shown::Later(index),
-                None => shown = Shown::Itself,
-            }
-        }
-        columns.push(Column {
-            name: field.name().to_owned(),
-            type_oid: field.type_oid(),
-            key,
-            kind: Kind::of(field.type_oid()),
-            shown,
-        });
-    }
-    Ok(columns)
-}
-
-/// Writes a row as a JSON object that is still open, into a buffer that may have `limit` bytes.
+/// Writes a row as a JSON object or array that is still open, into a buffer that may have `limit` bytes. Marks values
+/// that may turn out to be arrays; the result is whether all values are text.
 fn write_fields(
     columns: &[Column],
+    opening: u8,
     row: &DataRowBody,
     json: &mut Vec<u8>,
     limit: u64,
-) -> Result<(), DriverError> {
+    mark: &mut impl FnMut(usize, usize),
+) -> Result<bool, DriverError> {
     let broken = |error: io::Error| crate::errors::from_io(&error);
     let buffer = row.buffer();
     let mut ranges = row.ranges();
     // Read when a column needs them.
     let mut all: Option<Vec<Option<Range<usize>>>> = None;
-    let mut before = b'{';
-    for column in columns {
+    let mut before = opening;
+    let mut is_text = true;
+    for (index, column) in columns.iter().enumerate() {
         let mut range = ranges.next().map_err(broken)?.flatten();
         let mut kind = column.kind;
         match column.shown {
             Shown::Itself => {}
-            Shown::Later(index) => {
+            Shown::Later(later) => {
                 let all = match &mut all {
                     Some(all) => all,
                     none => none.insert(row.ranges().collect().map_err(broken)?),
                 };
-                range = all.get(index).cloned().flatten();
-                kind = columns.get(index).map_or(kind, |later| later.kind);
+                range = all.get(later).cloned().flatten();
+                kind = columns.get(later).map_or(kind, |later| later.kind);
             }
             Shown::Nothing => continue,
         }
@@ -195,12 +204,16 @@ fn write_fields(
         json.push(before);
         before = b',';
         json.extend_from_slice(&column.key);
+        if kind == Kind::Unknown && value.is_some_and(|value| matches!(value.first(), Some(b'{' | b'['))) {
+            mark(json.len(), index);
+        }
+        is_text = is_text && value.is_none_or(|value| std::str::from_utf8(value).is_ok());
         kind.write(value, json);
     }
-    if before == b'{' {
+    if before == opening {
         json.push(before);
     }
-    Ok(())
+    Ok(is_text)
 }
 
 /// The answer to a query of the driver's own: rows with their lists, whose items come before them.
@@ -245,8 +258,8 @@ impl Receiver for Answer {
     fn describe(&mut self, columns: &RowDescriptionBody) -> io::Result<()> {
         match self.lists.get_mut(self.complete) {
             // The first one says which row an item belongs to.
-            Some(list) => list.columns = read_columns(columns, 1)?,
-            None => self.rows.columns = read_columns(columns, 0)?,
+            Some(list) => list.columns = read_columns(columns, 1, Shape::PostgresMeta)?,
+            None => self.rows.columns = read_columns(columns, 0, Shape::PostgresMeta)?,
         }
         Ok(())
     }
@@ -264,7 +277,8 @@ impl Receiver for Answer {
                 self.waiting += (first.len() + ITEM) as u64;
             }
             let limit = left + before as u64;
-            write_fields(&list.columns, row, items, limit).map_err(|error| match error.code {
+            let written = write_fields(&list.columns, b'{', row, items, limit, &mut |_, _| {});
+            written.map_err(|error| match error.code {
                 ErrorCode::ResultTooLarge => DriverError::result_too_large(self.rows.limit),
                 _ => error,
             })?;
@@ -315,21 +329,33 @@ pub(crate) struct ResultSets {
     open: Rows,
     /// What all of them may have, in bytes.
     limit: u64,
-    /// Only the last one that has rows is wanted.
-    keeps_last: bool,
+    shape: Shape,
     leaves_out_copy: bool,
 }
 
+/// What is known of the texts in results.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Texts {
+    /// All of them are in the encoding that was asked for, as far as can be told.
+    pub(crate) are_readable: bool,
+    /// All of them are the same in nearly every encoding.
+    pub(crate) are_ascii: bool,
+}
+
 impl ResultSets {
-    /// All of them.
-    pub(crate) fn all(limit: u64) -> Self {
-        let open = Rows::new(limit);
-        Self { sets: Vec::new(), open, limit, keeps_last: false, leaves_out_copy: false }
+    /// All of them; of [`Shape::PostgresMeta`] the last one that has rows.
+    pub(crate) fn new(shape: Shape, limit: u64) -> Self {
+        Self { sets: Vec::new(), open: Rows::shaped(shape, limit), limit, shape, leaves_out_copy: false }
     }
 
-    /// The last one that has rows.
-    pub(crate) fn last(limit: u64) -> Self {
-        Self { keeps_last: true, ..Self::all(limit) }
+    fn keeps_last(&self) -> bool {
+        self.shape == Shape::PostgresMeta
+    }
+
+    /// What is known of the texts in those that are kept.
+    pub(crate) fn texts(&self) -> Texts {
+        let rows = || self.sets.iter().map(|set| &set.rows);
+        Texts { are_readable: rows().all(|rows| rows.is_text), are_ascii: rows().all(Rows::is_ascii) }
     }
 
     /// Says that there is no room for what came: the limit that is set, and how large all of it is so far.
@@ -341,12 +367,12 @@ impl ResultSets {
 
 impl Receiver for ResultSets {
     fn describe(&mut self, columns: &RowDescriptionBody) -> io::Result<()> {
-        self.open.columns = read_columns(columns, 0)?;
+        self.open.columns = read_columns(columns, 0, self.shape)?;
         Ok(())
     }
 
     fn take(&mut self, row: &DataRowBody) -> Result<(), DriverError> {
-        if self.keeps_last && self.open.count == 0 && !self.sets.is_empty() {
+        if self.keeps_last() && self.open.count == 0 && !self.sets.is_empty() {
             self.sets.clear();
             self.open.limit = self.limit;
         }
@@ -363,10 +389,10 @@ impl Receiver for ResultSets {
             return Err(self.too_large(0));
         };
         let leaves_out_copy = std::mem::take(&mut self.leaves_out_copy);
-        let rows = std::mem::replace(&mut self.open, Rows::new(left));
+        let rows = std::mem::replace(&mut self.open, Rows::shaped(self.shape, left));
         let words = tag.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
         let row_count = tag.rsplit(' ').next().and_then(|number| number.parse().ok());
-        if !self.keeps_last || rows.count > 0 {
+        if !self.keeps_last() || rows.count > 0 {
             self.sets.push(ResultSet { rows, command: words.to_owned(), row_count, leaves_out_copy });
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::{
     APPLICATION_NAME,
-    errors::{Failure, leave_open},
+    errors::{Failure, code, leave_open},
     exchange::{Input, put_cleaning, read_answer, send},
     pool::{Borrowed, Connections},
     results::{Answer, Ignored, Receiver, Rows},
@@ -20,6 +20,9 @@ use tokio::time::timeout;
 
 /// How long the server may take to say who it is.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the catalogs are asked the same: what goes away while they are read fails its listing (`pg_get_indexdef` and
+/// the like, "cache lookup failed").
+const MOST_LOOKS: u32 = 6;
 /// Bytes that it may take for that.
 const GREETING_SIZE: u64 = 64 << 10;
 
@@ -176,14 +179,19 @@ impl Postgres {
         statement: &Statement,
         limit: u64,
     ) -> Result<Rows, Failure> {
-        let prepares = self.connections.prepares();
-        match look_up_once(connection, statement, limit, prepares).await {
-            Err(Failure::Refused(error)) if prepares && error.is_about_preparing() => {
-                self.connections.stop_preparing();
-                look_up_once(connection, statement, limit, false).await
+        for _ in 0..MOST_LOOKS {
+            let prepares = self.connections.prepares();
+            match look_up_once(connection, statement, limit, prepares).await {
+                Err(Failure::Refused(error)) if prepares && error.is_about_preparing() => {
+                    self.connections.stop_preparing();
+                }
+                Err(Failure::Refused(error)) if error.code() == code::INTERNAL_ERROR => {}
+                done => return done,
             }
-            done => done,
         }
+        let message = "things come and go in the database faster than they can be listed";
+        let error = DriverError::connection("unavailable", message);
+        Err(DriverError { retry_after: Some(Duration::from_secs(1)), ..error }.into())
     }
 
     /// Runs SQL that changes something: one or several statements, in one transaction.

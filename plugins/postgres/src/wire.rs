@@ -4,12 +4,15 @@
 //! used: results come as texts, as PostgreSQL's users see them and as every type has them; rows go into JSON as they
 //! arrive; and what cleans a connection is sent along with the query that made it dirty.
 
+mod binding;
+mod connect;
 mod login;
+mod names;
 
 use crate::{
-    dial::{self, Dialed, Stream},
-    errors::{self, Failure, ServerError},
-    options::{Address, Target},
+    dial::Stream,
+    errors::{Failure, ServerError},
+    options::Address,
     quote::literal,
     statement::Statement,
 };
@@ -30,11 +33,8 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use studio_plugin_api::{DriverError, Network};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
-    time::timeout,
-};
+use studio_plugin_api::DriverError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 /// For logging in, once the server is reached.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,6 +69,12 @@ pub(crate) struct Wire {
     pub(crate) secret_key: i32,
     /// The version that the server told at the start.
     pub(crate) version: String,
+    /// In which encodings texts are, as the server last told it.
+    pub(crate) encodings: Encodings,
+    /// Whether the server is a standby, and whether transactions may only read unless they say otherwise, as far as it
+    /// told.
+    is_standby: Option<bool>,
+    is_read_only: Option<bool>,
     /// What `pg_stat_activity` calls the connection, as the server last told it.
     application_name: String,
     /// The same, as it was when the connection was opened.
@@ -92,6 +98,17 @@ pub(crate) struct Wire {
     pub(crate) generation: u64,
 }
 
+/// In which encodings a connection's texts are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Encodings {
+    /// That of answers, after the last statement.
+    pub(crate) client: String,
+    /// That of the database.
+    pub(crate) server: String,
+    /// All names of columns were UTF-8 since the connection was lent.
+    pub(crate) names_are_readable: bool,
+}
+
 /// PostgreSQL's message that ends a connection.
 const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
 
@@ -105,47 +122,6 @@ impl Drop for Wire {
 }
 
 impl Wire {
-    /// Connects and logs in.
-    pub(crate) async fn open(target: &Target, network: &Network) -> Result<Self, DriverError> {
-        let Dialed { stream, address, peer } = dial::dial(target, network).await?;
-        let mut wire = Self {
-            stream,
-            incoming: BytesMut::with_capacity(READ_BUFFER),
-            outgoing: BytesMut::new(),
-            address,
-            peer,
-            process_id: 0,
-            secret_key: 0,
-            version: String::new(),
-            application_name: String::new(),
-            own_application_name: String::new(),
-            prepared: HashMap::new(),
-            most_bytes: LEAST_MESSAGE,
-            limit: LEAST_MESSAGE,
-            unanswered: 1,
-            aside: 0,
-            status: b'I',
-            steps: 0,
-            is_dirty: false,
-            generation: 0,
-        };
-        match timeout(LOGIN_TIMEOUT, wire.log_in(target)).await {
-            Ok(Ok(())) => {
-                wire.own_application_name.clone_from(&wire.application_name);
-                Ok(wire)
-            }
-            Ok(Err(Failure::Told(error) | Failure::Left(error))) => Err(error),
-            Ok(Err(Failure::Refused(error) | Failure::Ended(error) | Failure::Unheard(error))) => {
-                Err(error.into_refusal())
-            }
-            Ok(Err(Failure::Broken(error))) => Err(errors::from_io(&error)),
-            Err(_) => Err(DriverError::connection(
-                "timeout",
-                "the server does not answer; does it speak PostgreSQL's protocol on this port?",
-            )),
-        }
-    }
-
     /// Puts a simple query in line: one or several statements, answered by one `ReadyForQuery`.
     pub(crate) fn put_simple(&mut self, sql: &str) -> Result<(), Failure> {
         frontend::query(sql, &mut self.outgoing).map_err(|error| refuse_text(&error))?;
@@ -278,11 +254,16 @@ impl Wire {
                 let size = header.len().unsigned_abs();
                 return Err(DriverError::result_too_large(self.limit).with(SIZE, size).into());
             }
+            self.make_names_readable();
             if let Some(message) = Message::parse(&mut self.incoming)? {
                 match message {
                     Message::NoticeResponse(_) | Message::NotificationResponse(_) => {}
                     Message::ParameterStatus(body) => match body.name()? {
                         "server_version" => body.value()?.clone_into(&mut self.version),
+                        "in_hot_standby" => self.is_standby = Some(body.value()? == "on"),
+                        "default_transaction_read_only" => self.is_read_only = Some(body.value()? == "on"),
+                        "client_encoding" => body.value()?.clone_into(&mut self.encodings.client),
+                        "server_encoding" => body.value()?.clone_into(&mut self.encodings.server),
                         "application_name" => body.value()?.clone_into(&mut self.application_name),
                         _ => {}
                     },
@@ -313,10 +294,29 @@ impl Wire {
         }
     }
 
+    /// Has names of columns in the next message, where it is about them, in UTF-8: no other can be read.
+    fn make_names_readable(&mut self) {
+        if self.incoming.first() != Some(&b'T') {
+            return;
+        }
+        let length =
+            self.incoming.get(1..5).and_then(|length| length.try_into().ok()).map(u32::from_be_bytes);
+        let end =
+            length.and_then(|length| usize::try_from(length).ok()).map_or(usize::MAX, |length| 1 + length);
+        let readable = self.incoming.get(..end).and_then(names::make_readable);
+        if let Some(message) = readable {
+            let rest = self.incoming.split_off(end);
+            self.incoming = BytesMut::from(message.as_slice());
+            self.incoming.extend_from_slice(&rest);
+            self.encodings.names_are_readable = false;
+        }
+    }
+
     /// Sets what a result, and one message of it, may have at the most, in bytes.
     pub(crate) fn bound_messages(&mut self, limit: u64) {
         self.limit = limit;
         self.most_bytes = limit.max(LEAST_MESSAGE);
+        self.encodings.names_are_readable = true;
     }
 
     /// How many `ReadyForQuery` are still to come.

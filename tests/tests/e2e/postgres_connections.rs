@@ -166,7 +166,7 @@ async fn postgres_connection_string_may_be_any_that_libpq_takes() {
         format!("postgresql://ada:{WRONG}@127.0.0.1:port/x"),
         format!("postgresql://ada:{WRONG}@127.0.0.1/x?sslmode=sometimes"),
         format!("postgresql://ada:{WRONG}@%2Frun/x"),
-        format!("postgresql://ada:{WRONG}@127.0.0.1/x?channel_binding=require"),
+        format!("postgresql://ada:{WRONG}@127.0.0.1/x?channel_binding=always"),
         format!("postgresql://ada:{WRONG}@127.0.0.1/x?nothing_like_it=1"),
         "postgresql://127.0.0.1/x".to_owned(),
         format!("mysql://ada:{WRONG}@127.0.0.1/x"),

@@ -171,9 +171,15 @@ pub(super) const RELATIONS: &str = in_schemas!(
        join pg_catalog.pg_namespace type_schema on type_schema.oid = type.typnamespace
        where attribute.attnum > 0 and not attribute.attisdropped
          and table_of.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace
+         and (pg_catalog.pg_has_role(table_of.relowner, 'USAGE') or pg_catalog.has_column_privilege(
+           attribute.attrelid, attribute.attnum, 'SELECT, INSERT, UPDATE, REFERENCES'))
        group by attribute.attrelid
      ) own on own.attrelid = relation.oid",
-    "and relation.relkind in ('r', 'p', 'f', 'v', 'm')"
+    "and relation.relkind in ('r', 'p', 'f', 'v', 'm')
+     and (pg_catalog.pg_has_role(relation.relowner, 'USAGE')
+       or pg_catalog.has_table_privilege(relation.oid,
+         'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+       or pg_catalog.has_any_column_privilege(relation.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))"
 );
 
 pub(super) const TYPES: &str = "\
@@ -203,7 +209,7 @@ left join (
 
 pub(super) const FUNCTIONS: &str = in_schemas!(
     "select namespace.nspname as schema, function.proname as name,
-       pg_catalog.pg_get_function_arguments(function.oid) as signature,
+       coalesce(pg_catalog.pg_get_function_arguments(function.oid), '') as signature,
        coalesce(arguments.list, '[]') as arguments,
        pg_catalog.json_build_object('schema', return_schema.nspname, 'name', return_type.typname) as returns,
        return_type.typrelid as returns_relation, function.proretset as returns_set,

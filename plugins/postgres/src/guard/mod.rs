@@ -12,7 +12,7 @@ mod functions;
 pub(crate) mod fuzzing;
 mod inspect;
 pub(crate) mod server;
-mod words;
+pub(crate) mod words;
 
 use crate::{Postgres, parser::deep};
 use serde::Deserialize;

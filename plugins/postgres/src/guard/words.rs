@@ -3,7 +3,7 @@
 
 /// A piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub(crate) enum Piece<'a> {
     /// A keyword, or a name without quotation marks.
     Word(&'a str),
     /// A text, as it stands between its quotation marks.
@@ -14,14 +14,14 @@ pub(super) enum Piece<'a> {
 
 impl Piece<'_> {
     /// Whether it is this keyword.
-    pub(super) fn is(&self, keyword: &str) -> bool {
+    pub(crate) fn is(&self, keyword: &str) -> bool {
         matches!(self, Self::Word(word) if word.eq_ignore_ascii_case(keyword))
     }
 }
 
 /// Divides a text.
 #[derive(Debug, Clone)]
-pub(super) struct Pieces<'a> {
+pub(crate) struct Pieces<'a> {
     text: &'a str,
     place: usize,
     /// The last piece was a text with escapes, which goes on where another text follows in a line below.
@@ -29,12 +29,12 @@ pub(super) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, place: 0, escapes: false }
     }
 
     /// Tells how many bytes were read.
-    pub(super) fn place(&self) -> usize {
+    pub(crate) fn place(&self) -> usize {
         self.place
     }
 

@@ -71,7 +71,8 @@ fn what_can_not_work_is_refused_by_its_field_and_shows_no_password() {
         "postgresql://ann:hunter2@db/x?sslmode=sometimes",
         "postgresql://ann:hunter2@/x?host=/run",
         "postgresql://db",
-        "postgresql://ann:hunter2@db/x?channel_binding=require",
+        "postgresql://ann:hunter2@db/x?channel_binding=hunter2",
+        "postgresql://ann:hunter2@db/x?hunter2=1&password=y",
     ] {
         let (field, message) = refused_url(bad);
         assert_eq!(field, "connection_string", "{bad}");
@@ -92,4 +93,21 @@ fn what_can_not_work_is_refused_by_its_field_and_shows_no_password() {
     }
     let nameless = target(json!({"parts": {"host": "db", "port": 5432}}), json!({}));
     assert_eq!(refused(nameless).0, "username");
+}
+
+#[test]
+fn parameters_of_other_clients_are_understood() {
+    let target =
+        url("postgresql://ann@db/x?pgbouncer=true&connection_limit=40&schema=a%22b&channel_binding=require\
+         &target_session_attrs=read-write&load_balance_hosts=random&sslmode=allow&sslmode=no-verify")
+        .unwrap();
+    assert_eq!((target.prepares, target.pool_size, target.shuffles), (false, 10, true));
+    assert_eq!(
+        (target.channel_binding, target.server_state),
+        (ChannelBinding::Require, ServerState::ReadWrite)
+    );
+    assert_eq!(target.ssl_mode, SslMode::Require);
+    assert!(target.parameters.contains(&("search_path", "\"a\"\"b\"".to_owned())));
+    let target = url("postgresql://ann:what?not=1@db/x?").unwrap();
+    assert_eq!(target.password.unwrap().expose(), "what?not=1");
 }

@@ -1,5 +1,7 @@
 //! `POST /query`: a caller's own SQL.
 
+mod encoding;
+mod manner;
 mod parameters;
 mod psql;
 
@@ -10,10 +12,11 @@ use crate::{
     extent, guard,
     lenient::javascript::number_of,
     pool::Borrowed,
-    results::{ResultSet, ResultSets, Rows},
+    results::{Column, ResultSet, ResultSets, Rows, Shape},
     statement::Statement,
     wire::SIZE,
 };
+use manner::Manner;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -77,17 +80,11 @@ pub(crate) struct BareBody {
     disable_statement_timeout: Value,
 }
 
-/// The query parameters.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(crate = "studio_plugin_api::schemars")]
-#[derive(Default)]
-pub(crate) struct Times {
-    /// Seconds that one statement may take on the server.
-    #[schemars(range(min = 0, max = 86_400))]
+/// How long a query may take, in seconds.
+struct Times {
+    /// One statement on the server.
     statement_timeout_secs: Option<f64>,
-    /// Seconds that the caller waits for all of it.
-    #[schemars(range(min = 0, max = 86_400))]
+    /// All of it.
     query_timeout_secs: Option<f64>,
 }
 
@@ -157,7 +154,7 @@ async fn run_bare(
     body: Body<BareBody>,
 ) -> Result<Answer, DriverError> {
     let limits = times.read()?;
-    let mut results = ResultSets::last(context.max_reply_bytes());
+    let mut results = ResultSets::new(Shape::PostgresMeta, context.max_reply_bytes());
     let BareBody { query, parameters, disable_statement_timeout } = body.0;
     let parameters = parameters::read_leniently(parameters.as_deref())?;
     let lifted = (disable_statement_timeout == Value::Bool(true)).then_some(0);
@@ -189,13 +186,13 @@ async fn run_bare(
 
 async fn run_enveloped(
     context: Context<Postgres>,
-    times: Query<Times>,
+    manner: Query<Manner>,
     body: Body<QueryBody>,
 ) -> Result<Answer, DriverError> {
     let parameters = parameters::read(body.parameters.as_deref())?;
     let limit = context.max_reply_bytes();
-    let mut results = ResultSets::all(limit);
-    let ran = run(&context, &times.read()?, &body.query, parameters, &mut results).await;
+    let mut results = ResultSets::new(manner.shape(), limit);
+    let ran = run(&context, &manner.times().read()?, &body.query, parameters, &mut results).await;
     let mut connection = ran.map_err(|failure| match failure {
         Failure::Refused(error) if error.is_interruption() => error.into_error_of(ErrorCode::Timeout),
         failure => failure.into_error(!context.read_only()),
@@ -244,9 +241,10 @@ async fn run(
         return Err(DriverError::validation("query", "query not found").into());
     }
     let work = async {
+        let text = encoding::keep(query).into_owned();
         let text = match context.granted() {
-            Access::Write => guard::server::check(query.to_owned()).await?,
-            Access::Read | Access::Admin => query.to_owned(),
+            Access::Write => guard::server::check(text).await?,
+            Access::Read | Access::Admin => text,
         };
         let input = if context.granted() == Access::Read {
             guard::check(context, &text).await?;
@@ -257,7 +255,9 @@ async fn run(
         } else {
             Input::Extended(Statement { parameters, ..Statement::new(text) })
         };
-        context.run(context, &input, limits.statement, results).await
+        let connection = context.run(context, &input, limits.statement, results).await?;
+        encoding::check(&connection, results.texts(), !context.read_only())?;
+        Ok(connection)
     };
     match limits.query {
         None => work.await,
@@ -267,16 +267,23 @@ async fn run(
     }
 }
 
-fn write_set(set: ResultSet, names: &HashMap<u32, String>, json: &mut Vec<u8>) {
+fn write_set(mut set: ResultSet, names: &HashMap<u32, String>, json: &mut Vec<u8>) {
     let fields: Vec<Value> = set
         .rows
         .columns()
         .iter()
         .map(|column| {
             let name = type_name(column.type_oid, names);
-            json!({"name": column.name, "data_type_id": column.type_oid, "data_type": name})
+            let mut field = json!({"name": column.name, "data_type_id": column.type_oid, "data_type": name});
+            if let (Some(key), Some(field)) = (&column.renamed, field.as_object_mut()) {
+                field.insert("key".to_owned(), key.as_str().into());
+            }
+            field
         })
         .collect();
+    // The server calls an array's type by that of its elements, after an underscore.
+    let is_array = |column: &Column| names.get(&column.type_oid).is_some_and(|name| name.starts_with('_'));
+    set.rows.close_arrays(is_array);
     json.extend_from_slice(b"{\"rows\":");
     json.append(&mut set.rows.into_array());
     let mut rest = json!({"fields": fields, "command": set.command, "row_count": set.row_count});

@@ -1,12 +1,12 @@
 //! Logging in (PostgreSQL's manual, 55.2.1): with a password in each way that servers ask for it, or none.
 
-use super::{Wire, unexpected};
+use super::{Wire, binding, unexpected};
 use crate::{
     errors::{Failure, ServerError},
-    options::Target,
+    options::{ChannelBinding, Target},
 };
 use postgres_protocol::{
-    authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
+    authentication::sasl::{self, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256},
     message::{
         backend::{AuthenticationSaslBody, Message},
         frontend,
@@ -38,6 +38,7 @@ impl Wire {
             })
         };
         let mut asked = 0;
+        let mut is_bound = false;
         loop {
             let message = self.receive().await?;
             if matches!(
@@ -52,7 +53,16 @@ impl Wire {
                 let message = "the PostgreSQL server asks for the password again and again";
                 return Err(DriverError::connection("authentication_failed", message).into());
             }
+            // Before the password is on its way.
+            let must_be_bound = target.channel_binding == ChannelBinding::Require && !is_bound;
             match message {
+                Message::AuthenticationOk
+                | Message::AuthenticationCleartextPassword
+                | Message::AuthenticationMd5Password(_)
+                    if must_be_bound =>
+                {
+                    return Err(unbound("asks for the password in another way").into());
+                }
                 Message::AuthenticationOk => {}
                 Message::AuthenticationCleartextPassword => {
                     frontend::password_message(password()?, &mut self.outgoing)?;
@@ -64,7 +74,9 @@ impl Wire {
                     frontend::password_message(hash.as_bytes(), &mut self.outgoing)?;
                     self.flush().await?;
                 }
-                Message::AuthenticationSasl(body) => self.log_in_by_scram(&body, password()?).await?,
+                Message::AuthenticationSasl(body) => {
+                    is_bound = self.log_in_by_scram(&body, password()?, target.channel_binding).await?;
+                }
                 Message::BackendKeyData(body) => {
                     (self.process_id, self.secret_key) = (body.process_id(), body.secret_key());
                 }
@@ -79,14 +91,37 @@ impl Wire {
         }
     }
 
-    /// RFC 7677.
+    /// RFC 7677. The result is whether the login is bound to the TLS connection.
     async fn log_in_by_scram(
         &mut self,
         body: &AuthenticationSaslBody,
         password: &[u8],
-    ) -> Result<(), Failure> {
+        wanted: ChannelBinding,
+    ) -> Result<bool, Failure> {
         use fallible_iterator::FallibleIterator as _;
-        if !body.mechanisms().any(|mechanism| Ok(mechanism == SCRAM_SHA_256))? {
+        let offers = |name: &str| body.mechanisms().any(|mechanism| Ok(mechanism == name));
+        let hash = match wanted {
+            ChannelBinding::Disable => None,
+            ChannelBinding::Prefer | ChannelBinding::Require => {
+                self.stream.certificate().and_then(binding::hash_of)
+            }
+        };
+        let (mechanism, binding) = match hash {
+            Some(hash) if offers(SCRAM_SHA_256_PLUS)? => {
+                (SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(hash))
+            }
+            _ if wanted == ChannelBinding::Require => {
+                return Err(unbound(match self.stream.certificate() {
+                    Some(_) => "does not offer it, or has a certificate that it can't be done with",
+                    None => "was connected to without TLS",
+                })
+                .into());
+            }
+            // The server then knows that nobody in between took its offer away.
+            Some(_) => (SCRAM_SHA_256, sasl::ChannelBinding::unrequested()),
+            None => (SCRAM_SHA_256, sasl::ChannelBinding::unsupported()),
+        };
+        if mechanism == SCRAM_SHA_256 && !offers(SCRAM_SHA_256)? {
             let message = "the PostgreSQL server offers no SCRAM-SHA-256";
             return Err(DriverError::connection("unsupported", message).into());
         }
@@ -96,8 +131,8 @@ impl Wire {
                 format!("SCRAM with the PostgreSQL server: {error}"),
             )
         };
-        let mut scram = ScramSha256::new(password, ChannelBinding::unsupported());
-        frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), &mut self.outgoing)?;
+        let mut scram = ScramSha256::new(password, binding);
+        frontend::sasl_initial_response(mechanism, scram.message(), &mut self.outgoing)?;
         self.flush().await?;
         loop {
             match self.receive().await? {
@@ -110,13 +145,18 @@ impl Wire {
                 // The server proves that it knows the password too.
                 Message::AuthenticationSaslFinal(body) => {
                     scram.finish(body.data()).map_err(refused)?;
-                    return Ok(());
+                    return Ok(mechanism == SCRAM_SHA_256_PLUS);
                 }
                 Message::ErrorResponse(body) => return Err(Failure::Refused(ServerError::read(&body)?)),
                 _ => return Err(unexpected().into()),
             }
         }
     }
+}
+
+fn unbound(why: &str) -> DriverError {
+    let message = format!("the connection asks for channel_binding, and the PostgreSQL server {why}");
+    DriverError::connection("authentication_failed", message)
 }
 
 /// Refuses a server that wants the password hashed for so long that others would wait (RFC 5802, the attribute `i`).
