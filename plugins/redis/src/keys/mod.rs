@@ -8,7 +8,7 @@ pub(crate) mod read;
 pub(crate) mod value;
 pub(crate) mod write;
 
-use crate::{Redis, wire};
+use crate::{Redis, errors, wire};
 use redis::{Cmd, Value, cmd};
 use std::sync::atomic::Ordering;
 use studio_plugin_api::{encoding::Encoding, prelude::*};
@@ -78,6 +78,12 @@ pub(crate) fn seconds(milliseconds: i64) -> i64 {
     if milliseconds < 0 { milliseconds } else { milliseconds.saturating_add(999) / 1000 }
 }
 
+/// Milliseconds left, from the answer to `PTTL`; nothing where the server does not tell.
+pub(crate) fn read_expiry(answer: Value) -> Result<Option<i64>, DriverError> {
+    let answer = wire::told(answer)?;
+    answer.map(|answer| wire::integer(&answer).ok_or_else(|| errors::unexpected("PTTL"))).transpose()
+}
+
 /// A time to live in a body: 1 second or more, or −1 for none. Answers milliseconds, `None` for none.
 pub(crate) fn read_ttl(ttl: i64, field: &str) -> Result<Option<i64>, DriverError> {
     match ttl {
@@ -115,11 +121,10 @@ impl Redis {
     }
 
     /// Bytes from the answer to `MEMORY USAGE`; nothing, now and ever after, where the server does not know or does
-    /// not allow it.
+    /// not allow it. One key of which it is not allowed says nothing about others.
     pub(crate) fn read_memory_usage(&self, answer: &Value) -> Option<i64> {
         if let Value::ServerError(error) = answer
-            && (error.code() == "NOPERM"
-                || error.details().is_some_and(|details| details.starts_with("unknown ")))
+            && errors::refuses_command(error)
         {
             self.memory_usage.store(false, Ordering::Relaxed);
         }
