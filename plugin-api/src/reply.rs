@@ -47,11 +47,55 @@ pub trait Reply: Sized {
 }
 
 fn serialize<T: Serialize>(outcome: Outcome, value: &T) -> Result<Payload, DriverError> {
-    let mut json = Vec::with_capacity(256);
-    serde_json::to_writer(&mut json, value).map_err(|error| {
+    let json = write(value).map_err(|error| {
         DriverError::new(ErrorCode::DriverError, format!("the reply has no JSON form: {error}"))
     })?;
     Ok(Payload { outcome, json, only_read: false })
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn write<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(256);
+    serde_json::to_writer(&mut json, value)?;
+    Ok(json)
+}
+
+/// A text that grows is there twice each time it does, and an instance's memory is small: a large one is measured first.
+#[cfg(target_family = "wasm")]
+fn write<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
+    let mut beginning = Beginning::default();
+    serde_json::to_writer(&mut beginning, value)?;
+    if beginning.length == beginning.json.len() {
+        return Ok(beginning.json);
+    }
+    let length = beginning.length;
+    drop(beginning);
+    let mut json = Vec::with_capacity(length);
+    serde_json::to_writer(&mut json, value)?;
+    Ok(json)
+}
+
+/// The beginning of a text, and how long the whole is.
+#[cfg(target_family = "wasm")]
+#[derive(Default)]
+struct Beginning {
+    json: Vec<u8>,
+    length: usize,
+}
+
+#[cfg(target_family = "wasm")]
+impl std::io::Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        const KEPT: usize = 512 << 10;
+        if self.length == self.json.len() && self.length + bytes.len() <= KEPT {
+            self.json.extend_from_slice(bytes);
+        }
+        self.length += bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// 200 with a value.

@@ -105,6 +105,7 @@ mod redis_hostile;
 mod redis_hostile_clusters;
 mod redis_keys;
 mod redis_rights;
+mod redis_sizes;
 mod redis_writes;
 mod rivals;
 mod sandbox;

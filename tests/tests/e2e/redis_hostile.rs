@@ -64,10 +64,9 @@ pub(crate) async fn connect(project: &Project, port: u16, options: Value) {
     project.connect("redis", body).await;
 }
 
-/// The answer says that the result was too large. A component may have run out of its own memory before.
+/// The answer says that the result was too large.
 pub(crate) fn too_large(answer: &Answer) -> bool {
     answer.status == 507 && answer.error_code() == "RESULT_TOO_LARGE"
-        || redis_is_sandboxed() && answer.status == 502 && answer.message().contains("more memory")
 }
 
 async fn viewer_runs(project: &Project, command: Value) -> Answer {
