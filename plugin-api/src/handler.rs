@@ -152,7 +152,7 @@ impl<T: DeserializeOwned + JsonSchema> FromCall for Body<T> {
     }
 }
 
-/// A path parameter as bytes: what `%FF` decodes to is kept, where a `String` field would refuse it.
+/// A path or query parameter as bytes: what `%FF` decodes to is kept, where a `String` field would refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathBytes(pub Vec<u8>);
 

@@ -14,8 +14,8 @@ use studio_plugin_api::{
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChannelsQuery {
-    /// A glob; by default all.
-    pattern: Option<String>,
+    /// A glob; by default all. Bytes that are not UTF-8 are percent-encoded: `%AC%ED*`.
+    pattern: Option<PathBytes>,
 }
 
 /// A channel that someone listens to.
@@ -73,7 +73,9 @@ pub(crate) async fn channels(
 ) -> Result<Json<Vec<Channel>>, DriverError> {
     let mut ask = cmd("PUBSUB");
     ask.arg("CHANNELS");
-    if let Some(pattern) = query.pattern.as_deref().filter(|pattern| !pattern.is_empty()) {
+    if let Some(PathBytes(pattern)) = &query.pattern
+        && !pattern.is_empty()
+    {
         ask.arg(pattern);
     }
     let unexpected = || errors::unexpected("PUBSUB");

@@ -104,6 +104,7 @@ mod redis_connections;
 mod redis_hostile;
 mod redis_hostile_clusters;
 mod redis_keys;
+mod redis_names;
 mod redis_rights;
 mod redis_sizes;
 mod redis_writes;

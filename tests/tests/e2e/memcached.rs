@@ -311,3 +311,16 @@ async fn server_is_described_as_it_is_after_the_last_write() {
     assert!(slabs.iter().any(|slab| slab["used_chunks"].as_u64().unwrap() >= 1), "{slabs:?}");
     world.alpha.viewer.get(&world.path("/stats?section=all")).await.refused_field("section");
 }
+
+#[tokio::test]
+async fn patterns_of_bytes_find_keys_of_bytes() {
+    let world = World::start().await;
+    for key in ["%AC%ED%00%05session", "%AC%EDaccount", "session"] {
+        world.write(key, json!({"value": "v"})).await.expect(201);
+    }
+    for (pattern, count) in [("%AC%ED*", 2), ("%AC%ED%00*", 1), ("*session", 2), ("%FF*", 0)] {
+        let page = world.alpha.viewer.get(&world.path(&format!("/keys?pattern={pattern}"))).await;
+        assert_eq!(page.expect(200).data()["total"], count, "{pattern}");
+    }
+    world.alpha.viewer.get(&world.path("/keys/")).await.refused_field("key");
+}

@@ -20,8 +20,8 @@ const ASKED_AT_ONCE: usize = 1 << 20;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
-    /// A glob, as in Redis; by default every key.
-    pattern: Option<String>,
+    /// A glob, as in Redis; by default every key. Bytes that are not UTF-8 are percent-encoded: `%AC%ED*`.
+    pattern: Option<PathBytes>,
     /// Where to go on: the `cursor` of the page before.
     cursor: Option<String>,
     /// How many keys SCAN should look at, 1 to 1000, by default 100. A hint: a page may have some more or fewer, or
@@ -76,7 +76,9 @@ pub(crate) async fn list(
 
     let mut scan = cmd("SCAN");
     scan.arg(cursor.position);
-    if let Some(pattern) = query.pattern.as_deref().filter(|pattern| !matches!(*pattern, "" | "*")) {
+    if let Some(PathBytes(pattern)) = &query.pattern
+        && !matches!(pattern.as_slice(), b"" | b"*")
+    {
         scan.arg("MATCH").arg(pattern);
     }
     scan.arg("COUNT").arg(count);
