@@ -47,31 +47,36 @@ pub trait Reply: Sized {
 }
 
 fn serialize<T: Serialize>(outcome: Outcome, value: &T) -> Result<Payload, DriverError> {
-    let json = write(value).map_err(|error| {
-        DriverError::new(ErrorCode::DriverError, format!("the reply has no JSON form: {error}"))
-    })?;
-    Ok(Payload { outcome, json, only_read: false })
+    Ok(Payload { outcome, json: write(value)?, only_read: false })
+}
+
+fn has_no_json(error: serde_json::Error) -> DriverError {
+    DriverError::new(ErrorCode::DriverError, format!("the reply has no JSON form: {error}"))
 }
 
 #[cfg(not(target_family = "wasm"))]
-fn write<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
+fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
     let mut json = Vec::with_capacity(256);
-    serde_json::to_writer(&mut json, value)?;
+    serde_json::to_writer(&mut json, value).map_err(has_no_json)?;
     Ok(json)
 }
 
 /// A text that grows is there twice each time it does, and an instance's memory is small: a large one is measured first.
 #[cfg(target_family = "wasm")]
-fn write<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
+fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
     let mut beginning = Beginning::default();
-    serde_json::to_writer(&mut beginning, value)?;
+    serde_json::to_writer(&mut beginning, value).map_err(has_no_json)?;
     if beginning.length == beginning.json.len() {
         return Ok(beginning.json);
     }
     let length = beginning.length;
     drop(beginning);
-    let mut json = Vec::with_capacity(length);
-    serde_json::to_writer(&mut json, value)?;
+    let mut json = Vec::new();
+    json.try_reserve_exact(length).map_err(|_| {
+        let message = "the reply is larger than what is left of the session's memory";
+        DriverError::new(ErrorCode::ResultTooLarge, message)
+    })?;
+    serde_json::to_writer(&mut json, value).map_err(has_no_json)?;
     Ok(json)
 }
 

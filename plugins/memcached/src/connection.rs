@@ -257,8 +257,9 @@ impl Link {
     /// The bytes of a value, or nothing when they are only skipped.
     async fn value(&mut self, length: u64, keep: bool) -> Result<Vec<u8>, DriverError> {
         // In room of its length: it is there once only, however long it is.
-        let room = if keep { usize::try_from(length).unwrap_or_default() } else { 0 };
-        let (mut value, mut left) = (Vec::with_capacity(room), length);
+        let room = if keep { usize::try_from(length).unwrap_or(usize::MAX) } else { 0 };
+        let (mut value, mut left) = (Vec::new(), length);
+        value.try_reserve_exact(room).map_err(|_| DriverError::result_too_large(length))?;
         while left > 0 {
             let taken = self.incoming.take(usize::try_from(left).unwrap_or(usize::MAX));
             left = left.saturating_sub(taken.len() as u64);

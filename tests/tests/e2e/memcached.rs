@@ -199,9 +199,22 @@ async fn what_is_too_large_is_told_and_the_session_goes_on() {
     world.read(&"k".repeat(251)).await.refused_field("key");
     world.write(&"k".repeat(250), json!({"value": "v"})).await.expect(201);
 
-    let larger = World::start_with(GatewayOptions::default(), MemcachedOptions::new().max_item(4)).await;
-    larger.write("k", json!({"value": "x".repeat(3 << 20)})).await.expect(201);
-    assert_eq!(larger.read("k").await.expect(200).data()["size"], 3 << 20);
+    // Into a component's memory goes the largest body, and a reply of three tenths of it.
+    let larger = World::start_with(GatewayOptions::default(), MemcachedOptions::new().max_item(10)).await;
+    for _ in 0..2 {
+        larger.write("k", json!({"value": "x".repeat(9 << 20)})).await.expect(201);
+        assert_eq!(larger.read("k").await.expect(200).data()["size"], 9 << 20);
+        larger.write("other", json!({"value": "\"".repeat(4 << 20)})).await.expect(201);
+        let path = larger.path("/keys/get");
+        let both = larger.alpha.viewer.post(&path, json!({"keys": ["k", "other"]})).await.expect(200).data();
+        assert_eq!(both["items"][1]["size"], 4 << 20);
+        let thrice = larger.alpha.viewer.post(&path, json!({"keys": ["k", "k", "k"]})).await;
+        thrice.refused(507, "RESULT_TOO_LARGE");
+    }
+    // Each of these bytes is six in JSON.
+    larger.server.store([("control".to_owned(), "\u{1}".repeat(9 << 20))]);
+    larger.read("control").await.refused(507, "RESULT_TOO_LARGE");
+    assert_eq!(larger.read("k").await.expect(200).data()["size"], 9 << 20);
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! `GET /keys`: one page of SCAN.
 
-use super::{command, memory_usage, read_count, read_expiry, seconds};
+use super::{command, in_parts, memory_usage, page::explained, read_count, read_expiry, seconds};
 use crate::{
     Redis,
     connection::{Primary, Route},
-    errors, wire,
+    errors,
+    lone::json_bytes,
+    wire,
 };
 use redis::{Pipeline, Value, cmd};
 use std::{collections::HashSet, sync::PoisonError};
@@ -12,9 +14,6 @@ use studio_plugin_api::{
     encoding::{self, Encoding},
     prelude::*,
 };
-
-/// One pipeline asks about keys of so many bytes together: each name is in it three times.
-const ASKED_AT_ONCE: usize = 1 << 20;
 
 /// What to list.
 #[derive(Deserialize, JsonSchema)]
@@ -86,10 +85,12 @@ pub(crate) async fn list(
         scan.arg("TYPE").arg(wanted);
     }
     let route = Route::Slot(node.as_ref().map_or(0, |node| node.slot));
-    let (position, keys) =
-        read_scan(redis.connection.query_within(&scan, route, redis.max_reply_bytes()).await?)
-            .ok_or_else(|| errors::unexpected("SCAN"))?;
+    let answer = redis.connection.query_within(&scan, route, redis.max_reply_bytes()).await;
+    let (position, keys) = read_scan(answer.map_err(explained)?).ok_or_else(|| errors::unexpected("SCAN"))?;
 
+    if keys.iter().map(|key| json_bytes(key)).sum::<u64>() > redis.max_reply_bytes() {
+        return Err(explained(DriverError::result_too_large(redis.max_reply_bytes())));
+    }
     let total_scanned = keys.len();
     let (keys, forbidden) = describe_keys(&redis, keys, route).await?;
     let cursor = match (position, node, next_node) {
@@ -106,14 +107,7 @@ async fn describe_keys(
     route: Route<'_>,
 ) -> Result<(Vec<ListedKey>, usize), DriverError> {
     let (mut listed, mut forbidden) = (Vec::with_capacity(keys.len()), 0);
-    let mut keys = keys.into_iter().peekable();
-    while let Some(first) = keys.next() {
-        let (mut bytes, mut part) = (first.len(), Vec::with_capacity(keys.len() + 1));
-        part.push(first);
-        while let Some(key) = keys.next_if(|key| bytes + key.len() <= ASKED_AT_ONCE) {
-            bytes += key.len();
-            part.push(key);
-        }
+    for part in in_parts(keys) {
         forbidden += describe_part(redis, part, route, &mut listed).await?;
     }
     Ok((listed, forbidden))

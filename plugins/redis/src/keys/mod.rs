@@ -15,6 +15,8 @@ use studio_plugin_api::{encoding::Encoding, prelude::*};
 
 /// The most items on a page, for keys and for members of a collection.
 pub(crate) const MAX_PAGE: u32 = 1000;
+/// Bytes of the names in one question about many.
+const ASKED_AT_ONCE: usize = 1 << 20;
 /// The longest time to live, in seconds: in milliseconds it is still exact in the doubles that Lua counts with.
 pub(crate) const MAX_TTL: i64 = 9_000_000_000_000;
 
@@ -101,6 +103,21 @@ pub(crate) fn read_name(text: &str, encoding: Option<Encoding>, field: &str) -> 
     encoding.unwrap_or_default().decode(text, field)
 }
 
+/// Names in as many parts as there are questions about them: a name is in a question more than once.
+pub(crate) fn in_parts(names: Vec<Vec<u8>>) -> impl Iterator<Item = Vec<Vec<u8>>> {
+    let mut names = names.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let first = names.next()?;
+        let (mut bytes, mut part) = (first.len(), Vec::with_capacity(names.len().min(MAX_PAGE as usize) + 1));
+        part.push(first);
+        while let Some(name) = names.next_if(|name| bytes + name.len() <= ASKED_AT_ONCE) {
+            bytes += name.len();
+            part.push(name);
+        }
+        Some(part)
+    })
+}
+
 /// A page's size.
 pub(crate) fn read_count(count: Option<u32>) -> Result<u32, DriverError> {
     match count.unwrap_or(100) {
@@ -135,6 +152,16 @@ impl Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_asked_about_in_parts_of_so_many_bytes() {
+        let name = |length: usize| vec![b'n'; length];
+        let names = vec![name(3), name(ASKED_AT_ONCE - 3), name(1), name(2 * ASKED_AT_ONCE), name(5)];
+        let parts: Vec<_> = in_parts(names.clone()).collect();
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 1]);
+        assert_eq!(parts.concat(), names);
+        assert_eq!(in_parts(Vec::new()).count(), 0);
+    }
 
     #[test]
     fn half_a_second_is_not_expired() {

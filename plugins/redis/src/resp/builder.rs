@@ -57,7 +57,8 @@ impl Builder {
     pub(super) fn string(&mut self, length: u64) -> Result<(), Broken> {
         (self.left, self.ended) = (usize::try_from(length).map_err(|_| Broken::TooLarge)?, 0);
         if self.kind == b'$' {
-            self.string = Vec::with_capacity(self.left);
+            self.string = Vec::new();
+            self.string.try_reserve_exact(self.left).map_err(|_| Broken::TooLarge)?;
         } else {
             self.text.extend_from_slice(format!("{length}\r\n").as_bytes());
         }
