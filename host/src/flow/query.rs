@@ -23,14 +23,13 @@ pub(crate) fn read_query(query: &str) -> Result<Vec<(String, String)>, FlowError
 
 /// As [`read_query`], for drivers: values that are not UTF-8 go to them as bytes.
 pub(super) fn read_query_with_bytes(query: &str) -> Result<Vec<(String, String)>, FlowError> {
-    let pairs = read_pairs(query, |name, bytes| {
+    read_pairs(query, |name, bytes| {
         // It names the connection, which the driver has no part in.
         if matches!(name.as_str(), "connection" | "connection_id") {
             return Err(parameter(&name, "must be UTF-8 text"));
         }
         Ok((format!("{BYTES_PREFIX}{name}"), STANDARD.encode(bytes)))
-    })?;
-    Ok(pairs)
+    })
 }
 
 fn read_pairs(

@@ -59,7 +59,6 @@ pub(crate) struct KeyPage {
     forbidden: usize,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "that is how serde asks")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
