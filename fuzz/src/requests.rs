@@ -53,7 +53,7 @@ pub(crate) fn paths(input: &[u8]) {
             feedback::note(("wrong method", choice % faces.len(), &allow));
             assert!(!allow.split(", ").any(|allowed| allowed == method), "{allow}");
         }
-        Route::Unknown => feedback::note("unknown"),
+        Route::EmptyName { .. } | Route::Unknown => feedback::note("unknown"),
     }
 }
 

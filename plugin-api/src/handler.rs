@@ -147,11 +147,12 @@ impl<T: DeserializeOwned + JsonSchema> FromCall for Body<T> {
         schemas.body = Some(root_schema::<T>());
     }
     fn from_call(call: &mut Call, _: &[&'static str]) -> Result<Self, DriverError> {
-        parameters::from_body(&call.body).map(Self)
+        // Taken out, so that its text is not held besides what was read from it.
+        parameters::from_body(&std::mem::take(&mut call.body)).map(Self)
     }
 }
 
-/// A path parameter as bytes: what `%FF` decodes to is kept, where a `String` field would refuse it.
+/// A path or query parameter as bytes: what `%FF` decodes to is kept, where a `String` field would refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathBytes(pub Vec<u8>);
 

@@ -1,6 +1,6 @@
 //! From path, query and body to a handler's structs, with errors that name the field.
 
-use crate::DriverError;
+use crate::{DriverError, encoding::Encoding};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, IgnoredAny, IntoDeserializer, Visitor, value},
@@ -21,12 +21,31 @@ pub(crate) fn from_path<T: DeserializeOwned>(
 /// # Errors
 /// `VALIDATION_ERROR` that names the parameter.
 pub fn from_query<T: DeserializeOwned>(query: &[(String, String)]) -> Result<T, DriverError> {
+    if query.iter().any(|(name, _)| name.starts_with(BYTES_PREFIX)) {
+        return from_query_with_bytes(query);
+    }
     let pairs = query.iter().map(|(name, text)| (name.as_str(), Parameter(text.as_bytes())));
+    read_fields(value::MapDeserializer::new(pairs), "query")
+}
+
+fn from_query_with_bytes<T: DeserializeOwned>(query: &[(String, String)]) -> Result<T, DriverError> {
+    let pairs: Vec<(&str, Cow<'_, [u8]>)> = query
+        .iter()
+        .map(|(name, text)| match name.strip_prefix(BYTES_PREFIX) {
+            Some(name) => Ok((name, Encoding::Base64.decode(text, name)?.into())),
+            None => Ok((name.as_str(), text.as_bytes().into())),
+        })
+        .collect::<Result<_, DriverError>>()?;
+    let pairs = pairs.iter().map(|(name, bytes)| (*name, Parameter(bytes)));
     read_fields(value::MapDeserializer::new(pairs), "query")
 }
 
 /// What begins the name of a query parameter that is a header of the request. Callers can't send such: hosts refuse it.
 pub const HEADER_PREFIX: &str = "header:";
+
+/// What begins the name of a query parameter whose value is not UTF-8: it comes in base64. Callers can't send such names:
+/// hosts refuse them.
+pub const BYTES_PREFIX: &str = "bytes:";
 
 /// Takes the request's headers out of the query parameters, among which a host hands them over.
 pub(crate) fn take_headers(query: &mut Vec<(String, String)>) -> Vec<(String, String)> {
@@ -38,6 +57,7 @@ pub(crate) fn take_headers(query: &mut Vec<(String, String)>) -> Vec<(String, St
 pub(crate) fn refuse_surplus(query: &[(String, String)]) -> Result<(), DriverError> {
     match query.first() {
         Some((name, _)) => {
+            let name = name.strip_prefix(BYTES_PREFIX).unwrap_or(name);
             Err(DriverError::validation(name, format!("`{name}`: there is no such query parameter here")))
         }
         None => Ok(()),

@@ -62,11 +62,60 @@ pub trait Reply: Sized {
 }
 
 fn serialize<T: Serialize>(outcome: Outcome, value: &T) -> Result<Payload, DriverError> {
+    Ok(Payload { outcome, json: write(value)?, only_read: false })
+}
+
+fn has_no_json(error: serde_json::Error) -> DriverError {
+    DriverError::new(ErrorCode::DriverError, format!("the reply has no JSON form: {error}"))
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
     let mut json = Vec::with_capacity(256);
-    serde_json::to_writer(&mut json, value).map_err(|error| {
-        DriverError::new(ErrorCode::DriverError, format!("the reply has no JSON form: {error}"))
+    serde_json::to_writer(&mut json, value).map_err(has_no_json)?;
+    Ok(json)
+}
+
+/// A text that grows is there twice each time it does, and an instance's memory is small: a large one is measured first.
+#[cfg(target_family = "wasm")]
+fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
+    let mut beginning = Beginning::default();
+    serde_json::to_writer(&mut beginning, value).map_err(has_no_json)?;
+    if beginning.length == beginning.json.len() {
+        return Ok(beginning.json);
+    }
+    let length = beginning.length;
+    drop(beginning);
+    let mut json = Vec::new();
+    json.try_reserve_exact(length).map_err(|_| {
+        let message = "the reply is larger than what is left of the session's memory";
+        DriverError::new(ErrorCode::ResultTooLarge, message)
     })?;
-    Ok(Payload { outcome, json, only_read: false })
+    serde_json::to_writer(&mut json, value).map_err(has_no_json)?;
+    Ok(json)
+}
+
+/// The beginning of a text, and how long the whole is.
+#[cfg(target_family = "wasm")]
+#[derive(Default)]
+struct Beginning {
+    json: Vec<u8>,
+    length: usize,
+}
+
+#[cfg(target_family = "wasm")]
+impl std::io::Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        const KEPT: usize = 512 << 10;
+        if self.length == self.json.len() && self.length + bytes.len() <= KEPT {
+            self.json.extend_from_slice(bytes);
+        }
+        self.length += bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// 200 with a value.

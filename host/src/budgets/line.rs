@@ -139,7 +139,7 @@ impl Line {
     /// Notes that bytes came.
     pub fn read(&self) {
         // With streams, bytes between requests are the protocol's own.
-        if self.requests.load(Ordering::Relaxed) == 0 && !self.has_streams.load(Ordering::Relaxed) {
+        if self.is_quiet() {
             self.head_since.set_if_none(self.now());
         }
     }
@@ -152,6 +152,11 @@ impl Line {
     /// Notes that the socket takes none now.
     pub fn write_waits(&self) {
         self.writing_since.set_if_none(self.now());
+    }
+
+    /// Tells whether no request is under way, from its head to the end of its answer, and what comes next is not a stream's.
+    pub fn is_quiet(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0 && !self.has_streams.load(Ordering::Relaxed)
     }
 
     /// Notes that a request's head is complete.

@@ -4,8 +4,8 @@ use super::{
     FlowError,
     deadline::time_for,
     query::{
-        NamedConnection, find_sealed_string, hand_on, read_query, read_query_leniently, refuse_headers,
-        take_selector,
+        NamedConnection, empty_name, find_sealed_string, hand_on, read_query_leniently,
+        read_query_with_bytes, refuse_headers, take_selector,
     },
 };
 use crate::{
@@ -108,13 +108,15 @@ pub(super) fn route(
     let (operation, parameters) = match entrance.find(head.method.as_str(), path) {
         Route::Operation { operation, parameters } => (operation, parameters),
         Route::WrongMethod { allow } => return Err(FlowError::WrongMethod { allow }),
-        Route::Unknown => return Err(FlowError::UnknownPath),
+        Route::EmptyName { name } if !entrance.is_lenient() => return Err(empty_name(&name)),
+        Route::EmptyName { .. } | Route::Unknown => return Err(FlowError::UnknownPath),
     };
     let reference =
         percent_decode_str(reference).decode_utf8().map_err(|_| FlowError::UnknownPath)?.into_owned();
     let driver = entrance.driver().clone();
     let text = head.uri.query().unwrap_or_default();
-    let mut query = if entrance.is_lenient() { read_query_leniently(text) } else { read_query(text)? };
+    let mut query =
+        if entrance.is_lenient() { read_query_leniently(text) } else { read_query_with_bytes(text)? };
     let selector = take_selector(&mut query, entrance.is_lenient())?;
     query.retain(|(name, _)| !driver.overlooks(operation, name));
     refuse_headers(&query)?;

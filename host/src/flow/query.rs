@@ -2,9 +2,10 @@
 
 use super::FlowError;
 use crate::{connections::sealed_string::is_sealed, registry::ConnectionSelector};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
-use studio_plugin_api::parameters::HEADER_PREFIX;
+use studio_plugin_api::parameters::{BYTES_PREFIX, HEADER_PREFIX};
 
 /// A connection that a header names by its encrypted connection string.
 pub(super) struct NamedConnection {
@@ -17,19 +18,41 @@ pub(super) struct NamedConnection {
 /// Splits and decodes a query string (WHATWG URL, `application/x-www-form-urlencoded`), but refuses bytes that are
 /// not UTF-8 where that standard would replace them: nothing is lost unseen.
 pub(crate) fn read_query(query: &str) -> Result<Vec<(String, String)>, FlowError> {
+    read_pairs(query, |name, _| Err(parameter(&name, "must be UTF-8 text")))
+}
+
+/// As [`read_query`], for drivers: values that are not UTF-8 go to them as bytes.
+pub(super) fn read_query_with_bytes(query: &str) -> Result<Vec<(String, String)>, FlowError> {
+    read_pairs(query, |name, bytes| {
+        // It names the connection, which the driver has no part in.
+        if matches!(name.as_str(), "connection" | "connection_id") {
+            return Err(parameter(&name, "must be UTF-8 text"));
+        }
+        Ok((format!("{BYTES_PREFIX}{name}"), STANDARD.encode(bytes)))
+    })
+}
+
+fn read_pairs(
+    query: &str,
+    read_bytes: impl Fn(String, Vec<u8>) -> Result<(String, String), FlowError>,
+) -> Result<Vec<(String, String)>, FlowError> {
     let decode = |text: &str| {
         let text = text.replace('+', " ");
-        percent_decode_str(&text).decode_utf8().map(|text| text.into_owned()).ok()
+        String::from_utf8(percent_decode_str(&text).collect())
     };
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name =
-                decode(name).ok_or_else(|| parameter("query", "parameter names must be UTF-8 text"))?;
-            let value = decode(value).ok_or_else(|| parameter(&name, "must be UTF-8 text"))?;
-            Ok((name, value))
+            let name = decode(name).map_err(|_| parameter("query", "parameter names must be UTF-8 text"))?;
+            if name.starts_with(BYTES_PREFIX) {
+                return Err(parameter(&name, "is no query parameter: bytes are percent-encoded"));
+            }
+            match decode(value) {
+                Ok(value) => Ok((name, value)),
+                Err(error) => read_bytes(name, error.into_bytes()),
+            }
         })
         .collect()
 }
@@ -101,6 +124,13 @@ pub(super) fn find_sealed_string(names: &[String], headers: &HeaderMap) -> Optio
     there.next()
 }
 
+/// Refuses a path with nothing where a name belongs.
+pub(super) fn empty_name(field: &str) -> FlowError {
+    let message = "is empty: a path has no place for a name without a byte. Where the database has one, operations that \
+        take names in their body reach it";
+    parameter(field, message)
+}
+
 fn parameter(field: &str, message: &str) -> FlowError {
     FlowError::Parameter { field: field.to_owned(), message: format!("`{field}` {message}") }
 }
@@ -114,7 +144,14 @@ mod tests {
         let pairs = read_query("a=1&b=x+y%2B&c&a=%C3%A9&&=v").unwrap();
         let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(pairs, [("a", "1"), ("b", "x y+"), ("c", ""), ("a", "é"), ("", "v")]);
+        let refused = |pairs| matches!(pairs, Err(FlowError::Parameter { .. }));
         assert!(matches!(read_query("p=%FF"), Err(FlowError::Parameter { field, .. }) if field == "p"));
+        let pairs = read_query_with_bytes("a=%C3%A9&p=%AC%ED*").unwrap();
+        let bytes = ("bytes:p".to_owned(), "rO0q".to_owned());
+        assert_eq!(pairs, [("a".to_owned(), "é".to_owned()), bytes]);
+        for bad in ["%FF=1", "connection=%FF", "connection_id=%FF", "bytes:p=rO0q", "bytes%3Ap=a"] {
+            assert!(refused(read_query_with_bytes(bad)), "{bad}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The only place where an error becomes a status.
 
+mod unread;
+
 use crate::{
     addresses::AddressError,
     connections::{input::InvalidField, service::ServiceError, settings::SettingsError},
@@ -162,19 +164,6 @@ impl ApiError {
                 | StatusCode::CONFLICT
         );
         !is_of_the_request && !self.details.contains_key("message")
-    }
-
-    /// The whole answer as HTTP/1.1 has it, for a connection that is closed before anyone asks.
-    pub(super) fn as_text(&self) -> String {
-        let error = Body { code: self.code, message: &self.message, details: &self.details, request_id: "" };
-        let json = serde_json::to_string(&Envelope { error }).unwrap_or_default();
-        let wait = self.retry_after.map_or(1, |wait| wait.as_secs().max(1));
-        format!(
-            "HTTP/1.1 {}\r\ncontent-type: application/json\r\nretry-after: {wait}\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n{json}",
-            self.status,
-            json.len()
-        )
     }
 
     /// The answer: with the request's id in it or, under an alias, as that has its errors.

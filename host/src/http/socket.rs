@@ -1,5 +1,6 @@
 //! A client's socket that tells its connection when bytes come, and when none are taken.
 
+use super::error::ApiError;
 use crate::budgets::Line;
 use socket2::SockRef;
 use std::{
@@ -15,16 +16,22 @@ use tokio::{
 };
 
 /// The socket. Its connection knows it too, and may look whether anything came that was not read yet.
+///
+/// What hyper says by itself to a head that it can't read has no body; here it gets one.
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
     line: Arc<Line>,
+    /// No answer is under way, and all bytes of those before are written: the next ones begin an answer.
+    is_between_answers: bool,
+    /// What is written instead of the bytes at hand, and how much of it is.
+    instead: Option<(String, usize)>,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, line: Arc<Line>) -> Self {
         let stream = Arc::new(stream);
         line.reads_from(&stream);
-        Self { stream, line }
+        Self { stream, line, is_between_answers: true, instead: None }
     }
 
     fn write(
@@ -46,6 +53,30 @@ impl Socket {
                 }
             }
         }
+    }
+}
+
+impl Socket {
+    /// Writes the first bytes of an answer, or others in their place.
+    fn poll_begin(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if std::mem::take(&mut self.is_between_answers) {
+            self.instead = ApiError::of_unread_head(bytes).map(|error| (error.as_text(), 0));
+        }
+        let Some((text, mut written)) = self.instead.take() else {
+            return self.write(context, |stream| stream.try_write(bytes));
+        };
+        while let Some(rest) = text.as_bytes().get(written..).filter(|rest| !rest.is_empty()) {
+            match self.write(context, |stream| stream.try_write(rest)) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.instead = Some((text, written));
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
     }
 }
 
@@ -72,15 +103,29 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.instead.is_some() || self.is_between_answers {
+            return self.poll_begin(context, bytes);
+        }
         self.write(context, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.instead.is_some() || self.is_between_answers {
+            // Hyper's own answers are one slice.
+            match slices {
+                [bytes] => return self.poll_begin(context, bytes),
+                _ => self.is_between_answers = false,
+            }
+        }
         self.write(context, |stream| stream.try_write_vectored(slices))
     }
 
@@ -88,7 +133,8 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_between_answers = self.line.is_quiet();
         // A socket keeps nothing back.
         Poll::Ready(Ok(()))
     }

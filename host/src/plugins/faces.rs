@@ -73,7 +73,9 @@ impl Entrance {
     pub fn find(&self, method: &str, path: &str) -> Route {
         let Some(face) = self.driver.faces().get(self.face) else { return Route::Unknown };
         match (face.routes.find(method, path), path.strip_suffix('/')) {
-            (Route::Unknown, Some(path)) if self.is_lenient() => face.routes.find(method, path),
+            (Route::Unknown | Route::EmptyName { .. }, Some(path)) if self.is_lenient() => {
+                face.routes.find(method, path)
+            }
             (found, _) => found,
         }
     }

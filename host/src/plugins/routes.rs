@@ -18,6 +18,11 @@ pub enum Route {
         /// The value for `Allow`.
         allow: String,
     },
+    /// No operation has this path, and one would if there were something where this parameter belongs.
+    EmptyName {
+        /// The parameter's name in the template.
+        name: String,
+    },
     /// No operation has this path.
     Unknown,
 }
@@ -72,13 +77,27 @@ impl Routes {
             }
         }
         if allow.is_empty() {
-            return Route::Unknown;
+            return self.find_empty(wanted, path).map_or(Route::Unknown, |name| Route::EmptyName { name });
         }
         if allow.contains(&"GET") {
             allow.push("HEAD");
         }
         allow.push("OPTIONS");
         Route::WrongMethod { allow: allow.join(", ") }
+    }
+
+    /// The parameter that is empty in a path which would be known otherwise.
+    fn find_empty(&self, method: &str, path: &str) -> Option<String> {
+        // No path has such a segment by itself.
+        const FILLED: &str = "\0";
+        let segments: Vec<_> = path.strip_prefix('/')?.split('/').collect();
+        let filled: String = segments
+            .iter()
+            .flat_map(|segment| ["/", if segment.is_empty() { FILLED } else { segment }])
+            .collect();
+        let (_, router) = self.methods.iter().find(|(known, _)| *known == method)?;
+        let found = router.at(&filled).ok()?;
+        found.params.iter().find(|(_, value)| *value == FILLED).map(|(name, _)| name.to_owned())
     }
 }
 
@@ -108,7 +127,10 @@ mod tests {
         assert_eq!(key("/keys/%FF%00"), [0xFF, 0]);
         assert_eq!(key("/keys/100%"), b"100%");
         assert_eq!(routes.find("GET", "/keys/a/b"), Route::Unknown);
-        assert_eq!(routes.find("GET", "/keys/"), Route::Unknown);
+        assert_eq!(routes.find("GET", "/keys/"), Route::EmptyName { name: "key".to_owned() });
+        assert_eq!(routes.find("POST", "/keys/"), Route::Unknown);
+        assert_eq!(routes.find("GET", "/keys/a/"), Route::Unknown);
+        assert_eq!(routes.find("GET", "//"), Route::Unknown);
         assert!(matches!(routes.find("HEAD", "/keys"), Route::Operation { operation: 2, .. }));
     }
 

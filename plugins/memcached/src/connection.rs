@@ -256,7 +256,10 @@ impl Link {
 
     /// The bytes of a value, or nothing when they are only skipped.
     async fn value(&mut self, length: u64, keep: bool) -> Result<Vec<u8>, DriverError> {
+        // In room of its length: it is there once only, however long it is.
+        let room = if keep { usize::try_from(length).unwrap_or(usize::MAX) } else { 0 };
         let (mut value, mut left) = (Vec::new(), length);
+        value.try_reserve_exact(room).map_err(|_| DriverError::result_too_large(length))?;
         while left > 0 {
             let taken = self.incoming.take(usize::try_from(left).unwrap_or(usize::MAX));
             left = left.saturating_sub(taken.len() as u64);
@@ -279,26 +282,34 @@ impl Link {
     async fn log_in(&mut self, login: &Login) -> Result<(), DriverError> {
         let token = format!("{} {}", login.username, login.password.expose());
         self.send(format!("set login 0 0 {}\r\n{token}\r\n", token.len()).as_bytes()).await?;
-        if self.line().await? == "STORED" {
-            return Ok(());
+        let answer = self.line().await?;
+        match Refusal::parse(&answer) {
+            None if answer == "STORED" => Ok(()),
+            Some(refusal) if refusal.kind == "CLIENT_ERROR" => {
+                let message = "the memcached server refuses the stored credentials";
+                Err(DriverError::connection("authentication_failed", message))
+            }
+            _ => Err(not_let_in(&answer)),
         }
-        let message = "the memcached server refuses the stored credentials";
-        Err(DriverError::connection("authentication_failed", message))
+    }
+}
+
+/// Why the server does not let anyone in, whichever step it says it at.
+fn not_let_in(answer: &str) -> DriverError {
+    match Refusal::parse(answer) {
+        Some(refusal) if refusal.text.starts_with("Too many open connections") => DriverError::connection(
+            "too_many_connections",
+            "the memcached server has as many connections as it may have",
+        ),
+        Some(refusal) if refusal.kind == "SERVER_ERROR" => DriverError::connection("refused", refusal.text),
+        _ => not_memcached(),
     }
 }
 
 /// `VERSION 1.6.18`
 fn check_version(greeting: &str) -> Result<(), DriverError> {
     let Some(version) = greeting.strip_prefix("VERSION ") else {
-        return Err(match Refusal::parse(greeting) {
-            Some(refusal) if refusal.text.starts_with("Too many open connections") => {
-                DriverError::connection(
-                    "refused",
-                    "the memcached server has as many connections as it may have",
-                )
-            }
-            _ => not_memcached(),
-        });
+        return Err(not_let_in(greeting));
     };
     let mut numbers = version.split(|character: char| !character.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
@@ -327,6 +338,8 @@ mod tests {
             assert_eq!(error.details["reason"], "unsupported", "{greeting}");
         }
         let full = check_version("ERROR Too many open connections").unwrap_err();
-        assert_eq!(full.details["reason"], "refused");
+        assert_eq!(full.details["reason"], "too_many_connections");
+        let busy = check_version("SERVER_ERROR out of memory writing stats").unwrap_err();
+        assert_eq!(busy.details["reason"], "refused");
     }
 }

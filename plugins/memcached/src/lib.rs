@@ -123,7 +123,15 @@ impl Driver for Memcached {
     }
 
     async fn ping(&self) -> Result<ServerFacts, DriverError> {
-        stats::info::server_facts(self).await
+        match stats::info::server_facts(self).await {
+            // Something between may keep the statistics to itself; that the server answers is fact enough.
+            Err(error) if matches!(error.code, ErrorCode::Forbidden | ErrorCode::QueryError) => {
+                let greeting = self.connection.ask_line("version\r\n").await?;
+                let version = greeting.strip_prefix("VERSION ").unwrap_or("unknown");
+                Ok(ServerFacts::new(version).with("authenticated", self.connection.authenticated))
+            }
+            other => other,
+        }
     }
 
     fn is_open(&self) -> bool {

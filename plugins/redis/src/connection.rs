@@ -139,16 +139,14 @@ impl Connection {
         pipeline: Pipeline,
         route: Route<'_>,
     ) -> Result<Vec<Value>, DriverError> {
-        // By hand: the client's own transactions lose the answers when the server refuses to begin one, and its
-        // arithmetic overflows over that.
-        let mut whole = Pipeline::with_capacity(pipeline.len() + 3);
-        whole.add_command(cmd("MULTI"));
-        for command in pipeline.cmd_iter() {
-            whole.add_command(command.clone());
-        }
-        // Where EXEC itself is refused, the connection, which all share, does not stay in the transaction.
-        whole.add_command(cmd("EXEC")).add_command(cmd("DISCARD"));
-        let mut answers = self.pipeline(whole, route).await?;
+        let mut answers = match &self.link {
+            #[cfg(not(target_family = "wasm"))]
+            Link::Native(link) => {
+                link.pipeline(between_multi_and_exec(&pipeline), route, OWN_ANSWERS).await?
+            }
+            #[cfg(any(target_family = "wasm", test))]
+            Link::Sandboxed(link) => link.transaction(&pipeline, route, OWN_ANSWERS).await?,
+        };
         let _discarded = answers.pop();
         let exec = answers.pop().ok_or_else(|| errors::unexpected("EXEC"))?;
         let mut answers = answers.into_iter();
@@ -183,6 +181,20 @@ impl Connection {
         primaries.sort_by_key(|primary| primary.slot);
         Ok(primaries)
     }
+}
+
+/// By hand: the client's own transactions lose the answers when the server refuses to begin one, and its arithmetic
+/// overflows over that.
+#[cfg(not(target_family = "wasm"))]
+fn between_multi_and_exec(pipeline: &Pipeline) -> Pipeline {
+    let mut whole = Pipeline::with_capacity(pipeline.len() + 3);
+    whole.add_command(cmd("MULTI"));
+    for command in pipeline.cmd_iter() {
+        whole.add_command(command.clone());
+    }
+    // Where EXEC itself is refused, the connection, which all share, does not stay in the transaction.
+    whole.add_command(cmd("EXEC")).add_command(cmd("DISCARD"));
+    whole
 }
 
 fn read_primary(range: Value) -> Option<Primary> {

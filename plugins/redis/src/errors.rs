@@ -74,6 +74,22 @@ pub(crate) fn unexpected(command: &str) -> DriverError {
     )
 }
 
+/// Whether the server refuses the command itself, to this user or to everyone, whatever key it is about.
+pub(crate) fn refuses_command(error: &ServerError) -> bool {
+    let details = error.details().unwrap_or_default();
+    details.starts_with("unknown ") || (error.code() == "NOPERM" && details.contains(" to run the "))
+}
+
+/// Whether the connection's user may run the command, but not on this key.
+pub(crate) fn refuses_key(error: &ServerError) -> bool {
+    error.code() == "NOPERM" && !refuses_command(error)
+}
+
+/// Whether a command was for another type than the key has by now.
+pub(crate) fn is_of_another_type(error: &DriverError) -> bool {
+    error.details.get("code").is_some_and(|code| code == "WRONGTYPE")
+}
+
 /// A text's first characters: no server has reason to say more than so many bytes of an error.
 pub(crate) fn start(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()

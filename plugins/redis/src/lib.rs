@@ -27,10 +27,9 @@ mod sandboxed;
 mod wire;
 
 use command::CommandTable;
-use connection::{Connection, Primary, Route};
+use connection::{Connection, Primary};
 use options::Target;
 pub use options::{RedisOptions, SentinelAddress, SentinelOptions};
-use redis::cmd;
 use std::{
     sync::{Mutex, OnceLock, atomic::AtomicBool},
     time::Duration,
@@ -133,9 +132,8 @@ impl Driver for Redis {
 
     async fn ping(&self) -> Result<ServerFacts, DriverError> {
         match info::server_facts(self).await {
-            Err(error) if error.code == ErrorCode::Forbidden => {
-                // May not ask for INFO; that the server answers is fact enough.
-                self.connection.query(&cmd("PING"), Route::Slot(0)).await?;
+            // The user may not ask for INFO, or the server has no such command; that it answers is fact enough.
+            Err(error) if matches!(error.code, ErrorCode::Forbidden | ErrorCode::QueryError) => {
                 Ok(ServerFacts::new("unknown"))
             }
             other => other,

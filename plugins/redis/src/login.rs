@@ -1,7 +1,7 @@
 //! Logging in, whichever way the server is reached.
 
 use crate::errors;
-use redis::{Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerError, Value, cmd};
+use redis::{Cmd, ErrorKind, RedisConnectionInfo, ServerError, Value, cmd};
 use std::time::Duration;
 use studio_plugin_api::{DriverError, ErrorCode, MaybeSend};
 
@@ -34,11 +34,20 @@ pub(crate) async fn log_in(
 }
 
 async fn greet(connection: &mut impl Exchange, login: &RedisConnectionInfo) -> Result<(), DriverError> {
-    if !set_up(connection, login, login.username()).await? {
-        set_up(connection, login, None).await?;
+    // A step at a time: a server that has no room for one more connection answers the first and hangs up.
+    if login.protocol().supports_resp3() {
+        introduce(connection, login).await?;
+    } else if !authenticate(connection, login, login.username()).await? {
+        authenticate(connection, login, None).await?;
     }
-    let answers = connection.exchange(&[cmd("PING")]).await?;
-    answers.first().map_or(Ok(()), check_ping)
+    if login.db() != 0 {
+        select(connection, login).await?;
+    }
+    // A login that is not needed is not made, so this may be what shows a missing password.
+    match ask(connection, cmd("PING")).await? {
+        Some(error) if !is_harmless(&error) => Err(refused(&error, login)),
+        _ => Ok(()),
+    }
 }
 
 /// The server is there and says nothing.
@@ -46,87 +55,89 @@ pub(crate) fn unanswered() -> DriverError {
     DriverError::connection("timeout", "the server accepts the connection but does not answer")
 }
 
-/// False: the server is too old to know users.
-async fn set_up(
-    connection: &mut impl Exchange,
-    login: &RedisConnectionInfo,
-    username: Option<&str>,
-) -> Result<bool, DriverError> {
-    let speaks_resp3 = login.protocol().supports_resp3();
-    let introduction = if speaks_resp3 { Some(hello(login)) } else { authentication(login, username) };
-    let selection = (login.db() != 0).then(|| {
-        let mut select = cmd("SELECT");
-        select.arg(login.db());
-        select
-    });
-    let introduces = introduction.is_some();
-    let commands: Vec<_> = introduction.into_iter().chain(selection).collect();
-    if commands.is_empty() {
-        return Ok(true);
-    }
-    let mut answers = connection.exchange(&commands).await?.into_iter();
-    if introduces {
-        match answers.next() {
-            Some(Value::ServerError(error)) if speaks_resp3 => return Err(hello_refused(error, login)),
-            Some(Value::ServerError(error)) if knows_no_users(&error) => return Ok(false),
-            Some(Value::ServerError(_)) => return Err(errors::credentials_refused()),
-            _ => {}
-        }
-    }
-    match answers.next() {
-        Some(Value::ServerError(_)) => Err(no_such_database(login.db())),
-        _ => Ok(true),
+/// The error that a command is answered with, if it is one.
+async fn ask(connection: &mut impl Exchange, command: Cmd) -> Result<Option<ServerError>, DriverError> {
+    match connection.exchange(&[command]).await?.pop() {
+        Some(Value::ServerError(error)) => Ok(Some(error)),
+        _ => Ok(None),
     }
 }
 
-fn hello(login: &RedisConnectionInfo) -> Cmd {
+async fn introduce(connection: &mut impl Exchange, login: &RedisConnectionInfo) -> Result<(), DriverError> {
     let mut hello = cmd("HELLO");
     hello.arg("3");
     if let Some(password) = login.password() {
         hello.arg("AUTH").arg(login.username().unwrap_or("default")).arg(password);
     }
-    hello
+    match ask(connection, hello).await? {
+        Some(error) if errors::refuses_command(&error) || error.code() == "NOPROTO" => {
+            Err(errors::from_client(&(ErrorKind::RESP3NotSupported, "HELLO").into()))
+        }
+        Some(error) => Err(refused(&error, login)),
+        None => Ok(()),
+    }
 }
 
-fn authentication(login: &RedisConnectionInfo, username: Option<&str>) -> Option<Cmd> {
-    let password = login.password()?;
+/// False: the server is too old to know users.
+async fn authenticate(
+    connection: &mut impl Exchange,
+    login: &RedisConnectionInfo,
+    username: Option<&str>,
+) -> Result<bool, DriverError> {
+    let Some(password) = login.password() else { return Ok(true) };
     let mut auth = cmd("AUTH");
     auth.arg(username).arg(password);
-    Some(auth)
-}
-
-fn hello_refused(error: ServerError, login: &RedisConnectionInfo) -> DriverError {
-    if error.details().is_some_and(|details| details.starts_with("unknown command")) {
-        return errors::from_client(&(ErrorKind::RESP3NotSupported, "HELLO").into());
-    }
-    let error = RedisError::from(error);
-    match error.kind() {
-        ErrorKind::Server(_) if login.db() != 0 => no_such_database(login.db()),
-        _ => errors::from_client(&error),
+    match ask(connection, auth).await? {
+        Some(error) if says(&error, "wrong number of arguments for 'auth' command") => Ok(false),
+        Some(error) => Err(refused(&error, login)),
+        None => Ok(true),
     }
 }
 
-fn knows_no_users(error: &ServerError) -> bool {
-    error.details().is_some_and(|details| details.contains("wrong number of arguments for 'auth' command"))
+async fn select(connection: &mut impl Exchange, login: &RedisConnectionInfo) -> Result<(), DriverError> {
+    let mut select = cmd("SELECT");
+    select.arg(login.db());
+    let Some(error) = ask(connection, select).await? else { return Ok(()) };
+    Err(if error.code() == "NOPERM" || says(&error, "DB index") || errors::refuses_command(&error) {
+        let reason = errors::from_server(&error).message;
+        DriverError::connection("database", format!("database {} can't be selected: {reason}", login.db()))
+    } else {
+        refused(&error, login)
+    })
 }
 
-fn no_such_database(number: i64) -> DriverError {
-    DriverError::connection("database", format!("database {number} can't be selected"))
+/// Whether the connection can be used all the same: its user may log in but not ping, the server has no such command,
+/// or it takes no writes for now, of which it counts this as one.
+fn is_harmless(error: &ServerError) -> bool {
+    matches!(error.code(), "NOPERM" | "MISCONF") || errors::refuses_command(error)
 }
 
-/// What `PING` was answered. A login that is not needed is not made, so the first command is what shows a missing
-/// password.
-fn check_ping(answer: &Value) -> Result<(), DriverError> {
-    match answer {
-        // May log in but not ping: still in.
-        Value::ServerError(error) if error.code() == "NOPERM" => Ok(()),
-        Value::ServerError(error) => {
+/// Why the server does not let anyone in, whichever step it says it at.
+fn refused(error: &ServerError, login: &RedisConnectionInfo) -> DriverError {
+    let failed = |message: &str| DriverError::connection("authentication_failed", message);
+    match error.code() {
+        "NOAUTH" if login.password().is_none() => {
+            failed("the Redis server asks for a password, and the connection has none")
+        }
+        "NOAUTH" | "WRONGPASS" => errors::credentials_refused(),
+        _ if says(error, "invalid password") => errors::credentials_refused(),
+        _ if says(error, "without any password configured") || says(error, "no password is set") => {
+            failed("the connection has a password, and the Redis server none for this user")
+        }
+        _ if says(error, "max number of clients") => DriverError::connection(
+            "too_many_connections",
+            "the Redis server has as many connections as it may have",
+        ),
+        _ => {
             let error = errors::from_server(error);
             match error.code {
-                ErrorCode::ConnectionError => Err(error),
-                _ => Err(DriverError::connection("refused", error.message)),
+                ErrorCode::ConnectionError => error,
+                _ => DriverError::connection("refused", error.message),
             }
         }
-        _ => Ok(()),
     }
+}
+
+fn says(error: &ServerError, words: &str) -> bool {
+    error.details().is_some_and(|details| details.contains(words))
 }

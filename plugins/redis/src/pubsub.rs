@@ -1,6 +1,13 @@
 //! Publishing, and who listens.
 
-use crate::{Redis, connection::Route, errors, keys::read_name, wire};
+use crate::{
+    Redis,
+    connection::Route,
+    errors,
+    keys::{in_parts, read_name},
+    lone::json_bytes,
+    wire,
+};
 use redis::{Value, cmd};
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
@@ -14,8 +21,8 @@ use studio_plugin_api::{
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChannelsQuery {
-    /// A glob; by default all.
-    pattern: Option<String>,
+    /// A glob; by default all. Bytes that are not UTF-8 are percent-encoded: `%AC%ED*`.
+    pattern: Option<PathBytes>,
 }
 
 /// A channel that someone listens to.
@@ -73,7 +80,9 @@ pub(crate) async fn channels(
 ) -> Result<Json<Vec<Channel>>, DriverError> {
     let mut ask = cmd("PUBSUB");
     ask.arg("CHANNELS");
-    if let Some(pattern) = query.pattern.as_deref().filter(|pattern| !pattern.is_empty()) {
+    if let Some(PathBytes(pattern)) = &query.pattern
+        && !pattern.is_empty()
+    {
         ask.arg(pattern);
     }
     let unexpected = || errors::unexpected("PUBSUB");
@@ -87,11 +96,17 @@ pub(crate) async fn channels(
         return Ok(Json(Vec::new()));
     }
     names.sort_unstable();
-    let mut count = cmd("PUBSUB");
-    count.arg("NUMSUB").arg(&names);
-    let counted = wire::pairs(redis.connection.query_within(&count, Route::Itself, limit).await?)
-        .ok_or_else(unexpected)?;
-    let mut channels: Vec<_> = counted.into_iter().filter_map(read_channel).collect();
+    if names.iter().map(|name| json_bytes(name)).sum::<u64>() > limit {
+        return Err(DriverError::result_too_large(limit));
+    }
+    let mut channels = Vec::with_capacity(names.len());
+    for part in in_parts(names) {
+        let mut count = cmd("PUBSUB");
+        count.arg("NUMSUB").arg(part);
+        let counted = wire::pairs(redis.connection.query_within(&count, Route::Itself, limit).await?)
+            .ok_or_else(unexpected)?;
+        channels.extend(counted.into_iter().filter_map(read_channel));
+    }
     channels.sort_unstable_by(|one, other| one.channel.cmp(&other.channel));
     Ok(Json(channels))
 }

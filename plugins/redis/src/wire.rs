@@ -13,6 +13,14 @@ pub(crate) fn check(value: Value) -> Result<Value, DriverError> {
     }
 }
 
+/// As [`check`]; nothing where the server does not tell it to this user, or to anyone.
+pub(crate) fn told(value: Value) -> Result<Option<Value>, DriverError> {
+    match value {
+        Value::ServerError(error) if errors::refuses_command(&error) => Ok(None),
+        value => check(value).map(Some),
+    }
+}
+
 /// A string's bytes, whichever kind of string it is; `None` for nil and for what is no string.
 pub(crate) fn bytes(value: Value) -> Option<Vec<u8>> {
     match value {

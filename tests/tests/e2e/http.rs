@@ -147,6 +147,40 @@ async fn bodies_and_results_over_the_limit_are_refused_whole() {
 }
 
 #[tokio::test]
+async fn heads_that_can_not_be_read_are_errors_like_any() {
+    let world = World::start_with(GatewayOptions::default(), RedisOptions::new()).await;
+    let address = world.gateway.address();
+    let long = format!("GET {}", world.alpha.path("redis", &format!("/keys/{}", "k".repeat(70_000))));
+    let good = format!("GET {} HTTP/1.1\r\nhost: a\r\n", "/healthz");
+    for (request, status, code) in [
+        (format!("{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 414, "URI_TOO_LONG"),
+        (format!("{good}x-large: {}\r\n\r\n", "x".repeat(200_000)), 431, "HEAD_TOO_LARGE"),
+        (format!("{good}no header\r\n\r\n"), 400, "VALIDATION_ERROR"),
+        ("GET\r\n\r\n".to_owned(), 400, "VALIDATION_ERROR"),
+    ] {
+        let answer = raw_request(address, request.as_bytes()).await;
+        let beginning: String = request.chars().take(60).collect();
+        assert_eq!(answer.status, status, "{beginning}: {answer:?}");
+        let error: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(error["error"]["code"], code, "{beginning}: {error}");
+        let id = error["error"]["request_id"].as_str().unwrap();
+        assert!(!id.is_empty() && answer.head.contains(&format!("x-request-id: {id}\r\n")), "{answer:?}");
+        assert!(answer.head.contains("content-type: application/json\r\n"), "{answer:?}");
+    }
+    // Behind an answer on the same connection too.
+    let both = format!("{good}\r\n{long} HTTP/1.1\r\nhost: a\r\n\r\n");
+    let answer = raw_request(address, both.as_bytes()).await;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(text.contains("HTTP/1.1 414 URI Too Long\r\n"), "{text}");
+    // A value that looks like such an answer stays what it is.
+    let value = "HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\n\r\n".repeat(20_000);
+    let path = world.alpha.path("redis", "/keys/k");
+    world.alpha.developer.post(&path, json!({"value": value})).await.expect(201);
+    assert!(world.alpha.viewer.get(&path).await.expect(200).data()["value"] == json!(value));
+}
+
+#[tokio::test]
 async fn requests_that_are_no_http_harm_nobody() {
     let gateway = Gateway::start(GatewayOptions::default()).await;
     let address = gateway.address();

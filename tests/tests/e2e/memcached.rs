@@ -199,9 +199,22 @@ async fn what_is_too_large_is_told_and_the_session_goes_on() {
     world.read(&"k".repeat(251)).await.refused_field("key");
     world.write(&"k".repeat(250), json!({"value": "v"})).await.expect(201);
 
-    let larger = World::start_with(GatewayOptions::default(), MemcachedOptions::new().max_item(4)).await;
-    larger.write("k", json!({"value": "x".repeat(3 << 20)})).await.expect(201);
-    assert_eq!(larger.read("k").await.expect(200).data()["size"], 3 << 20);
+    // Into a component's memory goes the largest body, and a reply of three tenths of it.
+    let larger = World::start_with(GatewayOptions::default(), MemcachedOptions::new().max_item(10)).await;
+    for status in [201, 200] {
+        larger.write("k", json!({"value": "x".repeat(9 << 20)})).await.expect(status);
+        assert_eq!(larger.read("k").await.expect(200).data()["size"], 9 << 20);
+        larger.write("other", json!({"value": "\"".repeat(4 << 20)})).await.expect(status);
+        let path = larger.path("/keys/get");
+        let both = larger.alpha.viewer.post(&path, json!({"keys": ["k", "other"]})).await.expect(200).data();
+        assert_eq!(both["items"][1]["size"], 4 << 20);
+        let thrice = larger.alpha.viewer.post(&path, json!({"keys": ["k", "k", "k"]})).await;
+        thrice.refused(507, "RESULT_TOO_LARGE");
+    }
+    // Each of these bytes is six in JSON.
+    larger.server.store([("control".to_owned(), "\u{1}".repeat(9 << 20))]);
+    larger.read("control").await.refused(507, "RESULT_TOO_LARGE");
+    assert_eq!(larger.read("k").await.expect(200).data()["size"], 9 << 20);
 }
 
 #[tokio::test]
@@ -236,7 +249,7 @@ async fn five_thousand_keys_are_listed_by_pages_without_gap_or_repetition() {
         ("limit=0", "limit"),
         ("cursor=!", "cursor"),
         ("count=1", "count"),
-        ("pattern=%FF", "pattern"),
+        ("cursor=%FF", "cursor"),
     ] {
         world.alpha.viewer.get(&world.path(&format!("/keys?{query}"))).await.refused_field(field);
     }
@@ -310,4 +323,17 @@ async fn server_is_described_as_it_is_after_the_last_write() {
     let slabs = get("/slabs").await["slabs"].as_array().unwrap().clone();
     assert!(slabs.iter().any(|slab| slab["used_chunks"].as_u64().unwrap() >= 1), "{slabs:?}");
     world.alpha.viewer.get(&world.path("/stats?section=all")).await.refused_field("section");
+}
+
+#[tokio::test]
+async fn patterns_of_bytes_find_keys_of_bytes() {
+    let world = World::start().await;
+    for key in ["%AC%ED%00%05session", "%AC%EDaccount", "session"] {
+        world.write(key, json!({"value": "v"})).await.expect(201);
+    }
+    for (pattern, count) in [("%AC%ED*", 2), ("%AC%ED%00*", 1), ("*session", 2), ("%FF*", 0)] {
+        let page = world.alpha.viewer.get(&world.path(&format!("/keys?pattern={pattern}"))).await;
+        assert_eq!(page.expect(200).data()["total"], count, "{pattern}");
+    }
+    world.alpha.viewer.get(&world.path("/keys/")).await.refused_field("key");
 }

@@ -3,8 +3,8 @@
 use crate::memcached::{gateway, routes};
 use serde_json::{Value, json};
 use studio_gateway_tests::{
-    Gateway, GatewayOptions, MemcachedOptions, MemcachedServer, Project, RedisServer, eventually,
-    process::free_port,
+    Gateway, GatewayOptions, HostileServer, MemcachedOptions, MemcachedServer, Project, RedisServer, Says,
+    eventually, process::free_port,
 };
 
 /// A gateway with project `alpha`, which has no connections yet.
@@ -176,4 +176,34 @@ async fn server_that_does_not_answer_is_a_timeout_and_works_again_after_it() {
     server.resume();
     eventually("it works again", async || alpha.viewer.get(&path).await.status == 200).await;
     assert_eq!(alpha.viewer.get(&path).await.data()["value"], "v");
+}
+
+#[tokio::test]
+async fn connection_that_works_passes_its_test_whatever_its_server_does_not_tell() {
+    let (_gateway, project) = start().await;
+    let server = HostileServer::start(|asked| {
+        Says::once(if asked.starts_with("version") { "VERSION 1.6.21\r\n" } else { "ERROR\r\n" })
+    });
+    let found = test(&project, parts("silent", server.port, json!({}))).await;
+    assert_eq!((&found["success"], &found["version"]), (&json!(true), &json!("1.6.21")), "{found}");
+}
+
+#[tokio::test]
+async fn server_that_lets_nobody_in_is_told_by_its_reason_at_whatever_step() {
+    let (_gateway, project) = start().await;
+    let login = json!({"username": "alice", "password": "secret-1"});
+    let full = "ERROR Too many open connections\r\n";
+    let server = HostileServer::start(move |_| Says::once(full));
+    fails(&project, parts("full", server.port, login.clone()), "too_many_connections").await;
+    for (identifier, answer, reason) in [
+        ("full-later", full, "too_many_connections"),
+        ("out-of-memory", "SERVER_ERROR out of memory storing object\r\n", "refused"),
+        ("refused", "CLIENT_ERROR authentication failure\r\n", "authentication_failed"),
+    ] {
+        let server = HostileServer::start(move |asked| {
+            let asks = "CLIENT_ERROR unauthenticated\r\n";
+            Says::once(if asked.starts_with("version") { asks } else { answer })
+        });
+        fails(&project, parts(identifier, server.port, login.clone()), reason).await;
+    }
 }

@@ -23,10 +23,8 @@ async fn memcached_servers_that_announce_or_say_too_much_cost_their_caller_an_er
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
     let dumped = "key=a exp=-1 la=1700000000 cas=7 fetch=no cls=1 size=67\n";
-    let (too_large, foreign, driver) =
-        ((507, "RESULT_TOO_LARGE"), (503, "CONNECTION_ERROR"), (502, "DRIVER_ERROR"));
+    let (too_large, foreign) = ((507, "RESULT_TOO_LARGE"), (503, "CONNECTION_ERROR"));
     let several = json!({"keys": (0..100).map(|key| key.to_string()).collect::<Vec<_>>()});
-    // Within the bound of a reply, and more than fits into a component's memory: its own session ends.
     for (number, (says, method, path, body, (status, code))) in [
         (
             Says::once("VA 4000000000 f0 c1 t-1 h0 l0\r\n").then_forever("x"),
@@ -41,7 +39,7 @@ async fn memcached_servers_that_announce_or_say_too_much_cost_their_caller_an_er
             "POST",
             "/keys/get",
             Some(several),
-            driver,
+            too_large,
         ),
         (Says::once("VA 4000000000\r\n").then_forever("1"), "POST", "/keys/k/increment", None, too_large),
         (Says::once("VA 1").then_forever("1"), "GET", "/keys/k", None, foreign),

@@ -1,123 +1,159 @@
-//! Writes take no more rights than what they do needs.
+//! Redis users who may do some things and not others, and servers that let nobody in for a reason of their own.
 
-use crate::{
-    redis_replacing::Place,
-    redis_replacing_faults::{allow, start_with_user, values},
-};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use studio_gateway_tests::RedisOptions;
+use studio_gateway_tests::{
+    Gateway, GatewayOptions, HostileServer, Project, RedisOptions, RedisServer, Says,
+};
 
-#[tokio::test]
-async fn rights_of_a_write_are_those_of_its_commands() {
-    let place = start_with_user("+@all").await;
-    let developer = &place.project.developer;
-    let login = "+hello +ping +client +select +info";
-    let hash = json!({"a": "1", "b": "2"});
-    // Each with no more than it needs.
-    allow(&place, &format!("{login} +set")).await;
-    developer.post(&place.key("s"), json!({"value": "v"})).await.expect(201);
-    developer.post(&place.key("s"), json!({"value": "v", "ttl": 100})).await.expect(200);
-    developer.post(&place.key("s"), json!({"value": "v", "nx": true})).await.refused(409, "CONFLICT");
-    developer.post(&place.key("s"), json!({"value": "v", "xx": true, "ttl": 100})).await.expect(200);
-    let long = json!({"value": "v".repeat(100_000)});
-    assert_eq!(developer.post(&place.key("long"), long.clone()).await.expect(201).data()["created"], true);
-    assert_eq!(developer.post(&place.key("long"), long).await.expect(200).data()["created"], false);
-    let written = developer.put(&place.key("s"), json!({"value": "w", "type": "string"})).await.expect(200);
-    assert_eq!(written.data()["ttl"], Value::Null, "it may not ask");
-    assert!(place.ask::<i64>("TTL s").await > 90);
-    allow(&place, &format!("{login} +pexpire +persist")).await;
-    developer.post(&place.key("absent/expire"), json!({"ttl": 50})).await.refused(404, "NOT_FOUND");
-    for (ttl, left) in [(50, 50), (-1, -1)] {
-        developer.post(&format!("{}/expire", place.key("s")), json!({"ttl": ttl})).await.expect(200);
-        assert!((left - 20..=left).contains(&place.ask::<i64>("TTL s").await));
-        developer.put(&place.key("s"), json!({"ttl": ttl})).await.expect(200);
-    }
-    for rules in [
-        "+multi +exec +hset +del",
-        "+multi +exec +hset +unlink",
-        "+multi +exec +hset +pexpire",
-        // What is not there need not go.
-        "+hset +type",
-    ] {
-        place.ask::<i64>("DEL h").await;
-        allow(&place, &format!("{login} {rules}")).await;
-        developer.post(&place.key("h"), json!({"value": hash})).await.expect(201);
-        if rules.contains("multi") {
-            developer.post(&place.key("h"), json!({"value": {"z": "9"}})).await;
-            let written = developer.post(&place.key("h"), json!({"value": hash})).await.expect(200);
-            assert_eq!(written.data()["created"], false, "{rules}");
-        }
-        assert_eq!(
-            place.ask::<BTreeMap<String, String>>("HGETALL h").await,
-            [("a", "1"), ("b", "2")].map(|(n, v)| (n.to_owned(), v.to_owned())).into()
-        );
-    }
-    allow(&place, &format!("{login} +type +hgetall +hset +hdel +multi +exec")).await;
-    place.ask::<i64>("EXPIRE h 100").await;
-    developer.put(&place.key("h"), json!({"value": {"a": "1", "c": "3"}})).await.expect(200);
-    assert!(place.ask::<i64>("TTL h").await > 90, "there is no need to know it");
-    // A refusal says which right is missing, and nothing of how the driver works.
-    for (rules, missing) in
-        [("+exec +type +hset", "multi"), ("+multi +exec +del +type", "hset"), ("+multi +hset +del", "exec")]
-    {
-        allow(&place, &format!("{login} {rules}")).await;
-        let answer = developer.post(&place.key("h"), json!({"value": {"z": "1"}})).await;
-        answer.refused(403, "FORBIDDEN");
-        assert!(answer.message().contains(missing) && !answer.message().contains("KEYS"), "{answer}");
-        assert_eq!(place.ask::<BTreeMap<String, String>>("HGETALL h").await.len(), 2);
-    }
-    allow(&place, &format!("{login} +@all -eval")).await;
-    let answer = developer.post(&place.key("n"), json!({"value": hash, "nx": true})).await;
-    answer.refused(403, "FORBIDDEN");
-    assert!(answer.message().contains("EVAL"), "{answer}");
-    developer.post(&place.key("h"), json!({"value": hash, "nx": true})).await.refused(409, "CONFLICT");
+async fn start() -> (Gateway, Project) {
+    let gateway = Gateway::start(GatewayOptions::default()).await;
+    let project = Project::create_empty(&gateway, "alpha").await;
+    (gateway, project)
+}
+
+/// A connection of this user, and what is below it.
+async fn connect(project: &Project, port: u16, user: &str, extra: Value) -> String {
+    let mut body = json!({"identifier": user, "host": "127.0.0.1", "port": port});
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    project.connect("redis", body).await
+}
+
+async fn log_in(project: &Project, port: u16, user: &str) -> String {
+    connect(project, port, user, json!({"username": user, "password": "secret-1"})).await
+}
+
+async fn get(project: &Project, user: &str, rest: &str) -> studio_gateway_tests::Answer {
+    let separator = if rest.contains('?') { '&' } else { '?' };
+    project.viewer.get(&project.path("redis", &format!("{rest}{separator}connection={user}"))).await
+}
+
+async fn tested(project: &Project, id: &str) -> Value {
+    let path = format!("{}/{id}/test", project.connections("redis"));
+    project.admin.post(&path, json!({})).await.expect(200).data()
+}
+
+fn names(page: &Value) -> Vec<&str> {
+    let mut names: Vec<_> =
+        page["keys"].as_array().unwrap().iter().map(|key| key["key"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names
 }
 
 #[tokio::test]
-async fn server_without_scripts_has_everything_but_conditions_on_what_is_no_string() {
-    let options = RedisOptions::new().rename_command("EVAL", "").rename_command("EXISTS", "");
-    let place = Place::start(options, json!({})).await;
-    let developer = &place.project.developer;
-    for (kind, first, second) in values() {
-        let path = place.key(kind);
-        developer.post(&path, json!({"value": first, "type": kind, "ttl": 900})).await.expect(201);
-        developer.put(&path, json!({"value": second})).await.expect(200);
-        assert!(place.ask::<i64>(&format!("TTL {kind}")).await > 800, "{kind}");
-        if kind != "string" {
-            developer.put(&path, json!({"value": "text"})).await.refused_field("value");
-        }
-        developer.post(&path, json!({"value": first, "type": kind, "xx": true})).await.expect(200);
-        developer
-            .put(&place.key("absent"), json!({"value": second, "type": kind}))
-            .await
-            .refused(404, "NOT_FOUND");
-        developer
-            .post(&place.key("absent"), json!({"value": first, "type": kind, "xx": true}))
-            .await
-            .refused(404, "NOT_FOUND");
-        let answer =
-            developer.post(&place.key("absent"), json!({"value": first, "type": kind, "nx": true})).await;
-        if kind == "string" {
-            answer.expect(201);
-            developer.delete(&place.key("absent")).await.expect(204);
-        } else {
-            answer.refused(403, "FORBIDDEN");
-            assert!(answer.message().contains("EVAL") && !answer.message().contains("KEYS"), "{answer}");
+async fn redis_keys_that_the_user_may_not_look_at_are_left_out_and_counted() {
+    let (_gateway, project) = start().await;
+    let options = RedisOptions::new()
+        .acl_user("app", "on >secret-1 ~app:* +@all")
+        .acl_user("sizeless", "on >secret-1 ~* +@all -memory")
+        .acl_user("typeless", "on >secret-1 ~* +@all -type")
+        .acl_user("timeless", "on >secret-1 ~* +@all -pttl -object -getrange -strlen");
+    let server = RedisServer::start(options).await;
+    for key in ["app:1", "app:2", "other:1", "other:2", "other:3"] {
+        server.run(&["SET", key, "v"]).await;
+    }
+    for user in ["app", "sizeless", "typeless", "timeless"] {
+        log_in(&project, server.port, user).await;
+    }
+    for _ in 0..2 {
+        let page = get(&project, "app", "/keys").await.expect(200).data();
+        assert_eq!(names(&page), ["app:1", "app:2"]);
+        assert_eq!((&page["forbidden"], &page["total_scanned"]), (&json!(3), &json!(5)));
+        // One key of which it is not told says nothing about the others, now or later.
+        assert!(page["keys"].as_array().unwrap().iter().all(|key| key["size"].as_i64() > Some(0)), "{page}");
+        assert!(get(&project, "app", "/keys/app:1").await.expect(200).data()["size"].as_i64() > Some(0));
+        get(&project, "app", "/keys/other:1").await.refused(403, "FORBIDDEN");
+    }
+    for (user, missing) in [("sizeless", "size"), ("typeless", "type"), ("timeless", "ttl")] {
+        let page = get(&project, user, "/keys").await.expect(200).data();
+        assert_eq!((page["keys"].as_array().unwrap().len(), page.get("forbidden")), (5, None), "{user}");
+        for key in page["keys"].as_array().unwrap() {
+            for field in ["size", "type", "ttl"] {
+                assert_eq!(key[field].is_null(), field == missing, "{user}: {key}");
+            }
         }
     }
-    let operations: Vec<_> = values()
-        .iter()
-        .map(|(kind, first, _)| json!({"action": "set", "key": "one", "type": kind, "value": first}))
-        .collect();
-    let done =
-        developer.post(&place.key("batch"), json!({"operations": operations})).await.expect(200).data();
-    assert_eq!(done["summary"]["succeeded"], 6, "{done}");
-    assert_eq!(place.ask::<String>("TYPE one").await, "stream");
-    place.ask::<String>("XGROUP CREATE one workers 0").await;
-    let other = json!({"value": [{"id": "1-1", "fields": {"f": "other"}}]});
-    let details = developer.put(&place.key("one"), other).await.refused(409, "CONFLICT");
-    assert_eq!(details["groups"], json!(["workers"]));
-    // Another's right to expire is none that a write needs where nothing expires.
-    developer.put(&place.key("hash"), json!({"value": {"a": "1"}, "ttl": -1})).await.expect(200);
+    let read = get(&project, "timeless", "/keys/app:1").await.expect(200).data();
+    assert_eq!((&read["value"], &read["ttl"], &read["encoding"]), (&json!("v"), &Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn redis_connections_that_work_pass_their_test_whatever_their_user_or_server_does_not_tell() {
+    let (_gateway, project) = start().await;
+    let users = RedisOptions::new()
+        .acl_user("pingless", "on >secret-1 ~* +@all -ping")
+        .acl_user("factless", "on >secret-1 ~* +@all -info")
+        .acl_user("neither", "on >secret-1 ~* +@read +@write -ping -info");
+    let server = RedisServer::start(users).await;
+    for (user, tells) in [("pingless", true), ("factless", false), ("neither", false)] {
+        let id = log_in(&project, server.port, user).await;
+        let found = tested(&project, &id).await;
+        assert_eq!(found["success"], true, "{user}: {found}");
+        let version = found["version"].as_str().unwrap();
+        assert_eq!(version != "unknown", tells, "{user}: {found}");
+        assert_eq!(get(&project, user, "/keys").await.expect(200).data()["cursor"], "0");
+    }
+    let renamed = RedisServer::start(RedisOptions::new().rename_command("INFO", "")).await;
+    let id = connect(&project, renamed.port, "renamed", json!({})).await;
+    assert_eq!(tested(&project, &id).await["success"], true);
+    // The harness waits for PING, so a server that has none is one that says so.
+    let pingless = HostileServer::start(|asked| {
+        let unknown = "-ERR unknown command 'PING', with args beginning with: \r\n";
+        let info = "$21\r\nredis_version:7.0.15\n\r\n";
+        Says::once(if asked.contains("INFO") { info } else { unknown })
+    });
+    let id = connect(&project, pingless.port, "foreign", json!({})).await;
+    let found = tested(&project, &id).await;
+    assert_eq!((&found["success"], &found["version"]), (&json!(true), &json!("7.0.15")), "{found}");
+}
+
+#[tokio::test]
+async fn redis_servers_that_let_nobody_in_are_told_by_their_reason_at_whatever_step() {
+    let (_gateway, project) = start().await;
+    let options =
+        RedisOptions::new().password("default-pass-1").acl_user("few", "on >secret-1 ~* +@all -select");
+    let server = RedisServer::start(options).await;
+    let steps = [json!({}), json!({"options": {"db": 3}})];
+    let reason = async |identifier: &str, port: u16, extra: Value| {
+        let id = connect(&project, port, identifier, extra).await;
+        let found = tested(&project, &id).await;
+        assert_eq!(found["success"], false, "{identifier}: {found}");
+        let error = &found["error"];
+        (
+            error["details"]["reason"].as_str().unwrap().to_owned(),
+            error["message"].as_str().unwrap().to_owned(),
+        )
+    };
+    for (number, step) in steps.iter().enumerate() {
+        let (reason, message) = reason(&format!("passwordless-{number}"), server.port, step.clone()).await;
+        assert_eq!(reason, "authentication_failed");
+        assert!(message.contains("asks for a password, and the connection has none"), "{message}");
+    }
+    let login = json!({"username": "few", "password": "secret-1", "options": {"db": 3}});
+    let (cause, message) = reason("few", server.port, login).await;
+    assert_eq!(cause, "database");
+    assert!(message.contains("database 3 can't be selected") && message.contains("permissions"), "{message}");
+
+    let mut only = server.connection().await;
+    let full = redis::cmd("CONFIG").arg("SET").arg("maxclients").arg(1).clone();
+    full.exec_async(&mut only).await.unwrap();
+    for (number, step) in steps.iter().enumerate() {
+        for password in [json!({"password": "default-pass-1"}), json!({})] {
+            let mut extra = step.clone();
+            extra.as_object_mut().unwrap().extend(password.as_object().unwrap().clone());
+            let identifier = format!("full-{number}-{}", password.as_object().unwrap().len());
+            let (reason, message) = reason(&identifier, server.port, extra).await;
+            assert_eq!(reason, "too_many_connections", "{identifier}: {message}");
+        }
+    }
+    let open = RedisServer::plain().await;
+    let (cause, message) = reason("surplus", open.port, json!({"password": "surplus-1"})).await;
+    assert_eq!(cause, "authentication_failed");
+    assert!(message.contains("has a password, and the Redis server none"), "{message}");
+    // As it answers strangers from other machines.
+    let denied = HostileServer::start(|_| Says::once("-DENIED Redis is running in protected mode\r\n"));
+    for (number, step) in steps.iter().enumerate() {
+        let (reason, message) = reason(&format!("denied-{number}"), denied.port, step.clone()).await;
+        assert_eq!(reason, "refused");
+        assert!(message.contains("protected mode"), "{message}");
+    }
 }

@@ -34,6 +34,10 @@ impl SandboxLimits {
     }
 }
 
+/// So many tenths of an instance's memory a reply may have: what it is made of is beside it, base64 of that where it is
+/// bytes, and the driver itself.
+const REPLY_TENTHS: u64 = 3;
+
 /// Counts what an instance uses, and says no at the limit.
 pub(super) struct Meter {
     limits: SandboxLimits,
@@ -46,6 +50,11 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(limits: SandboxLimits) -> Self {
         Self { limits, memory: 0, table_elements: 0, refused: None }
+    }
+
+    /// The largest reply that the instance has room for.
+    pub(super) fn reply_bytes(&self) -> u64 {
+        self.limits.memory_bytes() as u64 / 10 * REPLY_TENTHS
     }
 
     /// Why the instance may have given up.

@@ -142,7 +142,8 @@ impl DriverSession for WasmSession {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Payload, DriverError>> {
         self.lend(async move |mut instance: Instance| {
             instance.store.data().journal.set_request(&call.request_id);
-            let request = convert::request(call);
+            let most = call.max_reply_bytes.min(instance.store.data().meter.reply_bytes());
+            let request = convert::request(Call { max_reply_bytes: most, ..call });
             match instance.run(async |guest, store| guest.call_call(store, &request).await).await {
                 Ok(Ok(payload)) => (Some(instance), Ok(convert::read_payload(payload))),
                 Ok(Err(error)) => {

@@ -12,10 +12,10 @@ enum Part {
 }
 
 impl Glob {
-    /// Every text is a pattern.
-    pub(crate) fn new(pattern: &str) -> Self {
+    /// Any bytes are a pattern.
+    pub(crate) fn new(pattern: &[u8]) -> Self {
         let mut parts = Vec::with_capacity(pattern.len());
-        let mut bytes = pattern.bytes();
+        let mut bytes = pattern.iter().copied();
         while let Some(byte) = bytes.next() {
             parts.push(match byte {
                 b'*' => Part::Any,
@@ -72,7 +72,7 @@ mod tests {
     proptest! {
         #[test]
         fn matching_is_what_the_definition_says(pattern in "[ab*?\\\\]{0,8}", key in "[ab*]{0,10}") {
-            let glob = Glob::new(&pattern);
+            let glob = Glob::new(pattern.as_bytes());
             prop_assert_eq!(glob.matches(key.as_bytes()), fits(&glob.0, key.as_bytes()));
         }
     }
@@ -90,8 +90,9 @@ mod tests {
             ("[ab]", "a", false),
             ("", "a", false),
         ] {
-            assert_eq!(Glob::new(pattern).matches(key.as_bytes()), matches, "{pattern} {key}");
+            assert_eq!(Glob::new(pattern.as_bytes()).matches(key.as_bytes()), matches, "{pattern} {key}");
         }
-        assert!(Glob::new("a*").matches(b"a\xFF"));
+        assert!(Glob::new(b"a*").matches(b"a\xFF"));
+        assert!(Glob::new(b"\xAC\xED*").matches(b"\xAC\xED\x00\x05t"));
     }
 }

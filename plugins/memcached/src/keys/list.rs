@@ -31,8 +31,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
-    /// `*` stands for any bytes, `?` for one, `\` takes the next as it is; by default every key.
-    pattern: Option<String>,
+    /// `*` stands for any bytes, `?` for one, `\` takes the next as it is; by default every key. Bytes
+    /// that are not UTF-8 are percent-encoded: `%AC%ED*`.
+    pattern: Option<PathBytes>,
     /// Where to go on: the `cursor` of the page before.
     cursor: Option<String>,
     /// How many keys, 1 to 1000, by default 100.
@@ -82,7 +83,8 @@ pub(crate) async fn list(
         _ => return Err(DriverError::validation("limit", format!("`limit`: must be from 1 to {MAX_PAGE}"))),
     };
     let after = parse_cursor(query.cursor.as_deref().unwrap_or("0"))?;
-    let pattern = query.pattern.as_deref().filter(|pattern| !matches!(*pattern, "" | "*")).map(Glob::new);
+    let pattern = query.pattern.as_ref().map(|pattern| pattern.0.as_slice());
+    let pattern = pattern.filter(|pattern| !matches!(*pattern, b"" | b"*")).map(Glob::new);
     let now = memcached.server_time().await?;
 
     let start = Instant::now();

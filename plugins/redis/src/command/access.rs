@@ -198,8 +198,7 @@ pub(crate) fn rule(table: &CommandTable, words: &Cmd) -> Rule {
         return Rule::Never(SERVER);
     }
     if matches!(name.as_str(), "xread" | "xreadgroup") {
-        // BLOCK anywhere: a stream or group of that name can't be told from the option with certainty.
-        return match has_option(words, 0, b"block") {
+        return match reads_blocking(words) {
             true => Rule::Never(BLOCKS),
             false if name == "xread" => Rule::Needs(Access::Read),
             false => Rule::Needs(Access::Write),
@@ -231,6 +230,31 @@ fn by_flags(flags: Flags) -> Rule {
     } else {
         Rule::Needs(Access::Write)
     }
+}
+
+/// Whether XREAD or XREADGROUP would wait for entries. What follows STREAMS are names, and so are the two after GROUP,
+/// whatever they are.
+fn reads_blocking(words: &Cmd) -> bool {
+    let mut rest = words.args_iter().skip(1);
+    while let Some(Arg::Simple(option)) = rest.next() {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        let values = if is("streams") {
+            return false;
+        } else if is("block") {
+            return true;
+        } else if is("noack") {
+            0
+        } else if is("count") || is("claim") {
+            1
+        } else if is("group") {
+            2
+        } else {
+            // An option of another server, with a value of any kind behind it.
+            return rest.any(|word| matches!(word, Arg::Simple(word) if word.eq_ignore_ascii_case(b"block")));
+        };
+        rest.by_ref().take(values).for_each(drop);
+    }
+    false
 }
 
 /// `COPY … DB n` writes into another database than the connection's.

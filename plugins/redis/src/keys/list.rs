@@ -1,10 +1,12 @@
 //! `GET /keys`: one page of SCAN.
 
-use super::{command, memory_usage, read_count, seconds};
+use super::{command, in_parts, memory_usage, page::explained, read_count, read_expiry, seconds};
 use crate::{
     Redis,
     connection::{Primary, Route},
-    errors, wire,
+    errors,
+    lone::json_bytes,
+    wire,
 };
 use redis::{Pipeline, Value, cmd};
 use std::{collections::HashSet, sync::PoisonError};
@@ -17,8 +19,8 @@ use studio_plugin_api::{
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
-    /// A glob, as in Redis; by default every key.
-    pattern: Option<String>,
+    /// A glob, as in Redis; by default every key. Bytes that are not UTF-8 are percent-encoded: `%AC%ED*`.
+    pattern: Option<PathBytes>,
     /// Where to go on: the `cursor` of the page before.
     cursor: Option<String>,
     /// How many keys SCAN should look at, 1 to 1000, by default 100. A hint: a page may have some more or fewer, or
@@ -35,9 +37,10 @@ pub(crate) struct ListedKey {
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_encoding: Option<Encoding>,
-    r#type: String,
-    /// Seconds left, rounded up; −1: no expiry.
-    ttl: i64,
+    /// A type of Redis, or a module's own name for one; null where the server does not tell.
+    r#type: Option<String>,
+    /// Seconds left, rounded up; −1: no expiry; null where the server does not tell.
+    ttl: Option<i64>,
     /// Bytes by MEMORY USAGE; null where the server does not tell.
     size: Option<i64>,
 }
@@ -48,8 +51,16 @@ pub(crate) struct KeyPage {
     keys: Vec<ListedKey>,
     /// `"0"` at the end. Opaque.
     cursor: String,
-    /// How many keys SCAN returned for this page: those in `keys`, and those that vanished meanwhile.
+    /// How many keys SCAN returned for this page: those in `keys`, those that vanished meanwhile, and those that are
+    /// `forbidden`.
     total_scanned: usize,
+    /// How many keys are left out because the connection's Redis user may not look at them.
+    #[serde(skip_serializing_if = "is_zero")]
+    forbidden: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// `GET /keys`, in two round trips: SCAN, then one pipeline about all its keys.
@@ -63,7 +74,9 @@ pub(crate) async fn list(
 
     let mut scan = cmd("SCAN");
     scan.arg(cursor.position);
-    if let Some(pattern) = query.pattern.as_deref().filter(|pattern| !matches!(*pattern, "" | "*")) {
+    if let Some(PathBytes(pattern)) = &query.pattern
+        && !matches!(pattern.as_slice(), b"" | b"*")
+    {
         scan.arg("MATCH").arg(pattern);
     }
     scan.arg("COUNT").arg(count);
@@ -71,28 +84,41 @@ pub(crate) async fn list(
         scan.arg("TYPE").arg(wanted);
     }
     let route = Route::Slot(node.as_ref().map_or(0, |node| node.slot));
-    let (position, keys) =
-        read_scan(redis.connection.query_within(&scan, route, redis.max_reply_bytes()).await?)
-            .ok_or_else(|| errors::unexpected("SCAN"))?;
+    let answer = redis.connection.query_within(&scan, route, redis.max_reply_bytes()).await;
+    let (position, keys) = read_scan(answer.map_err(explained)?).ok_or_else(|| errors::unexpected("SCAN"))?;
 
+    if keys.iter().map(|key| json_bytes(key)).sum::<u64>() > redis.max_reply_bytes() {
+        return Err(explained(DriverError::result_too_large(redis.max_reply_bytes())));
+    }
     let total_scanned = keys.len();
-    let keys = describe_keys(&redis, keys, route).await?;
+    let (keys, forbidden) = describe_keys(&redis, keys, route).await?;
     let cursor = match (position, node, next_node) {
         (0, _, Some(next)) => Cursor { position: 0, node: Some(next.id) },
         (0, _, None) => Cursor { position: 0, node: None },
         (position, node, _) => Cursor { position, node: node.map(|node| node.id) },
     };
-    Ok(Json(KeyPage { keys, cursor: cursor.to_string(), total_scanned }))
+    Ok(Json(KeyPage { keys, cursor: cursor.to_string(), total_scanned, forbidden }))
 }
 
 async fn describe_keys(
     redis: &Redis,
     keys: Vec<Vec<u8>>,
     route: Route<'_>,
-) -> Result<Vec<ListedKey>, DriverError> {
-    if keys.is_empty() {
-        return Ok(Vec::new());
+) -> Result<(Vec<ListedKey>, usize), DriverError> {
+    let (mut listed, mut forbidden) = (Vec::with_capacity(keys.len()), 0);
+    for part in in_parts(keys) {
+        forbidden += describe_part(redis, part, route, &mut listed).await?;
     }
+    Ok((listed, forbidden))
+}
+
+/// Adds what is told about these keys; answers how many of them may not be looked at.
+async fn describe_part(
+    redis: &Redis,
+    keys: Vec<Vec<u8>>,
+    route: Route<'_>,
+    listed: &mut Vec<ListedKey>,
+) -> Result<usize, DriverError> {
     let with_memory = redis.has_memory_usage();
     let mut pipeline = Pipeline::with_capacity(keys.len() * 3);
     for key in &keys {
@@ -102,7 +128,7 @@ async fn describe_keys(
         }
     }
     let mut answers = redis.connection.pipeline(pipeline, route).await?.into_iter();
-    let mut listed = Vec::with_capacity(keys.len());
+    let mut forbidden = 0;
     for key in keys {
         let (Some(key_type), Some(milliseconds)) = (answers.next(), answers.next()) else {
             return Err(errors::unexpected("TYPE"));
@@ -112,17 +138,29 @@ async fn describe_keys(
         } else {
             None
         };
-        let key_type = wire::text(wire::check(key_type)?).ok_or_else(|| errors::unexpected("TYPE"))?;
-        let milliseconds =
-            wire::integer(&wire::check(milliseconds)?).ok_or_else(|| errors::unexpected("PTTL"))?;
+        if [&key_type, &milliseconds].into_iter().any(is_forbidden) {
+            forbidden += 1;
+            continue;
+        }
+        let key_type = read_type(key_type)?;
+        let milliseconds = read_expiry(milliseconds)?;
         // Gone since SCAN saw it, before or between the two questions.
-        if key_type == "none" || milliseconds == -2 {
+        if key_type.as_deref() == Some("none") || milliseconds == Some(-2) {
             continue;
         }
         let (key, key_encoding) = encoding::show(key);
-        listed.push(ListedKey { key, key_encoding, r#type: key_type, ttl: seconds(milliseconds), size });
+        listed.push(ListedKey { key, key_encoding, r#type: key_type, ttl: milliseconds.map(seconds), size });
     }
-    Ok(listed)
+    Ok(forbidden)
+}
+
+fn is_forbidden(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if errors::refuses_key(error))
+}
+
+fn read_type(answer: Value) -> Result<Option<String>, DriverError> {
+    let answer = wire::told(answer)?;
+    answer.map(|answer| wire::text(answer).ok_or_else(|| errors::unexpected("TYPE"))).transpose()
 }
 
 fn read_scan(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
@@ -131,7 +169,9 @@ fn read_scan(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
     let keys: Vec<_> = wire::items(parts.next()?)?.into_iter().filter_map(wire::bytes).collect();
     // SCAN may return a key twice while the server's table grows or shrinks.
     let mut seen = HashSet::with_capacity(keys.len());
-    Some((position, keys.into_iter().filter(|key| seen.insert(key.clone())).collect()))
+    let is_first: Vec<_> = keys.iter().map(|key| seen.insert(key.as_slice())).collect();
+    let first = keys.into_iter().zip(is_first).filter(|(_, is_first)| *is_first);
+    Some((position, first.map(|(key, _)| key).collect()))
 }
 
 /// The cluster's node that the cursor is on, and the one after it; nothing for a single server.

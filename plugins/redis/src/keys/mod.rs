@@ -10,13 +10,15 @@ mod setting;
 pub(crate) mod value;
 pub(crate) mod write;
 
-use crate::{Redis, wire};
+use crate::{Redis, errors, wire};
 use redis::{Cmd, Value, cmd};
 use std::sync::atomic::Ordering;
 use studio_plugin_api::{encoding::Encoding, prelude::*};
 
 /// The most items on a page, for keys and for members of a collection.
 pub(crate) const MAX_PAGE: u32 = 1000;
+/// Bytes of the names in one question about many.
+const ASKED_AT_ONCE: usize = 1 << 20;
 /// The longest time to live, in seconds: in milliseconds it is still exact in the doubles that Lua counts with.
 pub(crate) const MAX_TTL: i64 = 9_000_000_000_000;
 
@@ -80,6 +82,12 @@ pub(crate) fn seconds(milliseconds: i64) -> i64 {
     if milliseconds < 0 { milliseconds } else { milliseconds.saturating_add(999) / 1000 }
 }
 
+/// Milliseconds left, from the answer to `PTTL`; nothing where the server does not tell.
+pub(crate) fn read_expiry(answer: Value) -> Result<Option<i64>, DriverError> {
+    let answer = wire::told(answer)?;
+    answer.map(|answer| wire::integer(&answer).ok_or_else(|| errors::unexpected("PTTL"))).transpose()
+}
+
 /// A time to live in a body: 1 second or more, or −1 for none. Answers milliseconds, `None` for none.
 pub(crate) fn read_ttl(ttl: i64, field: &str) -> Result<Option<i64>, DriverError> {
     match ttl {
@@ -95,6 +103,21 @@ pub(crate) fn read_ttl(ttl: i64, field: &str) -> Result<Option<i64>, DriverError
 /// The bytes of a key, channel or message given in a body.
 pub(crate) fn read_name(text: &str, encoding: Option<Encoding>, field: &str) -> Result<Vec<u8>, DriverError> {
     encoding.unwrap_or_default().decode(text, field)
+}
+
+/// Names in as many parts as there are questions about them: a name is in a question more than once.
+pub(crate) fn in_parts(names: Vec<Vec<u8>>) -> impl Iterator<Item = Vec<Vec<u8>>> {
+    let mut names = names.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let first = names.next()?;
+        let (mut bytes, mut part) = (first.len(), Vec::with_capacity(names.len().min(MAX_PAGE as usize) + 1));
+        part.push(first);
+        while let Some(name) = names.next_if(|name| bytes + name.len() <= ASKED_AT_ONCE) {
+            bytes += name.len();
+            part.push(name);
+        }
+        Some(part)
+    })
 }
 
 /// A page's size.
@@ -117,11 +140,10 @@ impl Redis {
     }
 
     /// Bytes from the answer to `MEMORY USAGE`; nothing, now and ever after, where the server does not know or does
-    /// not allow it.
+    /// not allow it. One key of which it is not allowed says nothing about others.
     pub(crate) fn read_memory_usage(&self, answer: &Value) -> Option<i64> {
         if let Value::ServerError(error) = answer
-            && (error.code() == "NOPERM"
-                || error.details().is_some_and(|details| details.starts_with("unknown ")))
+            && errors::refuses_command(error)
         {
             self.memory_usage.store(false, Ordering::Relaxed);
         }
@@ -132,6 +154,16 @@ impl Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_asked_about_in_parts_of_so_many_bytes() {
+        let name = |length: usize| vec![b'n'; length];
+        let names = vec![name(3), name(ASKED_AT_ONCE - 3), name(1), name(2 * ASKED_AT_ONCE), name(5)];
+        let parts: Vec<_> = in_parts(names.clone()).collect();
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 1]);
+        assert_eq!(parts.concat(), names);
+        assert_eq!(in_parts(Vec::new()).count(), 0);
+    }
 
     #[test]
     fn half_a_second_is_not_expired() {

@@ -154,7 +154,7 @@ fn too_large(limit: u64) -> DriverError {
     explained(DriverError::result_too_large(limit))
 }
 
-fn explained(mut error: DriverError) -> DriverError {
+pub(super) fn explained(mut error: DriverError) -> DriverError {
     if error.code == ErrorCode::ResultTooLarge {
         error.message.push_str("; ask for fewer items with `count`");
     }

@@ -1,6 +1,6 @@
 //! `GET /keys/{key}`.
 
-use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, seconds};
+use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, read_expiry, seconds};
 use crate::{Redis, connection::Route, errors, lone::json_bytes, wire};
 use redis::{Pipeline, Value, cmd};
 use studio_plugin_api::{
@@ -11,6 +11,9 @@ use studio_plugin_api::{
 /// A string up to this long comes with the first round trip; a longer one takes a second, so that asking about a huge
 /// string never loads it just to refuse it.
 const FIRST_BYTES: u64 = 64 << 10;
+
+/// So often a key is read whose type others change meanwhile, each time between two questions about it.
+const ATTEMPTS: usize = 4;
 
 /// Which part of a collection to read.
 #[derive(Deserialize, JsonSchema)]
@@ -31,8 +34,8 @@ pub(crate) struct KeyAnswer {
     key_encoding: Option<Encoding>,
     /// A type of Redis, or a module's own name for one.
     r#type: String,
-    /// Seconds left, rounded up; −1: no expiry.
-    ttl: i64,
+    /// Seconds left, rounded up; −1: no expiry; null where the server does not tell.
+    ttl: Option<i64>,
     /// Redis's inner representation, by OBJECT ENCODING; null where the server does not tell.
     encoding: Option<String>,
     /// Bytes by MEMORY USAGE; null where the server does not tell.
@@ -61,7 +64,7 @@ pub(crate) enum Content {
 /// What the first round trip told.
 struct Facts {
     key_type: String,
-    milliseconds: i64,
+    milliseconds: Option<i64>,
     encoding: Option<String>,
     size: Option<i64>,
     /// STRLEN and the first bytes, of a string.
@@ -76,34 +79,44 @@ pub(crate) async fn read(
     query: Query<ReadQuery>,
 ) -> Result<Json<KeyAnswer>, DriverError> {
     let key = path.0.key.0;
+    for _ in 0..ATTEMPTS {
+        match read_once(&redis, &key, &query).await {
+            Err(error) if errors::is_of_another_type(&error) => {}
+            outcome => return outcome.map(Json),
+        }
+    }
+    Err(DriverError::conflict("the key changes its type while it is read"))
+}
+
+async fn read_once(redis: &Context<Redis>, key: &[u8], query: &ReadQuery) -> Result<KeyAnswer, DriverError> {
     let count = read_count(query.count)?;
-    let facts = ask(&redis, &key).await?;
-    if facts.key_type == "none" || facts.milliseconds == -2 {
+    let facts = ask(redis, key).await?;
+    if facts.key_type == "none" || facts.milliseconds == Some(-2) {
         return Err(no_such_key());
     }
     let limit = redis.max_reply_bytes();
     let content = match KeyType::from_name(&facts.key_type) {
         None => Content::Unread {},
         Some(KeyType::String) => {
-            let value = whole_string(&redis, &key, facts.length, facts.start, limit).await?;
+            let value = whole_string(redis, key, facts.length, facts.start, limit).await?;
             let encoding = Encoding::for_all([value.as_slice()]);
             Content::Text { value: encoding.encode(value), value_encoding: encoding.shown() }
         }
         Some(key_type) => {
             let request = page::Request { cursor: query.cursor.as_deref(), count, size: facts.size, limit };
-            Content::Page(page::read(&redis, &key, key_type, &request).await?)
+            Content::Page(page::read(redis, key, key_type, &request).await?)
         }
     };
-    let (key, key_encoding) = encoding::show(key);
-    Ok(Json(KeyAnswer {
+    let (key, key_encoding) = encoding::show(key.to_vec());
+    Ok(KeyAnswer {
         key,
         key_encoding,
         r#type: facts.key_type,
-        ttl: seconds(facts.milliseconds),
+        ttl: facts.milliseconds.map(seconds),
         encoding: facts.encoding,
         size: facts.size,
         content,
-    }))
+    })
 }
 
 async fn ask(redis: &Redis, key: &[u8]) -> Result<Facts, DriverError> {
@@ -123,7 +136,7 @@ async fn ask(redis: &Redis, key: &[u8]) -> Result<Facts, DriverError> {
     let mut answers = redis.connection.pipeline(pipeline, Route::Key(key)).await?.into_iter();
     let mut next = || answers.next().unwrap_or_default();
     let key_type = wire::text(wire::check(next())?).ok_or_else(|| errors::unexpected("TYPE"))?;
-    let milliseconds = wire::integer(&wire::check(next())?).ok_or_else(|| errors::unexpected("PTTL"))?;
+    let milliseconds = read_expiry(next())?;
     // Not known, not allowed, or the key is gone: then there is simply no encoding to show.
     let encoding = wire::text(next());
     let (length, start) = (next(), next());
@@ -146,12 +159,18 @@ async fn whole_string(
     start: Value,
     limit: u64,
 ) -> Result<Vec<u8>, DriverError> {
+    let Some(start) = wire::told(start)? else {
+        return within(
+            read_string(redis.connection.query_within(&command("GET", key), Route::Key(key), limit).await?)?,
+            limit,
+        );
+    };
     let start = read_string(start)?;
     if start.len() as u64 <= FIRST_BYTES {
         return within(start, limit);
     }
-    let length = wire::integer(&wire::check(length)?).ok_or_else(|| errors::unexpected("STRLEN"))?;
-    if u64::try_from(length).is_ok_and(|length| length > limit) {
+    let length = wire::told(length)?.and_then(|length| wire::integer(&length));
+    if length.and_then(|length| u64::try_from(length).ok()).is_some_and(|length| length > limit) {
         return Err(DriverError::result_too_large(limit));
     }
     let answer = redis.connection.query_within(&first_bytes(key, limit), Route::Key(key), limit).await?;

@@ -30,8 +30,8 @@ use studio_plugin_api::{DriverError, encoding::Encoding};
 
 /// Arguments of a command are as many at most, and some of them are the driver's own.
 const MAX_PARTS: usize = (1 << 20) - 64;
-/// So many times the length of its JSON all parts of a value may have together.
-const MAX_GROWTH: usize = 16;
+/// So many times the length of its JSON all parts of a value may have together: fewer where memory is an instance's.
+const MAX_GROWTH: usize = if cfg!(target_family = "wasm") { 3 } else { 16 };
 
 /// Bytes of a field's path in an error.
 const LONGEST_FIELD: usize = 256;

@@ -146,12 +146,15 @@ impl Line {
     async fn run(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + 'static,
-        questions: mpsc::Receiver<Question>,
+        mut questions: mpsc::Receiver<Question>,
     ) {
+        // Nothing is read before there is a question: a server that has no room for a connection says so unasked, and
+        // that is the answer to the first one.
+        let Some(first) = questions.recv().await else { return };
         let (reading, writing) = tokio::io::split(stream);
         let failure = {
-            let (read, write) = (pin!(self.read(reading)), pin!(self.write(writing, questions)));
-            match select(read, write).await {
+            let (read, write) = (pin!(self.read(reading)), pin!(self.write(writing, first, questions)));
+            match select(write, read).await {
                 Either::Left((failure, _)) | Either::Right((failure, _)) => failure,
             }
         };
@@ -169,11 +172,12 @@ impl Line {
     async fn write(
         &self,
         mut stream: WriteHalf<impl AsyncWrite>,
+        first: Question,
         mut questions: mpsc::Receiver<Question>,
     ) -> Failure {
         let mut bytes = Vec::new();
-        while let Some(question) = questions.recv().await {
-            let mut next = Some(question);
+        let mut next = Some(first);
+        while next.is_some() {
             while let Some(question) = next {
                 if self.waiting().len() >= UNANSWERED {
                     return Failure::Lost;
@@ -198,6 +202,7 @@ impl Line {
             }
             bytes.clear();
             bytes.shrink_to(WRITE_SIZE);
+            next = questions.recv().await;
         }
         Failure::Lost
     }

@@ -3,7 +3,7 @@
 //! It allocates nothing that grows with what a server says, and goes over each byte of a line once and over a string's
 //! bytes not at all.
 
-use super::{Broken, Budget};
+use super::{Broken, Budget, builder::Builder};
 
 /// The deepest that replies may nest. No command of Redis comes near.
 const MAX_DEPTH: usize = 64;
@@ -57,11 +57,18 @@ impl Meter {
         self.is_push
     }
 
-    /// Looks at the next bytes of the reply under way, up to its end.
-    pub(super) fn look(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<Seen, Broken> {
+    /// Looks at the next bytes of the reply under way, up to its end, and tells the builder of them, as long as they are
+    /// within the budget.
+    pub(super) fn look(
+        &mut self,
+        bytes: &[u8],
+        budget: &mut Budget,
+        mut builder: Option<&mut Builder>,
+    ) -> Result<Seen, Broken> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            if self.step(&mut rest, budget)? && self.close() {
+            let builder = builder.as_deref_mut();
+            if self.step(&mut rest, budget, builder)? && self.close() {
                 return Ok(Seen { bytes: bytes.len() - rest.len(), whole: true });
             }
         }
@@ -69,13 +76,24 @@ impl Meter {
     }
 
     /// Goes over some bytes of one part; true when a value without parts of its own ends with them.
-    fn step(&mut self, rest: &mut &[u8], budget: &mut Budget) -> Result<bool, Broken> {
+    fn step(
+        &mut self,
+        rest: &mut &[u8],
+        budget: &mut Budget,
+        builder: Option<&mut Builder>,
+    ) -> Result<bool, Broken> {
+        let begins = self.open.is_empty() && matches!(self.part, Part::Kind);
+        // Of a push nothing is made.
+        let builder = builder.filter(|_| !budget.is_over() && (begins || !self.is_push));
         match &mut self.part {
             Part::Kind => {
                 let Some(kind) = rest.split_off_first() else { return Ok(false) };
                 budget.begin_value();
                 if self.open.is_empty() {
                     self.is_push = *kind == b'>';
+                }
+                if let Some(builder) = builder {
+                    builder.begin(*kind);
                 }
                 self.part = match kind {
                     b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
@@ -97,34 +115,55 @@ impl Meter {
                     return Err(Broken::NotRedis);
                 }
                 budget.spend(line.len() as u64);
+                if let Some(builder) = builder {
+                    builder.line(line, end.is_some())?;
+                }
                 Ok(end.is_some())
             }
             Part::Number { kind, digits } => match digits.read(rest)? {
                 Some(number) => {
                     let kind = *kind;
-                    self.announce(kind, number, budget)
+                    self.announce(kind, number, budget, builder)
                 }
                 None => Ok(false),
             },
             Part::Bytes { left } => {
                 let taken = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                let _ = rest.split_off(..taken);
+                let bytes = rest.split_off(..taken).unwrap_or_default();
                 *left -= taken as u64;
+                if let Some(builder) = builder {
+                    builder.bytes(bytes)?;
+                }
                 Ok(*left == 0)
             }
         }
     }
 
     /// A string of this length or a collection of this count follows. True when there is nothing in it.
-    fn announce(&mut self, kind: u8, number: i64, budget: &mut Budget) -> Result<bool, Broken> {
+    fn announce(
+        &mut self,
+        kind: u8,
+        number: i64,
+        budget: &mut Budget,
+        builder: Option<&mut Builder>,
+    ) -> Result<bool, Broken> {
         let Ok(number) = u64::try_from(number) else {
             // Nil, as RESP2 writes it.
-            return if matches!(kind, b'$' | b'*' | b'~' | b'>') { Ok(true) } else { Err(Broken::NotRedis) };
+            if !matches!(kind, b'$' | b'*' | b'~' | b'>') {
+                return Err(Broken::NotRedis);
+            }
+            if let Some(builder) = builder {
+                builder.nil();
+            }
+            return Ok(true);
         };
         if matches!(kind, b'$' | b'!' | b'=') {
             // With the line end.
             let left = number.saturating_add(2);
             budget.spend(left);
+            if let Some(builder) = builder.filter(|_| !budget.is_over()) {
+                builder.string(number)?;
+            }
             self.part = Part::Bytes { left };
             return Ok(false);
         }
@@ -135,11 +174,14 @@ impl Meter {
             _ => number,
         };
         budget.announce_values(values);
+        if values > 0 && self.open.len() >= MAX_DEPTH {
+            return Err(Broken::NotRedis);
+        }
+        if let Some(builder) = builder.filter(|_| !budget.is_over()) {
+            builder.open(values);
+        }
         if values == 0 {
             return Ok(true);
-        }
-        if self.open.len() >= MAX_DEPTH {
-            return Err(Broken::NotRedis);
         }
         self.open.push(values);
         self.part = Part::Kind;
@@ -204,7 +246,7 @@ mod tests {
         let (mut meter, mut budget) = (Meter::default(), Budget::new(most));
         let mut all = 0;
         for piece in bytes.chunks(size) {
-            let seen = meter.look(piece, &mut budget)?;
+            let seen = meter.look(piece, &mut budget, None)?;
             if budget.is_over() {
                 return Err(Broken::TooLarge);
             }

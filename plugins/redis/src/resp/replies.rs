@@ -1,15 +1,14 @@
 //! Replies out of bytes that come in any pieces.
 
-use super::{Budget, meter::Meter};
-use redis::{Parser, Value};
-use std::io::{self, Read};
+use super::{Budget, builder::Builder, meter::Meter};
+use redis::Value;
 
-/// The replies on a connection. The parser keeps its state between the pieces of a reply, so that none of them is
-/// looked at twice; it gets nothing that the meter has not seen.
+/// The replies on a connection. Meter and builder keep their state between the pieces of a reply, so that none of them is
+/// looked at twice.
 #[derive(Default)]
 pub(crate) struct Replies {
     meter: Meter,
-    parser: Parser,
+    builder: Builder,
     /// Whether the reply under way is passed over.
     passes_over: bool,
 }
@@ -43,46 +42,36 @@ impl Replies {
         wanted: bool,
     ) -> Result<Option<Reply>, Broken> {
         while !bytes.is_empty() {
-            let seen = self.meter.look(bytes, budget)?;
-            let piece = bytes.split_off(..seen.bytes).unwrap_or_default();
+            if !wanted && !self.passes_over {
+                self.pass_over();
+            }
+            let builder = if self.passes_over { None } else { Some(&mut self.builder) };
+            let seen = self.meter.look(bytes, budget, builder)?;
+            let _ = bytes.split_off(..seen.bytes);
             if budget.is_hopeless() {
                 return Err(Broken::TooLarge);
             }
             if self.meter.is_push() {
                 continue;
             }
-            if (!wanted || budget.is_over()) && !self.passes_over {
-                self.passes_over = true;
-                // Half a reply may be in there.
-                self.parser = Parser::default();
+            if budget.is_over() && !self.passes_over {
+                self.pass_over();
             }
-            if self.passes_over {
-                if seen.whole {
-                    self.passes_over = false;
-                    return Ok(Some(Reply::PassedOver));
-                }
+            if !seen.whole {
                 continue;
             }
-            match self.parser.parse_value(&mut Arrived(piece)) {
-                Ok(answer) if seen.whole => return Ok(Some(Reply::Answer(answer))),
-                Err(error) if error.is_timeout() && !seen.whole => {}
-                _ => return Err(Broken::NotRedis),
+            if std::mem::take(&mut self.passes_over) {
+                return Ok(Some(Reply::PassedOver));
             }
+            return self.builder.take().map(|answer| Some(Reply::Answer(answer))).ok_or(Broken::NotRedis);
         }
         Ok(None)
     }
-}
 
-/// Bytes for the parser. When they are used up it would block, not end: a parser that has seen the end takes a reply
-/// that is incomplete for a wrong one.
-struct Arrived<'a>(&'a [u8]);
-
-impl Read for Arrived<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.0.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.0.read(into)
+    fn pass_over(&mut self) {
+        self.passes_over = true;
+        // Half a reply may be in there.
+        self.builder = Builder::default();
     }
 }
 

@@ -4,14 +4,14 @@ use crate::{
     errors,
     resp::{Broken, Budget, Replies, Reply},
 };
-use redis::{Cmd, Value};
+use redis::{Arg, Cmd, Value};
 use std::time::Duration;
 use studio_plugin_api::{DriverError, Stream, time::Instant};
 
 /// The answer to a page of keys comes in one piece.
 const READ_SIZE: u32 = 64 << 10;
-/// A big value that was sent does not keep its room.
-const KEPT_CAPACITY: usize = 64 << 10;
+/// So many bytes are sent at once. What is longer by itself is sent from where it is.
+const WRITE_SIZE: usize = 64 << 10;
 
 /// The host counts in milliseconds.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -31,7 +31,7 @@ impl Channel {
         Self { stream, packed: Vec::new(), replies: Replies::default(), arrived: Vec::new(), used: 0 }
     }
 
-    /// Sends the commands in one piece and waits for as many answers, which may have `most` bytes together, until the
+    /// Sends the commands one behind the other and waits for as many answers, which may have `most` bytes together, until the
     /// deadline where there is one.
     pub(super) async fn exchange(
         &mut self,
@@ -40,13 +40,12 @@ impl Channel {
         deadline: Option<Instant>,
     ) -> Result<Vec<Value>, DriverError> {
         self.packed.clear();
-        self.packed.shrink_to(KEPT_CAPACITY);
         let mut count = 0;
         for command in commands {
-            command.write_packed_command(&mut self.packed);
+            self.send(command).await?;
             count += 1;
         }
-        self.stream.write(&self.packed).await.map_err(errors::from_stream)?;
+        self.flush().await?;
         let mut answers = Vec::with_capacity(count);
         let mut budget = Budget::new(most);
         while answers.len() < count {
@@ -72,6 +71,34 @@ impl Channel {
             }
         }
         Ok(answers)
+    }
+
+    async fn send(&mut self, command: &Cmd) -> Result<(), DriverError> {
+        self.packed.extend_from_slice(format!("*{}\r\n", command.args_iter().len()).as_bytes());
+        for word in command.args_iter() {
+            // A cursor is what the library's own iterators have.
+            let Arg::Simple(word) = word else { return Err(errors::unexpected("a cursor")) };
+            self.packed.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            if word.len() >= WRITE_SIZE {
+                self.flush().await?;
+                self.stream.write(word).await.map_err(errors::from_stream)?;
+            } else {
+                self.packed.extend_from_slice(word);
+            }
+            self.packed.extend_from_slice(b"\r\n");
+            if self.packed.len() >= WRITE_SIZE {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), DriverError> {
+        if !self.packed.is_empty() {
+            self.stream.write(&self.packed).await.map_err(errors::from_stream)?;
+            self.packed.clear();
+        }
+        Ok(())
     }
 
     async fn read(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, DriverError> {

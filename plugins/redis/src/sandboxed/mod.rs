@@ -8,7 +8,7 @@ mod tests;
 use crate::{connection::Route, errors, options::Target};
 use channel::Channel;
 use futures_util::lock::Mutex;
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Pipeline, Value, cmd};
 use std::iter;
 use studio_plugin_api::{DriverError, Network};
 
@@ -42,6 +42,19 @@ impl Link {
         most: u64,
     ) -> Result<Vec<Value>, DriverError> {
         self.exchange(pipeline.cmd_iter(), most).await
+    }
+
+    /// The commands between `MULTI` and `EXEC`, none of them copied.
+    pub(crate) async fn transaction(
+        &self,
+        pipeline: &Pipeline,
+        _: Route<'_>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
+        // Where EXEC itself is refused, the connection does not stay in the transaction.
+        let (begin, end) = (cmd("MULTI"), [cmd("EXEC"), cmd("DISCARD")]);
+        let commands = iter::once(&begin).chain(pipeline.cmd_iter()).chain(&end);
+        self.exchange(commands, most).await
     }
 
     async fn exchange(

@@ -1,0 +1,80 @@
+//! Answers to what never became a request: on a connection that is closed before anyone asks, and to a head that can't be
+//! read.
+
+use super::{ApiError, Body, Envelope};
+use http::StatusCode;
+use std::time::Duration;
+use studio_plugin_api::ErrorCode;
+use uuid::Uuid;
+
+impl ApiError {
+    /// The error that hyper answers a head with in a body of no bytes, if these bytes are such an answer. They must be the
+    /// first of an answer.
+    pub(in crate::http) fn of_unread_head(answer: &[u8]) -> Option<Self> {
+        let (digits, rest) = answer.strip_prefix(b"HTTP/1.1 ")?.split_at_checked(3)?;
+        let status = StatusCode::from_bytes(digits).ok()?;
+        let message = match status {
+            StatusCode::BAD_REQUEST => {
+                "the request is not HTTP: its first line or one of its headers can't be read"
+            }
+            StatusCode::URI_TOO_LONG => "the request's path and query are longer than 65534 bytes together",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                "the request's head is larger than `budgets.head_bytes`"
+            }
+            _ => return None,
+        };
+        // An answer of the router's has its request's id.
+        let head = std::str::from_utf8(rest).ok()?.to_ascii_lowercase();
+        if head.contains("\r\nx-request-id:") || !head.contains("\r\ncontent-length: 0\r\n") {
+            return None;
+        }
+        let code = match status {
+            StatusCode::URI_TOO_LONG => "URI_TOO_LONG",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "HEAD_TOO_LARGE",
+            _ => ErrorCode::ValidationError.as_str(),
+        };
+        Some(Self { status, code, ..Self::new(ErrorCode::ValidationError, message) })
+    }
+
+    /// The whole answer as HTTP/1.1 has it, after which the connection is closed.
+    pub(in crate::http) fn as_text(&self) -> String {
+        let request_id = &*Uuid::new_v4().simple().to_string();
+        let error = Body { code: self.code, message: &self.message, details: &self.details, request_id };
+        let json = serde_json::to_string(&Envelope { error }).unwrap_or_default();
+        let wait = |wait: Duration| format!("retry-after: {}\r\n", wait.as_secs().max(1));
+        format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n{}connection: close\r\n\
+             content-length: {}\r\n\r\n{json}",
+            self.status,
+            self.retry_after.map(wait).unwrap_or_default(),
+            json.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_hyper_s_own_are_told_from_the_router_s() {
+        let code = |answer: &str| ApiError::of_unread_head(answer.as_bytes()).map(|error| error.code);
+        let of = |status: &str, header: &str| {
+            format!("HTTP/1.1 {status}\r\nconnection: close\r\n{header}\r\ndate: x\r\n\r\n")
+        };
+        assert_eq!(code(&of("414 URI Too Long", "content-length: 0")), Some("URI_TOO_LONG"));
+        assert_eq!(
+            code(&of("431 Request Header Fields Too Large", "content-length: 0")),
+            Some("HEAD_TOO_LARGE")
+        );
+        assert_eq!(code(&of("400 Bad Request", "content-length: 0")), Some("VALIDATION_ERROR"));
+        for other in [
+            of("400 Bad Request", "content-length: 0\r\nx-request-id: a"),
+            of("400 Bad Request", "content-length: 7"),
+            of("404 Not Found", "content-length: 0"),
+            "HTTP/1.1 41".to_owned(),
+        ] {
+            assert_eq!(code(&other), None, "{other}");
+        }
+    }
+}
