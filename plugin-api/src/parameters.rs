@@ -1,6 +1,9 @@
 //! From path, query and body to a handler's structs, with errors that name the field.
 
-use crate::DriverError;
+use crate::{
+    DriverError,
+    objects::{self, Objects},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, IgnoredAny, IntoDeserializer, Visitor, value},
@@ -54,7 +57,7 @@ pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
     // An absent body reads as null, so that `Body<Option<T>>` takes it.
     let body = if body.is_empty() { b"null" } else { body };
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
         let (path, message) = (error.path().to_string(), error.inner().to_string());
         if body == b"null" {
             DriverError::validation("body", "a JSON body is required")
@@ -71,9 +74,20 @@ pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
     Ok(value)
 }
 
+/// Reads a part of a body that was kept as its text, as [`from_body`] would have: a struct from an object alone.
+///
+/// # Errors
+/// serde_json's, whose line and column are those of the part.
+pub fn from_part<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let value = T::deserialize(Objects(&mut reader))?;
+    reader.end()?;
+    Ok(value)
+}
+
 /// Reads a JSON object that is not a request body (a connection's options) with the same manners.
 pub(crate) fn from_json<T: DeserializeOwned>(json: serde_json::Value, whole: &str) -> Result<T, DriverError> {
-    serde_path_to_error::deserialize(json).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(json)).map_err(|error| {
         let (path, message) = (error.path().to_string(), error.inner().to_string());
         refuse(&path, &message, whole)
     })
@@ -127,6 +141,7 @@ fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
         Some(end) => message.get(..end).unwrap_or(message),
         None => message,
     };
+    let message = if message.ends_with(objects::EXPECTED) { "must be an object" } else { message };
     DriverError::validation(&field, format!("`{field}`: {message}"))
 }
 
@@ -361,5 +376,62 @@ mod tests {
         assert_eq!(name(r#"{"items":[]} x"#), "body");
         assert!(from_body::<Option<Outer>>(b"").unwrap().is_none());
         assert!(from_body::<Outer>("\u{FEFF}{\"items\":[]}".as_bytes()).unwrap().items.is_empty());
+    }
+
+    #[test]
+    fn struct_is_an_object_and_nothing_else_however_deep_it_stands() {
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Step {
+            #[allow(dead_code)]
+            Move { by: u32 },
+            #[allow(dead_code)]
+            Set(Inner),
+            #[allow(dead_code)]
+            Pair(u32, u32),
+        }
+        #[derive(Debug, Deserialize)]
+        struct Inner {
+            #[allow(dead_code)]
+            ttl: u32,
+        }
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        struct Outer {
+            #[allow(dead_code)]
+            filter: Option<Box<Inner>>,
+            #[allow(dead_code)]
+            items: Vec<Inner>,
+            #[allow(dead_code)]
+            named: std::collections::BTreeMap<String, Inner>,
+            #[allow(dead_code)]
+            steps: Vec<Step>,
+            #[allow(dead_code)]
+            any: Option<serde_json::Value>,
+            #[allow(dead_code)]
+            raw: Option<Box<serde_json::value::RawValue>>,
+        }
+        let refused = |body: &str| {
+            let error = from_body::<Outer>(body.as_bytes()).map(drop).unwrap_err();
+            assert!(error.message.ends_with("must be an object"), "{body}: {}", error.message);
+            field(&error).to_owned()
+        };
+        for body in ["[]", "[{},true]", "[[1],[]]", "7", "true", "\"text\""] {
+            assert_eq!(refused(body), "body", "{body}");
+        }
+        assert_eq!(refused(r#"{"filter":[1]}"#), "filter");
+        assert_eq!(refused(r#"{"items":[{"ttl":1},[2]]}"#), "items[1]");
+        assert_eq!(refused(r#"{"named":[]}"#), "named");
+        assert_eq!(refused(r#"{"named":{"a":[1]}}"#), "named.a");
+        assert_eq!(refused(r#"{"steps":[{"move":[1]}]}"#), "steps[0].move");
+        assert_eq!(refused(r#"{"steps":[{"set":[1]}]}"#), "steps[0].set");
+        let body = r#"{"filter":{"ttl":1},"items":[{"ttl":1}],"named":{"a":{"ttl":1}},
+            "steps":[{"move":{"by":1}},{"set":{"ttl":1}},{"pair":[1,2]}],"any":[{},[1]],"raw":[1, 2]}"#;
+        let outer: Outer = from_body(body.as_bytes()).unwrap();
+        assert_eq!(outer.raw.unwrap().get(), "[1, 2]");
+        assert_eq!(outer.any.unwrap(), serde_json::json!([{}, [1]]));
+        assert_eq!(outer.steps.len(), 3);
+        let error = from_json::<Outer>(serde_json::json!({"items": [[1]]}), "options").unwrap_err();
+        assert_eq!(error.message, "`items[0]`: must be an object");
     }
 }

@@ -68,6 +68,7 @@ mod mongodb_structure;
 mod mongodb_types;
 mod mongodb_updates;
 mod neighbours;
+mod object_bodies;
 mod plugins;
 mod postgres_admin_statements;
 mod postgres_calls;
