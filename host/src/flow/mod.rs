@@ -26,7 +26,7 @@ use crate::{
     config::LimitSettings,
     connections::sealed_string::ConnectionKey,
     directory::Directory,
-    identity::{Gate, GateError},
+    identity::{Gate, GateError, TokenError},
     limits::{RateLimits, Refusal, Standing},
     plugins::catalog::Catalog,
     registry::RegistryError,
@@ -40,6 +40,7 @@ use studio_plugin_api::{DriverError, ErrorCode};
 use cached::Looked;
 pub(crate) use call::split_prefix;
 pub use call::{OperationLabel, RequestFacts};
+pub(crate) use deadline::time_for;
 pub(crate) use located::read_body;
 pub(crate) use query::read_query;
 
@@ -236,6 +237,7 @@ impl FlowError {
             Self::Parameter { .. } | Self::BodyCutShort | Self::BodyTooDeep { .. } => {
                 ErrorCode::ValidationError
             }
+            Self::Gate(GateError::Token(TokenError::KeysUnavailable)) => ErrorCode::InternalError,
             Self::Gate(GateError::Token(_)) => ErrorCode::Unauthenticated,
             Self::Gate(GateError::NoProject(_)) => ErrorCode::NotFound,
             Self::Gate(GateError::RoleTooLow { .. } | GateError::NotForYou(_)) => ErrorCode::Forbidden,
