@@ -113,6 +113,7 @@ impl Server {
             };
             if tokio::time::timeout(drain_time, drain).await.is_err() {
                 tracing::warn!("some requests did not finish in time and were cut off");
+                self.connections.end_all();
             }
         };
         tokio::select! {

@@ -14,6 +14,9 @@ pub enum RegistryError {
     /// The database cannot be reached, refuses us, or is too busy; another try may work.
     #[error("the platform database is not available: {0}")]
     Unavailable(String),
+    /// The database did not answer to the end of a change, which may have been made all the same.
+    #[error("the platform database did not answer in time, and may have made the change")]
+    Unanswered,
     /// Another row has this value already.
     #[error("this {field} is already taken")]
     Duplicate {
