@@ -106,6 +106,7 @@ mod redis_hostile;
 mod redis_hostile_clusters;
 mod redis_keys;
 mod redis_writes;
+mod refused_uploads;
 mod registry_faults;
 mod rivals;
 mod sandbox;
