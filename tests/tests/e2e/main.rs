@@ -45,6 +45,7 @@ mod hang_ups;
 mod harness;
 mod health;
 mod http;
+mod http_edges;
 mod identity;
 mod isolation;
 mod membership;
