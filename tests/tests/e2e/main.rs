@@ -100,6 +100,7 @@ mod postgres_structure;
 mod probe;
 mod project_databases;
 mod projects;
+mod published_keys;
 mod rate_limits;
 mod redis_commands;
 mod redis_connections;
