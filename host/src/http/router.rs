@@ -103,7 +103,7 @@ async fn accept_plain(mut request: Request<Body>) -> Request<Body> {
     let lines = request.headers().get_all(header::ACCEPT_ENCODING).iter();
     let elements: Vec<&str> =
         lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
-    if !elements.iter().any(|element| refuses(element)) {
+    if !elements.iter().any(refuses) {
         return request;
     }
     let kept = elements.into_iter().filter(|element| !refuses(element)).collect::<Vec<_>>().join(",");

@@ -15,53 +15,46 @@ use sqlx::{
 use std::{
     fmt,
     io::ErrorKind,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::{timeout, timeout_at};
+use tokio::{
+    sync::{Mutex, watch},
+    time::timeout,
+};
 
+/// How long a connection is waited for. Writers wait for each other.
+const CONNECTION: Duration = Duration::from_secs(10);
 /// How long a server may take to say that a connection still stands.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How long is waited before the server itself is looked at, and how long it may take to let somebody in.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
+const PROBE: Duration = Duration::from_millis(900);
+/// How long a server may take to answer a question.
+const ANSWER: Duration = Duration::from_millis(1800);
 /// How long a write may take, which waits for a disk.
 const WRITE: Duration = Duration::from_secs(15);
-
-/// How long the database is waited for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// For a connection.
-    connection: Duration,
-    /// For the beginning of a transaction, with the time for the connection.
-    beginning: Duration,
-    /// For what is asked or done without one, with the time for the connection.
-    answer: Duration,
-}
-
-impl Patience {
-    /// A server that is away answers nothing at all, and callers should hear of it at once. In a file, writers wait for
-    /// each other, and there is nobody else who could be away.
-    pub(super) fn with(dialect: Dialect) -> Self {
-        match dialect {
-            Dialect::Sqlite => {
-                let (connection, answer) = (Duration::from_secs(10), Duration::from_secs(20));
-                Self { connection, beginning: answer, answer }
-            }
-            Dialect::Postgres => {
-                let (connection, answer) = (Duration::from_millis(1500), Duration::from_millis(1800));
-                Self { connection, beginning: answer, answer }
-            }
-        }
-    }
-}
+/// PostgreSQL has as many connections as it may.
+const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// Connections, as many as may be.
 #[derive(Clone)]
 pub(super) struct Pool {
     connections: AnyPool,
-    patience: Patience,
-    silence: Silence,
+    /// For the answer to what is asked or done without a transaction.
+    answer: Duration,
+    /// Nothing for a file, which is never away.
+    server: Option<Arc<Server>>,
+}
+
+/// A server that may be away: then it answers nothing at all, and callers should hear of it at once.
+struct Server {
+    options: AnyConnectOptions,
+    /// When it did not answer for the last time. Connections from before that may lead to nobody, and closing them unasked
+    /// costs less than to wait for each of them in turn.
+    silence: watch::Sender<Option<Instant>>,
+    /// Who looks whether it is there. One at a time.
+    probe: Mutex<()>,
 }
 
 impl Pool {
@@ -71,26 +64,35 @@ impl Pool {
         options: &AnyConnectOptions,
         size: u32,
     ) -> Result<Self, sqlx::Error> {
-        let (patience, silence) = (Patience::with(dialect), Silence::default());
-        let (before, after) = (silence.clone(), silence.clone());
+        let options = options.clone().disable_statement_logging();
+        let (answer, server) = match dialect {
+            Dialect::Sqlite => (WRITE, None),
+            Dialect::Postgres => {
+                let silence = watch::Sender::new(None);
+                (
+                    ANSWER,
+                    Some(Arc::new(Server { options: options.clone(), silence, probe: Mutex::default() })),
+                )
+            }
+        };
+        let (before, after) = (server.clone(), server.clone());
         let connections = AnyPoolOptions::new()
             .max_connections(size)
-            .acquire_timeout(patience.connection)
+            .acquire_timeout(CONNECTION)
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(dialect.session_setup()).await.map(drop) })
             })
-            .before_acquire(move |connection, metadata| is_alive(&before, connection, metadata))
-            .after_release(move |connection, metadata| is_alive(&after, connection, metadata))
-            .connect_with(options.clone().disable_statement_logging())
+            .before_acquire(move |connection, metadata| is_alive(before.clone(), connection, metadata))
+            .after_release(move |connection, metadata| is_alive(after.clone(), connection, metadata))
+            .connect_with(options)
             .await?;
-        Ok(Self { connections, patience, silence })
+        Ok(Self { connections, answer, server })
     }
 
     /// The same connections for those who write: who does not wait for the end of a write never knows whether it was done.
     pub(super) fn for_writing(&self) -> Self {
-        let patience = Patience { answer: WRITE, ..self.patience };
-        Self { patience, ..self.clone() }
+        Self { answer: WRITE, ..self.clone() }
     }
 
     /// A connection for several questions, whose answers nobody waits for in vain but the caller.
@@ -103,20 +105,71 @@ impl Pool {
         &self,
         statement: impl SqlSafeStr,
     ) -> Result<Transaction<'static, Any>, sqlx::Error> {
-        let begun = timeout(self.patience.beginning, self.connections.begin_with(statement)).await;
-        begun.unwrap_or_else(|_| Err(self.silence.begin()))
+        self.unless_away(self.connections.begin_with(statement)).await
     }
 
-    /// A connection, and the time by which it should have answered.
-    async fn lend(&self) -> Result<(PoolConnection<Any>, tokio::time::Instant), sqlx::Error> {
-        let by = tokio::time::Instant::now() + self.patience.answer;
-        Ok((self.connections.acquire().await?, by))
+    async fn lend(&self) -> Result<PoolConnection<Any>, sqlx::Error> {
+        self.unless_away(self.connections.acquire()).await
+    }
+
+    /// Waits as long as there is a server to wait for.
+    async fn unless_away<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let Some(server) = &self.server else { return work.await };
+        let mut silence = server.silence.subscribe();
+        tokio::select! {
+            biased;
+            done = work => done,
+            _ = silence.changed() => Err(no_answer()),
+            () = server.watch() => Err(no_answer()),
+        }
     }
 
     /// Gives up a connection that did not answer.
     fn give_up(&self, connection: &mut PoolConnection<Any>) -> sqlx::Error {
         connection.close_on_drop();
-        self.silence.begin()
+        if let Some(server) = &self.server {
+            server.is_silent();
+        }
+        no_answer()
+    }
+}
+
+fn no_answer() -> sqlx::Error {
+    sqlx::Error::Io(ErrorKind::TimedOut.into())
+}
+
+impl Server {
+    /// Looks at the server again and again, and ends when it is not there. Only one of those who wait does.
+    async fn watch(&self) {
+        loop {
+            tokio::time::sleep(PROBE_AFTER).await;
+            let Ok(_turn) = self.probe.try_lock() else { continue };
+            let is_there = match timeout(PROBE, self.options.connect()).await {
+                Ok(Ok(connection)) => {
+                    let _ = timeout(PROBE, connection.close()).await;
+                    true
+                }
+                Ok(Err(sqlx::Error::Database(error))) => {
+                    error.code().is_some_and(|code| code == TOO_MANY_CONNECTIONS)
+                }
+                Ok(Err(_)) | Err(_) => false,
+            };
+            if !is_there {
+                return self.is_silent();
+            }
+        }
+    }
+
+    fn is_silent(&self) {
+        self.silence.send_replace(Some(Instant::now()));
+    }
+
+    /// Tells whether a connection of this age is from before it was silent.
+    fn was_silent_since(&self, age: Duration) -> bool {
+        self.silence.borrow().is_some_and(|last| last.elapsed() <= age)
     }
 }
 
@@ -139,9 +192,9 @@ impl<'p> Executor<'p> for &'p Pool {
         E: 'q + Execute<'q, Any>,
     {
         let all = async move {
-            let (mut connection, by) = self.lend().await?;
+            let mut connection = self.lend().await?;
             let asked = connection.fetch_many(query).try_collect::<Vec<_>>();
-            match timeout_at(by, asked).await {
+            match timeout(self.answer, asked).await {
                 Ok(all) => all,
                 Err(_) => Err(self.give_up(&mut connection)),
             }
@@ -158,9 +211,9 @@ impl<'p> Executor<'p> for &'p Pool {
         E: 'q + Execute<'q, Any>,
     {
         Box::pin(async move {
-            let (mut connection, by) = self.lend().await?;
+            let mut connection = self.lend().await?;
             let asked = connection.fetch_optional(query);
-            match timeout_at(by, asked).await {
+            match timeout(self.answer, asked).await {
                 Ok(row) => row,
                 Err(_) => Err(self.give_up(&mut connection)),
             }
@@ -186,50 +239,16 @@ impl<'p> Executor<'p> for &'p Pool {
     }
 }
 
-/// The last time at which the database did not answer. Connections from before it may lead to nobody, and closing them
-/// unasked costs less than to wait for each of them in turn.
-#[derive(Debug, Clone)]
-struct Silence {
-    start: Instant,
-    /// Milliseconds since the start.
-    last: Arc<AtomicU64>,
-}
-
-impl Default for Silence {
-    fn default() -> Self {
-        Self { start: Instant::now(), last: Arc::new(AtomicU64::new(0)) }
-    }
-}
-
-impl Silence {
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn begin(&self) -> sqlx::Error {
-        self.last.store(self.elapsed(), Ordering::Relaxed);
-        sqlx::Error::Io(ErrorKind::TimedOut.into())
-    }
-
-    /// Tells whether a connection of this age is from before it.
-    fn is_older(&self, age: Duration) -> bool {
-        let last = self.last.load(Ordering::Relaxed);
-        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        last > 0 && self.elapsed().saturating_sub(age) <= last
-    }
-}
-
 /// Tells whether a connection may be used, or used again: it answers, and no transaction is left on it. SQLite ends a
 /// transaction by itself when the disk is full, and sqlx, whose rollback then fails, believes ever after that it is in
 /// one, and refuses to begin another.
 fn is_alive<'c>(
-    silence: &Silence,
+    server: Option<Arc<Server>>,
     connection: &'c mut AnyConnection,
     metadata: PoolConnectionMetadata,
 ) -> BoxFuture<'c, Result<bool, sqlx::Error>> {
-    let silence = silence.clone();
     Box::pin(async move {
-        if silence.is_older(metadata.age) {
+        if server.is_some_and(|server| server.was_silent_since(metadata.age)) {
             return Ok(false);
         }
         match timeout(SIGN_OF_LIFE, connection.ping()).await {
@@ -239,10 +258,7 @@ fn is_alive<'c>(
                 tracing::debug!(%error, "a connection to the platform database is broken");
                 Ok(false)
             }
-            Err(_) => {
-                let _ = silence.begin();
-                Ok(false)
-            }
+            Err(_) => Ok(false),
         }
     })
 }
