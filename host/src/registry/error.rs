@@ -121,6 +121,8 @@ impl From<sqlx::Error> for RegistryError {
             sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
             sqlx::Error::Io(error) => Self::Unavailable(error.to_string()),
             sqlx::Error::Tls(error) => Self::Unavailable(error.to_string()),
+            // Whoever cuts connections, or speaks something else, is not the database.
+            sqlx::Error::Protocol(message) => Self::Unavailable(message),
             sqlx::Error::PoolTimedOut => Self::Unavailable("no free connection in time".to_owned()),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Unavailable("closed".to_owned()),
             // Its text may quote the URL.

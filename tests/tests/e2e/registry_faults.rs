@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 use studio_gateway_tests::{
-    Answer, Client, Gateway, GatewayOptions, PostgresOptions, PostgresServer, Project, eventually,
+    Answer, Client, Gateway, GatewayOptions, Mode, PostgresOptions, PostgresServer, Project, Proxy, Token,
+    eventually,
 };
 use tokio::task::JoinSet;
 
@@ -100,6 +101,19 @@ async fn postgres_registry_that_is_away_is_told_at_once_and_used_again_at_once()
     server.restart().await;
     tokio::time::sleep(STALE).await;
     all_work(owner, &project, "restarted").await;
+
+    // Somebody takes connections and hangs up, as a balancer with nobody behind it.
+    let proxy = Proxy::start(server.port).await;
+    let [direct, through] = [server.port, proxy.port].map(|port| format!(":{port}/"));
+    gateway.set("DATABASE_URL", &database.url.replace(&direct, &through));
+    gateway.restart().await;
+    let project = Project { owner: gateway.client(&Token::user("alpha-owner")), ..project };
+    all_work(&project.owner, &project, "through").await;
+    proxy.set(Mode::Cut).await;
+    tokio::time::sleep(STALE).await;
+    all_say_away(&project.owner, &project).await;
+    proxy.set(Mode::Pass).await;
+    all_work(&project.owner, &project, "passed").await;
 }
 
 /// Bounds the size of each file that the gateway may write, as a full disk does.
