@@ -222,3 +222,66 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Objects<A> {
         self.0.struct_variant(fields, Due(visitor))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::parameters::{from_body, from_json};
+    use serde::Deserialize;
+
+    #[test]
+    fn struct_is_an_object_and_nothing_else_however_deep_it_stands() {
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Step {
+            #[allow(dead_code)]
+            Move { by: u32 },
+            #[allow(dead_code)]
+            Set(Inner),
+            #[allow(dead_code)]
+            Pair(u32, u32),
+        }
+        #[derive(Debug, Deserialize)]
+        struct Inner {
+            #[allow(dead_code)]
+            ttl: u32,
+        }
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        struct Outer {
+            #[allow(dead_code)]
+            filter: Option<Box<Inner>>,
+            #[allow(dead_code)]
+            items: Vec<Inner>,
+            #[allow(dead_code)]
+            named: std::collections::BTreeMap<String, Inner>,
+            #[allow(dead_code)]
+            steps: Vec<Step>,
+            #[allow(dead_code)]
+            any: Option<serde_json::Value>,
+            #[allow(dead_code)]
+            raw: Option<Box<serde_json::value::RawValue>>,
+        }
+        let refused = |body: &str| {
+            let error = from_body::<Outer>(body.as_bytes()).map(drop).unwrap_err();
+            assert!(error.message.ends_with("must be an object"), "{body}: {}", error.message);
+            error.details["field"].as_str().unwrap().to_owned()
+        };
+        for body in ["[]", "[{},true]", "[[1],[]]", "7", "true", "\"text\""] {
+            assert_eq!(refused(body), "body", "{body}");
+        }
+        assert_eq!(refused(r#"{"filter":[1]}"#), "filter");
+        assert_eq!(refused(r#"{"items":[{"ttl":1},[2]]}"#), "items[1]");
+        assert_eq!(refused(r#"{"named":[]}"#), "named");
+        assert_eq!(refused(r#"{"named":{"a":[1]}}"#), "named.a");
+        assert_eq!(refused(r#"{"steps":[{"move":[1]}]}"#), "steps[0].move");
+        assert_eq!(refused(r#"{"steps":[{"set":[1]}]}"#), "steps[0].set");
+        let body = r#"{"filter":{"ttl":1},"items":[{"ttl":1}],"named":{"a":{"ttl":1}},
+            "steps":[{"move":{"by":1}},{"set":{"ttl":1}},{"pair":[1,2]}],"any":[{},[1]],"raw":[1, 2]}"#;
+        let outer: Outer = from_body(body.as_bytes()).unwrap();
+        assert_eq!(outer.raw.unwrap().get(), "[1, 2]");
+        assert_eq!(outer.any.unwrap(), serde_json::json!([{}, [1]]));
+        assert_eq!(outer.steps.len(), 3);
+        let error = from_json::<Outer>(serde_json::json!({"items": [[1]]}), "options").unwrap_err();
+        assert_eq!(error.message, "`items[0]`: must be an object");
+    }
+}
