@@ -32,12 +32,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 use studio_plugin_api::DriverError;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// Connections of a listener for `/metrics` alone.
 const METRICS_CONNECTIONS: usize = 32;
+
+/// How long the audit trail may take to be written at the end: what is left of the time to stop, and no less than this.
+const SHORTEST_FLUSH: Duration = Duration::from_millis(250);
+/// How much of the time to stop is kept for it.
+const LONGEST_FLUSH: Duration = Duration::from_secs(2);
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -263,17 +269,19 @@ pub async fn run(
     for name in &settings.unknown_variables {
         tracing::warn!(variable = %name, "an environment variable means nothing to the gateway");
     }
-    let (stopping, stopped) = watch::channel(false);
-    let told = async move |mut stopped: watch::Receiver<bool>| {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
+    let (stopping, stopped) = watch::channel(None);
+    let told = async move |mut stopped: watch::Receiver<Option<Instant>>| {
+        let _ = stopped.wait_for(Option::is_some).await;
     };
     let draining = gateway.clone();
     tokio::spawn(async move {
         stop.await;
         draining.draining.store(true, Ordering::Relaxed);
-        let _ = stopping.send(true);
+        let _ = stopping.send(Some(Instant::now()));
     });
-    let drain_time = *settings.http.drain_timeout;
+    let time = *settings.http.drain_timeout;
+    // Some of the time is for the records of those that are cut off.
+    let drain_time = time - (time / 10).min(LONGEST_FLUSH);
     let metrics_server = metrics_listener.map(|listener| {
         // A crowd at the API must not keep anyone from watching it.
         let connections =
@@ -285,13 +293,14 @@ pub async fn run(
     announce(&listener);
     let router = router(gateway.clone(), &settings.http);
     let server = Server::new(router, gateway.flow.clients.clone(), &settings.http, &settings.budgets);
-    server.serve(listener, told(stopped), drain_time).await;
+    server.serve(listener, told(stopped.clone()), drain_time).await;
     if let Some(server) = metrics_server {
         let _ = server.await;
     }
     drop(gateway);
-    // Requests that were cut off may still hold the gateway; they are not waited for.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), audit_writer).await;
+    // Calls that were cut off may still hold the trail; they are not waited for.
+    let passed = stopped.borrow().map_or(time, |told| told.elapsed());
+    let _ = tokio::time::timeout(time.saturating_sub(passed).max(SHORTEST_FLUSH), audit_writer).await;
     Ok(())
 }
 

@@ -25,6 +25,8 @@ use tracing::Instrument;
 
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long a change may take. It waits for others, and for a disk.
+const CHANGE: Duration = Duration::from_secs(20);
 /// Connections that are looked through at a time.
 const PAGE: u32 = 1000;
 /// The most answers kept of each kind.
@@ -73,7 +75,7 @@ impl Directory {
     {
         let (directory, change) = (self.clone(), change(self.registry.clone()));
         let work = async move {
-            let result = change.await;
+            let result = tokio::time::timeout(CHANGE, change).await.unwrap_or(Err(RegistryError::Unanswered));
             // Whatever came of it: a commit may have failed after it was done.
             directory.generation.fetch_add(1, Ordering::SeqCst);
             result.inspect(then)

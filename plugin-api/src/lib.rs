@@ -64,6 +64,7 @@ pub mod testing;
 pub mod time;
 
 mod log_bridge;
+mod objects;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod abi;

@@ -1,6 +1,10 @@
 //! From path, query and body to a handler's structs, with errors that name the field.
 
-use crate::{DriverError, encoding::Encoding};
+use crate::{
+    DriverError,
+    encoding::Encoding,
+    objects::{self, Objects},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, IgnoredAny, IntoDeserializer, Visitor, value},
@@ -74,7 +78,7 @@ pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
     // An absent body reads as null, so that `Body<Option<T>>` takes it.
     let body = if body.is_empty() { b"null" } else { body };
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
         let (path, message) = (error.path().to_string(), error.inner().to_string());
         if body == b"null" {
             DriverError::validation("body", "a JSON body is required")
@@ -91,9 +95,20 @@ pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
     Ok(value)
 }
 
+/// Reads a part of a body that was kept as its text, as [`from_body`] would have: a struct from an object alone.
+///
+/// # Errors
+/// serde_json's, whose line and column are those of the part.
+pub fn from_part<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let value = T::deserialize(Objects(&mut reader))?;
+    reader.end()?;
+    Ok(value)
+}
+
 /// Reads a JSON object that is not a request body (a connection's options) with the same manners.
 pub(crate) fn from_json<T: DeserializeOwned>(json: serde_json::Value, whole: &str) -> Result<T, DriverError> {
-    serde_path_to_error::deserialize(json).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(json)).map_err(|error| {
         let (path, message) = (error.path().to_string(), error.inner().to_string());
         refuse(&path, &message, whole)
     })
@@ -147,6 +162,7 @@ fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
         Some(end) => message.get(..end).unwrap_or(message),
         None => message,
     };
+    let message = if message.ends_with(objects::EXPECTED) { "must be an object" } else { message };
     DriverError::validation(&field, format!("`{field}`: {message}"))
 }
 

@@ -38,6 +38,7 @@ pub struct Gateway {
     pub transcript: Transcript,
     environment: BTreeMap<String, String>,
     files: Option<u32>,
+    ignores_large_files: bool,
     folder: TempDir,
     process: Option<Process>,
     address: Option<SocketAddr>,
@@ -94,8 +95,17 @@ impl Gateway {
         .into();
         environment.extend(options.environment);
         let transcript = Transcript::default();
-        let files = options.files;
-        Self { database, jwt_secret, transcript, environment, files, folder, process: None, address: None }
+        Self {
+            database,
+            jwt_secret,
+            transcript,
+            environment,
+            files: options.files,
+            ignores_large_files: options.ignores_large_files,
+            folder,
+            process: None,
+            address: None,
+        }
     }
 
     /// Starts it with the data it has.
@@ -144,12 +154,13 @@ impl Gateway {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = match self.files {
-            None => Command::new(dist::program()),
-            Some(files) => {
+        let files = self.files.map(|files| format!("ulimit -n {files} && "));
+        let signal = self.ignores_large_files.then(|| "trap '' XFSZ && ".to_owned());
+        let mut command = match files.into_iter().chain(signal).collect::<String>() {
+            nothing if nothing.is_empty() => Command::new(dist::program()),
+            first => {
                 let mut shell = Command::new("sh");
-                let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
-                shell.arg("-c").arg(script).arg(dist::program());
+                shell.arg("-c").arg(first + "exec \"$0\" \"$@\"").arg(dist::program());
                 shell
             }
         };

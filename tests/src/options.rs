@@ -9,12 +9,19 @@ pub struct GatewayOptions {
     pub(crate) plugins: Plugins,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) files: Option<u32>,
+    pub(crate) ignores_large_files: bool,
 }
 
 impl GatewayOptions {
     /// Redis and probe drivers, private addresses allowed.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, plugins: Plugins::default(), environment: Vec::new(), files: None }
+        Self {
+            registry,
+            plugins: Plugins::default(),
+            environment: Vec::new(),
+            files: None,
+            ignores_large_files: false,
+        }
     }
 
     /// Other plugins.
@@ -32,6 +39,12 @@ impl GatewayOptions {
     /// Lets it open so many files, by both the soft and the hard limit.
     pub fn files(mut self, most: u32) -> Self {
         self.files = Some(most);
+        self
+    }
+
+    /// Lets it fail to write to a file that may not grow, where it would be killed.
+    pub fn no_signal_for_large_files(mut self) -> Self {
+        self.ignores_large_files = true;
         self
     }
 

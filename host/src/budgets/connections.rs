@@ -157,6 +157,14 @@ impl Connections {
         }
     }
 
+    /// Ends all of them, whatever is under way on them.
+    pub fn end_all(&self) {
+        let lines: Vec<Arc<Line>> = self.lines().all.values().cloned().collect();
+        for line in lines {
+            line.end("the gateway stops");
+        }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.lines().all.len()

@@ -44,7 +44,8 @@ fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let settings = Settings::load(arguments.config.as_deref(), environment)?;
     start_logging(&settings.log);
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
         match arguments.command {
             Command::Serve => serve::serve(settings).await,
             Command::Check => serve::check(&settings).await,
@@ -55,8 +56,10 @@ fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Connection(command) => manage::connection(&settings, command).await,
             Command::Plugin(command) => plugin::run(&settings, command).await,
         }
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // A driver that blocks is not waited for.
+    runtime.shutdown_background();
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Two workers more than there are cores, so that native drivers can be polled in place on several at once, some of

@@ -143,7 +143,7 @@ impl ChangeConnection {
             username: check_name("username", self.username)?,
             password: check_secret("password", self.password)?,
             connection_string: check_secret("connection_string", self.connection_string)?,
-            options: self.options,
+            options: check_options(self.options)?,
         };
         let Self { identifier, is_primary, status, .. } = self;
         Ok(GivenChange { identifier, is_primary, status, settings })
@@ -189,6 +189,27 @@ fn check_name(
         ));
     }
     Ok(given)
+}
+
+/// PostgreSQL has no place for a zero byte in JSON, and what one registry takes the other does too.
+fn check_options(given: Option<Map<String, Value>>) -> Result<Option<Map<String, Value>>, InvalidField> {
+    fn is_storable(value: &Value) -> bool {
+        match value {
+            Value::String(text) => !text.contains('\0'),
+            Value::Array(items) => items.iter().all(is_storable),
+            Value::Object(fields) => are_storable(fields),
+            Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        }
+    }
+    fn are_storable(fields: &Map<String, Value>) -> bool {
+        fields.iter().all(|(name, value)| !name.contains('\0') && is_storable(value))
+    }
+    match &given {
+        Some(options) if !are_storable(options) => {
+            Err(InvalidField::new("options", "must have no zero bytes in its texts"))
+        }
+        _ => Ok(given),
+    }
 }
 
 fn check_secret(

@@ -113,6 +113,9 @@ pub(super) fn route(
     };
     let reference =
         percent_decode_str(reference).decode_utf8().map_err(|_| FlowError::UnknownPath)?.into_owned();
+    if reference.contains('\0') {
+        return Err(FlowError::UnknownPath);
+    }
     let driver = entrance.driver().clone();
     let text = head.uri.query().unwrap_or_default();
     let mut query =

@@ -9,7 +9,7 @@ use std::time::Duration;
 const TIMEOUT: &str = "x-request-timeout";
 
 /// The time that a request with these headers may take, which is never more than `most`.
-pub(super) fn time_for(headers: &HeaderMap, most: Duration) -> Result<Duration, FlowError> {
+pub(crate) fn time_for(headers: &HeaderMap, most: Duration) -> Result<Duration, FlowError> {
     let mut values = headers.get_all(TIMEOUT).iter();
     let wanted = match (values.next(), values.next()) {
         (None, _) => return Ok(most),

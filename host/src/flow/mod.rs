@@ -26,7 +26,7 @@ use crate::{
     config::LimitSettings,
     connections::sealed_string::ConnectionKey,
     directory::Directory,
-    identity::{Gate, GateError},
+    identity::{Gate, GateError, TokenError},
     limits::{RateLimits, Refusal, Standing},
     plugins::catalog::Catalog,
     registry::RegistryError,
@@ -40,6 +40,7 @@ use studio_plugin_api::{ContractCode, DriverError, ErrorCode, HostCode};
 use cached::Looked;
 pub(crate) use call::split_prefix;
 pub use call::{OperationLabel, RequestFacts};
+pub(crate) use deadline::time_for;
 pub(crate) use located::read_body;
 pub(crate) use query::read_query;
 
@@ -230,6 +231,9 @@ impl FlowError {
     /// The code for the audit trail and, but for what has a status of its own, for the client.
     pub fn code(&self) -> ContractCode {
         let code = match self {
+            Self::Gate(GateError::Token(TokenError::KeysUnavailable)) => {
+                return HostCode::InternalError.into();
+            }
             Self::Gate(GateError::Token(_)) => return HostCode::Unauthenticated.into(),
             Self::Gate(GateError::Registry(_)) | Self::Registry(_) => return HostCode::InternalError.into(),
             Self::TooOften(_) | Self::Busy { .. } => return HostCode::RateLimited.into(),

@@ -79,6 +79,9 @@ pub(super) fn take_selector(
                 Ok(id) => selector = ConnectionSelector::Id(id),
                 Err(_) => wrong = Some(parameter("connection_id", "must be a UUID")),
             },
+            "connection" if value.contains('\0') => {
+                wrong = Some(parameter("connection", "must have no zero bytes"));
+            }
             "connection" => selector = ConnectionSelector::Identifier(value.clone()),
             _ => return true,
         }

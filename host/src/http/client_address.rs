@@ -31,7 +31,9 @@ impl TrustedProxies {
         };
         // Several lines are one list.
         let lines = headers.get_all(name).iter().rev();
-        let mut elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let has_quotes = self.header == ForwardedHeader::Forwarded;
+        let mut elements =
+            lines.flat_map(|line| FromTheEnd { rest: Some(line.as_bytes()), separator: b',', has_quotes });
         let mut client = peer.to_canonical();
         while self.trusts(client)
             && let Some(address) = elements.next().and_then(|element| self.read(element))
@@ -51,12 +53,52 @@ impl TrustedProxies {
     fn read(&self, element: &[u8]) -> Option<IpAddr> {
         let text = std::str::from_utf8(element).ok()?.trim();
         match self.header {
-            // Some proxies add the port.
+            // Some proxies add the port, some the brackets that IPv6 needs before one.
             ForwardedHeader::XForwardedFor => {
-                text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()
+                let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+                let bare = bare.filter(|bare| bare.contains(':')).unwrap_or(text);
+                bare.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()
             }
-            ForwardedHeader::Forwarded => rfc7239::parse(text).next()?.ok()?.forwarded_for?.ip().copied(),
+            // The parser knows nothing of quotes: it is shown the one parameter that matters.
+            ForwardedHeader::Forwarded => {
+                let mut pairs = FromTheEnd { rest: Some(text.as_bytes()), separator: b';', has_quotes: true };
+                let pair = pairs.find_map(|pair| {
+                    let pair = std::str::from_utf8(pair).ok()?.trim();
+                    let (name, _) = pair.split_once('=')?;
+                    name.eq_ignore_ascii_case("for").then_some(pair)
+                })?;
+                rfc7239::parse(pair).next()?.ok()?.forwarded_for?.ip().copied()
+            }
         }
+    }
+}
+
+/// What stands between separators, the last first: a client may have begun a quote before the place where a proxy added
+/// what it knows, but from its end on the list is as the proxy wrote it. A separator within quotes is none, nor does a
+/// quote after a backslash end them (RFC 9110 §5.6.4).
+struct FromTheEnd<'a> {
+    rest: Option<&'a [u8]>,
+    separator: u8,
+    has_quotes: bool,
+}
+
+impl<'a> Iterator for FromTheEnd<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.take()?;
+        let mut quoted = false;
+        for (place, byte) in rest.iter().enumerate().rev() {
+            let (before, after) = rest.split_at(place);
+            if *byte == b'"' && self.has_quotes {
+                let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+                quoted ^= backslashes % 2 == 0;
+            } else if *byte == self.separator && !quoted {
+                self.rest = Some(before);
+                return after.get(1..);
+            }
+        }
+        Some(rest)
     }
 }
 
@@ -113,9 +155,28 @@ mod tests {
         ] {
             assert_eq!(by_forwarded(PROXY, &[value]), "192.0.2.60", "{value}");
         }
+        for value in ["[2001:db8::17]", "[2001:db8::17]:4711", "unknown, [2001:db8::17] , [2001:db8:ffff::9]"]
+        {
+            assert_eq!(by_x_forwarded_for(PROXY, &[value]), "2001:db8::17", "{value}");
+        }
         let client = by_forwarded("::ffff:10.0.0.1", &["for=\"[2001:db8:cafe::17]:4711\""]);
         assert_eq!(client, "2001:db8:cafe::17");
         assert_eq!(by_x_forwarded_for("2001:db8:ffff::9", &["2001:db8::17"]), "2001:db8::17");
+    }
+
+    #[test]
+    fn separators_and_names_within_quotes_are_none() {
+        for value in [
+            r#"for=192.0.2.60;host="x,for=198.51.100.1""#,
+            r#"for=192.0.2.60;host="x;for=198.51.100.1""#,
+            r#"for=192.0.2.60;host="\",for=198.51.100.1""#,
+            r#"for=192.0.2.60;host="\\";proto="a,for=\"198.51.100.1\"""#,
+            r#"for=198.51.100.1;host="x, for=192.0.2.60, for="[2001:db8:ffff::1]:80";host=",for=9.9.9.9""#,
+            r#"host="a=b"; for=192.0.2.60;by=";,;""#,
+        ] {
+            assert_eq!(by_forwarded(PROXY, &[value]), "192.0.2.60", "{value}");
+        }
+        assert_eq!(by_forwarded(PROXY, &[r#"host="for=192.0.2.60""#]), PROXY);
     }
 
     #[test]

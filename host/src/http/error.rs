@@ -1,6 +1,9 @@
 //! The only place where an error becomes a status.
 
+mod registry;
 mod unread;
+
+pub(super) use registry::REGISTRY_UNREACHABLE;
 
 use crate::{
     addresses::AddressError,
@@ -9,7 +12,6 @@ use crate::{
     identity::{GateError, TokenError},
     limits::Refusal,
     plugins::{JSON, catalog::CatalogError},
-    registry::RegistryError,
 };
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -116,6 +118,17 @@ impl ApiError {
         let error = Self::new(HostCode::RateLimited, message);
         let error = error.with("limit", setting).with("retry_after", seconds);
         Self { retry_after: Some(wait), ..error }
+    }
+
+    /// A path that is no text.
+    pub(super) fn path_is_no_text() -> Self {
+        let message = "the path must be UTF-8 text, without zero bytes";
+        Self::new(ErrorCode::ValidationError, message).with("field", "path")
+    }
+
+    /// More than one host.
+    pub(super) fn two_hosts() -> Self {
+        Self::new(ErrorCode::ValidationError, "a request has one `host` header").with("field", "host")
     }
 
     /// A budget of the gateway has no room.
@@ -257,8 +270,10 @@ impl From<InvalidField> for ApiError {
 impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
         match error {
-            // The only refusal that is not about the token.
-            TokenError::KeysUnavailable => internal(&error),
+            // The only refusal that is not about the token; the log has why.
+            TokenError::KeysUnavailable => {
+                Self::unavailable(error.to_string()).with("reason", "keys_unreachable")
+            }
             _ => Self::new(HostCode::Unauthenticated, error.to_string()),
         }
     }
@@ -283,35 +298,6 @@ impl From<Refusal> for ApiError {
         let error = Self::new(HostCode::RateLimited, refusal.to_string());
         let error = error.with("retry_after", refusal.seconds).with("limit", refusal.limit);
         Self { retry_after: Some(Duration::from_secs(refusal.seconds.into())), ..error }
-    }
-}
-
-impl From<RegistryError> for ApiError {
-    fn from(error: RegistryError) -> Self {
-        match error {
-            RegistryError::Duplicate { ref field } => {
-                let field = field.clone();
-                Self::new(ErrorCode::Conflict, error.to_string()).with("field", field)
-            }
-            RegistryError::NotFound { .. } => Self::new(ErrorCode::NotFound, error.to_string()),
-            RegistryError::Full { most, .. } => {
-                Self::new(ErrorCode::Conflict, error.to_string()).with("limit", most)
-            }
-            RegistryError::StillReferenced { .. } | RegistryError::Refused(_) | RegistryError::Changed => {
-                Self::new(ErrorCode::Conflict, error.to_string())
-            }
-            RegistryError::Unacceptable { ref field, .. } => {
-                let field = field.clone();
-                Self::new(ErrorCode::ValidationError, error.to_string()).with("field", field)
-            }
-            RegistryError::Constraint { .. } => Self::new(ErrorCode::ValidationError, error.to_string()),
-            RegistryError::Unavailable(_)
-            | RegistryError::Url(_)
-            | RegistryError::Corrupt { .. }
-            | RegistryError::Migration(_)
-            | RegistryError::Unfit(_)
-            | RegistryError::Failed(_) => internal(&error),
-        }
     }
 }
 

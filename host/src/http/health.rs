@@ -1,6 +1,6 @@
 //! Liveness, readiness, metrics.
 
-use super::error::ApiError;
+use super::error::{ApiError, REGISTRY_UNREACHABLE};
 use crate::{app::Gateway, telemetry::Audience};
 use axum::{
     extract::State,
@@ -27,7 +27,7 @@ pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     let reason = if gateway.draining.load(Ordering::Relaxed) {
         Some("draining")
     } else if !matches!(registry, Ok(Ok(()))) {
-        Some("registry_unreachable")
+        Some(REGISTRY_UNREACHABLE)
     } else {
         None
     };

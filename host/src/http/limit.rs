@@ -3,13 +3,13 @@
 use super::error::ApiError;
 use crate::{
     app::Gateway,
-    flow::RequestFacts,
+    flow::{FlowError, RequestFacts, time_for},
     identity::{Access, GateError},
     limits::{Asked, Class, Refusal},
 };
 use axum::{
     body::Body,
-    extract::{RawPathParams, Request, State},
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -31,10 +31,15 @@ pub(super) async fn by_address(
 /// Around the host's own routes; a driver's request is counted on its own path.
 pub(super) async fn by_user(
     State(gateway): State<Arc<Gateway>>,
-    parameters: RawPathParams,
+    parameters: Result<RawPathParams, RawPathParamsRejection>,
     request: Request<Body>,
     next: Next,
 ) -> Response {
+    let parameters = match parameters {
+        // No text of PostgreSQL has a zero byte, so that nothing has such a name.
+        Ok(parameters) if !parameters.iter().any(|(_, value)| value.contains('\0')) => parameters,
+        _ => return ApiError::path_is_no_text().into_response(),
+    };
     let (mut database_type, mut project) = (None, None);
     for (name, value) in &parameters {
         match name {
@@ -53,8 +58,11 @@ pub(super) async fn by_user(
     };
     let (principal, role) = match known {
         Ok(known) => known,
-        // Before anything of a body is read, since nobody knows whose it is.
-        Err(error @ GateError::Token(_)) => return ApiError::from(error).into_response(),
+        // Before anything of a body is read, since nobody knows whose it is; and where the registry is away, before it is
+        // waited for again.
+        Err(error @ (GateError::Token(_) | GateError::Registry(_))) => {
+            return ApiError::from(error).into_response();
+        }
         // Whoever is not let in learns it from the route, in its own words.
         Err(_) => return next.run(request).await,
     };
@@ -68,6 +76,25 @@ pub(super) async fn by_user(
             response
         }
         Err(refusal) => refused(*refusal),
+    }
+}
+
+/// Around the host's own routes but those that load drivers: the time that a request may take.
+pub(super) async fn by_deadline(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
+    let time = match time_for(request.headers(), *gateway.flow.limits.request_timeout) {
+        Ok(time) => time,
+        Err(error) => return ApiError::from(error).into_response(),
+    };
+    let only_reads = request.method().is_safe();
+    match tokio::time::timeout(time, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) if only_reads => ApiError::from(FlowError::Deadline).into_response(),
+        // A change that began goes on.
+        Err(_) => ApiError::from(FlowError::Deadline).with("outcome", "unknown").into_response(),
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
     body::Body,
     extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http::{HeaderValue, header};
 use std::{net::SocketAddr, sync::Arc, time::Instant};
@@ -48,7 +48,10 @@ pub(super) async fn observe(
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
 
     let span = tracing::info_span!("request", request_id = %request_id);
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = match is_of_one_host(&request) {
+        true => next.run(request).instrument(span).await,
+        false => ApiError::two_hosts().into_response(),
+    };
 
     let mut code = "";
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
@@ -81,6 +84,11 @@ pub(super) async fn observe(
         milliseconds = start.elapsed().as_secs_f64() * 1000.0,
     );
     response
+}
+
+/// Tells whether at most one host is named: of two, a proxy may have believed the other (RFC 9112 §3.2).
+fn is_of_one_host(request: &Request<Body>) -> bool {
+    request.headers().get_all(header::HOST).iter().nth(1).is_none()
 }
 
 /// The request's own id when it is a sane token; else a new one.

@@ -5,7 +5,7 @@ use super::{
     connections, cors,
     error::{ApiError, internal},
     health,
-    limit::{by_address, by_user, refused},
+    limit::{by_address, by_deadline, by_user, refused},
     members,
     observe::{Observer, observe},
     organizations, plugins, projects,
@@ -42,7 +42,6 @@ const SMALLEST_COMPRESSED: u64 = 1024;
 pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
     let mut router = Router::new()
         .route("/api/platform/plugins", get(plugins::list))
-        .route("/api/platform/plugins/reload", post(plugins::reload))
         .route("/api/platform/organizations", get(organizations::list).post(organizations::create))
         .route("/api/platform/projects", get(projects::list).post(projects::create))
         .route("/api/platform/projects/{ref}", get(projects::get).delete(projects::delete))
@@ -58,6 +57,8 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
             get(connections::get).put(connections::change).merge(delete(connections::delete)),
         )
         .route("/api/platform/{type}/{ref}/connections/{id}/test", post(connections::test))
+        .route_layer(middleware::from_fn_with_state(gateway.clone(), by_deadline))
+        .route("/api/platform/plugins/reload", post(plugins::reload))
         .route_layer(middleware::from_fn_with_state(gateway.clone(), by_user))
         .route("/api/platform/{type}", any(driver_request))
         .route("/api/platform/{type}/{ref}", any(driver_request))
@@ -87,6 +88,30 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         .layer(compression)
         .layer(middleware::map_response(weaken_compressed))
         .layer(middleware::from_fn_with_state(compressions, bound_compressions))
+        .layer(middleware::map_request(accept_plain))
+}
+
+/// Takes what refuses an answer as it is out of `Accept-Encoding`: the layer that compresses would put 406 in the place
+/// of the answer, when all that was asked is done. Such an answer may be sent all the same (RFC 9110 §12.5.3).
+async fn accept_plain(mut request: Request<Body>) -> Request<Body> {
+    let refuses = |element: &&str| {
+        let (coding, weight) = element.split_once(';').unwrap_or((element, ""));
+        let (coding, weight) = (coding.trim(), weight.trim().to_ascii_lowercase());
+        let weight = weight.strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
+        (coding == "*" || coding.eq_ignore_ascii_case("identity")) && weight == Some(0.0)
+    };
+    let lines = request.headers().get_all(header::ACCEPT_ENCODING).iter();
+    let elements: Vec<&str> =
+        lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
+    if !elements.iter().any(refuses) {
+        return request;
+    }
+    let kept = elements.into_iter().filter(|element| !refuses(element)).collect::<Vec<_>>().join(",");
+    match HeaderValue::try_from(kept) {
+        Ok(kept) if !kept.is_empty() => request.headers_mut().insert(header::ACCEPT_ENCODING, kept),
+        _ => request.headers_mut().remove(header::ACCEPT_ENCODING),
+    };
+    request
 }
 
 /// Each body that is compressed has megabytes for that, as long as its client takes it: so many at once, and those beyond

@@ -1,7 +1,7 @@
 //! Accepting connections, and stopping without cutting anyone off.
 
 use super::{
-    carried::{Arriving, Leaving},
+    carried::{Arriving, DrainPace, Leaving, Rest},
     client_address::TrustedProxies,
     error::ApiError,
     socket::Socket,
@@ -58,6 +58,8 @@ pub struct Server {
     proxies: TrustedProxies,
     /// Places of connections that wait for one among all.
     waiting: Arc<Semaphore>,
+    /// How the rest of a body is read that nobody wants.
+    drain_pace: DrainPace,
 }
 
 impl Server {
@@ -90,6 +92,7 @@ impl Server {
             connections,
             proxies: TrustedProxies::new(http),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
+            drain_pace: DrainPace::new(budgets),
         }
     }
 
@@ -113,6 +116,7 @@ impl Server {
             };
             if tokio::time::timeout(drain_time, drain).await.is_err() {
                 tracing::warn!("some requests did not finish in time and were cut off");
+                self.connections.end_all();
             }
         };
         tokio::select! {
@@ -177,7 +181,7 @@ impl Server {
     }
 
     fn service(&self) -> Service {
-        Service { builder: self.builder.clone(), router: self.router.clone() }
+        Service { builder: self.builder.clone(), router: self.router.clone(), drain_pace: self.drain_pace }
     }
 }
 
@@ -197,6 +201,7 @@ async fn wait_for_place(connections: &Arc<Connections>, address: Address) -> Res
 struct Service {
     builder: auto::Builder<Streams>,
     router: Router,
+    drain_pace: DrainPace,
 }
 
 impl Service {
@@ -206,7 +211,8 @@ impl Service {
         let line = place.line().clone();
         let socket = Socket::new(stream, line.clone());
         let router = self.router;
-        let service = service_fn(move |request| answer(router.clone(), request, remote, line.clone()));
+        let pace = self.drain_pace;
+        let service = service_fn(move |request| answer(router.clone(), request, remote, line.clone(), pace));
         let connection =
             self.builder.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
         let line = place.line().clone();
@@ -251,13 +257,21 @@ fn answer(
     request: http::Request<hyper::body::Incoming>,
     remote: SocketAddr,
     line: Arc<Line>,
+    pace: DrainPace,
 ) -> impl Future<Output = Result<http::Response<Leaving>, std::convert::Infallible>> {
     // At once, and not when the future is first polled: its head is complete.
-    let under_way = line.begin_request(request.version() == http::Version::HTTP_2);
-    let mut request = request.map(|body| Body::new(Arriving::new(body, line)));
+    let has_streams = request.version() == http::Version::HTTP_2;
+    let under_way = line.begin_request(has_streams);
+    let (rest, waits) = (Rest::of(request.body()), request.headers().contains_key(http::header::EXPECT));
+    let body_of = |body| Body::new(Arriving::new(body, line.clone(), rest.clone(), waits));
+    let mut request = request.map(body_of);
     request.extensions_mut().insert(ConnectInfo(remote));
     async move {
         let mut response = router.oneshot(request).await?;
+        // Who was too slow to send a body has had their time.
+        if response.status() != http::StatusCode::REQUEST_TIMEOUT {
+            rest.drain(&line, has_streams, pace);
+        }
         let account = response.extensions_mut().remove::<Account>();
         let stream = STREAM.try_with(AbortHandle::clone).ok();
         Ok(response.map(|body| Leaving::new(body, under_way, account, stream)))

@@ -1,7 +1,7 @@
 //! The public keys of a JSON Web Key Set (RFC 7517), fetched or read from a file, and kept up with rotation.
 //!
-//! A `kid` that is not known asks for the set again: one fetch at a time, and not more often than every
-//! [`Pace::minimum_interval`], so that tokens with invented key ids can't make the gateway hammer its key server.
+//! A `kid` that is not known, or whose key does not verify a token, asks for the set again: one fetch at a time, and not
+//! more often than every [`Pace::minimum_interval`], so that invented tokens can't make the gateway hammer its key server.
 //! While the source is out of reach the keys that are there stay.
 
 use std::io::Read;
@@ -145,8 +145,8 @@ impl Jwks {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// The key named `kid`, among those at hand. Without a `kid`: the only key, if there is only one.
-    pub(super) fn find_known(&self, kid: Option<&str>) -> Option<Arc<VerificationKey>> {
+    /// The keys named `kid`, among those at hand; `None`, if there are none. Without a `kid`: all.
+    pub(super) fn find_known(&self, kid: Option<&str>) -> Option<Vec<Arc<VerificationKey>>> {
         let current = self.0.current.load();
         let set = current.as_ref()?;
         if set.fetched.elapsed() > self.0.pace.maximum_age {
@@ -156,20 +156,41 @@ impl Jwks {
         set.find(kid)
     }
 
-    /// The key named `kid`, asking the source again when it is not at hand. `Ok(None)`: the source has no such key.
+    /// The keys named `kid`, asking the source again when there are none at hand. `Ok(None)`: the source has no such key,
+    /// and none without a name either.
     ///
     /// # Errors
     /// [`NeverFetched`] when there are no keys at all since the source never answered.
-    pub(super) async fn find(&self, kid: Option<&str>) -> Result<Option<Arc<VerificationKey>>, NeverFetched> {
-        if let Some(key) = self.find_known(kid) {
-            return Ok(Some(key));
+    pub(super) async fn find(
+        &self,
+        kid: Option<&str>,
+    ) -> Result<Option<Vec<Arc<VerificationKey>>>, NeverFetched> {
+        if let Some(keys) = self.find_known(kid) {
+            return Ok(Some(keys));
         }
         // Ends in an error only if the task panicked; then the keys are what they were.
         let _ = self.spawn_refresh().await;
         match self.0.current.load().as_ref() {
-            Some(set) => Ok(set.find(kid)),
+            Some(set) => Ok(set.find(kid).or_else(|| set.find_nameless())),
             None => Err(NeverFetched),
         }
+    }
+
+    /// The same from a set that is newer than this generation, asking the source for one.
+    pub(super) async fn find_newer(
+        &self,
+        kid: Option<&str>,
+        generation: u64,
+    ) -> Option<Vec<Arc<VerificationKey>>> {
+        if self.generation() == generation {
+            let _ = self.spawn_refresh().await;
+        }
+        if self.generation() == generation {
+            return None;
+        }
+        let current = self.0.current.load();
+        let set = current.as_ref()?;
+        set.find(kid).or_else(|| set.find_nameless())
     }
 
     /// Refreshes in a task of its own, so that a caller who goes away does not take the fetch along.
@@ -263,13 +284,18 @@ pub(super) fn read_keys(
 }
 
 impl KeySet {
-    fn find(&self, kid: Option<&str>) -> Option<Arc<VerificationKey>> {
-        match (kid, self.keys.as_slice()) {
-            (Some(kid), keys) => keys.iter().find(|key| key.jwk.common.key_id.as_deref() == Some(kid)),
-            (None, [only]) => Some(only),
-            (None, _) => None,
-        }
-        .cloned()
+    fn find(&self, kid: Option<&str>) -> Option<Vec<Arc<VerificationKey>>> {
+        self.choose(|key| kid.is_none() || key.jwk.common.key_id.as_deref() == kid)
+    }
+
+    /// The keys that no token can name.
+    fn find_nameless(&self) -> Option<Vec<Arc<VerificationKey>>> {
+        self.choose(|key| key.jwk.common.key_id.is_none())
+    }
+
+    fn choose(&self, which: impl Fn(&VerificationKey) -> bool) -> Option<Vec<Arc<VerificationKey>>> {
+        let chosen: Vec<_> = self.keys.iter().filter(|key| which(key)).cloned().collect();
+        (!chosen.is_empty()).then_some(chosen)
     }
 }
 

@@ -130,12 +130,29 @@ async fn file_is_read_and_read_again() {
 }
 
 #[tokio::test]
-async fn key_without_id_serves_only_when_it_is_alone() {
+async fn token_without_key_id_may_mean_any_key_and_one_with_an_unknown_id_those_without_a_name() {
     let (one, two) = (TestKey::ed("a"), TestKey::ed("b"));
-    let server = KeyServer::start(Some(key_set(&[&one]))).await;
-    assert!(open(&server, EAGER).await.find_known(None).is_some());
-    server.publish(Some(key_set(&[&one, &two])));
-    assert!(open(&server, EAGER).await.find_known(None).is_none());
+    let server = KeyServer::start(Some(key_set(&[&one, &two]))).await;
+    let jwks = open(&server, EAGER).await;
+    assert_eq!(jwks.find_known(None).unwrap().len(), 2);
+    assert_eq!(jwks.find_known(Some("a")).unwrap().len(), 1);
+    let mut nameless = two.jwk();
+    nameless.as_object_mut().unwrap().remove("kid");
+    server.publish(Some(json!({"keys": [one.jwk(), nameless]}).to_string()));
+    assert_eq!(jwks.find(Some("unknown")).await.unwrap().unwrap().len(), 1);
+    assert!(jwks.find_known(Some("unknown")).is_none(), "the source is asked first");
+}
+
+#[tokio::test]
+async fn newer_keys_are_asked_for_at_the_pace_and_only_where_there_are_none_yet() {
+    let server = KeyServer::start(Some(key_set(&[&TestKey::ed("a")]))).await;
+    let jwks = open(&server, Pace::default()).await;
+    let generation = jwks.generation();
+    for _ in 0..50 {
+        assert!(jwks.find_newer(Some("a"), generation).await.is_none());
+    }
+    assert_eq!(server.requests(), 1);
+    assert!(jwks.find_newer(Some("a"), generation - 1).await.is_some(), "there is a newer set already");
 }
 
 #[tokio::test]

@@ -24,6 +24,9 @@ const LEEWAY: Duration = Duration::from_secs(10);
 /// Tokens longer than this are not looked at, in bytes.
 const MAXIMUM_TOKEN_BYTES: usize = 16 * 1024;
 
+/// The most keys that one token is tried with.
+const MOST_TRIES: usize = 16;
+
 /// Why a token is refused. The messages are for clients; none holds the token or anything secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -215,33 +218,65 @@ impl TokenVerifier {
         let mut required = vec!["exp", "aud"];
         let issuer = self.issuer.as_deref();
         required.extend(issuer.map(|_| "iss"));
-        let jwk = self.published_key(header).await?;
-        let claims = match (&jwk, &self.shared_secret) {
-            (Some(jwk), _) => self.decode(token, &jwk.key, jwk.algorithm, issuer, &required),
+        let claims = match (self.verify_published(token, header, &required).await, &self.shared_secret) {
+            (Some(verified), _) => verified,
             (None, Some(secret)) => self.decode(token, secret, Algorithm::HS256, issuer, &required),
             (None, None) => Err(TokenError::AlgorithmNotAllowed),
         }?;
         let until = claims.expires()?;
         let subject =
-            claims.sub.filter(|subject| !subject.is_empty()).ok_or(TokenError::MissingClaim("sub"))?;
+            claims.sub.filter(|subject| is_subject(subject)).ok_or(TokenError::MissingClaim("sub"))?;
         let grants = Grants::from_app_metadata(&claims.app_metadata);
         Ok(Verified { principal: Principal::User { subject, grants }, until })
     }
 
-    /// The key of the JWKS that the token's header names; `None`: the shared secret is to be tried.
-    async fn published_key(&self, header: &Header) -> Result<Option<Arc<VerificationKey>>, TokenError> {
-        let Some(jwks) = &self.jwks else { return Ok(None) };
+    /// Verifies a token with the keys of the JWKS that its header may mean; `None`: the shared secret is to be tried.
+    async fn verify_published(
+        &self,
+        token: &str,
+        header: &Header,
+        required: &[&str],
+    ) -> Option<Result<Claims, TokenError>> {
+        let jwks = self.jwks.as_ref()?;
         let kid = header.kid.as_deref();
         if header.alg == Algorithm::HS256 {
             // No key of the JWKS does HS256, so that asking the source again could not help; and without a `kid`
             // nothing points to the JWKS. With the `kid` of a published key it is that key, which will refuse.
-            return Ok(kid.and_then(|kid| jwks.find_known(Some(kid))));
+            let keys = jwks.find_known(Some(kid?))?;
+            return Some(self.try_keys(token, header.alg, &keys, required));
         }
-        match jwks.find(kid).await {
-            Ok(Some(key)) => Ok(Some(key)),
+        let generation = jwks.generation();
+        let verified = match jwks.find(kid).await {
+            Ok(Some(keys)) => self.try_keys(token, header.alg, &keys, required),
             Ok(None) => Err(TokenError::UnknownKey),
             Err(NeverFetched) => Err(TokenError::KeysUnavailable),
+        };
+        if !matches!(verified, Err(TokenError::BadSignature | TokenError::AlgorithmNotAllowed)) {
+            return Some(verified);
         }
+        // Another key may have taken the place of the one at hand, under the same name.
+        match jwks.find_newer(kid, generation).await {
+            Some(keys) => Some(self.try_keys(token, header.alg, &keys, required)),
+            None => Some(verified),
+        }
+    }
+
+    /// Tries those of the keys that do the token's algorithm: several may have one name, or the token names none.
+    fn try_keys(
+        &self,
+        token: &str,
+        algorithm: Algorithm,
+        keys: &[Arc<VerificationKey>],
+        required: &[&str],
+    ) -> Result<Claims, TokenError> {
+        let mut verified = Err(TokenError::AlgorithmNotAllowed);
+        for key in keys.iter().filter(|key| key.algorithm == algorithm).take(MOST_TRIES) {
+            verified = self.decode(token, &key.key, key.algorithm, self.issuer.as_deref(), required);
+            if !matches!(verified, Err(TokenError::BadSignature)) {
+                break;
+            }
+        }
+        verified
     }
 
     /// Verifies a project's service key with the project's own secret. Such keys have neither `sub` nor, in the
@@ -283,6 +318,11 @@ impl TokenVerifier {
             .map(|decoded| decoded.claims)
             .map_err(|error| TokenError::from(error.kind()))
     }
+}
+
+/// Whether anyone can be named so: PostgreSQL has no place for a zero byte in a text.
+fn is_subject(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0')
 }
 
 impl Claims {

@@ -291,6 +291,47 @@ async fn without_keys_tokens_can_not_be_verified_right_now() {
 }
 
 #[tokio::test]
+async fn all_keys_that_a_token_may_mean_are_tried() {
+    let (rsa, one, two) = (TestKey::rsa("k"), TestKey::ec("k"), TestKey::ec("k"));
+    let server = KeyServer::start(Some(key_set(&[&rsa, &one, &two]))).await;
+    let verifier = verifier(None, Some(&server)).await;
+    for key in [&rsa, &one, &two] {
+        assert!(verifier.verify(&key.sign(&claims(json!({}))), None).await.is_ok(), "one of three of a name");
+        let token = key.sign_header(&json!({"alg": key.algorithm()}), &claims(json!({"n": 1})));
+        assert!(verifier.verify(&token, None).await.is_ok(), "no name");
+        let expired = key.sign(&claims(json!({"exp": now() - 60})));
+        assert_eq!(refusal(&verifier, &expired).await, TokenError::Expired);
+    }
+    let other = TestKey::ec("k").sign_header(&json!({"alg": "ES256"}), &claims(json!({})));
+    assert_eq!(refusal(&verifier, &other).await, TokenError::BadSignature);
+    let none = TestKey::ed("k").sign_header(&json!({"alg": "EdDSA"}), &claims(json!({})));
+    assert_eq!(refusal(&verifier, &none).await, TokenError::AlgorithmNotAllowed);
+}
+
+#[tokio::test]
+async fn key_that_takes_anothers_place_under_its_name_is_found_and_the_old_one_forgotten() {
+    for new in [TestKey::ec("k"), TestKey::ed("k")] {
+        let old = TestKey::ec("k");
+        let server = KeyServer::start(Some(key_set(&[&old]))).await;
+        let verifier = verifier(None, Some(&server)).await;
+        let before = old.sign(&claims(json!({})));
+        assert!(verifier.verify(&before, None).await.is_ok());
+        server.publish(Some(key_set(&[&new])));
+        assert!(verifier.verify(&new.sign(&claims(json!({}))), None).await.is_ok());
+        assert!(verifier.verify(&before, None).await.is_err(), "its key is gone");
+    }
+}
+
+#[tokio::test]
+async fn subject_that_no_database_can_name_is_none() {
+    let verifier = verifier(Some(SECRET), None).await;
+    for subject in ["", "\0", "some\0one"] {
+        let token = hs256(json!({"sub": subject}));
+        assert_eq!(refusal(&verifier, &token).await, TokenError::MissingClaim("sub"), "{subject:?}");
+    }
+}
+
+#[tokio::test]
 async fn remembered_token_does_not_outlive_its_key() {
     let (old, new) = (TestKey::ed("old"), TestKey::ed("new"));
     let server = KeyServer::start(Some(key_set(&[&old]))).await;

@@ -6,23 +6,31 @@ use governor::{
 };
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// For each caller, by a hash of who they are, the time at which their allowance is whole again (GCRA's theoretical
 /// arrival time). Once that has passed, an entry says no more than its absence would, and is dropped.
 ///
 /// While the store is full, callers who are not in it are let through uncounted. Whoever can be as many callers as that
-/// would have an untouched allowance for each anyway; those who are in it stay limited.
+/// would have an untouched allowance for each anyway; those who are in it stay limited. Clones are the same store.
+#[derive(Clone)]
 pub(super) struct Cells {
-    arrivals: Mutex<HashMap<u64, Nanos>>,
+    arrivals: Arc<Mutex<HashMap<u64, Nanos>>>,
     most: usize,
 }
 
 impl Cells {
     /// Room for `most` callers.
     pub(super) fn new(most: usize) -> Self {
-        Self { arrivals: Mutex::default(), most }
+        Self { arrivals: Arc::default(), most }
+    }
+
+    /// Lets a caller's allowance be whole that much earlier.
+    pub(super) fn shorten(&self, caller: u64, time: Nanos) {
+        if let Some(arrival) = self.arrivals().get_mut(&caller) {
+            *arrival = arrival.saturating_sub(time);
+        }
     }
 
     fn arrivals(&self) -> MutexGuard<'_, HashMap<u64, Nanos>> {

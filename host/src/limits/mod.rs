@@ -178,7 +178,6 @@ impl<C: Clock> RateLimits<C> {
             Principal::ProjectService { reference } => self.number(("service_role", reference)),
         };
         match tables.applying(asked) {
-            // The class first: whoever has used that up does not use up the total by trying.
             (Some(class), Some(total)) => self.decide(&[class, total], caller),
             (Some(rule), None) | (None, Some(rule)) => self.decide(&[rule], caller),
             (None, None) => Ok(None),
@@ -191,10 +190,7 @@ impl<C: Clock> RateLimits<C> {
     /// [`Refusal`], when it is one too many.
     pub fn admit_address(&self, address: IpAddr) -> Result<(), Box<Refusal>> {
         let Some(rule) = &self.address else { return Ok(()) };
-        match rule.count(self.number(network(address))) {
-            Ok(_) => Ok(()),
-            Err(wait) => Err(self.refuse(rule, wait, &[rule], Vec::new())),
-        }
+        self.decide(&[rule], self.number(network(address))).map(drop)
     }
 
     /// Forgets callers whose allowance is whole again.
@@ -206,30 +202,30 @@ impl<C: Clock> RateLimits<C> {
         self.hasher.hash_one(caller)
     }
 
+    /// Counts a request by all of these, or by none.
     fn decide(&self, rules: &[&Rule<C>], caller: u64) -> Result<Option<Standing>, Box<Refusal>> {
-        let mut left = Vec::with_capacity(rules.len());
-        for rule in rules {
-            match rule.count(caller) {
-                Ok(requests) => left.push(Left::after(rule, requests)),
-                Err(wait) => return Err(self.refuse(rule, wait, rules, left)),
+        let counted: Vec<_> = rules.iter().map(|rule| rule.count(caller)).collect();
+        let refused = rules.iter().zip(&counted).filter_map(|(rule, counted)| Some((rule, counted.err()?)));
+        let Some((rule, wait)) = refused.max_by_key(|(_, wait)| *wait) else {
+            let left =
+                rules.iter().zip(counted).map(|(rule, left)| Left::after(rule, left.unwrap_or_default()));
+            return Ok(Standing::new(rules, &left.collect::<Vec<_>>()));
+        };
+        let left = rules.iter().zip(counted).map(|(rule, counted)| match counted {
+            Ok(left) => {
+                rule.give_back(caller);
+                Left::after(rule, left.saturating_add(1))
             }
-        }
-        Ok(Standing::new(rules, &left))
+            Err(wait) => Left::nothing_for(whole_seconds(wait).max(1)),
+        });
+        Err(self.refuse(rule, wait, Standing::new(rules, &left.collect::<Vec<_>>())))
     }
 
-    /// `rule`, one of `rules`, has no room before `wait` is over; those before it had.
-    fn refuse(
-        &self,
-        rule: &Rule<C>,
-        wait: Duration,
-        rules: &[&Rule<C>],
-        mut left: Vec<Left>,
-    ) -> Box<Refusal> {
+    /// `rule` has no room before `wait` is over.
+    fn refuse(&self, rule: &Rule<C>, wait: Duration, standing: Option<Standing>) -> Box<Refusal> {
         self.metrics.rate_limited(&rule.key);
         let seconds = whole_seconds(wait).max(1);
-        left.push(Left::nothing_for(seconds));
-        let (limit, rate) = (rule.key.clone(), rule.rate.requests());
-        Box::new(Refusal { limit, seconds, standing: Standing::new(rules, &left), rate })
+        Box::new(Refusal { limit: rule.key.clone(), seconds, standing, rate: rule.rate.requests() })
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Rule<C: Clock> {
     pub(super) partition: Option<Vec<u8>>,
     pub(super) rate: Rate,
     limiter: RateLimiter<u64, Cells, C, StateInformationMiddleware>,
+    /// Those of the limiter.
+    cells: Cells,
 }
 
 /// Seconds, rounded up.
@@ -35,8 +37,9 @@ impl<C: Clock> Rule<C> {
         clock: C,
     ) -> Self {
         let quota = Quota::per_minute(rate.requests()).allow_burst(rate.burst());
-        let limiter = RateLimiter::new(quota, Cells::new(MOST_CALLERS), clock);
-        Self { key, name, partition: partition.map(Into::into), rate, limiter }
+        let cells = Cells::new(MOST_CALLERS);
+        let limiter = RateLimiter::new(quota, cells.clone(), clock);
+        Self { key, name, partition: partition.map(Into::into), rate, limiter, cells }
     }
 
     /// Counts a request of a caller: how many more there may be now, or how long to wait for this one.
@@ -45,6 +48,11 @@ impl<C: Clock> Rule<C> {
             Ok(counted) => Ok(counted.remaining_burst_capacity()),
             Err(refused) => Err(refused.wait_time_from(self.limiter.clock().now())),
         }
+    }
+
+    /// Takes back the last request that was counted.
+    pub(super) fn give_back(&self, caller: u64) {
+        self.cells.shorten(caller, self.time_for(1).into());
     }
 
     /// How long so many requests take to come back.

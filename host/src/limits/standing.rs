@@ -46,8 +46,7 @@ impl Left {
 }
 
 impl Standing {
-    /// Nothing when no limit applied. `left` may be shorter than `rules`: who is refused by one is not counted by the
-    /// next.
+    /// Nothing when no limit applied.
     pub(super) fn new<C: Clock>(rules: &[&Rule<C>], left: &[Left]) -> Option<Self> {
         let (mut policy, mut limit) = (ListSerializer::new(), ListSerializer::new());
         for rule in rules {

@@ -98,6 +98,33 @@ fn users_and_project_keys_of_one_name_are_counted_apart() {
 }
 
 #[test]
+fn request_that_one_limit_refuses_counts_for_no_other_and_the_longest_wait_is_told() {
+    let world = world("everyone.total = '6 burst 2'\neveryone.read = 6\neveryone.write = '60 burst 1'");
+    let principal = user("someone");
+    let (read, write) = (asked(&principal, Class::Read), asked(&principal, Class::Write));
+    assert_eq!(world.room(&read), (2, "everyone.total".to_owned()));
+    for _ in 0..20 {
+        let refusal = world.refusal(&read);
+        assert_eq!((refusal.limit.as_str(), refusal.seconds), ("everyone.total", 10));
+        let [_, limits] = fields(refusal.standing.unwrap());
+        let told: Vec<_> = limits
+            .iter()
+            .map(|(name, left)| (name.as_str(), number(&left["r"]), number(&left["t"])))
+            .collect();
+        assert_eq!(told, [("read", 4, 40), ("total", 0, 10)]);
+    }
+    world.clock.advance(Duration::from_secs(10));
+    assert_eq!(
+        world.room(&write),
+        (1, "everyone.total".to_owned()),
+        "of the class there is room in a second"
+    );
+    assert_eq!(world.refusal(&write).seconds, 10, "but none of the total for ten");
+    world.clock.advance(Duration::from_secs(40));
+    assert_eq!(world.room(&read).0, 2, "what the total refused was not taken from the class");
+}
+
+#[test]
 fn burst_comes_back_one_by_one_at_the_rate_and_never_earlier() {
     let world = world("everyone.read = '60 burst 5'");
     assert_eq!(world.room_for(Class::Read).0, 5);
@@ -268,8 +295,9 @@ fn fields_tell_every_limit_that_applies_and_what_is_left_of_it() {
     let refusal = world.refusal(&asked);
     let [policy, limit] = fields(refusal.standing.unwrap());
     assert_eq!(names(&policy), ["read", "total"]);
-    assert_eq!(names(&limit), ["read"], "who is refused by the class is not counted in all");
+    assert_eq!(names(&limit), ["read", "total"]);
     assert_eq!((number(&limit[0].1["r"]), number(&limit[0].1["t"])), (0, 2));
+    assert_eq!(number(&limit[1].1["r"]), 90, "who is refused by the class is not counted in all");
     assert_eq!(refusal.seconds, 2, "the wait is not shorter than the window with nothing left");
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use sqlx::{Any, AnyConnection, Transaction};
+use sqlx::{Any, Executor, Transaction};
 
 use super::store::{Store, rfc3339};
 use super::{AuditRecord, RegistryError};
@@ -21,8 +21,7 @@ impl Audit for Store {
         if records.is_empty() {
             return Ok(());
         }
-        let mut connection = self.writer.acquire().await?;
-        self.write_records(&mut connection, records).await
+        self.write_records(&self.writer, records).await
     }
 }
 
@@ -33,13 +32,13 @@ impl Store {
         mut transaction: Transaction<'static, Any>,
         record: &AuditRecord,
     ) -> Result<(), RegistryError> {
-        self.write_records(&mut transaction, std::slice::from_ref(record)).await?;
+        self.write_records(&mut *transaction, std::slice::from_ref(record)).await?;
         Ok(transaction.commit().await?)
     }
 
-    async fn write_records(
+    async fn write_records<'e>(
         &self,
-        connection: &mut AnyConnection,
+        connection: impl Executor<'e, Database = Any>,
         records: &[AuditRecord],
     ) -> Result<(), RegistryError> {
         let rows: Vec<_> = records.iter().map(row).collect();

@@ -14,6 +14,9 @@ pub enum RegistryError {
     /// The database cannot be reached, refuses us, or is too busy; another try may work.
     #[error("the platform database is not available: {0}")]
     Unavailable(String),
+    /// The database did not answer to the end of a change, which may have been made all the same.
+    #[error("the platform database did not answer in time, and may have made the change")]
+    Unanswered,
     /// Another row has this value already.
     #[error("this {field} is already taken")]
     Duplicate {
@@ -118,6 +121,8 @@ impl From<sqlx::Error> for RegistryError {
             sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
             sqlx::Error::Io(error) => Self::Unavailable(error.to_string()),
             sqlx::Error::Tls(error) => Self::Unavailable(error.to_string()),
+            // Whoever cuts connections, or speaks something else, is not the database.
+            sqlx::Error::Protocol(message) => Self::Unavailable(message),
             sqlx::Error::PoolTimedOut => Self::Unavailable("no free connection in time".to_owned()),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Unavailable("closed".to_owned()),
             // Its text may quote the URL.

@@ -20,6 +20,7 @@ mod migrations;
 mod model;
 mod options;
 mod organizations;
+mod pool;
 mod projects;
 mod roles;
 mod row_security;

@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
-use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, Row, Transaction};
+use sqlx::{Any, AssertSqlSafe, ConnectOptions, Connection, Row, Transaction};
 
 use super::dialect::Dialect;
+use super::pool::Pool;
 use super::{Registry, RegistryError, Survey};
 use crate::config::QuotaSettings;
 
 /// Database connections for queries; a small gateway's share of a server that others use too.
 const POOL_SIZE: u32 = 8;
-/// How long a caller waits for one of them.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a sign of life may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock on the file.
@@ -28,10 +27,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Store {
     pub(super) dialect: Dialect,
     /// For queries that only read.
-    pub(super) reader: AnyPool,
+    pub(super) reader: Pool,
     /// For everything that writes. In SQLite a single connection: writers queue here in order, which is fairer and
     /// cheaper than to queue at the file's lock. In Postgres the same pool as `reader`.
-    pub(super) writer: AnyPool,
+    pub(super) writer: Pool,
     /// How much there may be of what callers create.
     pub(super) quotas: QuotaSettings,
 }
@@ -43,15 +42,15 @@ impl Store {
         let url = url.expose_secret();
         if url.starts_with("sqlite:") {
             let options = prepare_sqlite(url).await?;
-            let reader = connect(Dialect::Sqlite, &options, POOL_SIZE).await?;
-            let writer = connect(Dialect::Sqlite, &options, 1).await?;
+            let reader = Pool::open(Dialect::Sqlite, &options, POOL_SIZE).await?;
+            let writer = Pool::open(Dialect::Sqlite, &options, 1).await?;
             Ok(Self { dialect: Dialect::Sqlite, reader, writer, quotas })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = AnyConnectOptions::from_str(url)?;
             // A pool would try again until its time is over, and then not say why.
             options.connect().await?.close().await?;
-            let reader = connect(Dialect::Postgres, &options, POOL_SIZE).await?;
-            Ok(Self { dialect: Dialect::Postgres, writer: reader.clone(), reader, quotas })
+            let reader = Pool::open(Dialect::Postgres, &options, POOL_SIZE).await?;
+            Ok(Self { dialect: Dialect::Postgres, writer: reader.for_writing(), reader, quotas })
         } else {
             Err(RegistryError::Url("must start with `sqlite:`, `postgres:` or `postgresql:`"))
         }
@@ -132,19 +131,6 @@ impl Registry for Store {
     async fn survey(&self) -> Result<Survey, RegistryError> {
         self.look_around().await
     }
-}
-
-/// Opens a pool, with one connection at once, so that a wrong URL is noticed here.
-async fn connect(dialect: Dialect, options: &AnyConnectOptions, size: u32) -> Result<AnyPool, RegistryError> {
-    let pool = AnyPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(move |connection, _| {
-            Box::pin(async move { connection.execute(dialect.session_setup()).await.map(drop) })
-        })
-        .connect_with(options.clone().disable_statement_logging())
-        .await?;
-    Ok(pool)
 }
 
 /// Makes the file and its folder, when absent, and turns on write-ahead logging, which the file remembers.

@@ -224,6 +224,36 @@ async fn forwarded_addresses_count_only_when_a_trusted_proxy_tells_them() {
             [("forwarded", "for=\"192.0.2.1:4711\";proto=https"), ("x-forwarded-for", &random_address())];
         assert_eq!(status(&gateway, &headers).await, expected);
     }
+    // A proxy quotes what clients say of themselves, commas and all.
+    for host in ["x,for=198.51.100.1", "x\\\",for=198.51.100.2", "a;for=198.51.100.3"] {
+        let header = format!("for=192.0.2.1;host=\"{host}\"");
+        assert_eq!(status(&gateway, &[("forwarded", &header)]).await, 429, "{header}");
+    }
+    gateway.set("GATEWAY_FORWARDED_HEADER", "x-forwarded-for");
+    gateway.restart().await;
+    for expected in [401, 401, 429] {
+        let header = [("x-forwarded-for", "[2001:db8:7:1::1], 10.0.0.1")];
+        assert_eq!(status(&gateway, &header).await, expected, "in brackets it is an address too");
+    }
+}
+
+#[tokio::test]
+async fn request_that_one_limit_refuses_counts_for_no_other() {
+    let limits = "[rate_limit.everyone]\ntotal = '60 burst 3'\nread = '60 burst 6'";
+    let (_gateway, alpha) = limited(limits, &[]).await;
+    for _ in 0..3 {
+        alpha.viewer.get(READ).await.expect(200);
+    }
+    let mut left = 0;
+    for _ in 0..20 {
+        let answer = alpha.viewer.get(READ).await;
+        if answer.status == 429 {
+            assert_eq!(answer.refused(429, "RATE_LIMITED")["limit"], "everyone.total");
+            left = field(&answer, "ratelimit")["read"]["r"];
+            assert!(left >= 3, "what the total refuses is not taken from the class: {answer}");
+        }
+    }
+    assert!(left >= 3, "nothing was refused");
 }
 
 fn random_address() -> String {

@@ -46,6 +46,32 @@ async fn request_that_does_not_end_holds_the_end_up_no_longer_than_the_settings_
     assert!(answer.is_err() || answer.unwrap().status >= 500);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_off_calls_are_on_record_and_nothing_holds_the_end_up_any_longer() {
+    for path in ["/wait?milliseconds=600000", "/block?milliseconds=20000"] {
+        let (mut gateway, project) =
+            start(GatewayOptions::default().set("GATEWAY_DRAIN_TIMEOUT", "2s")).await;
+        let developer = project.developer.clone();
+        let request = developer.request("GET", &project.path("probe", path));
+        let running = tokio::spawn(async move { developer.try_send(request).await });
+        let write = project
+            .developer
+            .request("POST", &project.path("probe", "/write?milliseconds=600000"))
+            .json(&json!({}));
+        let writing = project.developer.clone();
+        let writing = tokio::spawn(async move { writing.try_send(write).await });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let start = Instant::now();
+        gateway.sigterm();
+        assert_eq!(gateway.wait().await.code(), Some(0));
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(5), "{path}: two seconds after it was told to, and then {took:?}");
+        let _ = (running.await, writing.await);
+        let records = "SELECT result FROM gateway_audit_logs WHERE action LIKE '%/write'";
+        assert_eq!(gateway.database.texts(records).await, ["cancelled"], "{path}");
+    }
+}
+
 #[tokio::test]
 async fn idle_gateway_ends_at_once_and_comes_back_with_everything() {
     for registry in [Registry::Sqlite, Registry::Postgres] {

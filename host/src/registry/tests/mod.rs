@@ -1,6 +1,7 @@
 //! The registry's tests: one suite, run on both databases.
 
 mod connections;
+mod faults;
 mod migrations;
 mod opening;
 mod people;

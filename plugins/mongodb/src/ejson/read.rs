@@ -178,6 +178,13 @@ fn levels(value: &Bson) -> usize {
     }
 }
 
+/// Tells whether a number from 2⁶³ on is a double's: exactly, or as JavaScript and Rust write one, by the digits that tell
+/// it from others and zeros.
+fn is_double(number: u64) -> bool {
+    // Of so large numbers, doubles are the multiples of 2¹¹.
+    number.trailing_zeros() >= 11 || (number as f64).to_string() == number.to_string()
+}
+
 /// A value of any depth: `serde_json` stops at 128 levels, so that the stack is safe.
 struct Node<'a>(&'a mut Left);
 
@@ -212,7 +219,11 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_u64<E: Error>(self, number: u64) -> Result<Bson, E> {
         match i64::try_from(number) {
             Ok(number) => self.visit_i64(number),
-            Err(_) => Ok(Bson::Double(number as f64)),
+            Err(_) if is_double(number) => Ok(Bson::Double(number as f64)),
+            Err(_) => Err(E::custom(format!(
+                "{number} is no 64-bit integer, and a double would round it: write it as `$numberDecimal` or \
+                 `$numberDouble`"
+            ))),
         }
     }
 

@@ -7,6 +7,7 @@ use bson::{
     oid::ObjectId,
 };
 use serde_json::json;
+use std::ops::Range;
 
 /// Each key, and what its value must be.
 const TYPES: [(&str, &str); 17] = [
@@ -67,7 +68,7 @@ fn read_value(key: &str, value: Bson) -> Option<Bson> {
     Some(match (key, value) {
         ("$binary", Bson::Document(body)) => Bson::Binary(read_binary(&body)?),
         ("$code", Bson::String(code)) => Bson::JavaScriptCode(code),
-        ("$date", Bson::String(text)) => Bson::DateTime(DateTime::parse_rfc3339_str(text).ok()?),
+        ("$date", Bson::String(text)) => Bson::DateTime(read_date(&text)?),
         ("$date", Bson::Int64(milliseconds)) => Bson::DateTime(DateTime::from_millis(milliseconds)),
         ("$date", Bson::Int32(milliseconds)) => Bson::DateTime(DateTime::from_millis(milliseconds.into())),
         ("$dbPointer", Bson::Document(body)) => read_pointer(&body)?,
@@ -85,6 +86,22 @@ fn read_value(key: &str, value: Bson) -> Option<Bson> {
         ("$uuid", Bson::String(text)) => Bson::Binary(Uuid::parse_str(text).ok()?.into()),
         _ => return None,
     })
+}
+
+/// A time to the millisecond that it is in. The parser takes a leap second for the millisecond before it, and rounds
+/// finer times before 1970 up.
+fn read_date(text: &str) -> Option<DateTime> {
+    const SECONDS: Range<usize> = 17..19;
+    if text.get(SECONDS)? == "60" {
+        return None;
+    }
+    let (whole, rest) = text.split_at_checked(SECONDS.end)?;
+    let digits = rest.strip_prefix('.').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    if digits <= 3 {
+        return DateTime::parse_rfc3339_str(text).ok();
+    }
+    let (milliseconds, zone) = (rest.get(..4)?, rest.get(digits + 1..)?);
+    DateTime::parse_rfc3339_str(format!("{whole}{milliseconds}{zone}")).ok()
 }
 
 /// The two values of an object that has exactly these names.

@@ -27,7 +27,7 @@ pub(crate) enum Rule {
 
 const SHARED: &str = "it would change the state of the connection that all callers share";
 const BLOCKS: &str = "it would block the connection that all callers share";
-const SUBSCRIBES: &str = "it would take over the connection that all callers share; use pubsub/subscribe";
+const SUBSCRIBES: &str = "it would take over the connection that all callers share, and no answer of HTTP could carry what comes after";
 const SERVER: &str = "it would take the server from under everyone";
 
 /// Commands for no one, and why. `name|subcommand` where only that is meant. They are listed even where the server's flags

@@ -26,7 +26,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 use std::{cell::Cell, fmt};
-use studio_plugin_api::{DriverError, encoding::Encoding};
+use studio_plugin_api::{DriverError, encoding::Encoding, parameters};
 
 /// Arguments of a command are as many at most, and some of them are the driver's own.
 const MAX_PARTS: usize = (1 << 20) - 64;
@@ -354,7 +354,7 @@ impl Reader {
 }
 
 fn read_item<'a, T: Deserialize<'a>>(item: &'a RawValue, place: &str, form: &str) -> Result<T, DriverError> {
-    serde_json::from_str(item.get()).map_err(|error| {
+    parameters::from_part(item.get()).map_err(|error| {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
         refuse(place, &format!("must be {form}: {message}"))

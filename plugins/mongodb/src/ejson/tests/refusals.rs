@@ -17,6 +17,8 @@ fn objects_that_are_not_quite_a_type_are_refused_with_what_would_be_right() {
         (r#"{"$numberInt":" 1"}"#, "a whole number"),
         (r#"{"$numberLong":"9223372036854775808"}"#, "to 9223372036854775807"),
         (r#"{"$numberLong":true}"#, "a string with a whole number"),
+        (r#"{"$date":"2016-12-31T23:59:60Z"}"#, "an RFC 3339 date"),
+        (r#"{"$date":"2017-01-01T00:59:60.5+01:00"}"#, "an RFC 3339 date"),
         (r#"{"$numberDouble":"1e400"}"#, "a 64-bit floating-point number"),
         (r#"{"$numberDouble":"inf"}"#, "Infinity"),
         (r#"{"$numberDouble":""}"#, "a 64-bit floating-point number"),
@@ -61,6 +63,15 @@ fn objects_that_are_not_quite_a_type_are_refused_with_what_would_be_right() {
         let (field, message) = refused(json);
         assert_eq!(field, "value");
         assert!(message.starts_with("`value`: `") && message.contains(wanted), "{json}: {message}");
+    }
+}
+
+#[test]
+fn whole_number_that_a_double_would_round_is_refused() {
+    for json in ["9223372036854775809", "18446744073709551615", "9223372036854775999"] {
+        let (field, message) = refused(json);
+        assert_eq!(field, "value");
+        assert!(message.contains("a double would round it"), "{json}: {message}");
     }
 }
 

@@ -116,7 +116,11 @@ fn doubles_have_a_fraction_or_an_exponent() {
     ]);
     assert_eq!(write(&Bson::Double(-f64::NAN), Form::Relaxed), r#"{"$numberDouble":"NaN"}"#);
     // Whole numbers beyond 64 bits are doubles.
-    assert_eq!(read("9223372036854775808"), Bson::Double(9_223_372_036_854_775_808.0));
+    for exact in
+        ["9223372036854775808", "9223372036854776000", "18446744073709549568", "10000000000000000000"]
+    {
+        assert_eq!(read(exact), Bson::Double(exact.parse().unwrap()), "{exact}");
+    }
     assert_eq!(read("-123456789012345678901234567890"), Bson::Double(-1.234_567_890_123_456_8e29));
 }
 
@@ -211,7 +215,12 @@ fn dates_are_text_from_1970_to_9999_when_relaxed() {
             date(-1),
             r#"{"$date":{"$numberLong":"-1"}}"#,
             "",
-            &[r#"{"$date":"1969-12-31T23:59:59.999Z"}"#, r#"{"$date":-1}"#],
+            &[
+                r#"{"$date":"1969-12-31T23:59:59.999Z"}"#,
+                r#"{"$date":"1969-12-31T23:59:59.9990001Z"}"#,
+                r#"{"$date":"1970-01-01T00:59:59.999999999+01:00"}"#,
+                r#"{"$date":-1}"#,
+            ],
         ),
         (date(i64::MIN), r#"{"$date":{"$numberLong":"-9223372036854775808"}}"#, "", &[]),
         (date(i64::MAX), r#"{"$date":{"$numberLong":"9223372036854775807"}}"#, "", &[]),

@@ -1,0 +1,47 @@
+//! Databases that fail in the midst of a change: the next one works.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transaction_that_the_file_s_failure_ended_is_not_believed_to_go_on() {
+    let fixture = Fixture::sqlite().await;
+    for _ in 0..3 {
+        let mut transaction = fixture.store.begin().await.unwrap();
+        // As SQLite does by itself when it can't write.
+        sqlx::query("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        assert!(transaction.commit().await.is_err());
+    }
+    fixture.store.begin().await.unwrap().commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_that_the_server_ended_in_the_midst_of_a_transaction_is_not_used_again() {
+    let fixture = Fixture::postgres().await;
+    for _ in 0..10 {
+        let mut transaction = fixture.store.begin().await.unwrap();
+        let end = "SELECT CAST(pg_terminate_backend(pg_backend_pid()) AS TEXT) AS ended";
+        // The answer may come before the end.
+        let _ = sqlx::query(end).fetch_one(&mut *transaction).await;
+        assert!(sqlx::query("SELECT 1 AS one").fetch_one(&mut *transaction).await.is_err());
+    }
+    fixture.store.ping().await.unwrap();
+    let mut transaction = fixture.store.begin().await.unwrap();
+    sqlx::query("SELECT 1 AS one").fetch_one(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transaction_that_was_left_in_its_midst_leaves_nothing_to_the_next_one() {
+    for fixture in [Fixture::sqlite().await, Fixture::postgres().await] {
+        for _ in 0..20 {
+            let transaction = fixture.store.begin().await.unwrap();
+            drop(transaction);
+            let broken = {
+                let mut transaction = fixture.store.begin().await.unwrap();
+                sqlx::query("SELECT nonsense").fetch_one(&mut *transaction).await.is_err()
+            };
+            assert!(broken);
+        }
+        fixture.store.begin().await.unwrap().commit().await.unwrap();
+    }
+}

@@ -1,0 +1,65 @@
+//! Tokens that keys of a JSON Web Key Set verify, whatever they call their key.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use serde_json::{Value, json};
+use std::path::Path;
+use studio_gateway_tests::{Gateway, GatewayOptions, eventually};
+
+struct Key(KeyPair);
+
+impl Key {
+    fn fresh() -> Self {
+        Self(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap())
+    }
+
+    fn jwk(&self, kid: Option<&str>) -> Value {
+        let point = self.0.der_bytes();
+        let [x, y] = [1..33, 33..65].map(|part| BASE64_URL_SAFE_NO_PAD.encode(&point[part]));
+        let mut jwk = json!({"kty": "EC", "crv": "P-256", "x": x, "y": y});
+        if let Some(kid) = kid {
+            jwk["kid"] = kid.into();
+        }
+        jwk
+    }
+
+    fn sign(&self, kid: Option<&str>) -> String {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::ES256) };
+        let claims = json!({"sub": "someone", "aud": "authenticated", "exp": get_current_timestamp() + 600});
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ec_der(&self.0.serialize_der())).unwrap()
+    }
+}
+
+fn publish(file: &Path, keys: &[Value]) {
+    std::fs::write(file, json!({"keys": keys}).to_string()).unwrap();
+}
+
+async fn status(gateway: &Gateway, token: &str) -> u16 {
+    gateway.anonymous().with_token(token).get("/api/platform/projects").await.status
+}
+
+#[tokio::test]
+async fn token_finds_its_key_by_any_name_by_none_and_after_the_key_was_replaced() {
+    let mut gateway = Gateway::prepare(GatewayOptions::default()).await;
+    let file = gateway.file("jwks.json");
+    let (one, two, named, stranger) = (Key::fresh(), Key::fresh(), Key::fresh(), Key::fresh());
+    publish(&file, &[one.jwk(Some("k")), two.jwk(Some("k")), named.jwk(Some("named"))]);
+    gateway.set("GATEWAY_JWKS_URL", &file.display().to_string());
+    gateway.start_again().await;
+    for (key, kid) in [(&one, "k"), (&two, "k"), (&named, "named")] {
+        assert_eq!(status(&gateway, &key.sign(Some(kid))).await, 200, "{kid}");
+        assert_eq!(status(&gateway, &key.sign(None)).await, 200, "no name");
+    }
+    for kid in [Some("k"), None, Some("other")] {
+        assert_eq!(status(&gateway, &stranger.sign(kid)).await, 401, "{kid:?}");
+    }
+    assert_eq!(status(&gateway, &one.sign(Some("named"))).await, 401, "another's name");
+
+    // The same name, another key: it is looked for again, though not more often than every ten seconds.
+    let (old, new) = (two.sign(Some("k")), stranger.sign(Some("k")));
+    publish(&file, &[stranger.jwk(Some("k")), named.jwk(None)]);
+    eventually("the new key is found", async || status(&gateway, &new).await == 200).await;
+    assert_eq!(status(&gateway, &old).await, 401, "its key is gone");
+    assert_eq!(status(&gateway, &named.sign(Some("unheard of"))).await, 200, "a key that nobody could name");
+}
