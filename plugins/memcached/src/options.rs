@@ -1,7 +1,7 @@
 //! A connection's options, and what they and its address come to together.
 
 use percent_encoding::percent_decode_str;
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{connection_string, prelude::*};
 
 /// The options of a memcached connection.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -93,7 +93,8 @@ fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
     const FIELD: &str = "connection_string";
     let form = "is not a URL like memcached://[user:password@]host[:port] or memcacheds://…";
     let wrong = || refuse(FIELD, form);
-    let (scheme, rest) = text.expose().split_once("://").ok_or_else(wrong)?;
+    let text = connection_string::read(text.expose()).map_err(|message| refuse(FIELD, message))?;
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "memcached" => false,
         "memcacheds" => true,

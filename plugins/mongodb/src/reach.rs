@@ -84,6 +84,15 @@ impl Reach {
         self.changed.notify_waiters();
     }
 
+    /// Notes that what answers never spoke the protocol.
+    pub(crate) fn strange(&self) {
+        let message =
+            "what answers is no MongoDB server: it doesn't speak MongoDB's protocol; is the port another's?";
+        tracing::warn!("{message}");
+        let _ = self.breach.set(DriverError::connection("unsupported", message));
+        self.changed.notify_waiters();
+    }
+
     /// The breach of the protocol that there was, if any.
     pub(crate) fn breach(&self) -> Option<DriverError> {
         self.breach.get().cloned()

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{num::NonZeroU16, time::Duration};
-use studio_plugin_api::{ConnectionSettings, DriverError, Endpoint, Secret};
+use studio_plugin_api::{ConnectionSettings, DriverError, Endpoint, Secret, connection_string};
 use tokio_postgres::config::{ChannelBinding, Config, Host, SslMode as UrlSslMode};
 
 const DEFAULT_PORT: u16 = 5432;
@@ -184,7 +184,10 @@ impl Target {
 
     fn from_url(url: &Secret) -> Result<Self, DriverError> {
         let refuse = |message: &str| Err(DriverError::validation("connection_string", message));
-        let (url, mode) = take_ssl_mode(url.expose());
+        let url = connection_string::read(url.expose()).map_err(|message| {
+            DriverError::validation("connection_string", format!("`connection_string` {message}"))
+        })?;
+        let (url, mode) = take_ssl_mode(url);
         let Ok(config) = url.parse::<Config>() else {
             // The library's own words may quote the string, and with it a password.
             return refuse(

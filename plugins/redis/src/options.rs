@@ -2,7 +2,7 @@
 
 use crate::authorities;
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{connection_string, prelude::*};
 
 /// The highest database number that the contract allows.
 const MAX_DATABASE: u8 = 15;
@@ -217,7 +217,8 @@ fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology,
 /// No message here repeats any part of the text: it may hold a password in an unexpected place.
 fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
     const FIELD: &str = "connection_string";
-    let mut url = redis::parse_redis_url(text.expose()).ok_or_else(|| {
+    let text = connection_string::read(text.expose()).map_err(|message| refuse(FIELD, message))?;
+    let mut url = redis::parse_redis_url(text).ok_or_else(|| {
         refuse(FIELD, "is not a URL like redis://[user:password@]host[:port][/database] or rediss://…")
     })?;
     if url.scheme().contains("unix") {

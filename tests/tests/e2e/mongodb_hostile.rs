@@ -230,7 +230,13 @@ async fn mongodb_server_whose_messages_are_none_is_given_up() {
         let server = HostileMongo::start(on(command, act)).await;
         world.connect(identifier, &server, json!({})).await;
         let begin = Instant::now();
-        world.find(identifier).await.refused(502, "DRIVER_ERROR");
+        // What never spoke the protocol is another service's port.
+        if ["reply", "http"].contains(&identifier) {
+            let details = world.find(identifier).await.refused(503, "CONNECTION_ERROR");
+            assert_eq!(details["reason"], "unsupported", "{identifier}");
+        } else {
+            world.find(identifier).await.refused(502, "DRIVER_ERROR");
+        }
         assert!(begin.elapsed() < SOON, "{identifier}: {:?}", begin.elapsed());
     }
     world.neighbour_is_served().await;
