@@ -112,6 +112,7 @@ impl MongoDb {
         let left = context.time_left();
         let reserved = (left / RESERVED_PART).clamp(RESERVED_LEAST, RESERVED_MOST);
         let time = left.saturating_sub(reserved);
+        let cuts = self.reach.cuts();
         let running = async {
             let session = self.client.start_session().await?;
             let (client, cursor) = (self.client.clone(), OpenCursor::default());
@@ -131,8 +132,8 @@ impl MongoDb {
             }
         })
         .await;
-        match (result, kind) {
-            (Ok(Ok(value)), _) => Ok(value),
+        let told = match (result, kind) {
+            (Ok(Ok(value)), _) => return Ok(value),
             (Ok(Err(Failure::Told(error))), _) => Err(error),
             (Ok(Err(Failure::AfterAll(error))), Kind::Reads) => Err(error),
             (Ok(Err(Failure::AfterAll(error))), _) => Err(errors::outcome_unknown(error)),
@@ -143,7 +144,10 @@ impl MongoDb {
             }
             (Err(_), Kind::Reads) => Err(out_of_time()),
             (Err(_), _) => Err(errors::outcome_unknown(out_of_time())),
-        }
+        };
+        // What became of a first attempt is open, whatever the server says of the second.
+        let is_open = kind != Kind::Reads && self.reach.cuts() != cuts;
+        told.map_err(|error| if is_open { errors::outcome_unknown(error) } else { error })
     }
 }
 

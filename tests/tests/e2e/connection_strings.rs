@@ -183,7 +183,7 @@ async fn port_of_another_service_is_a_connection_error_without_the_bytes_of_its_
         let path = project.path("mongodb", &format!("/info?connection={identifier}"));
         let answer = project.viewer.get(&path).await;
         answer.refused(503, "CONNECTION_ERROR");
-        let told = answer.json()["error"].to_string();
+        let told = json!([answer.message(), answer.json()["error"]["details"]]).to_string();
         for window in greeting.windows(4).filter(|window| window.iter().all(u8::is_ascii_graphic)) {
             let window = String::from_utf8_lossy(window);
             // Words of its own about versions of other things do no harm; those of the greeting do.

@@ -2,7 +2,6 @@
 
 use super::mongodb_connections::{options, parts, start};
 use bson::{Document, doc};
-use mongodb::IndexModel;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use studio_gateway_tests::{Act, HostileMongo, MongoWorld, Project, eventually};
@@ -10,21 +9,14 @@ use studio_gateway_tests::{Act, HostileMongo, MongoWorld, Project, eventually};
 #[tokio::test]
 async fn mongodb_merge_that_fails_midway_says_that_its_outcome_is_unknown() {
     let world = MongoWorld::start().await;
-    let unique = mongodb::options::IndexOptions::builder().unique(true).build();
-    let index = IndexModel::builder().keys(doc! {"n": 1}).options(unique).build();
-    world.collection("into").create_index(index).await.unwrap();
-    world.fill("into", [doc! {"_id": "there", "n": 4}]).await;
+    world.fill("into", [doc! {"_id": 4, "n": 0}]).await;
     world.fill("from", (1..=6).map(|n| doc! {"_id": n, "n": n})).await;
-    for (stage, written) in [
-        (json!({"$merge": {"into": "into"}}), true),
-        (json!({"$merge": {"into": "into", "whenMatched": "fail"}}), true),
-    ] {
-        let body = json!({"pipeline": [{"$sort": {"_id": 1}}, stage]});
-        let answer = world.alpha.developer.post(&world.path("from", "/aggregate"), body).await;
-        assert!([400, 409].contains(&answer.status), "{answer}");
-        assert_eq!(answer.json()["error"]["details"]["outcome"], "unknown", "{answer}");
-        assert_eq!(world.stored("into").await.len() > 1, written);
-    }
+    let stage = json!({"$merge": {"into": "into", "whenMatched": "fail"}});
+    let body = json!({"pipeline": [{"$sort": {"_id": 1}}, stage]});
+    let answer = world.alpha.developer.post(&world.path("from", "/aggregate"), body).await;
+    assert!([400, 409].contains(&answer.status), "{answer}");
+    assert_eq!(answer.json()["error"]["details"]["outcome"], "unknown", "{answer}");
+    assert!(world.stored("into").await.len() > 1, "nothing was written before it failed");
     // What is refused as a whole leaves nothing open.
     let body = json!({"pipeline": [{"$nosuch": 1}, {"$merge": {"into": "into"}}]});
     let answer = world.alpha.developer.post(&world.path("from", "/aggregate"), body).await;

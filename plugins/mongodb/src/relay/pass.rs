@@ -23,23 +23,31 @@ const HASHING_TIME: Duration = Duration::from_secs(10);
 /// session's data, of which this leaves one free.
 static HASHING: Semaphore = Semaphore::const_new(1);
 
-/// Passes data both ways until one end leaves, errs or takes too long.
+/// Passes data both ways until one end leaves, errs or takes too long, and tells which.
 ///
 /// # Errors
 /// [`NotMongo`]: nothing of it was passed on.
 pub(super) async fn pass(
     client: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     server: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
-) -> Result<(), NotMongo> {
+) -> Result<Left, NotMongo> {
     let asked = Notify::new();
     // The first end to close closes the other: a server that does not answer is left when the client leaves.
     tokio::select! {
-        _ = ask(client.0, server.1, &asked) => Ok(()),
+        asking = ask(client.0, server.1, &asked) => Ok(if asking.is_ok() { Left::Client } else { Left::Server }),
         answered = answer(server.0, client.1, &asked) => match answered {
             Err(Ended::NotMongo(reason)) => Err(reason),
-            Ok(()) | Err(Ended::Io) => Ok(()),
+            Ok(()) | Err(Ended::Io) => Ok(Left::Server),
         },
     }
+}
+
+/// Says which end is gone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Client,
+    /// Perhaps with a request that it will not answer.
+    Server,
 }
 
 /// Says what is wrong with what a server sends.
