@@ -85,11 +85,8 @@ impl Kill {
         let (mut pause, mut is_missing) = (FIRST_PAUSE, false);
         for _ in 0..ATTEMPTS {
             match timeout(ANSWER_TIME, self.attempt()).await {
-                Ok(Ok(Killed::Surely)) => {
-                    tracing::debug!("an abandoned operation was killed");
-                    return;
-                }
-                Ok(Ok(Killed::NotFound)) if is_missing => return,
+                Ok(Ok(Killed::Surely)) => return killed(),
+                Ok(Ok(Killed::NotFound)) if is_missing => return killed(),
                 // It was closed already, or it was in use just then and is back now.
                 Ok(Ok(Killed::NotFound)) => is_missing = true,
                 Ok(Ok(Killed::Alive)) => {}
@@ -138,6 +135,10 @@ impl Kill {
         }
         kill.await
     }
+}
+
+fn killed() {
+    tracing::debug!("an abandoned operation was killed");
 }
 
 /// What the server says became of a cursor, or of all that ran in a session.
