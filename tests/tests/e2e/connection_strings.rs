@@ -165,7 +165,7 @@ async fn port_of_another_service_is_a_connection_error_without_the_bytes_of_its_
     let (_gateway, project) = start().await;
     for (number, (greeting, waits)) in [
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n".as_slice(), false),
-        (b"HTTP/1.1 400 Bad Request\r\nServer: nginx/1.22.1\r\nContent-Length: 0\r\n\r\n", true),
+        (b"HTTP/1.1 400 Bad Request\r\nVia: nginx/1.22.1\r\nContent-Length: 0\r\n\r\n", true),
         (b"220 mail.example ESMTP Postfix\r\n", false),
         (b"J\0\0\0\n8.0.33-hidden\0\x08\0\0\0abcdefgh\0\xff\xf7\x08\x02\0\xff\x8f\x15\0\0\0\0\0\0\0\0\0\0abcdefghijkl\0mysql_native_password\0", false),
         (b"-ERR unknown command 'HIDDEN'\r\n", true),
