@@ -19,6 +19,7 @@
 //! what was shown can't save the loss.
 
 mod elements;
+mod mark;
 pub(crate) mod parts;
 mod read;
 mod shape;

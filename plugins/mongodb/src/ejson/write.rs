@@ -3,6 +3,7 @@
 use super::{
     Form,
     elements::{Element, Elements, Malformed, exactly, take_length, take_string, take_text},
+    mark::Mark,
     shape::{self, Shape},
 };
 use base64::{Engine, encoded_len, engine::general_purpose::STANDARD};
@@ -61,28 +62,6 @@ pub(crate) fn write_value(value: RawBsonRef<'_>, form: Form, json: &mut Vec<u8>)
 
 /// The subtype of binary values that have their length in them once more.
 const OLD_BINARY: u8 = 2;
-
-/// Says why a value is shown otherwise than it is stored, so that it can't be written back.
-#[derive(Debug, Clone, Copy)]
-enum Mark {
-    TextNotUtf8,
-    NameNotUtf8,
-    RepeatedName,
-    BinaryLength,
-    BooleanByte,
-}
-
-impl Mark {
-    fn reason(self) -> &'static str {
-        match self {
-            Self::TextNotUtf8 => "text_not_utf8",
-            Self::NameNotUtf8 => "name_not_utf8",
-            Self::RepeatedName => "repeated_name",
-            Self::BinaryLength => "binary_length",
-            Self::BooleanByte => "boolean_byte",
-        }
-    }
-}
 
 struct Writer<'a> {
     form: Form,
