@@ -49,6 +49,7 @@
 
 pub mod alias;
 pub mod call;
+pub mod connection_string;
 pub mod driver;
 pub mod encoding;
 pub mod error;

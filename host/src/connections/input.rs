@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use studio_plugin_api::connection_string;
 
 /// The longest host name, database name or user name taken, in bytes. DNS ends at 253; PostgreSQL at 63.
 const LONGEST_NAME: usize = 255;
@@ -142,7 +143,7 @@ impl ChangeConnection {
             database_name: check_name("database_name", self.database_name)?,
             username: check_name("username", self.username)?,
             password: check_secret("password", self.password)?,
-            connection_string: check_secret("connection_string", self.connection_string)?,
+            connection_string: check_connection_string(self.connection_string)?,
             options: check_options(self.options)?,
         };
         let Self { identifier, is_primary, status, .. } = self;
@@ -226,6 +227,18 @@ fn check_secret(
         }
         Some(Some(SecretText(text))) => Ok(Some(Some(text.into()))),
     }
+}
+
+fn check_connection_string(
+    given: Option<Option<SecretText>>,
+) -> Result<Option<Option<SecretString>>, InvalidField> {
+    const FIELD: &str = "connection_string";
+    let read = |SecretText(text): SecretText| match connection_string::read(&text) {
+        Ok(read) => Ok(SecretText(read.to_owned())),
+        Err(message) => Err(InvalidField::new(FIELD, message)),
+    };
+    let given = given.map(|given| given.map(read).transpose()).transpose()?;
+    check_secret(FIELD, given)
 }
 
 /// A secret on its way in; `Debug` hides it.

@@ -65,7 +65,7 @@ pub fn open_settings(keyring: &Keyring, target: &Target) -> Result<SecretString,
     let password = open("password", &connection.password).map_err(unopened)?;
     let connection_string = open("connection_string", &connection.connection_string).map_err(unopened)?;
     let endpoint = match (&connection_string, &connection.host) {
-        (Some(text), _) => Endpoint::ConnectionString(text.expose_secret()),
+        (Some(text), _) => Endpoint::ConnectionString(text.expose_secret().trim()),
         (None, Some(host)) => Endpoint::Parts {
             host,
             port: connection.port.or(target.driver.manifest().default_port).unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! A connection's options, and what they and its address come to together.
 
 use percent_encoding::percent_decode_str;
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{connection_string, prelude::*};
 
 /// The options of a memcached connection.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -93,7 +93,8 @@ fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
     const FIELD: &str = "connection_string";
     let form = "is not a URL like memcached://[user:password@]host[:port] or memcacheds://…";
     let wrong = || refuse(FIELD, form);
-    let (scheme, rest) = text.expose().split_once("://").ok_or_else(wrong)?;
+    let text = connection_string::read(text.expose()).map_err(|message| refuse(FIELD, message))?;
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "memcached" => false,
         "memcacheds" => true,
@@ -143,6 +144,7 @@ fn refuse(field: &str, message: &str) -> DriverError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     fn target(endpoint: Value, options: Value) -> Result<Target, DriverError> {
@@ -217,5 +219,34 @@ mod tests {
         assert_eq!(refused(parts(json!({})), json!({ "tls_ca": "x" })), "options.tls_ca");
         assert_eq!(refused(parts(json!({})), json!({ "tls_insecure": true })), "options.tls_insecure");
         assert_eq!(refused(parts(json!({})), json!({ "tls": true, "tls_ca": "x" })), "options.tls_ca");
+    }
+
+    proptest! {
+        /// The password is read as it is, or the string is refused and no part of it told.
+        #[test]
+        fn no_part_of_a_password_is_taken_for_something_else(
+            password in "[QXZJVKWY]{4}([@/?#%:&=+\n\t\\[]|%4){1,2}[QXZJVKWY]{4,8}",
+            encoded: bool,
+        ) {
+            let written: String = if encoded {
+                password.bytes().map(|byte| format!("%{byte:02X}")).collect()
+            } else {
+                password.clone()
+            };
+            let told = |text: &str| password.as_bytes().windows(4).any(|part| {
+                part.iter().any(u8::is_ascii_uppercase) && text.as_bytes().windows(4).any(|found| found == part)
+            });
+            match target(url(&format!("memcached://app:{written}@host.invalid:7/\n")), json!({})) {
+                Ok(target) => {
+                    let login = target.login.unwrap();
+                    prop_assert_eq!(login.password.expose(), &password);
+                }
+                Err(error) => {
+                    prop_assert!(!encoded, "{}", error);
+                    prop_assert_eq!(&error.details["field"], "connection_string");
+                    prop_assert!(!told(&error.message), "{}", error);
+                }
+            }
+        }
     }
 }

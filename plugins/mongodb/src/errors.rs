@@ -6,7 +6,7 @@ use crate::{
     ejson::{self, Form},
     reach::Reach,
 };
-use bson::{Document, RawDocumentBuf};
+use bson::{Document, RawDocument, RawDocumentBuf};
 use mongodb::error::{
     CommandError, Error, ErrorKind, NO_WRITES_PERFORMED, RETRYABLE_WRITE_ERROR, WriteConcernError,
     WriteError, WriteFailure,
@@ -46,6 +46,10 @@ mod code {
     pub(super) const DUPLICATE_KEY_CAPPED: i32 = 12582;
     pub(super) const NOT_PRIMARY_NO_SECONDARY_OK: i32 = 13435;
     pub(super) const NOT_PRIMARY_OR_SECONDARY: i32 = 13436;
+
+    /// Codes of refusals before the first document: FailedToParse, Unauthorized, ConflictingUpdateOperators,
+    /// CommandNotFound, InvalidNamespace, CommandNotSupportedOnView, and that of a stage that does not exist.
+    pub(super) const BEFORE_ANY: [i32; 7] = [9, 13, 40, 59, 73, 166, 40_324];
 
     /// Codes that end a command wherever it is: a write of many documents may have changed some of them, and a
     /// `mongos` may have lost sight of a shard that went on.
@@ -91,12 +95,12 @@ pub(crate) struct ServerError<'a> {
     /// In the server's words.
     pub(crate) message: &'a str,
     /// What more it says, as of a document that a validator refuses.
-    pub(crate) info: Option<&'a Document>,
+    pub(crate) info: Option<Value>,
 }
 
 impl<'a> ServerError<'a> {
-    fn of_command(error: &'a CommandError) -> Self {
-        Self { code: error.code, name: Some(&error.code_name), message: &error.message, info: None }
+    fn of_command(error: &'a CommandError, info: Option<Value>) -> Self {
+        Self { code: error.code, name: Some(&error.code_name), message: &error.message, info }
     }
 
     fn of_write(error: &'a WriteError) -> Self {
@@ -104,13 +108,18 @@ impl<'a> ServerError<'a> {
             code: error.code,
             name: error.code_name.as_deref(),
             message: &error.message,
-            info: error.details.as_ref(),
+            info: error.details.as_ref().and_then(info_of),
         }
     }
 
     /// Whether a unique index refused it.
     pub(crate) fn is_duplicate_key(&self) -> bool {
         matches!(self.code, code::DUPLICATE_KEY | code::DUPLICATE_KEY_UPDATE | code::DUPLICATE_KEY_CAPPED)
+    }
+
+    /// Whether a write of several documents was refused as a whole.
+    pub(crate) fn is_before_any(&self) -> bool {
+        code::BEFORE_ANY.contains(&self.code)
     }
 
     /// The server's own code and name, and what more is known, for `details`.
@@ -124,10 +133,8 @@ impl<'a> ServerError<'a> {
         {
             details.insert("index".to_owned(), shorten(index).into());
         }
-        if let Some(info) = self.info
-            && let Some(info) = to_json(info)
-        {
-            details.insert("info".to_owned(), info);
+        if let Some(info) = &self.info {
+            details.insert("info".to_owned(), info.clone());
         }
         details
     }
@@ -177,14 +184,23 @@ impl<'a> ServerError<'a> {
 }
 
 /// A document of the server's as it looks in an error; none where it is long.
-fn to_json(document: &Document) -> Option<Value> {
-    let raw = RawDocumentBuf::try_from(document).ok()?;
-    if raw.as_bytes().len() > MAX_INFO {
+fn to_json(document: &RawDocument) -> Option<Value> {
+    if document.as_bytes().len() > MAX_INFO {
         return None;
     }
     let mut json = Vec::new();
-    ejson::write_document(&raw, Form::Relaxed, &mut json).ok()?;
+    ejson::write_document(document, Form::Relaxed, &mut json).ok()?;
     serde_json::from_slice(&json).ok()
+}
+
+/// What more a server says of an error, `errInfo`, as it looks in an error.
+pub(crate) fn info_of(info: &Document) -> Option<Value> {
+    to_json(&RawDocumentBuf::try_from(info).ok()?)
+}
+
+/// The same of a command, by the server's whole answer: the client library keeps nothing else of it.
+fn info_in(answer: &RawDocument) -> Option<Value> {
+    to_json(answer.get_document("errInfo").ok()?)
 }
 
 /// The index that a duplicate key error is about: `… index: email_1 dup key: { email: "x" }`.
@@ -203,7 +219,10 @@ pub(crate) fn from_client(error: &Error, reach: &Reach) -> DriverError {
         return breach;
     }
     match error.kind.as_ref() {
-        ErrorKind::Command(command) => ServerError::of_command(command).into_error(),
+        ErrorKind::Command(command) => {
+            let info = error.server_response().and_then(|answer| info_in(answer));
+            ServerError::of_command(command, info).into_error()
+        }
         ErrorKind::Write(WriteFailure::WriteError(write)) => ServerError::of_write(write).into_error(),
         ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => from_write_concern(concern),
         ErrorKind::Authentication { .. } => DriverError::connection(
@@ -248,7 +267,7 @@ pub(crate) fn from_write_concern(concern: &WriteConcernError) -> DriverError {
         code: concern.code,
         name: Some(&concern.code_name),
         message: &concern.message,
-        info: concern.details.as_ref(),
+        info: concern.details.as_ref().and_then(info_of),
     };
     let mut error = DriverError::new(ErrorCode::QueryError, shorten(&concern.message));
     error.details = server.details();
@@ -282,6 +301,19 @@ pub(crate) fn from_write(error: &Error, reach: &Reach) -> DriverError {
     if may_have_happened(error) { outcome_unknown(mapped) } else { mapped }
 }
 
+/// An error of a write of several things, one after the other. Some of them may have been written before the server came
+/// to what it refuses, so that only a refusal of the whole leaves nothing open.
+pub(crate) fn from_write_of_several(error: &Error, reach: &Reach) -> DriverError {
+    let mapped = from_client(error, reach);
+    let is_open = match error.kind.as_ref() {
+        _ if error.contains_label(NO_WRITES_PERFORMED) => false,
+        ErrorKind::Command(command) => !code::BEFORE_ANY.contains(&command.code),
+        ErrorKind::Write(_) => true,
+        _ => may_have_happened(error),
+    };
+    if is_open { outcome_unknown(mapped) } else { mapped }
+}
+
 /// Says of a failed write that it may have been done.
 pub(crate) fn outcome_unknown(error: DriverError) -> DriverError {
     error.with("outcome", "unknown")
@@ -294,7 +326,9 @@ fn may_have_happened(error: &Error) -> bool {
     match error.kind.as_ref() {
         ErrorKind::Io(io) => io.kind() != io::ErrorKind::ConnectionRefused,
         // A retry found no server; what became of the first attempt is not known.
-        ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::InvalidResponse { .. } => true,
+        ErrorKind::ConnectionPoolCleared { .. } => true,
+        // The server did answer.
+        ErrorKind::InvalidResponse { .. } | ErrorKind::BsonDeserialization(_) | ErrorKind::Bson(_) => true,
         ErrorKind::Command(command) if code::INTERRUPTING.contains(&command.code) => true,
         _ => error.contains_label(RETRYABLE_WRITE_ERROR),
     }

@@ -51,9 +51,12 @@ pub(crate) async fn read_all(
 ) -> Result<Vec<RawDocumentBuf>, Failure> {
     let mut all = Vec::new();
     let mut left = limit;
+    let open = running.open_cursor();
     let mut batches = cursor.stream(running.session()?);
     while let Some(batch) = batches.next().await {
-        for document in batch?.doc_slices()? {
+        let batch = batch?;
+        open.note(&batch);
+        for document in batch.doc_slices()? {
             let document = document?.as_document().ok_or_else(no_document)?;
             let size = u64::try_from(document.as_bytes().len() + OVERHEAD).unwrap_or(u64::MAX);
             left = left.checked_sub(size).ok_or_else(|| DriverError::result_too_large(limit))?;
@@ -72,9 +75,12 @@ pub(crate) async fn count_all(
     running: &mut Running,
 ) -> Result<usize, Failure> {
     let mut count = 0;
+    let open = running.open_cursor();
     let mut batches = cursor.stream(running.session()?);
     while let Some(batch) = batches.next().await {
-        for document in batch?.doc_slices()? {
+        let batch = batch?;
+        open.note(&batch);
+        for document in batch.doc_slices()? {
             document?.as_document().ok_or_else(no_document)?;
             count += 1;
         }
@@ -84,7 +90,8 @@ pub(crate) async fn count_all(
 
 /// What a server that sends anything but documents gets.
 pub(crate) fn no_document() -> Failure {
-    DriverError::new(ErrorCode::DriverError, "the server's batch holds something that is no document").into()
+    let message = "the server's batch holds something that is no document";
+    Failure::AfterAll(DriverError::new(ErrorCode::DriverError, message))
 }
 
 /// Nothing, where the server refuses to tell: one item's trouble is no reason to keep back the list.

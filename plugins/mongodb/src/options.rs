@@ -4,7 +4,7 @@ use mongodb::options::{
     AuthMechanism, ConnectionString, Credential, HostInfo, ServerAddress, Tls, TlsOptions,
 };
 use std::time::Duration;
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{connection_string, prelude::*};
 
 /// The most connections to one server that carry operations.
 const MAX_POOL_SIZE: u32 = 10;
@@ -123,8 +123,9 @@ fn refuse(field: &str, message: impl std::fmt::Display) -> DriverError {
 
 fn parse_connection_string(text: &Secret) -> Result<ConnectionString, DriverError> {
     const FIELD: &str = "connection_string";
+    let text = connection_string::read(text.expose()).map_err(|message| refuse(FIELD, message))?;
     // What the library says of it may quote the password.
-    let connection = ConnectionString::parse(text.expose()).map_err(|_| {
+    let connection = ConnectionString::parse(text).map_err(|_| {
         refuse(FIELD, "is no MongoDB connection string, `mongodb://user:password@host:port/?options`")
     })?;
     if let HostInfo::HostIdentifiers(hosts) = &connection.host_info

@@ -11,7 +11,10 @@ use mongodb::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use studio_plugin_api::{DriverError, ErrorCode};
 use tokio::sync::Notify;
@@ -50,6 +53,8 @@ pub(crate) struct Reach {
     only: Option<Place>,
     /// Their first breach of the protocol: the end of the session.
     breach: OnceLock<DriverError>,
+    /// How often a server has left a connection.
+    cuts: AtomicU64,
     seen: Mutex<Seen>,
     changed: Notify,
 }
@@ -81,6 +86,26 @@ impl Reach {
         let message = format!("what answers is no MongoDB server: {breach}");
         tracing::warn!("{message}");
         let _ = self.breach.set(DriverError::new(ErrorCode::DriverError, message));
+        self.changed.notify_waiters();
+    }
+
+    /// Notes that a server left a connection.
+    pub(crate) fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a server has left a connection: where that is another number after a write than before it, the client
+    /// library may have taken the write a second time, and told of that only.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
+    /// Notes that what answers never spoke the protocol.
+    pub(crate) fn strange(&self) {
+        let message =
+            "what answers is no MongoDB server: it doesn't speak MongoDB's protocol; is the port another's?";
+        tracing::warn!("{message}");
+        let _ = self.breach.set(DriverError::connection("unsupported", message));
         self.changed.notify_waiters();
     }
 

@@ -12,11 +12,14 @@
 //!
 //! Measured on SecantusDB 0.7.0b3 with an aggregation that takes minutes: `maxTimeMS` stops it at the next document or
 //! stage. `killSessions`, `killOp` and a closed connection do not: it goes on until `maxTimeMS`, and is then gone. An
-//! open cursor is closed by `killCursors` at once and left by `killSessions`, which is why both are sent. `killSessions`
+//! open cursor is closed by `killCursors` at once and left by `killSessions`, which is why both are sent, and sent again
+//! until the server answers (`session/kill.rs`): the client library sends its `killCursors` once. `killSessions`
 //! is granted to a user who may only `readWrite`, `killOp` is not.
 
+mod kill;
+
 use crate::{MongoDb, errors};
-use bson::{Document, doc};
+use kill::{Kill, OpenCursor};
 use mongodb::{Client, ClientSession, error::Error};
 use std::time::Duration;
 use studio_plugin_api::{Context, DriverError, ErrorCode};
@@ -26,16 +29,15 @@ use tokio::time::timeout;
 const RESERVED_PART: u32 = 20;
 const RESERVED_LEAST: Duration = Duration::from_millis(5);
 const RESERVED_MOST: Duration = Duration::from_millis(250);
-/// How long a kill may take before it is given up.
-const KILL_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Whether an operation may change something, so that a failure may leave that open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Changes nothing.
     Reads,
-    /// May change something.
+    /// May change one thing, and does it whole or not at all.
     Writes,
+    /// May change several things, one after the other.
+    WritesSeveral,
 }
 
 /// A server session in use. Dropped before [`finish`](Self::finish), what runs in it is killed on the server.
@@ -43,6 +45,7 @@ pub(crate) struct Running {
     client: Client,
     session: Option<ClientSession>,
     kind: Kind,
+    cursor: OpenCursor,
     /// When to give up, from now: the time that the server gets as `maxTimeMS`.
     time: Duration,
 }
@@ -66,36 +69,31 @@ impl Running {
         i64::try_from(self.time.as_millis()).unwrap_or(i64::MAX).max(1)
     }
 
+    /// Keeps what cursor is open on the server, batch by batch.
+    pub(crate) fn open_cursor(&self) -> OpenCursor {
+        self.cursor.clone()
+    }
+
+    /// Ends it where the operation came to its end: only a cursor may still be open.
     fn finish(mut self) {
-        self.session = None;
+        let session = self.session.take();
+        self.kill(None);
+        drop(session);
+    }
+
+    fn kill(&self, session: Option<ClientSession>) {
+        // Where a connection string says to read from secondaries, it runs there.
+        let reads_from =
+            if self.kind == Kind::Reads { self.client.selection_criteria().cloned() } else { None };
+        Kill { client: self.client.clone(), session, cursor: self.cursor.take(), reads_from }.start();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some(session) = self.session.take() else { return };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let client = self.client.clone();
-        let reads = self.kind == Kind::Reads;
-        runtime.spawn(async move {
-            let id: Document = session.id().clone();
-            let admin = client.database("admin");
-            let mut kill = admin.run_command(doc! { "killSessions": [id] });
-            // Where a connection string says to read from secondaries, it runs there.
-            if reads && let Some(criteria) = client.selection_criteria() {
-                kill = kill.selection_criteria(criteria.clone());
-            }
-            match timeout(KILL_TIMEOUT, kill).await {
-                Ok(Ok(_)) => tracing::debug!("an abandoned operation was killed"),
-                Ok(Err(error)) => {
-                    let error = errors::shorten(&error.to_string());
-                    tracing::warn!(%error, "an abandoned operation could not be killed");
-                }
-                Err(_) => tracing::warn!("killing an abandoned operation took too long"),
-            }
-            // Only now may the client give the session's id to someone else.
-            drop(session);
-        });
+        if let Some(session) = self.session.take() {
+            self.kill(Some(session));
+        }
     }
 }
 
@@ -114,9 +112,11 @@ impl MongoDb {
         let left = context.time_left();
         let reserved = (left / RESERVED_PART).clamp(RESERVED_LEAST, RESERVED_MOST);
         let time = left.saturating_sub(reserved);
+        let cuts = self.reach.cuts();
         let running = async {
             let session = self.client.start_session().await?;
-            let mut running = Running { client: self.client.clone(), session: Some(session), kind, time };
+            let (client, cursor) = (self.client.clone(), OpenCursor::default());
+            let mut running = Running { client, session: Some(session), kind, cursor, time };
             let result = operation(&mut running).await;
             running.finish();
             result
@@ -127,19 +127,27 @@ impl MongoDb {
                 result = running => result,
                 breach = self.reach.broken() => Err(Failure::Told(match kind {
                     Kind::Reads => breach,
-                    Kind::Writes => errors::outcome_unknown(breach),
+                    Kind::Writes | Kind::WritesSeveral => errors::outcome_unknown(breach),
                 })),
             }
         })
         .await;
-        match (result, kind) {
-            (Ok(Ok(value)), _) => Ok(value),
+        let told = match (result, kind) {
+            (Ok(Ok(value)), _) => return Ok(value),
             (Ok(Err(Failure::Told(error))), _) => Err(error),
+            (Ok(Err(Failure::AfterAll(error))), Kind::Reads) => Err(error),
+            (Ok(Err(Failure::AfterAll(error))), _) => Err(errors::outcome_unknown(error)),
             (Ok(Err(Failure::Client(error))), Kind::Reads) => Err(errors::from_client(&error, &self.reach)),
             (Ok(Err(Failure::Client(error))), Kind::Writes) => Err(errors::from_write(&error, &self.reach)),
+            (Ok(Err(Failure::Client(error))), Kind::WritesSeveral) => {
+                Err(errors::from_write_of_several(&error, &self.reach))
+            }
             (Err(_), Kind::Reads) => Err(out_of_time()),
-            (Err(_), Kind::Writes) => Err(errors::outcome_unknown(out_of_time())),
-        }
+            (Err(_), _) => Err(errors::outcome_unknown(out_of_time())),
+        };
+        // What became of a first attempt is open, whatever the server says of the second.
+        let is_open = kind != Kind::Reads && self.reach.cuts() != cuts;
+        told.map_err(|error| if is_open { errors::outcome_unknown(error) } else { error })
     }
 }
 
@@ -153,6 +161,8 @@ pub(crate) enum Failure {
     Client(Error),
     /// In the contract's words.
     Told(DriverError),
+    /// In the contract's words too, of what comes after the server did what it was asked for.
+    AfterAll(DriverError),
 }
 
 impl From<Error> for Failure {
@@ -169,6 +179,6 @@ impl From<DriverError> for Failure {
 
 impl From<bson::error::Error> for Failure {
     fn from(error: bson::error::Error) -> Self {
-        Self::Told(DriverError::new(ErrorCode::DriverError, format!("the server's answer: {error}")))
+        Self::AfterAll(DriverError::new(ErrorCode::DriverError, format!("the server's answer: {error}")))
     }
 }

@@ -7,7 +7,7 @@ pub(crate) use parameters::{ChannelBinding, ServerState};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{num::NonZeroU16, time::Duration};
-use studio_plugin_api::{ConnectionSettings, DriverError, Endpoint, Secret};
+use studio_plugin_api::{ConnectionSettings, DriverError, Endpoint, Secret, connection_string};
 use tokio_postgres::config::{Config, Host};
 
 const DEFAULT_PORT: u16 = 5432;
@@ -252,7 +252,10 @@ impl Target {
 
     fn from_url(url: &Secret) -> Result<Self, DriverError> {
         let refuse = |message: &str| Err(DriverError::validation("connection_string", message));
-        let (url, parameters) = parameters::take(url.expose())?;
+        let url = connection_string::read(url.expose()).map_err(|message| {
+            DriverError::validation("connection_string", format!("`connection_string` {message}"))
+        })?;
+        let (url, parameters) = parameters::take(url)?;
         let Ok(config) = url.parse::<Config>() else {
             // The library's own words may quote the string, and with it a password.
             return refuse(

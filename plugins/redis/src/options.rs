@@ -2,7 +2,7 @@
 
 use crate::authorities;
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
-use studio_plugin_api::prelude::*;
+use studio_plugin_api::{connection_string, prelude::*};
 
 /// The highest database number that the contract allows.
 const MAX_DATABASE: u8 = 15;
@@ -217,7 +217,8 @@ fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology,
 /// No message here repeats any part of the text: it may hold a password in an unexpected place.
 fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
     const FIELD: &str = "connection_string";
-    let mut url = redis::parse_redis_url(text.expose()).ok_or_else(|| {
+    let text = connection_string::read(text.expose()).map_err(|message| refuse(FIELD, message))?;
+    let mut url = redis::parse_redis_url(text).ok_or_else(|| {
         refuse(FIELD, "is not a URL like redis://[user:password@]host[:port][/database] or rediss://…")
     })?;
     if url.scheme().contains("unix") {
@@ -289,6 +290,7 @@ fn refuse(field: &str, message: &str) -> DriverError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     fn target(endpoint: Value, options: Value) -> Result<Target, DriverError> {
@@ -367,5 +369,32 @@ mod tests {
         assert_eq!(refused(parts(), json!({ "tls": true, "tls_ca": "x" })), "options.tls_ca");
         let both = json!({ "cluster": true, "sentinel": { "master": "m" } });
         assert_eq!(refused(parts(), both), "options.sentinel");
+    }
+
+    proptest! {
+        /// The password is read as it is, or the string is refused and no part of it told.
+        #[test]
+        fn no_part_of_a_password_is_taken_for_something_else(
+            password in "[QXZJVKWY]{4}([@/?#%:&=+\n\t\\[]|%4){1,2}[QXZJVKWY]{4,8}",
+            encoded: bool,
+        ) {
+            let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+            let written = if encoded { encode(&password) } else { password.clone() };
+            let told = |text: &str| password.as_bytes().windows(4).any(|part| {
+                part.iter().any(u8::is_ascii_uppercase) && text.as_bytes().windows(4).any(|found| found == part)
+            });
+            match target(url(&format!("redis://app:{written}@host.invalid:7/0\n")), json!({})) {
+                Ok(target) => {
+                    let place = Topology::Single(Address { host: "host.invalid".into(), port: 7 });
+                    prop_assert_eq!(target.topology, place);
+                    prop_assert_eq!(target.login.password(), Some(password.as_str()));
+                }
+                Err(error) => {
+                    prop_assert!(!encoded, "{}", error);
+                    prop_assert_eq!(&error.details["field"], "connection_string");
+                    prop_assert!(!told(&error.message), "{}", error);
+                }
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     MongoDb,
     databases::DatabasePath,
-    ejson::Form,
+    ejson::{Form, parts},
     extended::Extended,
     lists::{AT_ONCE, read_all, take_page},
     names::Namespace,
@@ -87,7 +87,7 @@ struct Collection {
 
 impl Collection {
     fn read(told: &RawDocument) -> Result<Self, DriverError> {
-        let name = told.get_str("name").map_err(unreadable)?.to_owned();
+        let name = parts::text(told, "name").ok_or_else(|| unreadable("an item has no name"))?;
         let options = told.get("options").map_err(unreadable)?.and_then(|options| options.as_document());
         let kind = match told.get_str("type") {
             Ok("view") => CollectionType::View,

@@ -70,7 +70,7 @@ pub(crate) async fn aggregate(
     let documents = Documents::begin(b"", query.ejson, &context);
     let json = match effect {
         Effect::Reads => run(&context, namespace, Kind::Reads, stages, options, documents).await?,
-        Effect::Writes => run(&context, namespace, Kind::Writes, stages, options, documents).await?,
+        Effect::Writes => run(&context, namespace, Kind::WritesSeveral, stages, options, documents).await?,
     };
     Ok(match effect {
         Effect::Reads => Either::First(OnlyRead(RawJson::new(json))),
@@ -115,10 +115,14 @@ async fn run(
                 aggregate = aggregate.let_vars(variables);
             }
             let mut cursor = aggregate.session(running.session()?).batch().await?;
+            let open = running.open_cursor();
             let mut batches = cursor.stream(running.session()?);
             while let Some(batch) = batches.next().await {
-                for document in batch?.doc_slices()? {
-                    documents.add(document?.as_document().ok_or_else(no_document)?)?;
+                let batch = batch?;
+                open.note(&batch);
+                for document in batch.doc_slices()? {
+                    let document = document?.as_document().ok_or_else(no_document)?;
+                    documents.add(document).map_err(Failure::AfterAll)?;
                 }
             }
             Ok::<_, Failure>(documents.end())

@@ -51,7 +51,7 @@ pub(crate) async fn delete_many(
     guard::check_filter("filter", &filter)?;
     refuse_unmeant(&filter, all)?;
     let answer = context
-        .run(&context, Kind::Writes, async |running| {
+        .run(&context, Kind::WritesSeveral, async |running| {
             let statement = doc! { "q": filter, "limit": 0 };
             write::run(&context, running, namespace, ("delete", "deletes"), statement).await
         })

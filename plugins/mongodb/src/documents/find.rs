@@ -193,10 +193,13 @@ async fn read_page(
                 find = find.sort(sort);
             }
             let mut cursor = find.session(running.session()?).batch().await?;
+            let open = running.open_cursor();
             let mut batches = cursor.stream(running.session()?);
             let mut documents = Documents::begin(b"{\"documents\":", form, context);
             while let Some(batch) = batches.next().await {
-                for document in batch?.doc_slices()? {
+                let batch = batch?;
+                open.note(&batch);
+                for document in batch.doc_slices()? {
                     if documents.count() == u64::from(limit) {
                         return Ok(Page { json: documents.end(), has_more: true });
                     }

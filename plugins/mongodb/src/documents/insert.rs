@@ -156,7 +156,7 @@ async fn insert_many(
 ) -> Result<Vec<String>, DriverError> {
     let ids: Vec<String> = documents.iter().map(|document| id_of(document)).collect::<Result<_, _>>()?;
     context
-        .run(context, Kind::Writes, async |running| {
+        .run(context, Kind::WritesSeveral, async |running| {
             let insert = collection.insert_many(&documents).ordered(ordered);
             insert.session(running.session()?).await.map(drop).map_err(|error| failure(error, &ids, ordered))
         })
@@ -204,7 +204,7 @@ fn of_document(error: &IndexedWriteError) -> ServerError<'_> {
         code: error.code,
         name: error.code_name.as_deref(),
         message: &error.message,
-        info: error.details.as_ref(),
+        info: error.details.as_ref().and_then(errors::info_of),
     }
 }
 

@@ -34,9 +34,11 @@ pub(crate) async fn read(
         .run(&context, Kind::Reads, async |running| {
             let find = collection.find(filter).limit(1).max_time(running.time());
             let mut cursor = find.session(running.session()?).batch().await?;
+            let open = running.open_cursor();
             let mut batches = cursor.stream(running.session()?);
             while let Some(batch) = batches.next().await {
                 let batch = batch?;
+                open.note(&batch);
                 let first = batch.doc_slices()?.into_iter().next().transpose()?;
                 if let Some(document) = first.and_then(|value| value.as_document()) {
                     let mut json = Vec::with_capacity(document.as_bytes().len() * 2);

@@ -135,7 +135,7 @@ pub(crate) async fn update_many(
         statement.insert("arrayFilters", array_filters);
     }
     let answer = context
-        .run(&context, Kind::Writes, async |running| {
+        .run(&context, Kind::WritesSeveral, async |running| {
             write::run(&context, running, namespace, ("update", "updates"), statement).await
         })
         .await?;

@@ -13,10 +13,6 @@ use crate::{
 use bson::{Bson, Document, doc};
 use studio_plugin_api::DriverError;
 
-/// Codes of refusals before the first document: FailedToParse, Unauthorized, ConflictingUpdateOperators,
-/// InvalidNamespace, CommandNotSupportedOnView.
-const BEFORE_ANY: [i32; 5] = [9, 13, 40, 73, 166];
-
 /// Sends `update` or `delete` with one statement, and gives its answer.
 ///
 /// # Errors
@@ -43,9 +39,9 @@ fn refused(error: &Document) -> DriverError {
         code: number::read(error, "code").and_then(|code| i32::try_from(code).ok()).unwrap_or_default(),
         name: error.get_str("codeName").ok(),
         message: error.get_str("errmsg").unwrap_or_default(),
-        info: error.get_document("errInfo").ok(),
+        info: error.get_document("errInfo").ok().and_then(errors::info_of),
     };
-    let before_any = BEFORE_ANY.contains(&server.code);
+    let before_any = server.is_before_any();
     let error = server.into_error();
     // Documents before the one that could not be changed were changed, and the server does not count them.
     if before_any { error } else { errors::outcome_unknown(error) }

@@ -7,16 +7,22 @@
 //! would fit into an int32, or that is beyond ±(2⁵³ − 1), is therefore `{"$numberLong":"…"}`. Doubles always have a
 //! fraction or an exponent.
 //!
-//! Servers store strings that are not UTF-8 without complaint. The relaxed form, which is for people, shows `U+FFFD`
-//! for what is not text; the canonical form, which is for exact copies, is an error that names the field. A field's
-//! name that is not UTF-8 is an error in both.
-//!
 //! **Read** are both forms, `$uuid`, and `$date` with bare milliseconds. A JSON object with a key of the specification's
 //! table must be exactly that type's object; every other object stays a document, query operators and DBRefs too. What
 //! would be lost silently is refused: duplicate keys, decimals of more than 34 digits, doubles beyond their range.
-//! Extended JSON has no way to write a document whose own field names are keys of the table (`{"$oid":1}`).
+//!
+//! Two keys are this gateway's own, in both forms, since the specification has no words for what servers store without
+//! complaint. `{"$document":{…}}` is a document whose own fields have names of types, as a stored `{"$oid":"…"}`, and is
+//! read back as just that; a document with an `_id` needs it not, since no type's object has one. `{"$inexact":{…}}`
+//! stands where JSON can't say what there is, with a `reason` and all that can be shown: text and names that are not
+//! UTF-8, two fields of one name, old binary values with a wrong length inside. It is never read back, so that an edit of
+//! what was shown can't save the loss.
 
+mod elements;
+mod mark;
+pub(crate) mod parts;
 mod read;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -247,7 +247,52 @@ impl<'de> Visitor<'de> for Node<'_> {
         Ok(Bson::Array(array))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Bson, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Bson, A::Error> {
+        match self.read_fields(fields, Names::MayMeanTypes)? {
+            (document, true) => Ok(Bson::Document(document)),
+            (object, false) => types::read(object).map_err(Error::custom),
+        }
+    }
+}
+
+/// A document whose own names mean no type.
+struct Itself<'a>(&'a mut Left);
+
+impl<'de> DeserializeSeed<'de> for Itself<'_> {
+    type Value = Bson;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Bson, D::Error> {
+        self.0.take()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Itself<'_> {
+    type Value = Bson;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object, the document itself")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Bson, A::Error> {
+        Node(self.0).read_fields(fields, Names::AreFields).map(|(document, _)| Bson::Document(document))
+    }
+}
+
+/// What an object's names are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    MayMeanTypes,
+    AreFields,
+}
+
+impl Node<'_> {
+    /// The fields of an object, and whether none of their names is a type's key.
+    fn read_fields<'de, A: MapAccess<'de>>(
+        self,
+        mut fields: A,
+        names: Names,
+    ) -> Result<(Document, bool), A::Error> {
         let mut document = Document::new();
         let mut is_document = true;
         while let Some(name) = fields.next_key::<String>()? {
@@ -258,9 +303,13 @@ impl<'de> Visitor<'de> for Node<'_> {
                 return Err(Error::custom(format!("duplicate field `{}`", shorten(&name))));
             }
             is_document &= !types::is_key(&name);
-            let value = fields.next_value_seed(Node(&mut *self.0))?;
+            let value = if name == types::DOCUMENT && names == Names::MayMeanTypes {
+                fields.next_value_seed(Itself(&mut *self.0))?
+            } else {
+                fields.next_value_seed(Node(&mut *self.0))?
+            };
             document.insert(name, value);
         }
-        if is_document { Ok(Bson::Document(document)) } else { types::read(document).map_err(Error::custom) }
+        Ok((document, is_document))
     }
 }

@@ -9,12 +9,18 @@ use bson::{
 use serde_json::json;
 use std::ops::Range;
 
+/// The key around a document that would be read as something else.
+pub(super) const DOCUMENT: &str = "$document";
+/// The key of what stands for something that JSON can't say.
+pub(super) const INEXACT: &str = "$inexact";
+
 /// Each key, and what its value must be.
-const TYPES: [(&str, &str); 17] = [
+const TYPES: [(&str, &str); 18] = [
     ("$binary", r#"{"base64":"…","subType":"…"} with padded base64 and one or two hexadecimal digits"#),
     ("$code", "a string"),
     ("$date", r#"an RFC 3339 date and time such as "2026-11-05T12:30:00.250Z", or {"$numberLong":"…"}"#),
     ("$dbPointer", r#"{"$ref":"…","$id":{"$oid":"…"}}"#),
+    (DOCUMENT, "an object, alone: the document itself, whose own fields may have any names"),
     ("$maxKey", "1"),
     ("$minKey", "1"),
     ("$numberDecimal", "a string with a decimal number of at most 34 digits, Infinity, -Infinity or NaN"),
@@ -30,12 +36,20 @@ const TYPES: [(&str, &str); 17] = [
     ("$uuid", "a string with a UUID such as \"c8edabc3-f738-4ca3-b68d-ab92a91478a3\""),
 ];
 
+const REFUSED: &str = "`$inexact` marks what JSON can't say as it is stored, so that writing it back would lose it; leave \
+                       it out, and change the other fields by update operators";
+
 /// The most names of an object's fields in an error.
 const MOST_NAMES: usize = 5;
 
 /// Whether an object with this key stands for a value of a type.
 pub(super) fn is_key(name: &str) -> bool {
-    name.starts_with('$') && TYPES.iter().any(|(key, _)| *key == name)
+    name.starts_with('$') && (name == INEXACT || TYPES.iter().any(|(key, _)| *key == name))
+}
+
+/// Whether it is a key of this gateway's own, which stands for no type.
+pub(super) fn is_marker(name: &str) -> bool {
+    name == DOCUMENT || name == INEXACT
 }
 
 /// What an object stands for; one of its keys is one of [`is_key`]'s, its values are read already.
@@ -43,6 +57,13 @@ pub(super) fn is_key(name: &str) -> bool {
 /// # Errors
 /// What would be right, when it is not exactly such an object.
 pub(super) fn read(mut object: Document) -> Result<Bson, String> {
+    if object.contains_key(INEXACT) {
+        return Err(REFUSED.to_owned());
+    }
+    // No value of a type has it, and a stored document has.
+    if object.contains_key("_id") && !object.contains_key(DOCUMENT) {
+        return Ok(Bson::Document(object));
+    }
     let scope = if object.contains_key("$code") { object.remove("$scope") } else { None };
     let names: Vec<_> = object.keys().take(MOST_NAMES).map(|name| format!("`{}`", shorten(name))).collect();
     let mut fields = object.into_iter();
@@ -72,6 +93,7 @@ fn read_value(key: &str, value: Bson) -> Option<Bson> {
         ("$date", Bson::Int64(milliseconds)) => Bson::DateTime(DateTime::from_millis(milliseconds)),
         ("$date", Bson::Int32(milliseconds)) => Bson::DateTime(DateTime::from_millis(milliseconds.into())),
         ("$dbPointer", Bson::Document(body)) => read_pointer(&body)?,
+        (DOCUMENT, Bson::Document(document)) => Bson::Document(document),
         ("$maxKey", Bson::Int32(1)) => Bson::MaxKey,
         ("$minKey", Bson::Int32(1)) => Bson::MinKey,
         ("$numberDecimal", Bson::String(text)) => Bson::Decimal128(read_decimal(&text)?),

@@ -1,11 +1,13 @@
 //! Raw BSON to Extended JSON, in one pass and straight into the reply.
 
-use super::Form;
-use base64::{Engine, encoded_len, engine::general_purpose::STANDARD};
-use bson::{
-    DateTime, RawArray, RawBinaryRef, RawBsonRef, RawDocument, oid::ObjectId, raw::RawElement,
-    raw::RawRegexRef,
+use super::{
+    Form,
+    elements::{Element, Elements, Malformed, exactly, take_length, take_string, take_text},
+    mark::Mark,
+    shape::{self, Shape},
 };
+use base64::{Engine, encoded_len, engine::general_purpose::STANDARD};
+use bson::{Decimal128, RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr};
 use jiff::{SignedDuration, civil, fmt::temporal::DateTimePrinter};
 use serde::Serialize;
 use std::fmt::Display;
@@ -23,8 +25,7 @@ const LAST_TEXT_DATE: i64 = 253_402_300_799_999;
 /// Appends a document. After an error `json` ends in the middle of a value.
 ///
 /// # Errors
-/// `DRIVER_ERROR` when the bytes are not BSON, nested over 200 levels or, for the canonical form, hold text that is not
-/// UTF-8.
+/// `DRIVER_ERROR` when the bytes are not BSON or nested over 200 levels.
 pub(crate) fn write_document(
     document: &RawDocument,
     form: Form,
@@ -45,7 +46,7 @@ pub(crate) fn write_document_within(
     limit: u64,
 ) -> Result<(), DriverError> {
     json.reserve(document.as_bytes().len());
-    Writer { form, json, limit }.document(document, 1)
+    Writer { form, json, limit }.document(document.as_bytes(), 1)
 }
 
 /// Appends any value, like [`write_document`].
@@ -53,8 +54,14 @@ pub(crate) fn write_document_within(
 /// # Errors
 /// As [`write_document`].
 pub(crate) fn write_value(value: RawBsonRef<'_>, form: Form, json: &mut Vec<u8>) -> Result<(), DriverError> {
-    Writer { form, json, limit: u64::MAX }.value(value, 0)
+    let mut around = RawDocumentBuf::new();
+    around.append(cstr!(""), value);
+    let mut writer = Writer { form, json, limit: u64::MAX };
+    Elements::of(around.as_bytes())?.try_for_each(|element| writer.element(element?, 0))
 }
+
+/// The subtype of binary values that have their length in them once more.
+const OLD_BINARY: u8 = 2;
 
 struct Writer<'a> {
     form: Form,
@@ -63,92 +70,138 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn document(&mut self, document: &RawDocument, level: usize) -> Result<(), DriverError> {
+    fn document(&mut self, document: &[u8], level: usize) -> Result<(), DriverError> {
         check_level(level)?;
-        self.raw("{");
-        for (index, element) in document.iter_elements().enumerate() {
-            let element = element.map_err(malformed)?;
-            if index > 0 {
-                self.raw(",");
+        let shape = shape::look(document)?;
+        let wrapped = matches!(shape, Shape::Wrapped | Shape::Marked { wrapped: true });
+        self.raw(if wrapped { "{\"$document\":{" } else { "{" });
+        match shape {
+            Shape::Plain | Shape::Wrapped => {
+                for (index, element) in Elements::of(document)?.enumerate() {
+                    let element = element?;
+                    self.separate(index);
+                    self.plain(std::str::from_utf8(element.name).map_err(malformed)?)?;
+                    self.raw(":");
+                    self.element(element, level)?;
+                }
             }
-            self.plain(element.key().as_str())?;
-            self.raw(":");
-            self.element(&element, level)?;
+            Shape::Marked { .. } => self.marked_fields(document, level)?,
         }
-        self.raw("}");
+        self.raw(if wrapped { "}}" } else { "}" });
         Ok(())
     }
 
-    fn array(&mut self, array: &RawArray, level: usize) -> Result<(), DriverError> {
+    /// The fields of a document where a name stands for several, or is not what is stored.
+    fn marked_fields(&mut self, document: &[u8], level: usize) -> Result<(), DriverError> {
+        for (index, (name, elements)) in shape::by_shown_name(document)?.iter().enumerate() {
+            self.separate(index);
+            self.plain(name)?;
+            self.raw(":");
+            match elements.as_slice() {
+                [element] => self.named(element, level)?,
+                elements => {
+                    self.begin_mark(Mark::RepeatedName);
+                    self.raw(",\"values\":[");
+                    for (index, element) in elements.iter().enumerate() {
+                        self.separate(index);
+                        self.named(element, level)?;
+                    }
+                    self.raw("]}}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An element's value, with its name where that is not text.
+    fn named(&mut self, element: &Element<'_>, level: usize) -> Result<(), DriverError> {
+        if std::str::from_utf8(element.name).is_ok() {
+            return self.element(*element, level);
+        }
+        self.begin_mark(Mark::NameNotUtf8);
+        self.raw(",\"base64\":");
+        self.base64(element.name)?;
+        self.raw(",\"value\":");
+        self.element(*element, level)?;
+        self.raw("}}");
+        Ok(())
+    }
+
+    fn array(&mut self, array: &[u8], level: usize) -> Result<(), DriverError> {
         check_level(level)?;
         self.raw("[");
-        for (index, element) in array.iter_elements().enumerate() {
-            if index > 0 {
-                self.raw(",");
-            }
-            self.element(&element.map_err(malformed)?, level)?;
+        for (index, element) in Elements::of(array)?.enumerate() {
+            self.separate(index);
+            self.element(element?, level)?;
         }
         self.raw("]");
         Ok(())
     }
 
-    fn element(&mut self, element: &RawElement<'_>, level: usize) -> Result<(), DriverError> {
-        if self.json.len() as u64 > self.limit {
-            return Err(DriverError::result_too_large(self.limit));
-        }
-        match element.value() {
-            Ok(value) => self.value(value, level),
-            Err(error) => {
-                let in_field = |error| malformed(format!("field `{}`: {error}", element.key()));
-                if self.form == Form::Canonical {
-                    return Err(in_field(error));
-                }
-                // Only text that is not UTF-8 gets past this.
-                let readable = element.value_utf8_lossy().map_err(in_field)?;
-                self.value(readable.as_raw_bson_ref(), level)
-            }
+    fn separate(&mut self, index: usize) {
+        if index > 0 {
+            self.raw(",");
         }
     }
 
     /// `level` is that of the document or array around the value.
-    fn value(&mut self, value: RawBsonRef<'_>, level: usize) -> Result<(), DriverError> {
-        match value {
-            RawBsonRef::Double(number) => self.double(number),
-            RawBsonRef::String(text) => self.plain(text),
-            RawBsonRef::Document(document) => self.document(document, level + 1),
-            RawBsonRef::Array(array) => self.array(array, level + 1),
-            RawBsonRef::Binary(binary) => self.binary(binary),
-            RawBsonRef::Undefined => self.fixed(r#"{"$undefined":true}"#),
-            RawBsonRef::ObjectId(id) => self.object_id(id),
-            RawBsonRef::Boolean(yes) => self.fixed(if yes { "true" } else { "false" }),
-            RawBsonRef::DateTime(date) => self.date(date),
-            RawBsonRef::Null => self.fixed("null"),
-            RawBsonRef::RegularExpression(regex) => self.regex(regex),
-            // Its parts are private, and its own serialization is this very form.
-            RawBsonRef::DbPointer(pointer) => self.plain(pointer),
-            RawBsonRef::JavaScriptCode(code) => self.wrapped("$code", code),
-            RawBsonRef::JavaScriptCodeWithScope(code) => {
-                self.raw(r#"{"$code":"#);
-                self.plain(code.code)?;
-                self.raw(r#","$scope":"#);
-                self.document(code.scope, level + 1)?;
-                self.raw("}");
-                Ok(())
-            }
-            RawBsonRef::Symbol(text) => self.wrapped("$symbol", text),
-            RawBsonRef::Int32(number) => match self.form {
-                Form::Relaxed => self.plain(number),
-                Form::Canonical => self.quoted("$numberInt", number),
+    fn element(&mut self, element: Element<'_>, level: usize) -> Result<(), DriverError> {
+        if self.json.len() as u64 > self.limit {
+            return Err(DriverError::result_too_large(self.limit));
+        }
+        let value = element.value;
+        match element.kind {
+            0x01 => self.double(f64::from_le_bytes(exactly(value)?)),
+            0x02 => self.text(take_string(value)?.0),
+            0x03 => self.document(value, level + 1),
+            0x04 => self.array(value, level + 1),
+            0x05 => self.binary(value),
+            0x06 => self.fixed(r#"{"$undefined":true}"#),
+            0x07 => self.object_id(exactly(value)?),
+            0x08 => match value {
+                [0] => self.fixed("false"),
+                [1] => self.fixed("true"),
+                other => self.marked_bytes(Mark::BooleanByte, other),
             },
-            RawBsonRef::Timestamp(timestamp) => {
-                self.raw(r#"{"$timestamp":{"t":"#);
-                self.plain(timestamp.time)?;
-                self.raw(r#","i":"#);
-                self.plain(timestamp.increment)?;
-                self.raw("}}");
-                Ok(())
+            0x09 => self.date(i64::from_le_bytes(exactly(value)?)),
+            0x0a => self.fixed("null"),
+            0x0b => self.regex(value),
+            0x0c => {
+                let (namespace, id) = take_string(value)?;
+                self.raw(r#"{"$dbPointer":{"$ref":"#);
+                self.text(namespace)?;
+                self.raw(r#","$id":"#);
+                self.object_id(exactly(id)?)?;
+                self.fixed("}}")
             }
-            RawBsonRef::Int64(number) => {
+            0x0d => self.wrapped_text("$code", take_string(value)?.0),
+            0x0e => self.wrapped_text("$symbol", take_string(value)?.0),
+            0x0f => {
+                let (code, scope) = take_string(take_length(value)?.1)?;
+                self.raw(r#"{"$code":"#);
+                self.text(code)?;
+                self.raw(r#","$scope":"#);
+                self.document(scope, level + 1)?;
+                self.fixed("}")
+            }
+            0x10 => {
+                let number = i32::from_le_bytes(exactly(value)?);
+                match self.form {
+                    Form::Relaxed => self.plain(number),
+                    Form::Canonical => self.quoted("$numberInt", number),
+                }
+            }
+            0x11 => {
+                let bits = u64::from_le_bytes(exactly(value)?);
+                let (time, increment) = (bits >> 32, bits & u64::from(u32::MAX));
+                self.raw(r#"{"$timestamp":{"t":"#);
+                self.plain(time)?;
+                self.raw(r#","i":"#);
+                self.plain(increment)?;
+                self.fixed("}}")
+            }
+            0x12 => {
+                let number = i64::from_le_bytes(exactly(value)?);
                 let unmistakable = i32::try_from(number).is_err() && number.unsigned_abs() <= LARGEST_EXACT;
                 if self.form == Form::Relaxed && unmistakable {
                     self.plain(number)
@@ -156,10 +209,42 @@ impl Writer<'_> {
                     self.quoted("$numberLong", number)
                 }
             }
-            RawBsonRef::Decimal128(decimal) => self.wrapped("$numberDecimal", format_args!("{decimal}")),
-            RawBsonRef::MinKey => self.fixed(r#"{"$minKey":1}"#),
-            RawBsonRef::MaxKey => self.fixed(r#"{"$maxKey":1}"#),
+            0x13 => {
+                let decimal = Decimal128::from_bytes(exactly(value)?);
+                self.wrapped("$numberDecimal", format_args!("{decimal}"))
+            }
+            0x7f => self.fixed(r#"{"$maxKey":1}"#),
+            0xff => self.fixed(r#"{"$minKey":1}"#),
+            // The walk through the elements ends at any other.
+            kind => Err(malformed(format!("a value of the type {kind}"))),
         }
+    }
+
+    /// A text; what is not UTF-8 is shown, beside its bytes, in a way that can't be written back.
+    fn text(&mut self, text: &[u8]) -> Result<(), DriverError> {
+        if let Ok(text) = std::str::from_utf8(text) {
+            return self.plain(text);
+        }
+        self.begin_mark(Mark::TextNotUtf8);
+        self.raw(",\"text\":");
+        self.plain(String::from_utf8_lossy(text))?;
+        self.raw(",\"base64\":");
+        self.base64(text)?;
+        self.fixed("}}")
+    }
+
+    fn marked_bytes(&mut self, mark: Mark, bytes: &[u8]) -> Result<(), DriverError> {
+        self.begin_mark(mark);
+        self.raw(",\"base64\":");
+        self.base64(bytes)?;
+        self.fixed("}}")
+    }
+
+    /// Begins what stands for something that JSON can't say; `}}` ends it.
+    fn begin_mark(&mut self, mark: Mark) {
+        self.raw("{\"$inexact\":{\"reason\":\"");
+        self.raw(mark.reason());
+        self.raw("\"");
     }
 
     fn double(&mut self, number: f64) -> Result<(), DriverError> {
@@ -174,8 +259,7 @@ impl Writer<'_> {
         }
     }
 
-    fn date(&mut self, date: DateTime) -> Result<(), DriverError> {
-        let milliseconds = date.timestamp_millis();
+    fn date(&mut self, milliseconds: i64) -> Result<(), DriverError> {
         self.raw(r#"{"$date":"#);
         if self.form == Form::Relaxed && (0..=LAST_TEXT_DATE).contains(&milliseconds) {
             static WHOLE_SECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
@@ -196,41 +280,65 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn binary(&mut self, binary: RawBinaryRef<'_>) -> Result<(), DriverError> {
-        self.raw(r#"{"$binary":{"base64":""#);
+    fn binary(&mut self, value: &[u8]) -> Result<(), DriverError> {
+        let (_, rest) = take_length(value)?;
+        let (subtype, mut bytes) =
+            rest.split_first().ok_or_else(|| malformed("a binary value has no type"))?;
+        if *subtype == OLD_BINARY {
+            bytes = match take_length(bytes) {
+                Ok((length, inner)) if length == inner.len() => inner,
+                _ => return self.marked_bytes(Mark::BinaryLength, bytes),
+            };
+        }
+        self.raw(r#"{"$binary":{"base64":"#);
+        self.base64(bytes)?;
+        self.raw(r#","subType":""#);
+        self.hexadecimal(&[*subtype]);
+        self.fixed(r#""}}"#)
+    }
+
+    /// Bytes as a string of JSON.
+    fn base64(&mut self, bytes: &[u8]) -> Result<(), DriverError> {
+        self.raw("\"");
         let start = self.json.len();
-        let length = encoded_len(binary.bytes.len(), true).unwrap_or_default();
+        let length = encoded_len(bytes.len(), true).unwrap_or_default();
         self.json.resize(start + length, 0);
         let end = self.json.get_mut(start..).unwrap_or_default();
-        STANDARD.encode_slice(binary.bytes, end).map_err(unwritable)?;
-        self.raw(r#"","subType":""#);
-        self.hexadecimal(&[binary.subtype.into()]);
-        self.raw(r#""}}"#);
-        Ok(())
+        STANDARD.encode_slice(bytes, end).map_err(unwritable)?;
+        self.fixed("\"")
     }
 
-    fn object_id(&mut self, id: ObjectId) -> Result<(), DriverError> {
+    fn object_id(&mut self, id: [u8; 12]) -> Result<(), DriverError> {
         self.raw(r#"{"$oid":""#);
-        self.hexadecimal(&id.bytes());
-        self.raw(r#""}"#);
-        Ok(())
+        self.hexadecimal(&id);
+        self.fixed(r#""}"#)
     }
 
-    fn regex(&mut self, regex: RawRegexRef<'_>) -> Result<(), DriverError> {
+    fn regex(&mut self, value: &[u8]) -> Result<(), DriverError> {
+        let (pattern, rest) = take_text(value)?;
+        let (options, _) = take_text(rest)?;
         self.raw(r#"{"$regularExpression":{"pattern":"#);
-        self.plain(regex.pattern.as_str())?;
+        self.text(pattern)?;
         self.raw(r#","options":"#);
-        let options = regex.options.as_str();
-        if options.is_ascii() && options.as_bytes().is_sorted() {
-            self.plain(options)?;
-        } else {
+        match std::str::from_utf8(options) {
             // Not as MongoDB stores them, but a client can write anything.
-            let mut letters: Vec<_> = options.chars().collect();
-            letters.sort_unstable();
-            self.plain(letters.into_iter().collect::<String>())?;
+            Ok(letters) if !letters.chars().is_sorted() => {
+                let mut letters: Vec<_> = letters.chars().collect();
+                letters.sort_unstable();
+                self.plain(letters.into_iter().collect::<String>())?;
+            }
+            _ => self.text(options)?,
         }
-        self.raw("}}");
-        Ok(())
+        self.fixed("}}")
+    }
+
+    /// `{"$name":"text"}`
+    fn wrapped_text(&mut self, name: &str, text: &[u8]) -> Result<(), DriverError> {
+        self.raw("{\"");
+        self.raw(name);
+        self.raw("\":");
+        self.text(text)?;
+        self.fixed("}")
     }
 
     /// `{"$name":value}`
@@ -276,10 +384,16 @@ fn check_level(level: usize) -> Result<(), DriverError> {
     if level > DEEPEST { Err(malformed(format!("it is nested over {DEEPEST} levels"))) } else { Ok(()) }
 }
 
-fn malformed(error: impl Display) -> DriverError {
+pub(super) fn malformed(error: impl Display) -> DriverError {
     DriverError::new(ErrorCode::DriverError, format!("the MongoDB server sent malformed BSON: {error}"))
 }
 
 fn unwritable(error: impl Display) -> DriverError {
     DriverError::new(ErrorCode::DriverError, format!("a value could not be written as JSON: {error}"))
+}
+
+impl From<Malformed> for DriverError {
+    fn from(error: Malformed) -> Self {
+        malformed(error)
+    }
 }

@@ -57,7 +57,8 @@ fn codes_are_told_by_the_servers_names_where_it_tells_the_number_only() {
 #[test]
 fn a_validator_says_why() {
     let info = doc! { "failingDocumentId": 7_i64, "details": { "operatorName": "$jsonSchema" } };
-    let error = ServerError { info: Some(&info), ..server(121, "Document failed validation") }.into_error();
+    let error =
+        ServerError { info: info_of(&info), ..server(121, "Document failed validation") }.into_error();
     assert_eq!(error.code, ErrorCode::QueryError);
     assert_eq!(error.details["info"]["details"]["operatorName"], "$jsonSchema");
 }

@@ -4,13 +4,14 @@ use crate::{
     MongoDb,
     collections::statistics::Statistics,
     documents::{FormParameters, InCollection},
+    ejson::parts,
     extended::Extended,
     lists::read_all,
     names::{Namespace, Use},
     number,
     session::Kind,
 };
-use bson::{Document, RawDocumentBuf};
+use bson::{Bson, RawBson, RawDocumentBuf, doc};
 use futures_util::future::try_join;
 use studio_plugin_api::prelude::*;
 
@@ -47,23 +48,21 @@ pub(crate) async fn list(
     let (told, statistics) =
         try_join(ask(&context, namespace), Statistics::read(&context, namespace)).await?;
     let indexes = told.iter().map(|told| {
-        let mut options = Document::try_from(told.as_ref()).map_err(unreadable)?;
-        let name = options.get_str("name").map_err(unreadable)?.to_owned();
+        let name = parts::text(told, "name").ok_or_else(|| unreadable("an item has no name"))?;
         // Servers before 4.4 repeat the namespace in each.
-        for field in ["name", "key", "ns"] {
-            options.remove(field);
-        }
+        let options = parts::without(told, &["name", "key", "ns"])?;
         let key = told.get_document("key").map_err(unreadable)?;
         let partial_filter = told.get_document("partialFilterExpression").ok();
         let partial_filter = partial_filter.map(|filter| Extended::new(filter, query.ejson)).transpose()?;
-        let raw_options = RawDocumentBuf::try_from(&options).map_err(unreadable)?;
+        let seconds = options.get("expireAfterSeconds").ok().flatten();
+        let seconds = seconds.and_then(|seconds| Bson::try_from(RawBson::from(seconds)).ok());
         Ok(Index {
             key: Extended::new(key, query.ejson)?,
             unique: options.get_bool("unique").ok(),
             sparse: options.get_bool("sparse").ok(),
-            ttl: number::read(&options, "expireAfterSeconds"),
+            ttl: seconds.and_then(|seconds| number::read(&doc! { "": seconds }, "")),
             partial_filter,
-            options: Extended::new(&raw_options, query.ejson)?,
+            options: Extended::new(&options, query.ejson)?,
             size: statistics.index_sizes.get(&name).copied(),
             name,
         })

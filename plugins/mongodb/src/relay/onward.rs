@@ -1,6 +1,6 @@
 //! From the relay to a server.
 
-use super::pass::pass;
+use super::pass::{Left, NotMongo, pass};
 use crate::{
     errors,
     options::Certificates,
@@ -109,8 +109,12 @@ impl Server {
             }
             Self::Tls(stream) => pass((client_in, client_out), tokio::io::split(*stream)).await,
         };
-        if let Err(breach) = passed {
-            reach.broke(breach.0);
+        match passed {
+            Ok(Left::Client) => {}
+            // Before the client sees it.
+            Ok(Left::Server) => reach.cut(),
+            Err(NotMongo::Breach(breach)) => reach.broke(breach.0),
+            Err(NotMongo::Stranger) => reach.strange(),
         }
     }
 }

@@ -23,28 +23,44 @@ const HASHING_TIME: Duration = Duration::from_secs(10);
 /// session's data, of which this leaves one free.
 static HASHING: Semaphore = Semaphore::const_new(1);
 
-/// Passes data both ways until one end leaves, errs or takes too long.
+/// Passes data both ways until one end leaves, errs or takes too long, and tells which.
 ///
 /// # Errors
-/// [`Breach`]: nothing of it was passed on.
+/// [`NotMongo`]: nothing of it was passed on.
 pub(super) async fn pass(
     client: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     server: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
-) -> Result<(), Breach> {
+) -> Result<Left, NotMongo> {
     let asked = Notify::new();
     // The first end to close closes the other: a server that does not answer is left when the client leaves.
     tokio::select! {
-        _ = ask(client.0, server.1, &asked) => Ok(()),
+        asking = ask(client.0, server.1, &asked) => Ok(if asking.is_ok() { Left::Client } else { Left::Server }),
         answered = answer(server.0, client.1, &asked) => match answered {
-            Err(Ended::Breach(breach)) => Err(breach),
-            Ok(()) | Err(Ended::Io) => Ok(()),
+            Err(Ended::NotMongo(reason)) => Err(reason),
+            Ok(()) | Err(Ended::Io) => Ok(Left::Server),
         },
     }
 }
 
+/// Says which end is gone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Client,
+    /// Perhaps with a request that it will not answer.
+    Server,
+}
+
+/// Says what is wrong with what a server sends.
+pub(super) enum NotMongo {
+    /// It never spoke the protocol.
+    Stranger,
+    /// It did, and broke it.
+    Breach(Breach),
+}
+
 /// Says why nothing more comes from a server.
 enum Ended {
-    Breach(Breach),
+    NotMongo(NotMongo),
     Io,
 }
 
@@ -57,12 +73,6 @@ impl From<io::Error> for Ended {
 impl From<tokio::time::error::Elapsed> for Ended {
     fn from(_: tokio::time::error::Elapsed) -> Self {
         Self::Io
-    }
-}
-
-impl From<Breach> for Ended {
-    fn from(breach: Breach) -> Self {
-        Self::Breach(breach)
     }
 }
 
@@ -101,7 +111,9 @@ async fn answer(
         if data.is_empty() {
             return Ok(());
         }
-        let passed = filter.check(data)?;
+        let passed = filter.check(data).map_err(|breach| {
+            Ended::NotMongo(if filter.speaks() { NotMongo::Breach(breach) } else { NotMongo::Stranger })
+        })?;
         if filter.is_between_messages() {
             end = None;
         } else {

@@ -24,6 +24,8 @@ use std::fmt;
 const MAX_MESSAGE: u32 = (16 << 20) + (64 << 10);
 /// Header (16 bytes), flags (4), and the kind of the first section.
 const HEAD: usize = 21;
+/// Bytes of the length that a message begins with.
+const LENGTH: usize = 4;
 /// The operation code of OP_MSG, the only one that is asked for.
 const OP_MSG: u32 = 2013;
 const CHECKSUM_PRESENT: u32 = 1;
@@ -54,6 +56,7 @@ pub(crate) enum Passed {
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     part: Part,
+    speaks: bool,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,11 @@ impl Filter {
         matches!(self.part, Part::Head { have: 0, .. })
     }
 
+    /// Whether there was the beginning of a message as MongoDB sends them. Until then, it is some other service.
+    pub(crate) fn speaks(&self) -> bool {
+        self.speaks
+    }
+
     /// Looks at the next bytes, which may end anywhere.
     ///
     /// # Errors
@@ -95,8 +103,12 @@ impl Filter {
                     }
                     *have += count;
                     bytes = rest;
+                    if *have >= LENGTH {
+                        check_length(head)?;
+                    }
                     if *have == HEAD {
                         self.part = begin(head)?;
+                        self.speaks = true;
                     }
                 }
                 Part::Body { walk, checksum } => match walk.advance(&mut bytes)? {
@@ -126,16 +138,25 @@ impl Filter {
     }
 }
 
+/// Reads the number at a place in a message's head.
+fn number(head: &[u8; HEAD], at: usize) -> u32 {
+    let bytes = head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();
+    u32::from_le_bytes(bytes)
+}
+
+/// Looks at a message's length, which is there before the rest of its head. The client library tells of what can't be
+/// one, and that may be the beginning of some other service's greeting.
+fn check_length(head: &[u8; HEAD]) -> Result<(), Breach> {
+    match number(head, 0) {
+        length if length > MAX_MESSAGE => Err(Breach("a message is longer than any reply")),
+        length if length < HEAD as u32 => Err(Breach("a message is shorter than its own head")),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a message's header and flags.
 fn begin(head: &[u8; HEAD]) -> Result<Part, Breach> {
-    let number = |at: usize| {
-        let bytes = head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();
-        u32::from_le_bytes(bytes)
-    };
-    let (length, operation, flags) = (number(0), number(12), number(16));
-    if length > MAX_MESSAGE {
-        return Err(Breach("a message is longer than any reply"));
-    }
+    let (length, operation, flags) = (number(head, 0), number(head, 12), number(head, 16));
     if operation != OP_MSG {
         return Err(Breach("a message is not of the kind that was asked for"));
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::Postgres;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use studio_plugin_api::testing::settings;
 
@@ -108,6 +109,31 @@ fn parameters_of_other_clients_are_understood() {
     );
     assert_eq!(target.ssl_mode, SslMode::Require);
     assert!(target.parameters.contains(&("search_path", "\"a\"\"b\"".to_owned())));
-    let target = url("postgresql://ann:what?not=1@db/x?").unwrap();
-    assert_eq!(target.password.unwrap().expose(), "what?not=1");
+}
+
+proptest! {
+    /// The password is read as it is, or the string is refused and no part of it told.
+    #[test]
+    fn no_part_of_a_password_is_taken_for_something_else(
+        password in "[QXZJVKWY]{4}([@/?#%:&=+\n\t\\[]|%4){1,2}[QXZJVKWY]{4,8}",
+        encoded: bool,
+    ) {
+        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let written = if encoded { encode(&password) } else { password.clone() };
+        let told = |text: &str| password.as_bytes().windows(4).any(|part| {
+            part.iter().any(u8::is_ascii_uppercase) && text.as_bytes().windows(4).any(|found| found == part)
+        });
+        match url(&format!("postgresql://app:{written}@host.invalid:7/db\n")) {
+            Ok(target) => {
+                prop_assert_eq!(target.addresses, [Address { host: "host.invalid".to_owned(), port: 7 }]);
+                let read = target.password.unwrap();
+                prop_assert_eq!(read.expose(), &password);
+            }
+            Err(error) => {
+                prop_assert!(!encoded, "{}", error);
+                prop_assert_eq!(&error.details["field"], "connection_string");
+                prop_assert!(!told(&error.message), "{}", error);
+            }
+        }
+    }
 }

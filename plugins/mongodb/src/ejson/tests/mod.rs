@@ -1,4 +1,5 @@
 mod arbitrary;
+mod marks;
 mod properties;
 mod refusals;
 mod table;
