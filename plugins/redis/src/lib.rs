@@ -24,15 +24,16 @@ mod pubsub;
 mod resp;
 #[cfg(any(target_family = "wasm", test))]
 mod sandboxed;
+mod standing;
 mod wire;
 
 use command::CommandTable;
-use connection::{Connection, Primary, Route};
+use connection::{Connection, Route};
 use options::Target;
-pub use options::{RedisOptions, SentinelAddress, SentinelOptions};
+pub use options::{ClusterAddress, RedisOptions, SentinelAddress, SentinelOptions};
 use redis::cmd;
 use std::{
-    sync::{Mutex, OnceLock, atomic::AtomicBool},
+    sync::{OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 use studio_plugin_api::prelude::*;
@@ -48,18 +49,11 @@ pub struct Redis {
     memory_usage: AtomicBool,
     /// The server's commands, asked when the first raw command comes.
     commands: OnceLock<CommandTable>,
-    /// A cluster's primaries as they were when a listing last began.
-    primaries: Mutex<Vec<Primary>>,
 }
 
 impl Redis {
     fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            memory_usage: AtomicBool::new(true),
-            commands: OnceLock::new(),
-            primaries: Mutex::default(),
-        }
+        Self { connection, memory_usage: AtomicBool::new(true), commands: OnceLock::new() }
     }
 }
 
@@ -135,7 +129,7 @@ impl Driver for Redis {
         match info::server_facts(self).await {
             Err(error) if error.code == ErrorCode::Forbidden => {
                 // May not ask for INFO; that the server answers is fact enough.
-                self.connection.query(&cmd("PING"), Route::Slot(0)).await?;
+                self.connection.query(&cmd("PING"), Route::Any).await?;
                 Ok(ServerFacts::new("unknown"))
             }
             other => other,

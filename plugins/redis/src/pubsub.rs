@@ -1,6 +1,12 @@
 //! Publishing, and who listens.
 
-use crate::{Redis, connection::Route, errors, keys::read_name, wire};
+use crate::{
+    Redis,
+    connection::{Join, Route, Spread},
+    errors,
+    keys::read_name,
+    wire,
+};
 use redis::{Value, cmd};
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
@@ -78,8 +84,10 @@ pub(crate) async fn channels(
     }
     let unexpected = || errors::unexpected("PUBSUB");
     let limit = redis.max_reply_bytes();
-    let names = wire::items(redis.connection.query_within(&ask, Route::Itself, limit).await?)
-        .ok_or_else(unexpected)?;
+    let names = wire::items(
+        redis.connection.query_within(&ask, Route::Many(Spread::Nodes(Join::Lists)), limit).await?,
+    )
+    .ok_or_else(unexpected)?;
     // In a cluster several nodes may name the same channel.
     let mut names: Vec<_> =
         names.into_iter().filter_map(wire::bytes).collect::<HashSet<_>>().into_iter().collect();
@@ -89,8 +97,10 @@ pub(crate) async fn channels(
     names.sort_unstable();
     let mut count = cmd("PUBSUB");
     count.arg("NUMSUB").arg(&names);
-    let counted = wire::pairs(redis.connection.query_within(&count, Route::Itself, limit).await?)
-        .ok_or_else(unexpected)?;
+    let counted = wire::pairs(
+        redis.connection.query_within(&count, Route::Many(Spread::Nodes(Join::Counts)), limit).await?,
+    )
+    .ok_or_else(unexpected)?;
     let mut channels: Vec<_> = counted.into_iter().filter_map(read_channel).collect();
     channels.sort_unstable_by(|one, other| one.channel.cmp(&other.channel));
     Ok(Json(channels))
@@ -110,7 +120,7 @@ pub(crate) async fn publish(
     let message = read_message(&body.message.0, body.message_encoding)?;
     let mut publish = cmd("PUBLISH");
     publish.arg(channel).arg(message);
-    let reached = redis.connection.query(&publish, Route::Itself).await?;
+    let reached = redis.connection.query(&publish, Route::Any).await?;
     let subscribers_reached = wire::integer(&reached).ok_or_else(|| errors::unexpected("PUBLISH"))?;
     Ok(Json(Published { subscribers_reached }))
 }

@@ -213,7 +213,7 @@ async fn send_together(
     for operation in planned {
         operation.add_to(&mut pipeline);
     }
-    let mut answers = redis.connection.pipeline(pipeline, Route::Itself).await?.into_iter();
+    let mut answers = redis.connection.pipeline(pipeline, Route::Any).await?.into_iter();
     let outcomes = planned
         .iter()
         .map(|operation| operation.outcome(answers.by_ref().take(operation.commands()).collect()));
