@@ -101,6 +101,7 @@ mod projects;
 mod rate_limits;
 mod redis_commands;
 mod redis_connections;
+mod redis_field;
 mod redis_hostile;
 mod redis_hostile_clusters;
 mod redis_keys;

@@ -161,12 +161,15 @@ async fn permit(redis: &Context<Redis>, words: &Cmd) -> Result<Access, DriverErr
         return Err(DriverError::validation("command", message));
     }
     let shown = String::from_utf8_lossy(name).to_uppercase();
+    let unknown = CommandTable::unavailable();
     let known = match redis.commands.get() {
         Some(known) => known,
-        None => {
-            let loaded = load_table(redis).await?;
-            redis.commands.get_or_init(|| loaded)
-        }
+        None => match load_table(redis).await {
+            Ok(loaded) => redis.commands.get_or_init(|| loaded),
+            // It is what SCRIPT KILL is for, and tells nothing of its commands now.
+            Err(error) if error.details.get("code").is_some_and(|code| code == "BUSY") => &unknown,
+            Err(error) => return Err(error),
+        },
     };
     let needed = match access::rule(known, words) {
         Rule::Never(reason) => {

@@ -359,10 +359,11 @@ impl Cluster {
     async fn ask_for_map(&self, address: &Address) -> Result<Map, DriverError> {
         let answers = async {
             let node = self.nodes.connect(address).await?;
-            let questions = map::questions();
-            let mut bytes = Vec::new();
-            questions.iter().for_each(|question| question.write_packed_command(&mut bytes));
-            node.ask(bytes, questions.len(), OWN_ANSWERS).await
+            let mut answers = Vec::new();
+            for question in map::questions() {
+                answers.append(&mut node.ask(question.get_packed_command(), 1, OWN_ANSWERS).await?);
+            }
+            Ok::<_, DriverError>(answers)
         };
         let answers = tokio::time::timeout(MAP_TIMEOUT, answers).await;
         let mut answers = answers.map_err(|_| node::silent(address))??.into_iter();
