@@ -51,7 +51,8 @@ impl Map {
             served.push((first, last, primary.id.clone()));
             primaries.entry(primary.id.clone()).or_insert(primary);
             if primaries.len() > MAX_NODES {
-                return Err(unexpected());
+                let message = "the cluster names more nodes than a gateway connects to";
+                return Err(DriverError::connection("unsupported", message));
             }
         }
         // A node that gets its first slot has keys before it serves any. A user who may not ask for the nodes misses
