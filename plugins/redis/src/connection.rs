@@ -4,8 +4,15 @@
 use crate::native;
 #[cfg(any(target_family = "wasm", test))]
 use crate::sandboxed;
-use crate::{errors, options::Target, resp::OWN_ANSWERS, wire};
+use crate::{
+    errors,
+    options::{Address, Target},
+    resp::OWN_ANSWERS,
+    standing::Standing,
+    wire,
+};
 use redis::{Cmd, Pipeline, Value, cmd};
+use std::sync::Arc;
 use studio_plugin_api::{DriverError, Network};
 
 /// The most nodes that one cluster may have. Redis itself advises against more than a thousand.
@@ -15,26 +22,71 @@ pub(crate) const MAX_NODES: usize = 512;
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "the sandbox knows no clusters"))]
 pub(crate) enum Route<'a> {
-    /// Where the command's own keys are, or wherever its kind goes.
-    Itself,
+    /// To any node: each would answer the same.
+    Any,
+    /// To all nodes that it concerns, whose answers become one.
+    Many(Spread),
     /// To the primary that has this key.
     Key(&'a [u8]),
-    /// To the primary that has this slot.
-    Slot(u16),
+    /// To this node and no other.
+    Node(&'a Primary),
+}
+
+/// How a command goes to several nodes of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(target_family = "wasm", expect(dead_code, reason = "the sandbox knows no clusters"))]
+pub(crate) enum Spread {
+    /// Each slot's keys to their own primary, as a command of their own: so many words a key, and so many at the end
+    /// that belong to all.
+    BySlot {
+        /// The key and what follows it.
+        step: usize,
+        /// What stands behind the last key.
+        shared: usize,
+        /// How the answers become one.
+        join: Join,
+    },
+    /// The same to all primaries.
+    Primaries(Join),
+    /// The same to all nodes, the replicas too.
+    Nodes(Join),
+}
+
+/// How the answers of several nodes become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(target_family = "wasm", expect(dead_code, reason = "the sandbox knows no clusters"))]
+pub(crate) enum Join {
+    /// Numbers are added up.
+    Sum,
+    /// All must do it.
+    All,
+    /// One must do it.
+    One,
+    /// Lists become one; of [`Spread::BySlot`], in the order of the keys.
+    Lists,
+    /// Lists of 0 and 1: 1 where all say so.
+    Everywhere,
+    /// Names with numbers: added up by name.
+    Counts,
+    /// The first that is something.
+    First,
+    /// A map of the nodes' addresses and their answers.
+    ByNode,
 }
 
 /// One primary of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Primary {
     /// The node's own id, which outlives a change of its address.
-    pub(crate) id: String,
-    /// A slot that it serves, which is how it is reached.
-    pub(crate) slot: u16,
+    pub(crate) id: Arc<str>,
+    /// As the cluster tells it.
+    pub(crate) address: Arc<Address>,
 }
 
 /// An open session's connection.
 pub(crate) struct Connection {
     link: Link,
+    standing: Standing,
 }
 
 enum Link {
@@ -48,7 +100,8 @@ impl Connection {
     /// Opens it, logs in, and proves that the server answers.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) async fn open(target: &Target, network: Network) -> Result<Self, DriverError> {
-        Ok(Self { link: Link::Native(native::Link::open(target, network).await?) })
+        let link = Link::Native(native::Link::open(target, network).await?);
+        Ok(Self { link, standing: Standing::new(target) })
     }
 
     /// Opens it, logs in, and proves that the server answers.
@@ -60,11 +113,15 @@ impl Connection {
     /// As in a component.
     #[cfg(any(target_family = "wasm", test))]
     pub(crate) async fn open_sandboxed(target: &Target, network: Network) -> Result<Self, DriverError> {
-        Ok(Self { link: Link::Sandboxed(sandboxed::Link::open(target, &network).await?) })
+        let link = Link::Sandboxed(sandboxed::Link::open(target, &network).await?);
+        Ok(Self { link, standing: Standing::new(target) })
     }
 
-    /// False as soon as the connection is known to be dead.
+    /// False as soon as the connection is known to be dead, or to lead elsewhere than it should.
     pub(crate) fn is_open(&self) -> bool {
+        if self.standing.is_lost() {
+            return false;
+        }
         match &self.link {
             #[cfg(not(target_family = "wasm"))]
             Link::Native(link) => link.is_open(),
@@ -96,12 +153,38 @@ impl Connection {
         route: Route<'_>,
         most: u64,
     ) -> Result<Value, DriverError> {
-        wire::check(match &self.link {
+        self.look_around().await?;
+        let answer = self.send(command, route, most).await?;
+        self.watch(std::slice::from_ref(&answer));
+        wire::check(answer)
+    }
+
+    async fn send(&self, command: &Cmd, route: Route<'_>, most: u64) -> Result<Value, DriverError> {
+        match &self.link {
             #[cfg(not(target_family = "wasm"))]
-            Link::Native(link) => link.query(command, route, most).await?,
+            Link::Native(link) => link.query(command, route, most).await,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.query(command, route, most).await?,
-        })
+            Link::Sandboxed(link) => link.query(command, route, most).await,
+        }
+    }
+
+    /// Asks the server once in a while whether it still is what it was: one that was a primary and is a replica now
+    /// answers reads as before, from data that nobody writes to.
+    async fn look_around(&self) -> Result<(), DriverError> {
+        if self.is_cluster() || !self.standing.is_due() {
+            return Ok(());
+        }
+        let answer = self.send(&cmd("ROLE"), Route::Any, OWN_ANSWERS).await?;
+        self.watch(std::slice::from_ref(&answer));
+        self.standing.note(answer)
+    }
+
+    /// Gives the session up where an answer tells that it leads elsewhere than it should. In a cluster it is the slots
+    /// that change their place.
+    fn watch(&self, answers: &[Value]) {
+        if !self.is_cluster() {
+            self.standing.watch(answers);
+        }
     }
 
     /// As [`pipeline_within`](Self::pipeline_within), for commands that are answered shortly.
@@ -114,19 +197,23 @@ impl Connection {
     }
 
     /// Several commands in one round trip, one answer each, with `most` bytes together. An answer may be a [`Value::ServerError`]: one command's
-    /// failure is not the others'. In a cluster all of them must be at home where the route leads.
+    /// failure is not the others'. In a cluster all of them must be at home where the route leads
+    /// to; what moves away meanwhile is followed.
     pub(crate) async fn pipeline_within(
         &self,
         pipeline: Pipeline,
         route: Route<'_>,
         most: u64,
     ) -> Result<Vec<Value>, DriverError> {
-        match &self.link {
+        self.look_around().await?;
+        let answers = match &self.link {
             #[cfg(not(target_family = "wasm"))]
-            Link::Native(link) => link.pipeline(pipeline, route, most).await,
+            Link::Native(link) => link.pipeline(pipeline, route, most).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.pipeline(&pipeline, route, most).await,
-        }
+            Link::Sandboxed(link) => link.pipeline(&pipeline, route, most).await?,
+        };
+        self.watch(&answers);
+        Ok(answers)
     }
 
     /// Several commands as one transaction (`MULTI` … `EXEC`) in one round trip. The connection is shared, but all of
@@ -156,30 +243,19 @@ impl Connection {
         for queued in answers {
             wire::check(queued)?;
         }
-        wire::items(wire::check(exec)?).ok_or_else(|| errors::unexpected("EXEC"))
+        let answers = wire::items(wire::check(exec)?).ok_or_else(|| errors::unexpected("EXEC"))?;
+        self.watch(&answers);
+        Ok(answers)
     }
 
-    /// The cluster's primaries, in the order of their slots; none for a single server.
+    /// The cluster's primaries as its nodes tell now, in the order of their ids; none for a single server.
     pub(crate) async fn primaries(&self) -> Result<Vec<Primary>, DriverError> {
-        if !self.is_cluster() {
-            return Ok(Vec::new());
+        match &self.link {
+            #[cfg(not(target_family = "wasm"))]
+            Link::Native(link) => link.primaries().await,
+            #[cfg(any(target_family = "wasm", test))]
+            Link::Sandboxed(_) => Ok(Vec::new()),
         }
-        let mut question = cmd("CLUSTER");
-        question.arg("SLOTS");
-        let ranges = wire::items(self.query(&question, Route::Slot(0)).await?)
-            .ok_or_else(|| errors::unexpected("CLUSTER SLOTS"))?;
-        let mut primaries: Vec<Primary> = Vec::new();
-        for range in ranges {
-            let primary = read_primary(range).ok_or_else(|| errors::unexpected("CLUSTER SLOTS"))?;
-            let has_room = primaries.len() < MAX_NODES;
-            match primaries.iter_mut().find(|known| known.id == primary.id) {
-                Some(known) => known.slot = known.slot.min(primary.slot),
-                None if has_room => primaries.push(primary),
-                None => return Err(errors::unexpected("CLUSTER SLOTS")),
-            }
-        }
-        primaries.sort_by_key(|primary| primary.slot);
-        Ok(primaries)
     }
 }
 
@@ -195,13 +271,4 @@ fn between_multi_and_exec(pipeline: &Pipeline) -> Pipeline {
     // Where EXEC itself is refused, the connection, which all share, does not stay in the transaction.
     whole.add_command(cmd("EXEC")).add_command(cmd("DISCARD"));
     whole
-}
-
-fn read_primary(range: Value) -> Option<Primary> {
-    let mut parts = wire::items(range)?.into_iter();
-    let slot = u16::try_from(wire::integer(&parts.next()?)?).ok()?;
-    let _last_slot = parts.next()?;
-    let mut node = wire::items(parts.next()?)?.into_iter();
-    let (_host, _port) = (node.next()?, node.next()?);
-    Some(Primary { id: wire::text(node.next()?)?, slot })
 }

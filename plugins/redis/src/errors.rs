@@ -1,11 +1,11 @@
 //! What Redis and its client say went wrong, in the contract's words.
 
-use redis::{ErrorKind, RedisError, ServerError};
+use redis::{ErrorKind, RedisError, ServerError, Value};
 use std::time::Duration;
 use studio_plugin_api::DriverError;
 
-/// How long a server that is loading its data is left alone.
-const LOADING_PAUSE: Duration = Duration::from_secs(1);
+/// How long a server that can't answer now is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 
 const LOST: &str = "the connection to the Redis server was lost";
 
@@ -130,14 +130,72 @@ fn from_code(code: &str, message: &str) -> DriverError {
                 .with("code", code)
         }
         "NOAUTH" | "WRONGPASS" => credentials_refused().with("code", code),
-        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" => {
-            let reason = if code == "LOADING" { "loading" } else { "unavailable" };
-            let mut error = DriverError::connection(reason, sentence).with("code", code);
-            error.retry_after = Some(LOADING_PAUSE);
-            error
-        }
-        _ => DriverError::query(code, sentence),
+        _ => match passing_reason(code, &sentence) {
+            Some(reason) => {
+                let mut error = DriverError::connection(reason, sentence).with("code", code);
+                error.retry_after = Some(PAUSE);
+                error
+            }
+            None => DriverError::query(code, sentence),
+        },
     }
+}
+
+/// Why a server can't do now what it could at another time; `None` for what it says of the command.
+fn passing_reason(code: &str, sentence: &str) -> Option<&'static str> {
+    match code {
+        "LOADING" => Some("loading"),
+        "BUSY" => Some("busy"),
+        "MASTERDOWN" | "CLUSTERDOWN" | "READONLY" | "UNBLOCKED" | "NOMASTERLINK" | "TRYAGAIN" | "MOVED"
+        | "ASK" | "REDIRECT" => Some("unavailable"),
+        _ if says_readonly(code, sentence) => Some("unavailable"),
+        _ => None,
+    }
+}
+
+/// Whether a script failed because the server is a replica, as servers before 7.0 say it.
+fn says_readonly(code: &str, sentence: &str) -> bool {
+    code == "ERR" && sentence.starts_with("Error running script") && sentence.contains(": -READONLY ")
+}
+
+/// Whether an answer tells that the connection no longer leads to where it should: to the primary, logged in and with
+/// its data. A new one finds the place anew.
+pub(crate) fn displaces(answer: &Value) -> bool {
+    match answer {
+        Value::ServerError(error) => {
+            is_readonly(answer)
+                || matches!(
+                    error.code(),
+                    "MASTERDOWN" | "LOADING" | "NOAUTH" | "UNBLOCKED" | "NOMASTERLINK" | "REDIRECT"
+                )
+        }
+        Value::Attribute { data, .. } => displaces(data),
+        _ => false,
+    }
+}
+
+/// Whether it is that alone: a replica takes no writes.
+pub(crate) fn is_readonly(answer: &Value) -> bool {
+    match answer {
+        Value::ServerError(error) => {
+            error.code() == "READONLY" || says_readonly(error.code(), error.details().unwrap_or_default())
+        }
+        Value::Attribute { data, .. } => is_readonly(data),
+        _ => false,
+    }
+}
+
+/// Whether the server forgot who this is.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn is_login_lost(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.code() == "NOAUTH")
+}
+
+/// There is nobody to ask now.
+pub(crate) fn unavailable(message: &str) -> DriverError {
+    let mut error = DriverError::connection("unavailable", message);
+    error.retry_after = Some(PAUSE);
+    error
 }
 
 #[cfg(test)]
@@ -160,8 +218,41 @@ mod tests {
             (ErrorCode::ConnectionError, &"loading".into())
         );
         assert!(loading.retry_after.is_some());
-        assert_eq!(from_code("READONLY", "x").code, ErrorCode::QueryError);
+        for (code, reason) in [("READONLY", "unavailable"), ("BUSY", "busy"), ("CLUSTERDOWN", "unavailable")]
+        {
+            let error = from_code(code, "x");
+            assert_eq!((error.code, &error.details["reason"]), (ErrorCode::ConnectionError, &reason.into()));
+            assert!(error.retry_after.is_some());
+        }
+        for code in ["BUSYGROUP", "BUSYKEY", "ERR", "OOM"] {
+            assert_eq!(from_code(code, "x").code, ErrorCode::QueryError, "{code}");
+        }
         let long = from_code(&"X".repeat(5000), &"é".repeat(5000));
         assert_eq!((long.details["code"].as_str().unwrap().len(), long.message.len()), (64, 4096));
+    }
+
+    #[test]
+    fn what_tells_of_the_connection_s_place_is_told_from_what_tells_of_the_command() {
+        let read = |reply: &str| redis::parse_redis_value(reply.as_bytes()).unwrap();
+        for reply in [
+            "-READONLY You can't write against a read only replica.\r\n",
+            "-READONLY You can't write against a read only replica. script: a1, on @user_script:1.\r\n",
+            "-ERR Error running script (call to f_a1): @user_script:1: -READONLY You can't write\r\n",
+            "-MASTERDOWN Link with MASTER is down\r\n",
+            "-LOADING Redis is loading the dataset in memory\r\n",
+            "-NOAUTH Authentication required.\r\n",
+            "-UNBLOCKED force unblock from blocking operation, instance state changed\r\n",
+        ] {
+            assert!(displaces(&read(reply)), "{reply}");
+        }
+        for reply in [
+            "-ERR x: -READONLY \r\n",
+            "-WRONGTYPE x\r\n",
+            "-BUSY x\r\n",
+            "$8\r\nREADONLY\r\n",
+            "+READONLY\r\n",
+        ] {
+            assert!(!displaces(&read(reply)), "{reply}");
+        }
     }
 }

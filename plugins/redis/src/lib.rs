@@ -24,14 +24,15 @@ mod pubsub;
 mod resp;
 #[cfg(any(target_family = "wasm", test))]
 mod sandboxed;
+mod standing;
 mod wire;
 
 use command::CommandTable;
-use connection::{Connection, Primary};
+use connection::Connection;
 use options::Target;
-pub use options::{RedisOptions, SentinelAddress, SentinelOptions};
+pub use options::{ClusterAddress, RedisOptions, SentinelAddress, SentinelOptions};
 use std::{
-    sync::{Mutex, OnceLock, atomic::AtomicBool},
+    sync::{OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 use studio_plugin_api::prelude::*;
@@ -47,18 +48,11 @@ pub struct Redis {
     memory_usage: AtomicBool,
     /// The server's commands, asked when the first raw command comes.
     commands: OnceLock<CommandTable>,
-    /// A cluster's primaries as they were when a listing last began.
-    primaries: Mutex<Vec<Primary>>,
 }
 
 impl Redis {
     fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            memory_usage: AtomicBool::new(true),
-            commands: OnceLock::new(),
-            primaries: Mutex::default(),
-        }
+        Self { connection, memory_usage: AtomicBool::new(true), commands: OnceLock::new() }
     }
 }
 

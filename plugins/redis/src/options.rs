@@ -2,10 +2,13 @@
 
 use crate::authorities;
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use std::fmt;
 use studio_plugin_api::{connection_string, prelude::*};
 
 /// The highest database number that the contract allows.
 const MAX_DATABASE: u8 = 15;
+/// The most addresses of Sentinels, or of a cluster's nodes, that a connection names.
+const MAX_SEEDS: usize = 64;
 
 /// The options of a Redis connection.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -24,11 +27,26 @@ pub struct RedisOptions {
     /// The address is one node of a Redis Cluster.
     #[serde(default)]
     cluster: bool,
+    /// Further nodes of the cluster, for when the one at the connection's own address is down.
+    #[serde(default)]
+    #[schemars(extend("x-secrets-anew" = true), length(max = MAX_SEEDS))]
+    cluster_nodes: Vec<ClusterAddress>,
     /// Ask Sentinels where the master is.
     #[schemars(extend("x-secrets-anew" = true))]
     sentinel: Option<SentinelOptions>,
     /// The ACL user; the same as the connection's `username`.
     username: Option<String>,
+}
+
+/// One node of a cluster.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterAddress {
+    /// Host name or address.
+    host: String,
+    /// TCP port.
+    #[serde(default = "server_port")]
+    port: u16,
 }
 
 /// Where to ask for the master.
@@ -37,8 +55,9 @@ pub struct RedisOptions {
 pub struct SentinelOptions {
     /// The name under which the Sentinels watch it.
     master: String,
-    /// The Sentinels, asked in this order. None: the connection's own host and port is one.
+    /// The Sentinels, asked all at once. None: the connection's own host and port is one.
     #[serde(default)]
+    #[schemars(length(max = MAX_SEEDS))]
     sentinels: Vec<SentinelAddress>,
 }
 
@@ -57,11 +76,22 @@ fn sentinel_port() -> u16 {
     26379
 }
 
+fn server_port() -> u16 {
+    6379
+}
+
 /// A host and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(formatter, "{open}{}{close}:{}", self.host, self.port)
+    }
 }
 
 /// How the server is reached.
@@ -69,8 +99,8 @@ pub(crate) struct Address {
 pub(crate) enum Topology {
     /// One server.
     Single(Address),
-    /// A cluster, by one of its nodes.
-    Cluster(Address),
+    /// A cluster, by some of its nodes.
+    Cluster(Vec<Address>),
     /// The master that Sentinels name.
     Sentinel { master: String, sentinels: Vec<Address> },
 }
@@ -196,14 +226,28 @@ fn choose_tls(options: &RedisOptions, by_scheme: bool, insecure: bool) -> Result
 }
 
 fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology, DriverError> {
+    if !options.cluster && !options.cluster_nodes.is_empty() {
+        return Err(refuse("options.cluster_nodes", "means nothing without `cluster`"));
+    }
+    if options.cluster_nodes.len() > MAX_SEEDS {
+        return Err(refuse("options.cluster_nodes", &format!("may have {MAX_SEEDS}")));
+    }
     let Some(sentinel) = &options.sentinel else {
-        return Ok(if options.cluster { Topology::Cluster(address) } else { Topology::Single(address) });
+        if !options.cluster {
+            return Ok(Topology::Single(address));
+        }
+        let further = options.cluster_nodes.iter();
+        let further = further.map(|node| Address { host: bare_host(&node.host), port: node.port });
+        return Ok(Topology::Cluster([address].into_iter().chain(further).collect()));
     };
     if options.cluster {
         return Err(refuse("options.sentinel", "does not go together with `cluster`"));
     }
     if sentinel.master.is_empty() {
         return Err(refuse("options.sentinel.master", "must not be empty"));
+    }
+    if sentinel.sentinels.len() > MAX_SEEDS {
+        return Err(refuse("options.sentinel.sentinels", &format!("may have {MAX_SEEDS}")));
     }
     let named = sentinel.sentinels.iter();
     let mut sentinels: Vec<_> =

@@ -2,7 +2,7 @@
 
 use crate::{
     Redis,
-    connection::Route,
+    connection::{Join, Route, Spread},
     errors,
     keys::{in_parts, read_name},
     lone::json_bytes,
@@ -87,8 +87,10 @@ pub(crate) async fn channels(
     }
     let unexpected = || errors::unexpected("PUBSUB");
     let limit = redis.max_reply_bytes();
-    let names = wire::items(redis.connection.query_within(&ask, Route::Itself, limit).await?)
-        .ok_or_else(unexpected)?;
+    let names = wire::items(
+        redis.connection.query_within(&ask, Route::Many(Spread::Nodes(Join::Lists)), limit).await?,
+    )
+    .ok_or_else(unexpected)?;
     // In a cluster several nodes may name the same channel.
     let mut names: Vec<_> =
         names.into_iter().filter_map(wire::bytes).collect::<HashSet<_>>().into_iter().collect();
@@ -99,11 +101,12 @@ pub(crate) async fn channels(
     if names.iter().map(|name| json_bytes(name)).sum::<u64>() > limit {
         return Err(DriverError::result_too_large(limit));
     }
+    let everywhere = Route::Many(Spread::Nodes(Join::Counts));
     let mut channels = Vec::with_capacity(names.len());
     for part in in_parts(names) {
         let mut count = cmd("PUBSUB");
         count.arg("NUMSUB").arg(part);
-        let counted = wire::pairs(redis.connection.query_within(&count, Route::Itself, limit).await?)
+        let counted = wire::pairs(redis.connection.query_within(&count, everywhere, limit).await?)
             .ok_or_else(unexpected)?;
         channels.extend(counted.into_iter().filter_map(read_channel));
     }
@@ -125,7 +128,7 @@ pub(crate) async fn publish(
     let message = read_message(&body.message.0, body.message_encoding)?;
     let mut publish = cmd("PUBLISH");
     publish.arg(channel).arg(message);
-    let reached = redis.connection.query(&publish, Route::Itself).await?;
+    let reached = redis.connection.query(&publish, Route::Any).await?;
     let subscribers_reached = wire::integer(&reached).ok_or_else(|| errors::unexpected("PUBLISH"))?;
     Ok(Json(Published { subscribers_reached }))
 }

@@ -114,6 +114,7 @@ mod published_keys;
 mod rate_limits;
 mod redis_commands;
 mod redis_connections;
+mod redis_field;
 mod redis_hostile;
 mod redis_hostile_clusters;
 mod redis_keys;

@@ -79,8 +79,8 @@ fn node(asked: &str, port: u16, says: &Says) -> Says {
     let asked_for = asked.to_ascii_uppercase();
     if asked_for.contains("SLOTS") {
         Says::once(slots(&[(0, 16383, port)]))
-    } else if asked_for.contains("INFO") {
-        Says::once("$16\r\ncluster_state:ok\r\n")
+    } else if asked_for.contains("NODES") {
+        Says::once("-NOPERM not for you\r\n")
     } else {
         until_get(asked, says)
     }
@@ -96,13 +96,13 @@ fn slots(ranges: &[(usize, usize, u16)]) -> String {
 }
 
 /// The answer to `CLUSTER SLOTS` where each slot is served by another address of this machine.
-fn slots_of_their_own(port: u16) -> String {
+fn slots_of_their_own(port: u16, count: usize) -> String {
     let range = |slot: usize| {
         let host = format!("127.0.{}.{}", slot / 250, slot % 250 + 1);
         let (length, id) = (host.len(), format!("{slot:040}"));
         format!("*3\r\n:{slot}\r\n:{slot}\r\n*3\r\n${length}\r\n{host}\r\n:{port}\r\n$40\r\n{id}\r\n")
     };
-    format!("*16384\r\n{}", (0..16384).map(range).collect::<String>())
+    format!("*{count}\r\n{}", (0..count).map(range).collect::<String>())
 }
 
 /// A server that knows its own port.
@@ -182,26 +182,32 @@ async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_conne
     let nothing = Says::once("$-1\r\n");
     let string = format!("$100000\r\n{}\r\n", "x".repeat(100_000));
     let channels = Says::once(format!("*40\r\n{}", string.repeat(40)));
-    let slots = OnceLock::new();
     // The same server answers at all of them.
-    let server = start("0.0.0.0:0", move |asked, port| {
-        if asked.to_ascii_uppercase().contains("SLOTS") {
-            slots.get_or_init(|| Says::once(slots_of_their_own(port))).clone()
-        } else {
-            node(asked, port, if asked.contains("PUBSUB") { &channels } else { &nothing })
-        }
-    });
-    let body = json!({
-        "identifier": "main", "host": "127.0.0.1", "port": server.port, "options": {"cluster": true},
-    });
-    street.attacker.connect("redis", body).await;
-    let path = street.attacker.path("redis", "/command");
-    let answer = street.attacker.viewer.post(&path, json!({"command": ["GET", "k"]})).await;
-    println!("{answer}; {} connections, {} MiB", server.connections(), memory.grown());
-    assert!(files(&mut street.gateway) < before + 600);
+    let many = |count: usize| {
+        let (slots, channels, nothing) = (OnceLock::new(), channels.clone(), nothing.clone());
+        start("0.0.0.0:0", move |asked, port| {
+            if asked.to_ascii_uppercase().contains("SLOTS") {
+                slots.get_or_init(|| Says::once(slots_of_their_own(port, count))).clone()
+            } else {
+                node(asked, port, if asked.contains("PUBSUB") { &channels } else { &nothing })
+            }
+        })
+    };
+    let (too_many, as_many_as_may_be) = (many(16384), many(400));
+    for (name, server) in [("more", &too_many), ("most", &as_many_as_may_be)] {
+        let body = json!({
+            "identifier": name, "host": "127.0.0.1", "port": server.port, "options": {"cluster": true},
+        });
+        street.attacker.connect("redis", body).await;
+    }
+    let path = |name: &str| street.attacker.path("redis", &format!("/pubsub/channels?connection={name}"));
+    let answer = street.attacker.viewer.get(&path("more")).await;
+    println!("{answer}; {} connections, {} MiB", too_many.connections(), memory.grown());
+    assert_eq!(answer.refused(503, "CONNECTION_ERROR")["reason"], "unsupported");
     // Asked all at once, each says less than a single one may, and together they say gigabytes.
-    let answer = street.attacker.viewer.get(&street.attacker.path("redis", "/pubsub/channels")).await;
+    let answer = street.attacker.viewer.get(&path("most")).await;
     println!("{answer}; {} MiB", memory.grown());
+    assert!(files(&mut street.gateway) < before + 600);
     assert!(too_large(&answer), "{answer}");
     // Four times the bound of a reply.
     assert!(memory.grown() < 2 * GROWTH, "{} MiB", memory.grown());

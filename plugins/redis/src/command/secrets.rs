@@ -11,7 +11,10 @@ const SECRETS: [&[u8]; 4] =
 pub(super) fn hide(reply: &mut Value) {
     match reply {
         Value::Map(pairs) => {
-            pairs.iter_mut().filter(|(name, _)| is_secret(name)).for_each(|(_, value)| blot(value))
+            for (name, value) in pairs {
+                // In a cluster each node's settings stand under its address.
+                if is_secret(name) { blot(value) } else { hide(value) }
+            }
         }
         Value::Array(items) => {
             for pair in items.chunks_exact_mut(2) {
@@ -56,6 +59,12 @@ mod tests {
         hide(&mut flat);
         assert!(!format!("{flat:?}").contains("geheim"));
         assert_eq!(flat.as_sequence().unwrap()[1], text("0"));
+        let mut nodes = Value::Map(vec![(
+            text("127.0.0.1:7000"),
+            Value::Array(vec![text("requirepass"), text("geheim")]),
+        )]);
+        hide(&mut nodes);
+        assert!(!format!("{nodes:?}").contains("geheim"));
         let mut map = Value::Map(vec![(text("masterauth"), text("geheim")), (text("requirepass"), text(""))]);
         hide(&mut map);
         let hidden = Value::SimpleString("(hidden)".to_owned());

@@ -30,10 +30,29 @@ impl Flags {
     }
 }
 
+/// Where a command's keys are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FirstKey {
+    /// It has none.
+    #[default]
+    None,
+    /// The first is this word of the command; 0 is its name.
+    Word(usize),
+    /// Other words tell.
+    Movable,
+}
+
+/// What the server says of one command.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    flags: Flags,
+    first_key: FirstKey,
+}
+
 /// Commands by name in lower case; a subcommand (Redis 7 and later) as `config|set`.
 #[derive(Debug, Default)]
 pub(crate) struct CommandTable {
-    commands: HashMap<String, Flags>,
+    commands: HashMap<String, Entry>,
 }
 
 impl CommandTable {
@@ -58,7 +77,12 @@ impl CommandTable {
 
     /// The flags of a command or, with `|`, a subcommand.
     pub(crate) fn get(&self, name: &str) -> Option<Flags> {
-        self.commands.get(name).copied()
+        self.commands.get(name).map(|entry| entry.flags)
+    }
+
+    /// Where the keys of a command or, with `|`, a subcommand are.
+    pub(crate) fn first_key(&self, name: &str) -> Option<FirstKey> {
+        self.commands.get(name).map(|entry| entry.first_key)
     }
 
     /// `[name, arity, flags, first key, last key, step, categories, tips, key specifications, subcommands]`, the last four
@@ -68,10 +92,21 @@ impl CommandTable {
         let mut parts = wire::items(entry)?.into_iter();
         let Some(name) = parts.next().and_then(wire::text) else { return Some(()) };
         let mut flags = Flags::default();
-        for words in [parts.nth(1), parts.nth(3)].into_iter().flatten() {
-            wire::items(words)?.into_iter().filter_map(wire::text).for_each(|word| flags.add(&word));
+        let (words, first, categories) = (parts.nth(1), parts.next(), parts.nth(2));
+        let mut is_movable = false;
+        for words in [words, categories].into_iter().flatten() {
+            for word in wire::items(words)?.into_iter().filter_map(wire::text) {
+                is_movable |= word == "movablekeys";
+                flags.add(&word);
+            }
         }
-        self.commands.insert(name.to_ascii_lowercase(), flags);
+        let first = first.as_ref().and_then(wire::integer).and_then(|first| usize::try_from(first).ok());
+        let first_key = match first {
+            Some(first) if first > 0 => FirstKey::Word(first),
+            _ if is_movable => FirstKey::Movable,
+            _ => FirstKey::None,
+        };
+        self.commands.insert(name.to_ascii_lowercase(), Entry { flags, first_key });
         match parts.nth(2) {
             Some(subcommands) => wire::items(subcommands)?.into_iter().try_for_each(|entry| self.add(entry)),
             None => Some(()),
@@ -90,16 +125,18 @@ pub(crate) mod tests {
         let lines = include_str!("commands-7.0.txt").lines().filter(|line| !line.starts_with('#'));
         let entries = lines.map(|line| {
             let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let (rest, first) = rest.split_once("key=").unwrap_or((rest, "0"));
             let (categories, flags): (Vec<_>, Vec<_>) =
-                rest.split(' ').partition(|word| word.starts_with('@'));
+                rest.trim().split(' ').partition(|word| word.starts_with('@'));
             let number = || Value::Int(1);
+            let first = Value::Int(first.parse().unwrap());
             let name = Value::BulkString(name.as_bytes().to_vec());
             let empty = || words(&[]);
             Value::Array(vec![
                 name,
                 number(),
                 words(&flags),
-                number(),
+                first,
                 number(),
                 number(),
                 words(&categories),

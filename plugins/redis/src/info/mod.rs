@@ -260,13 +260,14 @@ fn human(bytes: f64) -> String {
 /// Asks for everything; in a cluster each primary, at once.
 pub(crate) async fn gather(redis: &Redis) -> Result<Facts, DriverError> {
     let primaries = redis.connection.primaries().await?;
-    let slots = if primaries.is_empty() {
-        vec![0]
-    } else {
-        primaries.iter().map(|primary| primary.slot).collect::<Vec<_>>()
-    };
-    let answers = stream::iter(slots).map(|slot| ask(redis, slot)).buffered(AT_ONCE);
-    let sum = answers.try_fold(None, async |sum: Option<Facts>, more| {
+    if primaries.is_empty() {
+        return ask(redis, Route::Any).await;
+    }
+    let mut answers = Vec::new();
+    for primary in &primaries {
+        answers.push(ask(redis, Route::Node(primary)));
+    }
+    let sum = stream::iter(answers).buffered(AT_ONCE).try_fold(None, async |sum: Option<Facts>, more| {
         Ok(Some(match sum {
             Some(sum) => sum.add(&more),
             None => more,
@@ -275,8 +276,8 @@ pub(crate) async fn gather(redis: &Redis) -> Result<Facts, DriverError> {
     Ok(sum.await?.unwrap_or_default())
 }
 
-async fn ask(redis: &Redis, slot: u16) -> Result<Facts, DriverError> {
-    let answer = redis.connection.query_within(&cmd("INFO"), Route::Slot(slot), MAX_INFO).await?;
+async fn ask(redis: &Redis, route: Route<'_>) -> Result<Facts, DriverError> {
+    let answer = redis.connection.query_within(&cmd("INFO"), route, MAX_INFO).await?;
     let text = wire::bytes(answer).ok_or_else(|| errors::unexpected("INFO"))?;
     Ok(Facts::parse(&String::from_utf8_lossy(&text)))
 }
@@ -291,7 +292,7 @@ pub(crate) async fn info(
 
 /// For a connection test.
 pub(crate) async fn server_facts(redis: &Redis) -> Result<ServerFacts, DriverError> {
-    let facts = ask(redis, 0).await?;
+    let facts = ask(redis, Route::Any).await?;
     Ok(ServerFacts::new(facts.version())
         .with("mode", facts.mode())
         .with("role", facts.text("role"))

@@ -239,7 +239,7 @@ async fn send_together(
             pipeline.add_command(command);
         }
     }
-    let mut answers = redis.connection.pipeline(pipeline, Route::Itself).await?.into_iter();
+    let mut answers = redis.connection.pipeline(pipeline, Route::Any).await?.into_iter();
     let mut outcomes = Vec::with_capacity(planned.len());
     for (operation, count) in planned.iter().zip(counts) {
         outcomes.push(operation.finish(redis, answers.by_ref().take(count).collect()).await);

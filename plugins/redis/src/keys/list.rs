@@ -1,4 +1,9 @@
 //! `GET /keys`: one page of SCAN.
+//!
+//! A cluster is listed node by node, in the order of the nodes' ids, which no reshard disturbs. Each primary is asked
+//! itself, wherever its slots are, so none is left out and none is listed twice; one that is down is an error for its
+//! pages. What SCAN promises of a server holds for each node: a key that was there all the time is listed. A key that
+//! moves from one node to another while the listing is under way may be listed twice, or be missed.
 
 use super::{command, in_parts, memory_usage, page::explained, read_count, read_expiry, seconds};
 use crate::{
@@ -9,7 +14,7 @@ use crate::{
     wire,
 };
 use redis::{Pipeline, Value, cmd};
-use std::{collections::HashSet, sync::PoisonError};
+use std::collections::HashSet;
 use studio_plugin_api::{
     encoding::{self, Encoding},
     prelude::*,
@@ -24,7 +29,8 @@ pub(crate) struct ListQuery {
     /// Where to go on: the `cursor` of the page before.
     cursor: Option<String>,
     /// How many keys SCAN should look at, 1 to 1000, by default 100. A hint: a page may have some more or fewer, or
-    /// none, and the listing still goes on until `cursor` is `"0"`.
+    /// none, and the listing still goes on until `cursor` is `"0"`. In a cluster the primaries are listed one after the
+    /// other; a key that moves between them meanwhile may be listed twice or be missed.
     #[schemars(range(min = 1, max = 1000))]
     count: Option<u32>,
     /// Only keys of this type (Redis 6 and later).
@@ -83,7 +89,7 @@ pub(crate) async fn list(
     if let Some(wanted) = query.r#type.as_deref().filter(|wanted| !wanted.is_empty()) {
         scan.arg("TYPE").arg(wanted);
     }
-    let route = Route::Slot(node.as_ref().map_or(0, |node| node.slot));
+    let route = node.as_ref().map_or(Route::Any, Route::Node);
     let answer = redis.connection.query_within(&scan, route, redis.max_reply_bytes()).await;
     let (position, keys) = read_scan(answer.map_err(explained)?).ok_or_else(|| errors::unexpected("SCAN"))?;
 
@@ -92,10 +98,10 @@ pub(crate) async fn list(
     }
     let total_scanned = keys.len();
     let (keys, forbidden) = describe_keys(&redis, keys, route).await?;
-    let cursor = match (position, node, next_node) {
-        (0, _, Some(next)) => Cursor { position: 0, node: Some(next.id) },
+    let cursor = match (position, &node, next_node) {
+        (0, _, Some(next)) => Cursor { position: 0, node: Some(next.id.to_string()) },
         (0, _, None) => Cursor { position: 0, node: None },
-        (position, node, _) => Cursor { position, node: node.map(|node| node.id) },
+        (position, node, _) => Cursor { position, node: node.as_ref().map(|node| node.id.to_string()) },
     };
     Ok(Json(KeyPage { keys, cursor: cursor.to_string(), total_scanned, forbidden }))
 }
@@ -185,28 +191,18 @@ async fn find_nodes(
             None => Ok((None, None)),
         };
     }
-    if let Some(id) = &cursor.node {
-        let known = redis.primaries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = find_node(&known, id) {
-            return Ok(found);
-        }
-    }
+    // A caller's text never leads anywhere: the node is one that the cluster names now.
     let primaries = redis.connection.primaries().await?;
-    let found = match &cursor.node {
-        Some(id) => find_node(&primaries, id).ok_or_else(|| {
+    let place = match &cursor.node {
+        Some(id) => primaries.iter().position(|primary| *primary.id == **id).ok_or_else(|| {
             let message = "`cursor`: its node is no primary of the cluster any more; start again at 0";
             DriverError::validation("cursor", message)
         })?,
         None if cursor.position != 0 => return Err(bad_cursor()),
-        None => (primaries.first().cloned(), primaries.get(1).cloned()),
+        None if primaries.is_empty() => return Err(errors::unavailable("the cluster has no primaries")),
+        None => 0,
     };
-    *redis.primaries.lock().unwrap_or_else(PoisonError::into_inner) = primaries;
-    Ok(found)
-}
-
-fn find_node(primaries: &[Primary], id: &str) -> Option<(Option<Primary>, Option<Primary>)> {
-    let place = primaries.iter().position(|primary| primary.id == id)?;
-    Some((primaries.get(place).cloned(), primaries.get(place + 1).cloned()))
+    Ok((primaries.get(place).cloned(), primaries.get(place + 1).cloned()))
 }
 
 /// Where a listing is: SCAN's own cursor, and in a cluster the node that it belongs to, as `17@<node id>`.

@@ -321,7 +321,7 @@ async fn send(redis: &Redis, key: &[u8], held: &Held, commands: Vec<Cmd>) -> Res
     }
 }
 
-/// A cluster that moves the key's slot leads single commands to where the key is, and no transactions.
+/// Says of a command that a cluster leads elsewhere however often it was followed that the key's slot moves.
 fn moving(error: DriverError) -> DriverError {
     let code = error.details.get("code").and_then(|code| code.as_str());
     if !matches!(code, Some("ASK" | "MOVED" | "TRYAGAIN")) {

@@ -5,13 +5,11 @@ use super::{
     tls,
 };
 use crate::{
-    errors,
     login::{self, Exchange, GREETING_BYTES, GREETING_TIMEOUT},
-    options::{Address, Target, Tls, Topology},
-    wire,
+    options::{Address, Tls},
 };
 use redis::{
-    Cmd, RedisConnectionInfo, Value, cmd,
+    Cmd, RedisConnectionInfo, Value,
     io::tcp::socket2::{SockRef, TcpKeepalive},
 };
 use std::{io, sync::Arc, time::Duration};
@@ -31,27 +29,7 @@ const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of an answer about one server.
 const SHORT_ANSWER: u64 = 64 << 10;
 
-/// Connects to the one server, or to the master that the Sentinels name.
-pub(crate) async fn dial(target: &Target, network: &Network) -> Result<Mux, DriverError> {
-    match &target.topology {
-        Topology::Single(address) | Topology::Cluster(address) => {
-            dial_server(address, target.tls.as_ref(), &target.login, network).await
-        }
-        Topology::Sentinel { master, sentinels } => {
-            let address = find_master(master, sentinels, target, network).await?;
-            let server = dial_server(&address, target.tls.as_ref(), &target.login, network).await?;
-            // A Sentinel's knowledge may be older than a failover.
-            match role(&server).await {
-                Some(role) if role != "master" => Err(DriverError::connection(
-                    "unavailable",
-                    "the server that the Sentinels name is no master",
-                )),
-                _ => Ok(server),
-            }
-        }
-    }
-}
-
+/// Connects to one server and logs in.
 pub(super) async fn dial_server(
     address: &Address,
     tls: Option<&Tls>,
@@ -130,53 +108,4 @@ impl Exchange for Mux {
 pub(super) async fn ask(server: &Mux, command: &Cmd) -> Result<Value, Failure> {
     let answers = server.ask(command.get_packed_command(), 1, SHORT_ANSWER).await?;
     answers.into_iter().next().ok_or(Failure::Lost)
-}
-
-async fn find_master(
-    master: &str,
-    sentinels: &[Address],
-    target: &Target,
-    network: &Network,
-) -> Result<Address, DriverError> {
-    let mut failure = DriverError::connection("unavailable", "no Sentinel knows the master by this name");
-    for sentinel in sentinels {
-        match ask_sentinel(master, sentinel, target, network).await {
-            Ok(Some(address)) => return Ok(address),
-            Ok(None) => {}
-            // An address that the rules exclude stays excluded whatever the next one says.
-            Err(error) if error.code == studio_plugin_api::ErrorCode::Forbidden => return Err(error),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
-}
-
-/// Sentinels have logins of their own, most often none: the connection's is tried only where one asks for it.
-async fn ask_sentinel(
-    master: &str,
-    sentinel: &Address,
-    target: &Target,
-    network: &Network,
-) -> Result<Option<Address>, DriverError> {
-    let plain = RedisConnectionInfo::default();
-    let tls = target.tls.as_ref();
-    let server = match dial_server(sentinel, tls, &plain, network).await {
-        Err(error) if error.details.get("reason").is_some_and(|reason| reason == "authentication_failed") => {
-            dial_server(sentinel, tls, &target.login.clone().set_db(0), network).await?
-        }
-        other => other?,
-    };
-    let mut question = cmd("SENTINEL");
-    question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-    let answer = wire::check(ask(&server, &question).await?)?;
-    let parts = wire::items(answer).ok_or_else(|| errors::unexpected("SENTINEL"))?;
-    let mut parts = parts.into_iter().filter_map(wire::text);
-    Ok(match (parts.next(), parts.next().and_then(|port| port.parse().ok())) {
-        (Some(host), Some(port)) => Some(Address { host, port }),
-        _ => None,
-    })
-}
-
-async fn role(server: &Mux) -> Option<String> {
-    wire::items(ask(server, &cmd("ROLE")).await.ok()?)?.into_iter().next().and_then(wire::text)
 }

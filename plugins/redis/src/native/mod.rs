@@ -3,11 +3,11 @@
 mod cluster;
 mod dial;
 mod mux;
-mod node;
+mod sentinel;
 mod tls;
 
 use crate::{
-    connection::Route,
+    connection::{Primary, Route},
     errors,
     options::{Target, Topology},
 };
@@ -24,14 +24,19 @@ pub(crate) enum Link {
 
 impl Link {
     pub(crate) async fn open(target: &Target, network: Network) -> Result<Self, DriverError> {
-        // For a cluster too: one node that answers tells plainly what is wrong, where the cluster client would say
-        // only that it has no nodes.
-        let server = dial::dial(target, &network).await?;
-        let Topology::Cluster(seed) = &target.topology else {
-            return Ok(Self::Single(server));
-        };
-        cluster::require_cluster(&server).await?;
-        Ok(Self::Cluster(Cluster::open(target, seed, network).await?))
+        match &target.topology {
+            Topology::Single(address) => {
+                dial::dial_server(address, target.tls.as_ref(), &target.login, &network)
+                    .await
+                    .map(Self::Single)
+            }
+            Topology::Sentinel { master, sentinels } => {
+                sentinel::dial_master(master, sentinels, target, &network).await.map(Self::Single)
+            }
+            Topology::Cluster(seeds) => {
+                Cluster::open(target, seeds.clone(), network).await.map(Self::Cluster)
+            }
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -71,6 +76,13 @@ impl Link {
                 Ok(server.ask(pipeline.get_packed_pipeline(), pipeline.len(), most).await?)
             }
             Self::Cluster(cluster) => cluster.pipeline(pipeline, route, most).await,
+        }
+    }
+
+    pub(crate) async fn primaries(&self) -> Result<Vec<Primary>, DriverError> {
+        match self {
+            Self::Single(_) => Ok(Vec::new()),
+            Self::Cluster(cluster) => cluster.primaries().await,
         }
     }
 }

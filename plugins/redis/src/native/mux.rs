@@ -110,6 +110,11 @@ impl Mux {
         self.open.load(Ordering::Acquire)
     }
 
+    /// Calls that wait have their answers still, and no call should come to it any more.
+    pub(crate) fn give_up(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+
     /// Sends commands in one piece and waits for `wanted` answers, which may have `most` bytes together.
     pub(crate) async fn ask(
         &self,

@@ -55,7 +55,7 @@ fn command(line: &str) -> Cmd {
 }
 
 async fn ask(redis: &Redis, line: &str) -> Result<Value, DriverError> {
-    redis.connection.query(&command(line), Route::Itself).await
+    redis.connection.query(&command(line), Route::Any).await
 }
 
 async fn get(redis: &Arc<Redis>, path: &str) -> serde_json::Value {
@@ -136,7 +136,7 @@ async fn one_command_s_error_is_not_the_others_and_not_the_connection_s() {
     for line in ["SET k v", "LPUSH k x", "NOSUCH", "GET k"] {
         pipeline.add_command(command(line));
     }
-    let answers = redis.connection.pipeline(pipeline, Route::Itself).await.unwrap();
+    let answers = redis.connection.pipeline(pipeline, Route::Any).await.unwrap();
     let codes: Vec<_> = answers
         .iter()
         .map(|answer| match answer {
@@ -159,15 +159,15 @@ async fn transactions_hold_together_where_the_user_may_make_them() {
         pipeline.add_command(command("SET k v")).add_command(command("GET k"));
         pipeline
     };
-    let answers = redis.connection.transaction(pipeline(), Route::Itself).await.unwrap();
+    let answers = redis.connection.transaction(pipeline(), Route::Any).await.unwrap();
     assert_eq!(answers, [Value::Okay, bulk("v")]);
     let mut wrong = pipeline();
     wrong.add_command(command("GET"));
-    let error = redis.connection.transaction(wrong, Route::Itself).await.unwrap_err();
+    let error = redis.connection.transaction(wrong, Route::Any).await.unwrap_err();
     assert!(error.message.contains("wrong number of arguments"), "{error}");
     ask(&redis, "ACL SETUSER limited on >p ~* +@all -multi").await.unwrap();
     let limited = open(server.port, "limited:p@", "").await.unwrap();
-    let error = limited.connection.transaction(pipeline(), Route::Itself).await.unwrap_err();
+    let error = limited.connection.transaction(pipeline(), Route::Any).await.unwrap_err();
     assert_eq!((&error.details["code"], &error.details["outcome"]), (&"NOPERM".into(), &"unknown".into()));
     assert!(limited.is_open());
 }
@@ -179,10 +179,10 @@ async fn big_values_go_both_ways() {
     let value: Vec<u8> = (0..50u32 << 20).map(|place| (place % 251) as u8).collect();
     let mut set = cmd("SET");
     set.arg("big").arg(&value);
-    assert_eq!(redis.connection.query(&set, Route::Itself).await.unwrap(), Value::Okay);
+    assert_eq!(redis.connection.query(&set, Route::Any).await.unwrap(), Value::Okay);
     let get = |most| {
         let redis = redis.clone();
-        async move { redis.connection.query_within(&command("GET big"), Route::Itself, most).await }
+        async move { redis.connection.query_within(&command("GET big"), Route::Any, most).await }
     };
     let Value::BulkString(read) = get(50 << 20).await.unwrap() else { panic!("no string") };
     assert!(read == value);

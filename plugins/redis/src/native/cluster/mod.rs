@@ -1,0 +1,446 @@
+//! The connections to a cluster, and where in it a command goes: to the node that its key, its route or the node's own
+//! word names. `map.rs` knows who serves which slot, `redirect.rs` reads where a node sends a command on, `many.rs`
+//! knows of commands for several nodes, `node.rs` has the connections.
+
+mod many;
+mod map;
+mod node;
+mod redirect;
+
+use crate::{
+    connection::{Join, Primary, Route, Spread},
+    errors,
+    options::{Address, Target},
+    resp::OWN_ANSWERS,
+};
+use crc16::{State, XMODEM};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use map::Map;
+use node::{Node, Nodes};
+use redirect::{Next, Unit};
+use redis::{Cmd, Pipeline, Value};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use studio_plugin_api::{DriverError, Network};
+
+/// So often a command is sent on: in a cluster that is well, once for a map that is old and once for a slot that moves.
+const MAX_HOPS: u32 = 5;
+/// To so many nodes the commands of one pipeline are sent on.
+const MAX_TARGETS: usize = 16;
+/// The first wait for keys that are on their way; each next one is twice as long, a second and a half in all.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// So many nodes are asked at once for what all of them answer.
+const ASKED_AT_ONCE: usize = 16;
+/// So many times the bound all nodes together may answer to one command.
+const TOGETHER: u64 = 4;
+/// So long a node may take to say who serves which slot, and so many are asked at once.
+const MAP_TIMEOUT: Duration = Duration::from_secs(2);
+const MAPS_AT_ONCE: usize = 4;
+
+/// Connections to a cluster's nodes.
+pub(crate) struct Cluster {
+    nodes: Nodes,
+    seeds: Vec<Address>,
+    map: Mutex<Arc<Map>>,
+    /// Held while the map is asked for, so that it is asked once for all who want it.
+    asking: tokio::sync::Mutex<()>,
+    open: AtomicBool,
+}
+
+impl Cluster {
+    /// Asks the seeds for the map. Connections are made when a command needs them.
+    pub(super) async fn open(
+        target: &Target,
+        seeds: Vec<Address>,
+        network: Network,
+    ) -> Result<Self, DriverError> {
+        let cluster = Self {
+            nodes: Nodes::new(target.login.clone(), target.tls.clone(), network),
+            seeds,
+            map: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            open: AtomicBool::new(true),
+        };
+        cluster.refresh(&cluster.map()).await?;
+        Ok(cluster)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// All primaries, as the nodes tell now.
+    pub(super) async fn primaries(&self) -> Result<Vec<Primary>, DriverError> {
+        self.refresh(&self.map()).await?;
+        Ok(self.map().primaries().to_vec())
+    }
+
+    pub(super) async fn query(
+        &self,
+        command: &Cmd,
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Value, DriverError> {
+        match route {
+            Route::Many(Spread::BySlot { step, shared, join }) => {
+                self.by_slot(command, (step, shared), join, most).await
+            }
+            Route::Many(Spread::Primaries(join)) => self.by_node(command, join, most, false).await,
+            Route::Many(Spread::Nodes(join)) => self.by_node(command, join, most, true).await,
+            route => self.one(command, place(route), most).await,
+        }
+    }
+
+    pub(super) async fn pipeline(
+        &self,
+        pipeline: Pipeline,
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
+        self.send(&pipeline, place(route), most).await
+    }
+
+    async fn one(&self, command: &Cmd, place: Place<'_>, most: u64) -> Result<Value, DriverError> {
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command.clone());
+        self.send(&pipeline, place, most).await?.into_iter().next().ok_or_else(errors::lost)
+    }
+
+    /// Each slot's keys from their own primary. All of these are there before the first is asked for anything.
+    async fn by_slot(
+        &self,
+        command: &Cmd,
+        (step, shared): (usize, usize),
+        join: Join,
+        most: u64,
+    ) -> Result<Value, DriverError> {
+        let parts = many::split(command, step, shared);
+        let most = share(most, parts.len());
+        for part in &parts {
+            self.node_at(Place::Slot(part.slot)).await?;
+        }
+        let answers = stream::iter(parts).map(async |part| {
+            Ok::<_, DriverError>((part.keys, self.one(&part.command, Place::Slot(part.slot), most).await?))
+        });
+        many::join_parts(join, answers.buffered(ASKED_AT_ONCE).try_collect().await?)
+    }
+
+    /// The answers of all primaries, or of all nodes. All of them are there before the first is asked for anything; but
+    /// a replica that is down has nothing to tell, unless something is to be done on all.
+    async fn by_node(
+        &self,
+        command: &Cmd,
+        join: Join,
+        most: u64,
+        replicas_too: bool,
+    ) -> Result<Value, DriverError> {
+        self.refresh(&self.map()).await?;
+        let map = self.map();
+        let primaries = self.connect_each(map.primaries().iter().map(|primary| &*primary.address)).await;
+        let mut nodes = primaries.into_iter().collect::<Result<Vec<_>, _>>()?;
+        if replicas_too && join == Join::All {
+            let replicas = self.connect_each(map.replicas()).await;
+            nodes.append(&mut replicas.into_iter().collect::<Result<Vec<_>, _>>()?);
+        } else if replicas_too {
+            let replicas = self.connect_each(map.replicas()).await;
+            nodes.extend(replicas.into_iter().filter_map(Result::ok));
+        }
+        let most = share(most, nodes.len());
+        let bytes = command.get_packed_command();
+        let answers = stream::iter(nodes).map(async |node| {
+            let answer =
+                node.ask(bytes.clone(), 1, most).await?.into_iter().next().ok_or_else(errors::lost)?;
+            Ok::<_, DriverError>((node.address().to_string(), answer))
+        });
+        many::join_answers(join, answers.buffered(ASKED_AT_ONCE).try_collect().await?)
+    }
+
+    async fn connect_each<'a>(
+        &self,
+        addresses: impl IntoIterator<Item = &'a Address>,
+    ) -> Vec<Result<Node, DriverError>> {
+        let mut nodes = Vec::new();
+        for address in addresses {
+            nodes.push(self.nodes.connect(address));
+        }
+        stream::iter(nodes).buffered(ASKED_AT_ONCE).collect().await
+    }
+
+    /// Sends commands to a place, and those on that belong elsewhere, until each has its answer.
+    async fn send(
+        &self,
+        pipeline: &Pipeline,
+        place: Place<'_>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
+        let node = self.node_at(place).await?;
+        let mut answers = node.ask(pipeline.get_packed_pipeline(), pipeline.len(), most).await?;
+        let is_transaction = pipeline.cmd_iter().next().is_some_and(many::begins_transaction);
+        let misplaced = redirect::misplaced(&answers, is_transaction, node.address());
+        if !misplaced.is_empty() {
+            let whole = Sent { pipeline, is_transaction, most, place };
+            self.follow(&whole, misplaced, &mut answers).await?;
+        }
+        Ok(answers)
+    }
+
+    async fn follow(
+        &self,
+        whole: &Sent<'_>,
+        mut misplaced: Vec<Unit>,
+        answers: &mut [Value],
+    ) -> Result<(), DriverError> {
+        let mut seen = self.map();
+        let mut is_old = false;
+        for hop in 0..MAX_HOPS {
+            is_old |= misplaced.iter().any(|unit| matches!(unit.next, Next::Moved(_)));
+            let is_elsewhere = misplaced.iter().any(|unit| unit.next == Next::Elsewhere);
+            if is_elsewhere || misplaced.iter().any(|unit| matches!(unit.next, Next::Again(_))) {
+                tokio::time::sleep(FIRST_PAUSE * (1 << hop)).await;
+            }
+            if is_elsewhere {
+                self.refresh(&seen).await?;
+                seen = self.map();
+            }
+            let mut left = Vec::new();
+            for group in self.group(misplaced, whole.place) {
+                left.append(&mut self.send_on(whole, &group, answers).await?);
+            }
+            misplaced = left;
+            if misplaced.is_empty() {
+                break;
+            }
+        }
+        // A map that can't be had now is asked for again by the next command that is sent on.
+        if is_old {
+            let _ = self.refresh(&seen).await;
+        }
+        Ok(())
+    }
+
+    /// The units by the node that they go to next. What would go to more nodes than there may be keeps its answer.
+    fn group(&self, misplaced: Vec<Unit>, place: Place<'_>) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let owner = match place {
+            Place::Slot(slot) => self.map().primary(slot).map(|primary| (*primary.address).clone()),
+            Place::Any | Place::Node(_) => None,
+        };
+        for unit in misplaced {
+            let (address, asking) = match &unit.next {
+                Next::Moved(address) => (Some(address), false),
+                Next::Ask(address) | Next::Again(address) => (Some(address), true),
+                Next::Elsewhere => (owner.as_ref(), false),
+            };
+            let Some(address) = address else { continue };
+            let has_room = groups.len() < MAX_TARGETS;
+            match groups.iter_mut().find(|group| group.address == *address && group.asking == asking) {
+                Some(group) => group.units.push(unit),
+                None if has_room => {
+                    groups.push(Group { address: address.clone(), asking, units: vec![unit] });
+                }
+                None => {}
+            }
+        }
+        groups
+    }
+
+    /// Asks one node for the answers of a group; tells which units belong elsewhere still.
+    async fn send_on(
+        &self,
+        whole: &Sent<'_>,
+        group: &Group,
+        answers: &mut [Value],
+    ) -> Result<Vec<Unit>, DriverError> {
+        let node = self.nodes.connect(&group.address).await?;
+        let bytes = redirect::pack(whole.pipeline, &group.units, group.asking);
+        let extra = usize::from(group.asking);
+        let wanted = group.units.iter().map(|unit| extra + unit.commands.len()).sum();
+        let mut arrived = node.ask(bytes, wanted, whole.most).await?.into_iter();
+        let mut left = Vec::new();
+        for unit in &group.units {
+            let own: Vec<_> = arrived.by_ref().take(extra + unit.commands.len()).skip(extra).collect();
+            let still = redirect::misplaced(&own, whole.is_transaction, node.address()).into_iter().next();
+            left.extend(still.map(|still| Unit { commands: unit.commands.clone(), next: still.next }));
+            for (place, answer) in answers.iter_mut().skip(unit.commands.start).zip(own) {
+                *place = answer;
+            }
+        }
+        Ok(left)
+    }
+
+    async fn node_at(&self, place: Place<'_>) -> Result<Node, DriverError> {
+        let slot = match place {
+            Place::Node(primary) => return self.nodes.connect(&primary.address).await,
+            Place::Any => return self.any_node().await,
+            Place::Slot(slot) => slot,
+        };
+        let map = self.map();
+        let failure = match map.primary(slot) {
+            Some(primary) => match self.nodes.connect(&primary.address).await {
+                Ok(node) => return Ok(node),
+                Err(failure) => failure,
+            },
+            None => errors::unavailable("no node of the cluster serves this key's slot"),
+        };
+        // Another may have taken its place since.
+        self.refresh(&map).await?;
+        match self.map().primary(slot) {
+            Some(primary) if Some(primary) != map.primary(slot) => self.nodes.connect(&primary.address).await,
+            _ => Err(failure),
+        }
+    }
+
+    /// One that is connected to, where there is one.
+    async fn any_node(&self) -> Result<Node, DriverError> {
+        let map = self.map();
+        let addresses = || map.primaries().iter().map(|primary| &*primary.address).chain(&self.seeds);
+        if let Some(node) = addresses().find_map(|address| self.nodes.known(address)) {
+            return Ok(node);
+        }
+        let mut failure = None;
+        for address in addresses() {
+            match self.nodes.connect(address).await {
+                Ok(node) => return Ok(node),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(self.lost(failure))
+    }
+
+    fn map(&self) -> Arc<Map> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for the map, unless somebody has since this one was seen. The first node that answers is believed.
+    async fn refresh(&self, seen: &Arc<Map>) -> Result<(), DriverError> {
+        let _asking = self.asking.lock().await;
+        let map = self.map();
+        if !Arc::ptr_eq(&map, seen) {
+            return Ok(());
+        }
+        let mut addresses: Vec<&Address> = map.primaries().iter().map(|primary| &*primary.address).collect();
+        addresses.extend(self.seeds.iter().filter(|seed| !addresses.contains(seed)).collect::<Vec<_>>());
+        addresses.sort_by_key(|address| self.nodes.known(address).is_none());
+        let mut answers = Vec::new();
+        for address in addresses {
+            answers.push(self.ask_for_map(address));
+        }
+        let mut answers = stream::iter(answers).buffer_unordered(MAPS_AT_ONCE);
+        let (mut failure, mut lonely) = (None, None);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                // A node that was reset, or is new, knows of nobody.
+                Ok(map) if map.primaries().is_empty() => lonely = Some(map),
+                Ok(map) => {
+                    self.set_map(map);
+                    return Ok(());
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match lonely {
+            Some(map) => {
+                self.set_map(map);
+                Ok(())
+            }
+            None => Err(self.lost(failure)),
+        }
+    }
+
+    fn set_map(&self, map: Map) {
+        *self.map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+    }
+
+    async fn ask_for_map(&self, address: &Address) -> Result<Map, DriverError> {
+        let answers = async {
+            let node = self.nodes.connect(address).await?;
+            let mut answers = Vec::new();
+            for question in map::questions() {
+                answers.append(&mut node.ask(question.get_packed_command(), 1, OWN_ANSWERS).await?);
+            }
+            Ok::<_, DriverError>(answers)
+        };
+        let answers = tokio::time::timeout(MAP_TIMEOUT, answers).await;
+        let mut answers = answers.map_err(|_| node::silent(address))??.into_iter();
+        let (slots, nodes) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
+        Map::read(slots, nodes, address).map_err(|error| node::of_node(error, address))
+    }
+
+    /// No node is there. The flag goes down before the caller learns of it, so that its next call finds a new session.
+    fn lost(&self, failure: Option<DriverError>) -> DriverError {
+        self.open.store(false, Ordering::Release);
+        failure.unwrap_or_else(errors::lost)
+    }
+}
+
+/// Where commands are sent first.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Any,
+    Slot(u16),
+    Node(&'a Primary),
+}
+
+fn place(route: Route<'_>) -> Place<'_> {
+    match route {
+        Route::Key(key) => Place::Slot(slot(key)),
+        Route::Node(primary) => Place::Node(primary),
+        // A pipeline has no place of its own where its commands are for several nodes.
+        Route::Any | Route::Many(_) => Place::Any,
+    }
+}
+
+/// Commands that were sent, of which some are sent on.
+struct Sent<'a> {
+    pipeline: &'a Pipeline,
+    is_transaction: bool,
+    most: u64,
+    place: Place<'a>,
+}
+
+/// What goes to one node next.
+struct Group {
+    address: Address,
+    asking: bool,
+    units: Vec<Unit>,
+}
+
+/// Where a command goes to many nodes at once, all their answers are in memory together.
+fn share(most: u64, nodes: usize) -> u64 {
+    let nodes = nodes as u64;
+    if nodes <= TOGETHER { most } else { most.saturating_mul(TOGETHER) / nodes }
+}
+
+/// The slot of a key: of what stands between its first braces, where something does.
+fn slot(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let rest = key.get(open + 1..)?;
+        rest.get(..rest.iter().position(|byte| *byte == b'}')?).filter(|tag| !tag.is_empty())
+    });
+    State::<XMODEM>::calculate(tag.unwrap_or(key)) % map::SLOTS as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot;
+
+    #[test]
+    fn slots_are_those_that_cluster_keyslot_tells() {
+        let keys: [(&[u8], u16); 6] = [
+            (b"", 0),
+            (b"123456789", 12739),
+            (b"{user}.a", 5474),
+            (b"a{user}b{x}", 5474),
+            (b"foo", 12182),
+            (b"{}foo", 9500),
+        ];
+        for (key, expected) in keys {
+            assert_eq!(slot(key), expected, "{}", String::from_utf8_lossy(key));
+        }
+    }
+}
