@@ -55,7 +55,9 @@ fn border(criterion: &mut Criterion) {
             let (session, driver) = (session.clone(), driver.clone());
             async move {
                 let call = call();
-                drop(driver.containment().run(call.deadline, session.call(call)).await.expect("a payload"));
+                let containment = driver.containment();
+                let task = containment.call(&call);
+                drop(containment.run(task, call.deadline, session.call(call)).await.expect("a payload"));
             }
         });
     });

@@ -195,7 +195,7 @@ async fn whatever_a_user_may_not_the_old_value_or_the_new_one_is_there() {
         let (before, after) = write.expected(&place).await;
         write.prepare(&place).await;
         let rules: Vec<_> = without.iter().map(|name| format!("-{name}")).collect();
-        allow(&place, &format!("+@all {}", rules.join(" ")).trim_end().to_owned()).await;
+        allow(&place, format!("+@all {}", rules.join(" ")).trim_end()).await;
         let answer = write.send(&place).await;
         let now = whole(&place.server, "k").await;
         if write.succeeded(&answer) {

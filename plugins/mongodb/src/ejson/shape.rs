@@ -77,13 +77,16 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The fields of a document by the names that they are shown with, in the order of each one's first.
+/// Holds all fields that are shown with one name.
+type Named<'a> = (Cow<'a, str>, Vec<Element<'a>>);
+
+/// Gathers the fields of a document by the names that they are shown with, in the order of each one's first.
 ///
 /// # Errors
 /// [`Malformed`].
-pub(super) fn by_shown_name(document: &[u8]) -> Result<Vec<(Cow<'_, str>, Vec<Element<'_>>)>, Malformed> {
+pub(super) fn by_shown_name(document: &[u8]) -> Result<Vec<Named<'_>>, Malformed> {
     let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
-    let mut fields: Vec<(Cow<'_, str>, Vec<Element<'_>>)> = Vec::new();
+    let mut fields: Vec<Named<'_>> = Vec::new();
     for element in Elements::of(document)? {
         let element = element?;
         let name = String::from_utf8_lossy(element.name);

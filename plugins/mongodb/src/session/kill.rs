@@ -41,16 +41,19 @@ pub(super) struct Cursor {
     id: i64,
 }
 
+impl Cursor {
+    fn read(batch: &RawBatch) -> Option<Self> {
+        let cursor = batch.as_raw_document().get_document("cursor").ok()?;
+        let id = cursor.get_i64("id").ok().filter(|id| *id != 0)?;
+        let (database, collection) = cursor.get_str("ns").ok()?.split_once('.')?;
+        Some(Self { database: database.to_owned(), collection: collection.to_owned(), id })
+    }
+}
+
 impl OpenCursor {
     /// Notes what a batch says: a cursor with more to come has a number.
     pub(crate) fn note(&self, batch: &RawBatch) {
-        let read = || {
-            let cursor = batch.as_raw_document().get_document("cursor").ok()?;
-            let id = cursor.get_i64("id").ok().filter(|id| *id != 0)?;
-            let (database, collection) = cursor.get_str("ns").ok()?.split_once('.')?;
-            Some(Cursor { database: database.to_owned(), collection: collection.to_owned(), id })
-        };
-        *self.lock() = read();
+        *self.lock() = Cursor::read(batch);
     }
 
     pub(super) fn take(&self) -> Option<Cursor> {

@@ -287,8 +287,9 @@ fn write_set(mut set: ResultSet, names: &HashMap<u32, String>, json: &mut Vec<u8
     json.extend_from_slice(b"{\"rows\":");
     json.append(&mut set.rows.into_array());
     let mut rest = json!({"fields": fields, "command": set.command, "row_count": set.row_count});
-    if set.leaves_out_copy {
-        rest["warning"] = "the rows of COPY … TO STDOUT are not in the answer: select them".into();
+    if let Some(rest) = rest.as_object_mut().filter(|_| set.leaves_out_copy) {
+        let warning = "the rows of COPY … TO STDOUT are not in the answer: select them";
+        rest.insert("warning".to_owned(), warning.into());
     }
     let rest = rest.to_string();
     json.push(b',');

@@ -19,7 +19,7 @@ use studio_plugin_api::{DriverError, Network};
 /// One connection, or a cluster of them. Calls share it.
 pub(crate) enum Link {
     Single(Mux),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 impl Link {
@@ -34,7 +34,7 @@ impl Link {
                 sentinel::dial_master(master, sentinels, target, &network).await.map(Self::Single)
             }
             Topology::Cluster(seeds) => {
-                Cluster::open(target, seeds.clone(), network).await.map(Self::Cluster)
+                Cluster::open(target, seeds.clone(), network).await.map(Box::new).map(Self::Cluster)
             }
         }
     }
