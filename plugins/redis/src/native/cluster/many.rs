@@ -27,11 +27,11 @@ pub(super) fn split(command: &Cmd, step: usize, shared: usize) -> Vec<Part> {
     let (keys, ends) = words.split_at(words.len().saturating_sub(shared));
     let mut parts: HashMap<u16, Part> = HashMap::new();
     if step == 0 || keys.is_empty() || keys.len() % step != 0 {
-        let slot = super::slot(keys.first().copied().unwrap_or_default());
+        let slot = super::map::slot(keys.first().copied().unwrap_or_default());
         return vec![Part { slot, command: command.clone(), keys: vec![0] }];
     }
     for (place, own) in keys.chunks(step).enumerate() {
-        let slot = super::slot(own.first().copied().unwrap_or_default());
+        let slot = super::map::slot(own.first().copied().unwrap_or_default());
         let part = parts.entry(slot).or_insert_with(|| {
             let mut command = Cmd::new();
             name.write_redis_args(&mut command);

@@ -6,6 +6,7 @@ use crate::{
     options::Address,
     wire,
 };
+use crc16::{State, XMODEM};
 use redis::{Cmd, Value, cmd};
 use std::{collections::HashMap, sync::Arc};
 use studio_plugin_api::DriverError;
@@ -156,6 +157,15 @@ pub(super) fn read_address(text: &str) -> Option<Address> {
     Some(Address { host: host.to_owned(), port: port.parse().ok().filter(|port| *port != 0)? })
 }
 
+/// Tells the slot of a key: of what stands between its first braces, where something does.
+pub(super) fn slot(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let rest = key.get(open + 1..)?;
+        rest.get(..rest.iter().position(|byte| *byte == b'}')?).filter(|tag| !tag.is_empty())
+    });
+    State::<XMODEM>::calculate(tag.unwrap_or(key)) % SLOTS as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,5 +224,20 @@ mod tests {
         assert_eq!(read("[::1]:7000"), Some(("::1".into(), 7000)));
         assert_eq!(read(":7000"), Some((String::new(), 7000)));
         assert_eq!((read("h"), read("h:0"), read("h:70000")), (None, None, None));
+    }
+
+    #[test]
+    fn slots_are_those_that_cluster_keyslot_tells() {
+        let keys: [(&[u8], u16); 6] = [
+            (b"", 0),
+            (b"123456789", 12739),
+            (b"{user}.a", 5474),
+            (b"a{user}b{x}", 5474),
+            (b"foo", 12182),
+            (b"{}foo", 9500),
+        ];
+        for (key, expected) in keys {
+            assert_eq!(slot(key), expected, "{}", String::from_utf8_lossy(key));
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The connections to a cluster, and where in it a command goes: to the node that its key, its route or the node's own
-//! word names. `map.rs` knows who serves which slot, `redirect.rs` reads where a node sends a command on, `many.rs`
+//! word names. `map.rs` knows who serves which slot, `redirect.rs` reads where a node sends a command on and `follow.rs` goes there, `many.rs`
 //! knows of commands for several nodes, `node.rs` has the connections.
 
+mod follow;
 mod many;
 mod map;
 mod node;
@@ -13,11 +14,10 @@ use crate::{
     options::{Address, Target},
     resp::OWN_ANSWERS,
 };
-use crc16::{State, XMODEM};
+use follow::Sent;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use map::Map;
+use map::{Map, slot};
 use node::{Node, Nodes};
-use redirect::{Next, Unit};
 use redis::{Cmd, Pipeline, Value};
 use std::{
     sync::{
@@ -28,12 +28,6 @@ use std::{
 };
 use studio_plugin_api::{DriverError, Network};
 
-/// So often a command is sent on: in a cluster that is well, once for a map that is old and once for a slot that moves.
-const MAX_HOPS: u32 = 5;
-/// To so many nodes the commands of one pipeline are sent on.
-const MAX_TARGETS: usize = 16;
-/// The first wait for keys that are on their way; each next one is twice as long, a second and a half in all.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// So many nodes are asked at once for what all of them answer.
 const ASKED_AT_ONCE: usize = 16;
 /// So many times the bound all nodes together may answer to one command.
@@ -189,90 +183,6 @@ impl Cluster {
         Ok(answers)
     }
 
-    async fn follow(
-        &self,
-        whole: &Sent<'_>,
-        mut misplaced: Vec<Unit>,
-        answers: &mut [Value],
-    ) -> Result<(), DriverError> {
-        let mut seen = self.map();
-        let mut is_old = false;
-        for hop in 0..MAX_HOPS {
-            is_old |= misplaced.iter().any(|unit| matches!(unit.next, Next::Moved(_)));
-            let is_elsewhere = misplaced.iter().any(|unit| unit.next == Next::Elsewhere);
-            if is_elsewhere || misplaced.iter().any(|unit| matches!(unit.next, Next::Again(_))) {
-                tokio::time::sleep(FIRST_PAUSE * (1 << hop)).await;
-            }
-            if is_elsewhere {
-                self.refresh(&seen).await?;
-                seen = self.map();
-            }
-            let mut left = Vec::new();
-            for group in self.group(misplaced, whole.place) {
-                left.append(&mut self.send_on(whole, &group, answers).await?);
-            }
-            misplaced = left;
-            if misplaced.is_empty() {
-                break;
-            }
-        }
-        // A map that can't be had now is asked for again by the next command that is sent on.
-        if is_old {
-            let _ = self.refresh(&seen).await;
-        }
-        Ok(())
-    }
-
-    /// The units by the node that they go to next. What would go to more nodes than there may be keeps its answer.
-    fn group(&self, misplaced: Vec<Unit>, place: Place<'_>) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        let owner = match place {
-            Place::Slot(slot) => self.map().primary(slot).map(|primary| (*primary.address).clone()),
-            Place::Any | Place::Node(_) => None,
-        };
-        for unit in misplaced {
-            let (address, asking) = match &unit.next {
-                Next::Moved(address) => (Some(address), false),
-                Next::Ask(address) | Next::Again(address) => (Some(address), true),
-                Next::Elsewhere => (owner.as_ref(), false),
-            };
-            let Some(address) = address else { continue };
-            let has_room = groups.len() < MAX_TARGETS;
-            match groups.iter_mut().find(|group| group.address == *address && group.asking == asking) {
-                Some(group) => group.units.push(unit),
-                None if has_room => {
-                    groups.push(Group { address: address.clone(), asking, units: vec![unit] });
-                }
-                None => {}
-            }
-        }
-        groups
-    }
-
-    /// Asks one node for the answers of a group; tells which units belong elsewhere still.
-    async fn send_on(
-        &self,
-        whole: &Sent<'_>,
-        group: &Group,
-        answers: &mut [Value],
-    ) -> Result<Vec<Unit>, DriverError> {
-        let node = self.nodes.connect(&group.address).await?;
-        let bytes = redirect::pack(whole.pipeline, &group.units, group.asking);
-        let extra = usize::from(group.asking);
-        let wanted = group.units.iter().map(|unit| extra + unit.commands.len()).sum();
-        let mut arrived = node.ask(bytes, wanted, whole.most).await?.into_iter();
-        let mut left = Vec::new();
-        for unit in &group.units {
-            let own: Vec<_> = arrived.by_ref().take(extra + unit.commands.len()).skip(extra).collect();
-            let still = redirect::misplaced(&own, whole.is_transaction, node.address()).into_iter().next();
-            left.extend(still.map(|still| Unit { commands: unit.commands.clone(), next: still.next }));
-            for (place, answer) in answers.iter_mut().skip(unit.commands.start).zip(own) {
-                *place = answer;
-            }
-        }
-        Ok(left)
-    }
-
     async fn node_at(&self, place: Place<'_>) -> Result<Node, DriverError> {
         let slot = match place {
             Place::Node(primary) => return self.nodes.connect(&primary.address).await,
@@ -395,52 +305,8 @@ fn place(route: Route<'_>) -> Place<'_> {
     }
 }
 
-/// Commands that were sent, of which some are sent on.
-struct Sent<'a> {
-    pipeline: &'a Pipeline,
-    is_transaction: bool,
-    most: u64,
-    place: Place<'a>,
-}
-
-/// What goes to one node next.
-struct Group {
-    address: Address,
-    asking: bool,
-    units: Vec<Unit>,
-}
-
 /// Where a command goes to many nodes at once, all their answers are in memory together.
 fn share(most: u64, nodes: usize) -> u64 {
     let nodes = nodes as u64;
     if nodes <= TOGETHER { most } else { most.saturating_mul(TOGETHER) / nodes }
-}
-
-/// The slot of a key: of what stands between its first braces, where something does.
-fn slot(key: &[u8]) -> u16 {
-    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
-        let rest = key.get(open + 1..)?;
-        rest.get(..rest.iter().position(|byte| *byte == b'}')?).filter(|tag| !tag.is_empty())
-    });
-    State::<XMODEM>::calculate(tag.unwrap_or(key)) % map::SLOTS as u16
-}
-
-#[cfg(test)]
-mod tests {
-    use super::slot;
-
-    #[test]
-    fn slots_are_those_that_cluster_keyslot_tells() {
-        let keys: [(&[u8], u16); 6] = [
-            (b"", 0),
-            (b"123456789", 12739),
-            (b"{user}.a", 5474),
-            (b"a{user}b{x}", 5474),
-            (b"foo", 12182),
-            (b"{}foo", 9500),
-        ];
-        for (key, expected) in keys {
-            assert_eq!(slot(key), expected, "{}", String::from_utf8_lossy(key));
-        }
-    }
 }
