@@ -113,9 +113,10 @@ pub(super) enum Kind {
 impl Type {
     pub(super) fn kind(&self) -> Kind {
         match (self.kind.as_str(), self.relation_kind.as_str()) {
-            // Without labels it has no values to write down.
+            // Without labels it has no values to write down, and without attributes no value at all.
             ("e", _) if !self.labels.is_empty() => Kind::Enumeration,
             ("r" | "m", _) => Kind::Range,
+            ("c", "c") if self.attributes.is_empty() => Kind::Other,
             ("c", "c") => Kind::Composite,
             ("c", "v" | "m") => Kind::View,
             ("c", _) => Kind::Table,
@@ -287,7 +288,7 @@ impl<'a> Database<'a> {
     /// The composite types of the schemas asked for.
     pub(super) fn composites(&self) -> impl Iterator<Item = &Type> {
         self.types.iter().filter(|type_| {
-            type_.kind() == Kind::Composite && self.has_schema(&type_.schema) && !type_.attributes.is_empty()
+            type_.kind() == Kind::Composite && self.has_schema(&type_.schema)
         })
     }
 }

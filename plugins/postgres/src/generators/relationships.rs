@@ -6,6 +6,7 @@ use super::{
     database::Relation,
     names::Order,
 };
+use serde_json::json;
 use std::{
     cmp::Ordering,
     collections::{BTreeSet, HashMap},
@@ -85,9 +86,10 @@ pub(super) fn find_relationships(
     Ok(relationships)
 }
 
+/// By their texts in JSON, as postgres-meta has it.
 fn compare_lists(one: &[String], other: &[String], order: &Order) -> Ordering {
-    let places = one.iter().zip(other).map(|(one, other)| order.compare(one, other));
-    places.fold(Ordering::Equal, Ordering::then)
+    let text = |list: &[String]| json!(list).to_string();
+    if one == other { Ordering::Equal } else { order.compare(&text(one), &text(other)) }
 }
 
 /// Where columns of tables are shown.

@@ -77,7 +77,7 @@ pub(super) fn type_of(database: &Database<'_>, type_name: &TypeName) -> Layout {
                     if database.budget.spend(size) { literals(&found.labels) } else { literals(&[]) }
                 }
                 Some((Kind::Enumeration, _)) => member("Enums", ""),
-                Some((Kind::Composite, found)) if !found.attributes.is_empty() => member("CompositeTypes", ""),
+                Some((Kind::Composite, _)) => member("CompositeTypes", ""),
                 // One that is not written about can't be referred to.
                 Some((Kind::Table, found)) if database.relation(found.relation).is_some() => {
                     member("Tables", "[\"Row\"]")
