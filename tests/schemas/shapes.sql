@@ -23,8 +23,6 @@ create table shapes.holder (nothing shapes.nothing, items elsewhere.item[], team
 
 -- Columns of a key that a view shows twice.
 create view shapes.team_twice as select id, id as same_id, name from shapes.team;
-create view shapes.person_twice as select id, team_id, team_id as again, other_id from shapes.person;
-create view shapes.part_twice as select id, la, lb, la as la2, lb as lb2 from shapes.part;
 create view shapes.line_twice as select a, b, b as b2, c from shapes.line;
 create view shapes.line_half as select a, c from shapes.line;
 create view shapes.over_twice as select id as x, same_id as y from shapes.team_twice;
@@ -149,3 +147,10 @@ create table mixed.shade (id int);
 create table mixed.user_of (shade mixed.shade);
 create schema mixed_calls;
 create function mixed_calls.later(out o int, a int default 1) language sql as 'select 1';
+
+-- Columns of a reference that a view shows twice.
+create schema ties;
+create table ties.line (a int, b int, primary key (a, b));
+create table ties.part (id int primary key, la int, lb int,
+  constraint part_line foreign key (la, lb) references ties.line);
+create view ties.part_twice as select id, la, lb, la as la2, lb as lb2 from ties.part;

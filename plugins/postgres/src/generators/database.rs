@@ -287,8 +287,6 @@ impl<'a> Database<'a> {
     }
     /// The composite types of the schemas asked for.
     pub(super) fn composites(&self) -> impl Iterator<Item = &Type> {
-        self.types.iter().filter(|type_| {
-            type_.kind() == Kind::Composite && self.has_schema(&type_.schema)
-        })
+        self.types.iter().filter(|type_| type_.kind() == Kind::Composite && self.has_schema(&type_.schema))
     }
 }

@@ -243,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn a_view_that_shows_columns_twice_shows_a_key_in_all_ways() {
+        let ways: Vec<_> =
+            choices(&[&["a", "a2"], &["b"], &["c", "c2"]]).iter().map(|names| names.join(" ")).collect();
+        assert_eq!(ways, ["a b c", "a b c2", "a2 b c", "a2 b c2"]);
+    }
+
+    #[test]
     fn columns_lead_to_where_they_end_however_long_the_way_and_even_in_circles() {
         let chain = (0..100_000).map(|id| ((id, 1), (id + 1, 1)));
         assert_eq!(origins(&chain.collect())[&(0, 1)], (100_000, 1));

@@ -33,9 +33,7 @@ pub(super) fn computed_fields(database: &Database<'_>, relation: &Relation) -> V
             && inputs.next().is_some_and(|argument| argument.relation == relation.id)
             && inputs.next().is_none()
     });
-    of_row
-        .map(|function| (key(&function.name), types::or_null(returned(database, function))))
-        .collect()
+    of_row.map(|function| (key(&function.name), types::or_null(returned(database, function)))).collect()
 }
 
 fn inputs(function: &Function) -> impl Iterator<Item = &Argument> {
