@@ -25,6 +25,7 @@ pub struct Normal {
     only_length: bool,
     only_status: bool,
     refusals_alike: bool,
+    lines_unordered: bool,
 }
 
 impl Normal {
@@ -52,6 +53,12 @@ impl Normal {
         self
     }
 
+    /// The answer is a text in which nobody promises the order of some lines.
+    pub fn lines_in_any_order(mut self) -> Self {
+        self.lines_unordered = true;
+        self
+    }
+
     /// How something is refused is up to whoever refuses it.
     pub fn refusals_alike(mut self) -> Self {
         self.refusals_alike = true;
@@ -75,6 +82,11 @@ impl Normal {
         match &mut body {
             Value::Array(items) if self.unordered => sort(items),
             Value::Array(items) if self.only_length => return items.len().into(),
+            Value::String(text) if self.lines_unordered => {
+                let mut lines: Vec<_> = text.lines().collect();
+                lines.sort_unstable();
+                return lines.join("\n").into();
+            }
             _ => {}
         }
         body

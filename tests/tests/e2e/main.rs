@@ -87,6 +87,7 @@ mod postgres_differential_lenient;
 mod postgres_differential_objects;
 mod postgres_differential_query;
 mod postgres_differential_reads;
+mod postgres_differential_shapes;
 mod postgres_differential_studio;
 mod postgres_differential_tables;
 mod postgres_differential_texts;

@@ -146,7 +146,8 @@ pub(super) const SCHEMAS: &str = in_schemas!(
 pub(super) const RELATIONS: &str = in_schemas!(
     "select relation.oid as id, namespace.nspname as schema, relation.relname as name,
        relation.relkind::text as kind,
-       pg_catalog.pg_relation_is_updatable(relation.oid, false) & 20 = 20 as writable,
+       pg_catalog.pg_relation_is_updatable(relation.oid, true) & 8 = 8 as insertable,
+       pg_catalog.pg_relation_is_updatable(relation.oid, true) & 4 = 4 as updatable,
        coalesce(own.columns, '[]') as columns
      from pg_catalog.pg_class relation
      join pg_catalog.pg_namespace namespace on namespace.oid = relation.relnamespace
@@ -160,7 +161,11 @@ pub(super) const RELATIONS: &str = in_schemas!(
            'identity', attribute.attidentity,
            'generated', attribute.attgenerated <> '',
            'writable', table_of.relkind in ('r', 'p', 'f')
-             or pg_catalog.pg_column_is_updatable(attribute.attrelid, attribute.attnum, true)
+             or pg_catalog.pg_column_is_updatable(attribute.attrelid, attribute.attnum, false)
+             or exists (select from pg_catalog.pg_trigger instead where instead.tgrelid = attribute.attrelid
+               and instead.tgtype & 64 <> 0 and instead.tgtype & 20 <> 0 and not instead.tgisinternal)
+             or exists (select from pg_catalog.pg_rewrite rule where rule.ev_class = attribute.attrelid
+               and rule.is_instead and rule.ev_type in ('2', '3') and rule.ev_qual::text = '<>')
          ) order by attribute.attnum) as columns
        from pg_catalog.pg_attribute attribute
        join pg_catalog.pg_class table_of on table_of.oid = attribute.attrelid
@@ -183,7 +188,7 @@ pub(super) const RELATIONS: &str = in_schemas!(
 );
 
 pub(super) const TYPES: &str = "\
-select namespace.nspname as schema, type.typname as name, type.typtype::text as kind,
+select namespace.nspname as schema, type.typname as name, type.typtype::text as kind, type.typrelid as relation,
   coalesce(relation.relkind::text, '') as relation_kind, coalesce(labels.list, '[]') as labels,
   coalesce(attributes.list, '[]') as attributes
 from pg_catalog.pg_type type
@@ -213,7 +218,7 @@ pub(super) const FUNCTIONS: &str = in_schemas!(
        coalesce(arguments.list, '[]') as arguments,
        pg_catalog.json_build_object('schema', return_schema.nspname, 'name', return_type.typname) as returns,
        return_type.typrelid as returns_relation, function.proretset as returns_set,
-       function.proretset and function.prorows = 1 as returns_one_row
+       function.proretset and function.prorows > 1 as returns_many_rows
      from pg_catalog.pg_proc function
      join pg_catalog.pg_namespace namespace on namespace.oid = function.pronamespace
      join pg_catalog.pg_type return_type on return_type.oid = function.prorettype
@@ -224,6 +229,7 @@ pub(super) const FUNCTIONS: &str = in_schemas!(
            'mode', given.mode::text,
            'type', pg_catalog.json_build_object('schema', type_schema.nspname, 'name', type.typname),
            'format', pg_catalog.format_type(type.oid, null),
+           'type_id', type.oid::int8,
            'relation', type.typrelid::int8,
            'optional', given.mode in ('i', 'b', 'v') and given.inputs > function.pronargs - function.pronargdefaults
          ) order by given.place) as list

@@ -36,7 +36,8 @@ pub(super) struct Relation {
     #[serde(deserialize_with = "name")]
     pub(super) name: String,
     kind: String,
-    pub(super) writable: bool,
+    pub(super) insertable: bool,
+    pub(super) updatable: bool,
     pub(super) columns: Vec<Column>,
 }
 
@@ -91,6 +92,8 @@ pub(super) struct Type {
     #[serde(deserialize_with = "name")]
     pub(super) name: String,
     kind: String,
+    /// That of a row, or of a composite type; 0 for others.
+    pub(super) relation: u32,
     relation_kind: String,
     pub(super) labels: Vec<String>,
     pub(super) attributes: Vec<Attribute>,
@@ -110,9 +113,10 @@ pub(super) enum Kind {
 impl Type {
     pub(super) fn kind(&self) -> Kind {
         match (self.kind.as_str(), self.relation_kind.as_str()) {
-            // Without labels it has no values to write down.
+            // Without labels it has no values to write down, and without attributes no value at all.
             ("e", _) if !self.labels.is_empty() => Kind::Enumeration,
             ("r" | "m", _) => Kind::Range,
+            ("c", "c") if self.attributes.is_empty() => Kind::Other,
             ("c", "c") => Kind::Composite,
             ("c", "v" | "m") => Kind::View,
             ("c", _) => Kind::Table,
@@ -145,9 +149,10 @@ pub(super) struct Function {
     signature: String,
     pub(super) arguments: Vec<Argument>,
     pub(super) returns: TypeName,
+    /// 0 for what is no row.
     pub(super) returns_relation: u32,
     pub(super) returns_set: bool,
-    pub(super) returns_one_row: bool,
+    pub(super) returns_many_rows: bool,
 }
 
 /// What a function takes or gives.
@@ -160,11 +165,17 @@ pub(super) struct Argument {
     pub(super) type_name: TypeName,
     /// The type as SQL writes it.
     pub(super) format: String,
+    pub(super) type_id: u32,
+    /// 0 for what is no row.
     pub(super) relation: u32,
     pub(super) optional: bool,
 }
 
 impl Argument {
+    /// A row of a relation, or a composite value.
+    pub(super) fn is_row(&self) -> bool {
+        self.relation != 0
+    }
     pub(super) fn is_input(&self) -> bool {
         matches!(self.mode.as_str(), "i" | "b" | "v")
     }
@@ -276,8 +287,6 @@ impl<'a> Database<'a> {
     }
     /// The composite types of the schemas asked for.
     pub(super) fn composites(&self) -> impl Iterator<Item = &Type> {
-        self.types.iter().filter(|type_| {
-            type_.kind() == Kind::Composite && self.has_schema(&type_.schema) && !type_.attributes.is_empty()
-        })
+        self.types.iter().filter(|type_| type_.kind() == Kind::Composite && self.has_schema(&type_.schema))
     }
 }

@@ -6,7 +6,9 @@ use super::{
     database::Relation,
     names::Order,
 };
+use serde_json::json;
 use std::{
+    cmp::Ordering,
     collections::{BTreeSet, HashMap},
     rc::Rc,
 };
@@ -42,17 +44,22 @@ pub(super) fn find_relationships(
     budget: &Budget<'_>,
 ) -> Result<Vec<Relationship>, DriverError> {
     let shown = Shown::new(relations, views);
-    let keys: BTreeSet<(u32, BTreeSet<i16>)> = constraints
+    // In the order of the table, as PostgREST has it: a reference in another order is to many.
+    let keys: BTreeSet<(u32, Vec<i16>)> = constraints
         .iter()
         .filter(|constraint| constraint.kind != "f")
-        .map(|key| (key.relation, key.columns.iter().copied().collect()))
+        .map(|key| {
+            let mut columns = key.columns.clone();
+            columns.sort_unstable();
+            (key.relation, columns)
+        })
         .collect();
     let mut relationships = Vec::new();
     for reference in constraints.iter().filter(|constraint| constraint.kind == "f") {
-        let one_to_one = keys.contains(&(reference.relation, reference.columns.iter().copied().collect()));
+        let one_to_one = keys.contains(&(reference.relation, reference.columns.clone()));
         let targets = reference.referenced_columns.as_deref().unwrap_or_default();
-        let referenced = shown.by(reference.referenced_relation, targets);
-        for (from, columns) in shown.by(reference.relation, &reference.columns) {
+        let referenced = shown.by(reference.referenced_relation, targets, budget)?;
+        for (from, columns) in shown.by(reference.relation, &reference.columns, budget)? {
             for (to, referenced_columns) in &referenced {
                 if !budget.has_room_for(LEAST * (relationships.len() + 1)) {
                     return budget.refuse();
@@ -74,37 +81,54 @@ pub(super) fn find_relationships(
         order
             .compare(&one.name, &other.name)
             .then_with(|| order.compare(&one.referenced_relation, &other.referenced_relation))
+            .then_with(|| compare_lists(&one.referenced_columns, &other.referenced_columns, order))
     });
     Ok(relationships)
+}
+
+/// By their texts in JSON, as postgres-meta has it.
+fn compare_lists(one: &[String], other: &[String], order: &Order) -> Ordering {
+    let text = |list: &[String]| json!(list).to_string();
+    if one == other { Ordering::Equal } else { order.compare(&text(one), &text(other)) }
 }
 
 /// Where columns of tables are shown.
 struct Shown<'a> {
     relations: &'a [Relation],
     by_id: HashMap<u32, &'a Relation>,
-    /// The views that show a column, by their places among all relations, and what each calls it first.
-    views: HashMap<Place, Vec<(usize, &'a str)>>,
+    /// The views that show a column, by their places among all relations, and all that each calls it.
+    views: HashMap<Place, Vec<(usize, Vec<&'a str>)>>,
 }
 
 impl<'a> Shown<'a> {
     fn new(relations: &'a [Relation], views: &[View]) -> Self {
         let by_id = relations.iter().map(|relation| (relation.id, relation)).collect();
         let origins = origins(&views.iter().flat_map(read_origins).collect());
-        let mut shown: HashMap<Place, Vec<(usize, &'a str)>> = HashMap::new();
+        let mut shown: HashMap<Place, Vec<(usize, Vec<&'a str>)>> = HashMap::new();
         for (place, view) in relations.iter().enumerate().filter(|(_, relation)| !relation.is_table()) {
             for column in &view.columns {
                 let Some(origin) = origins.get(&(view.id, column.number)) else { continue };
                 let of_column = shown.entry(*origin).or_default();
-                if of_column.last().is_none_or(|(last, _)| *last != place) {
-                    of_column.push((place, &column.name));
+                match of_column.last_mut() {
+                    Some((last, names)) if *last == place => names.push(&column.name),
+                    _ => of_column.push((place, vec![&column.name])),
                 }
             }
         }
         Self { relations, by_id, views: shown }
     }
 
-    /// The relations that show these columns of a table, under which names: itself, and views.
-    fn by(&self, table: u32, columns: &[i16]) -> Vec<(&'a Relation, Rc<[String]>)> {
+    /// The relations that show these columns of a table, under which names: itself, and views. A view that shows one of
+    /// them twice shows them all twice.
+    ///
+    /// # Errors
+    /// `RESULT_TOO_LARGE` when there is no room to write of all.
+    fn by(
+        &self,
+        table: u32,
+        columns: &[i16],
+        budget: &Budget<'_>,
+    ) -> Result<Vec<(&'a Relation, Rc<[String]>)>, DriverError> {
         let name = |relation: &Relation, wanted: i16| {
             let mut columns = relation.columns.iter();
             columns.find(|column| column.number == wanted).map(|column| column.name.clone())
@@ -120,16 +144,35 @@ impl<'a> Shown<'a> {
             let find = |column: &i16| {
                 let views = views(column);
                 let found = views.binary_search_by_key(place, |(place, _)| *place).ok()?;
-                views.get(found).map(|(_, name)| (*name).to_owned())
+                views.get(found).map(|(_, names)| names.as_slice())
             };
             if let Some(view) = self.relations.get(*place)
-                && let Some(names) = columns.iter().map(find).collect()
+                && let Some(names) = columns.iter().map(find).collect::<Option<Vec<_>>>()
             {
-                shown.push((view, names));
+                let count = names.iter().fold(1, |count: usize, names| count.saturating_mul(names.len()));
+                let size = LEAST.saturating_mul(columns.len());
+                if !budget.has_room_for(count.saturating_add(shown.len()).saturating_mul(size)) {
+                    return budget.refuse();
+                }
+                shown.extend(choices(&names).into_iter().map(|names| (view, names)));
             }
         }
-        shown
+        Ok(shown)
     }
+}
+
+/// One name of each list, in all ways.
+fn choices(lists: &[&[&str]]) -> Vec<Rc<[String]>> {
+    let mut chosen = vec![Vec::new()];
+    for names in lists {
+        chosen = chosen
+            .into_iter()
+            .flat_map(|chosen: Vec<String>| {
+                names.iter().map(move |name| [chosen.as_slice(), &[(*name).to_owned()]].concat())
+            })
+            .collect();
+    }
+    chosen.into_iter().map(Rc::from).collect()
 }
 
 /// The column that each shows in the end, through views on views. Views can't go round in circles; this ends even if they
@@ -197,6 +240,13 @@ mod tests {
                     y :resorigtbl 0 :resorigcol 0 :resjunk false})})";
         let view = View { id: 5, tree: tree.to_owned() };
         assert_eq!(read_origins(&view), [((5, 1), (16384, 3))]);
+    }
+
+    #[test]
+    fn a_view_that_shows_columns_twice_shows_a_key_in_all_ways() {
+        let ways: Vec<_> =
+            choices(&[&["a", "a2"], &["b"], &["c", "c2"]]).iter().map(|names| names.join(" ")).collect();
+        assert_eq!(ways, ["a b c", "a b c2", "a2 b c", "a2 b c2"]);
     }
 
     #[test]

@@ -14,25 +14,25 @@ fn database(wanted: &Wanted) -> Database<'_> {
     let function = |name: &str, signature: &str, argument: Value| {
         json!({"schema": "app", "name": name, "signature": signature, "arguments": [argument],
             "returns": named("pg_catalog", "int4"), "returns_relation": 0, "returns_set": false,
-            "returns_one_row": false})
+            "returns_many_rows": false})
     };
     let argument = |name: &str, type_name: &str, relation: u32| {
         json!({"name": name, "mode": "i", "type": named("pg_catalog", type_name), "format": type_name,
-            "relation": relation, "optional": false})
+            "type_id": if type_name == "int4" { 23 } else { 25 }, "relation": relation, "optional": false})
     };
     let parts = json!([
         [{"name": "app"}],
         [
-            {"id": 1, "schema": "app", "name": "people", "kind": "r", "writable": true, "columns": [
+            {"id": 1, "schema": "app", "name": "people", "kind": "r", "insertable": true, "updatable": true, "columns": [
                 column(1, "id", named("pg_catalog", "int8"), false),
                 column(2, "mood", named("app", "mood"), true),
                 column(3, "boss-id", named("pg_catalog", "int8"), true),
             ]},
-            {"id": 2, "schema": "app", "name": "bosses", "kind": "v", "writable": false, "columns": [
+            {"id": 2, "schema": "app", "name": "bosses", "kind": "v", "insertable": false, "updatable": false, "columns": [
                 column(1, "id", named("pg_catalog", "int8"), true),
             ]},
         ],
-        [{"schema": "app", "name": "mood", "kind": "e", "relation_kind": "", "labels": ["sad", "it's \"fine\""],
+        [{"schema": "app", "name": "mood", "kind": "e", "relation": 0, "relation_kind": "", "labels": ["sad", "it's \"fine\""],
             "attributes": []}],
         [function("twice", "a int", argument("a", "int4", 0)), function("twice", "a text", argument("a", "text", 0))],
         [

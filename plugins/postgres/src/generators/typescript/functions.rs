@@ -2,7 +2,7 @@
 
 use super::{
     super::database::{Argument, Function},
-    Database, Kind, Relation, key,
+    Database, Relation, key,
     layout::{Layout, text},
     types,
 };
@@ -12,7 +12,7 @@ pub(super) fn write_functions(database: &Database<'_>, schema: &str) -> Vec<(Str
     let callable: Vec<_> = database
         .functions
         .iter()
-        .filter(|function| function.schema == schema && is_callable(database, function))
+        .filter(|function| function.schema == schema && is_callable(function))
         .collect();
     let of_one_name = callable.chunk_by(|one, other| one.name == other.name);
     of_one_name
@@ -30,33 +30,28 @@ pub(super) fn computed_fields(database: &Database<'_>, relation: &Relation) -> V
     let of_row = database.functions.iter().filter(|function| {
         let mut inputs = inputs(function);
         function.schema == relation.schema
-            && inputs.next().is_some_and(|argument| is_row_of(argument, relation))
+            && inputs.next().is_some_and(|argument| argument.relation == relation.id)
             && inputs.next().is_none()
     });
-    of_row
-        .map(|function| (key(&function.name), types::or_null(returned(database, function, false))))
-        .collect()
-}
-
-fn is_row_of(argument: &Argument, relation: &Relation) -> bool {
-    argument.type_name.schema == relation.schema && argument.type_name.name == relation.name
+    of_row.map(|function| (key(&function.name), types::or_null(returned(database, function)))).collect()
 }
 
 fn inputs(function: &Function) -> impl Iterator<Item = &Argument> {
     function.arguments.iter().filter(|argument| argument.is_input())
 }
 
-/// PostgREST names arguments; without a name it passes one alone: a body, or a row.
-fn is_callable(database: &Database<'_>, function: &Function) -> bool {
+/// PostgREST names arguments; without a name it passes one alone: a body, or a row. Others have to have defaults.
+fn is_callable(function: &Function) -> bool {
+    let is_body = |argument: &Argument| {
+        argument.type_name.schema == "pg_catalog"
+            && matches!(argument.type_name.name.as_str(), "json" | "jsonb" | "text")
+    };
+    let is_alone = inputs(function).count() == 1;
     let mut unnamed = inputs(function).filter(|argument| argument.name.is_empty());
-    match (unnamed.next(), inputs(function).count()) {
-        (None, _) => true,
-        (Some(argument), 1) => {
-            matches!(argument.type_name.name.as_str(), "json" | "jsonb" | "text")
-                || database.relation(argument.relation).is_some()
-        }
-        _ => false,
-    }
+    unnamed.all(|argument| match is_alone {
+        true => is_body(argument) || argument.is_row(),
+        false => is_body(argument) && argument.optional,
+    })
 }
 
 fn write_function(database: &Database<'_>, function: &Function, overloads: &[&Function]) -> Layout {
@@ -71,14 +66,14 @@ fn write_function(database: &Database<'_>, function: &Function, overloads: &[&Fu
         false => Layout::Inline(arguments),
     };
     let mut members = vec![("Args".to_owned(), arguments)];
-    match mistake(database, function, overloads) {
-        Some(message) => members.push(("Returns".to_owned(), Layout::Mistake(text(&message)))),
-        None => {
-            members.push(("Returns".to_owned(), returned(database, function, function.returns_set)));
-            members
-                .extend(set_options(database, function).map(|options| ("SetofOptions".to_owned(), options)));
-        }
-    }
+    let is_list = function.returns_set && (function.returns_many_rows || function.returns_relation == 0);
+    let returns = match mistake(database, function, overloads) {
+        Some(message) => Layout::Mistake(text(&message) + if is_list { "[]" } else { "" }),
+        None if is_list => Layout::Array(Box::new(returned(database, function))),
+        None => returned(database, function),
+    };
+    members.push(("Returns".to_owned(), returns));
+    members.extend(set_options(function).map(|options| ("SetofOptions".to_owned(), options)));
     Layout::Inline(members)
 }
 
@@ -87,8 +82,8 @@ fn mistake(database: &Database<'_>, function: &Function, overloads: &[&Function]
     let own: Vec<_> = inputs(function).collect();
     if let [argument] = own.as_slice()
         && argument.name.is_empty()
-        && database.relation(argument.relation).is_some()
-        && database.relation(function.returns_relation).is_none()
+        && argument.is_row()
+        && function.returns_relation == 0
     {
         return Some(format!(
             "the function {}.{} with parameter or with a single unnamed json/jsonb parameter, but no matches were \
@@ -100,72 +95,72 @@ fn mistake(database: &Database<'_>, function: &Function, overloads: &[&Function]
     if !database.budget.spend(overloads.len()) {
         return None;
     }
-    // The same names, and types that differ: the names alone do not tell which one is meant.
-    let is_rival = |other: &&&Function| {
-        let others: Vec<_> = inputs(other).collect();
-        let same_names =
-            own.iter().map(|argument| &argument.name).eq(others.iter().map(|argument| &argument.name));
-        let types = |arguments: &[&Argument]| {
-            let types = arguments.iter().map(|argument| types::type_of(database, &argument.type_name));
-            types.map(|layout| format!("{layout:?}")).collect::<Vec<_>>()
-        };
-        same_names && own.iter().all(|argument| !argument.name.is_empty()) && types(&own) != types(&others)
+    let name = format!("{}.{}", function.schema, function.name);
+    let candidates = match own.as_slice() {
+        [] => {
+            let rival = overloads.iter().find(|other| {
+                let others: Vec<_> = inputs(other).collect();
+                matches!(others.as_slice(), [argument] if argument.name.is_empty() && argument.optional)
+            })?;
+            format!("{name}(), {name}( => {})", rival.returns.name)
+        }
+        // The same name, and types that differ: the name alone does not tell which one is meant.
+        [argument] if !argument.name.is_empty() => {
+            let mut rivals: Vec<_> = overloads
+                .iter()
+                .filter_map(|other| {
+                    let mut others = inputs(other);
+                    let first = others.next().filter(|first| first.name == argument.name)?;
+                    others.next().is_none().then_some(first)
+                })
+                .collect();
+            if rivals.iter().all(|rival| rival.type_id == argument.type_id) {
+                return None;
+            }
+            rivals.sort_by_key(|rival| rival.type_id);
+            let rivals =
+                rivals.iter().map(|rival| format!("{name}({} => {})", rival.name, rival.type_name.name));
+            let rivals = rivals.take_while(|rival| database.budget.spend(rival.len()));
+            rivals.collect::<Vec<_>>().join(", ")
+        }
+        _ => return None,
     };
-    let rivals: Vec<_> = overloads.iter().filter(is_rival).collect();
-    if rivals.is_empty() {
-        return None;
-    }
-    let candidates = overloads.iter().filter(|other| std::ptr::eq(**other, function) || is_rival(other)).map(
-        |candidate| {
-            let arguments =
-                inputs(candidate).map(|argument| format!("{} => {}", argument.name, argument.type_name.name));
-            let arguments = arguments.collect::<Vec<_>>().join(", ");
-            format!("{}.{}({arguments})", candidate.schema, candidate.name)
-        },
-    );
-    let candidates = candidates.take_while(|candidate| database.budget.spend(candidate.len()));
     Some(format!(
-        "Could not choose the best candidate function between: {}. Try renaming the parameters or the function \
-         itself in the database so function overloading can be resolved",
-        candidates.collect::<Vec<_>>().join(", ")
+        "Could not choose the best candidate function between: {candidates}. Try renaming the parameters or the function \
+         itself in the database so function overloading can be resolved"
     ))
 }
 
-/// What a function gives; `many` for a set of it.
-fn returned(database: &Database<'_>, function: &Function, many: bool) -> Layout {
+/// What a function gives, or each of a set. Rows are written out where their relation is in the function's own schema.
+fn returned(database: &Database<'_>, function: &Function) -> Layout {
     let columns: Vec<_> = function
         .arguments
         .iter()
         .filter(|argument| argument.is_table_column())
         .map(|argument| (key(&argument.name), types::type_of(database, &argument.type_name)))
         .collect();
-    let one = match database.relation(function.returns_relation) {
+    match database.relation(function.returns_relation) {
         _ if !columns.is_empty() => Layout::Object(columns),
-        Some(relation) => Layout::Object(types::row(database, relation)),
-        None => types::type_of(database, &function.returns),
-    };
-    match many && !(function.returns_one_row && database.relation(function.returns_relation).is_some()) {
-        true => Layout::Array(Box::new(one)),
-        false => one,
+        Some(relation) if relation.schema == function.schema => {
+            Layout::Object(types::row(database, relation))
+        }
+        _ => types::type_of(database, &function.returns),
     }
 }
 
 /// How the rows of a function can be asked for on.
-fn set_options(database: &Database<'_>, function: &Function) -> Option<Layout> {
-    let found = database.type_named(&function.returns)?;
-    if !matches!(found.kind(), Kind::Composite | Kind::Table | Kind::View)
-        || !database.has_schema(&found.schema)
-    {
+fn set_options(function: &Function) -> Option<Layout> {
+    if function.returns_relation == 0 {
         return None;
     }
-    let rows: Vec<_> =
-        inputs(function).filter(|argument| database.relation(argument.relation).is_some()).collect();
-    let from = rows.first().map_or("*", |argument| argument.format.as_str());
-    let one = !function.returns_set || function.returns_one_row;
+    let from = match function.arguments.as_slice() {
+        [argument] if argument.is_row() => argument.format.as_str(),
+        _ => "*",
+    };
     Some(Layout::Object(vec![
         ("from".to_owned(), Layout::Word(text(from))),
-        ("to".to_owned(), Layout::Word(text(&found.name))),
-        ("isOneToOne".to_owned(), Layout::word(one.to_string())),
+        ("to".to_owned(), Layout::Word(text(&function.returns.name))),
+        ("isOneToOne".to_owned(), Layout::word((!function.returns_many_rows).to_string())),
         ("isSetofReturn".to_owned(), Layout::word(function.returns_set.to_string())),
     ]))
 }

@@ -120,20 +120,24 @@ fn write_relation(database: &Database<'_>, relation: &Relation, settings: &Setti
     let mut row = types::row(database, relation);
     row.extend(functions::computed_fields(database, relation));
     let mut members = vec![("Row".to_owned(), Layout::Object(row))];
-    if is_table || relation.writable {
-        let change = |is_optional: &dyn Fn(&Column) -> bool| {
-            let columns = relation.columns.iter().map(|column| {
-                let mark =
-                    if is_optional(column) || column.is_fixed() || !column.writable { "?" } else { "" };
-                let value = match column.is_fixed() || !column.writable {
-                    true => Layout::word("never"),
-                    false => types::column(database, column),
-                };
-                (key(&column.name) + mark, value)
-            });
-            Layout::Object(columns.collect())
-        };
+    let change = |is_optional: &dyn Fn(&Column) -> bool| {
+        let columns = relation.columns.iter().map(|column| {
+            let is_fixed = column.is_fixed() || !column.writable;
+            let mark = if !is_table || is_fixed || is_optional(column) { "?" } else { "" };
+            let value = match is_fixed {
+                true => Layout::word("never"),
+                false if is_table => types::column(database, column),
+                // A view does not say what has to be given.
+                false => types::or_null(types::type_of(database, &column.type_name)),
+            };
+            (key(&column.name) + mark, value)
+        });
+        Layout::Object(columns.collect())
+    };
+    if is_table || relation.insertable {
         members.push(("Insert".to_owned(), change(&Column::is_optional)));
+    }
+    if is_table || relation.updatable {
         members.push(("Update".to_owned(), change(&|_| true)));
     }
     members.push(("Relationships".to_owned(), write_relationships(database, relation, settings)));

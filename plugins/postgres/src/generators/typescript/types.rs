@@ -78,8 +78,13 @@ pub(super) fn type_of(database: &Database<'_>, type_name: &TypeName) -> Layout {
                 }
                 Some((Kind::Enumeration, _)) => member("Enums", ""),
                 Some((Kind::Composite, _)) => member("CompositeTypes", ""),
-                Some((Kind::Table, _)) => member("Tables", "[\"Row\"]"),
-                Some((Kind::View, _)) => member("Views", "[\"Row\"]"),
+                // One that is not written about can't be referred to.
+                Some((Kind::Table, found)) if database.relation(found.relation).is_some() => {
+                    member("Tables", "[\"Row\"]")
+                }
+                Some((Kind::View, found)) if database.relation(found.relation).is_some() => {
+                    member("Views", "[\"Row\"]")
+                }
                 _ => Layout::word("unknown"),
             }
         }
