@@ -235,6 +235,7 @@ impl Connection {
             Link::Sandboxed(link) => link.transaction(&pipeline, route, OWN_ANSWERS).await?,
         };
         let _discarded = answers.pop();
+        self.watch(&answers);
         let exec = answers.pop().ok_or_else(|| errors::unexpected("EXEC"))?;
         let mut answers = answers.into_iter();
         let began = answers.next().ok_or_else(|| errors::unexpected("MULTI"))?;

@@ -198,9 +198,16 @@ fn catalogs_with_a_type(name: String) -> impl Fn(&str) -> Said + Send + Sync {
         if text.contains("pg_relation_is_updatable") {
             let column = json!([{"number": 1, "name": "a", "type": named("public", &name), "nullable": true,
                 "has_default": false, "identity": "", "generated": false, "writable": true}]);
-            let columns =
-                [("id", 26), ("schema", 25), ("name", 25), ("kind", 25), ("writable", 16), ("columns", JSON)];
-            rows(&columns, &[&["1", "public", "t", "r", "t", &column.to_string()]])
+            let columns = [
+                ("id", 26),
+                ("schema", 25),
+                ("name", 25),
+                ("kind", 25),
+                ("insertable", 16),
+                ("updatable", 16),
+                ("columns", JSON),
+            ];
+            rows(&columns, &[&["1", "public", "t", "r", "t", "t", &column.to_string()]])
         } else if text.contains("as name from pg_catalog.pg_namespace namespace") {
             rows(&[("name", 25)], &[&["public"]])
         } else if text.starts_with("select")
