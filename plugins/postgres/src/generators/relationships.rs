@@ -14,6 +14,9 @@ use std::{
 };
 use studio_plugin_api::DriverError;
 
+/// A relation that shows columns of a table, and the names that it has for them.
+type Showing<'a> = (&'a Relation, Rc<[String]>);
+
 /// A reference between two relations of one schema.
 #[derive(Debug)]
 pub(super) struct Relationship {
@@ -123,12 +126,7 @@ impl<'a> Shown<'a> {
     ///
     /// # Errors
     /// `RESULT_TOO_LARGE` when there is no room to write of all.
-    fn by(
-        &self,
-        table: u32,
-        columns: &[i16],
-        budget: &Budget<'_>,
-    ) -> Result<Vec<(&'a Relation, Rc<[String]>)>, DriverError> {
+    fn by(&self, table: u32, columns: &[i16], budget: &Budget<'_>) -> Result<Vec<Showing<'a>>, DriverError> {
         let name = |relation: &Relation, wanted: i16| {
             let mut columns = relation.columns.iter();
             columns.find(|column| column.number == wanted).map(|column| column.name.clone())
