@@ -245,9 +245,6 @@ impl Line {
         if call.budget.is_over() {
             self.open.store(false, Ordering::Release);
             call.tell(Err(Failure::TooLarge(call.most)));
-            if !waiting.iter().any(Waiting::is_waiting) {
-                return Err(Failure::Lost);
-            }
         }
         match reply {
             Ok(None) => Ok(()),
@@ -274,9 +271,8 @@ impl Line {
         }
         let answers = std::mem::take(&mut call.answers);
         call.tell(Ok(answers));
-        // Those who waited when it was given up have their answers.
-        let is_over = waiting.is_empty() && !self.open.load(Ordering::Acquire);
-        if is_over { Err(Failure::Lost) } else { Ok(()) }
+        // Given up, it goes on for those who have it still, and ends with the last of them.
+        Ok(())
     }
 }
 
