@@ -1,7 +1,7 @@
 //! What operators write of drivers, and what drivers say of themselves.
 
 use crate::feedback;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{fs, path::PathBuf, sync::OnceLock};
 use studio_gateway::{config::Settings, fuzzing, plugins::file};
 use studio_plugin_api::manifest::Manifest;
@@ -35,6 +35,25 @@ pub(crate) fn manifest(input: &[u8]) {
             assert!(fuzzing::Paths::new(&manifest, None).is_ok());
         }
         Err(reason) => feedback::note(feedback::words(&reason)),
+    }
+}
+
+/// Any JSON as a driver's schema, and behind a zero byte any JSON as a value: it fits the schema where it fits all of a list
+/// with that alone in it, and does not fit what is not it.
+pub(crate) fn schemas(input: &[u8]) {
+    let Some(place) = input.iter().position(|byte| *byte == 0) else { return };
+    let (schema, value) = (&input[..place], &input[place + 1..]);
+    let Ok(schema) = serde_json::from_slice::<Value>(schema) else { return };
+    let Ok(read) = serde_json::from_slice::<Value>(value) else { return };
+    let check = |schema: &Value| fuzzing::check_value(schema, &read, value.len());
+    let fits = check(&schema);
+    feedback::note(fits.map_err(|faults| faults.min(8)));
+    // References would lead elsewhere from one level deeper.
+    let (Ok(Some(fits)), false) = (fits, schema.to_string().contains("$ref")) else { return };
+    for (wrapped, expected) in [(json!({"allOf": [schema]}), fits), (json!({"not": schema}), !fits)] {
+        if let Ok(Some(found)) = check(&wrapped) {
+            assert_eq!(found, expected, "{wrapped}");
+        }
     }
 }
 

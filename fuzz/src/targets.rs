@@ -26,6 +26,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("postgres_values", sql::values),
     ("query", requests::query),
     ("resp", servers::resp),
+    ("schemas", plugins::schemas),
     ("sealed_strings", connections::sealed_strings),
     ("settings", plugins::settings),
     ("sql_deparse", sql::deparse),

@@ -6,7 +6,9 @@ use super::{
     manifest,
     options::OptionRules,
     routes::{Route, Routes},
+    schema,
 };
+use serde_json::Value;
 use studio_plugin_api::manifest::Manifest;
 
 pub use super::wasm::fuzzing::{read_guest_error, read_guest_facts, read_guest_settings};
@@ -23,6 +25,14 @@ pub fn check_manifest(given: &Manifest) -> Result<(), String> {
     plan_caching(&given.operations, &PluginCache::default())?;
     OptionRules::of(&given.options)?;
     Ok(())
+}
+
+/// Holds a value to a schema: `None` where that takes too long, and else whether it fits.
+///
+/// # Errors
+/// How many parts of the schema are none.
+pub fn check_value(schema: &Value, value: &Value, bytes: usize) -> Result<Option<bool>, usize> {
+    schema::fuzzing::check_value(schema, value, bytes)
 }
 
 /// A driver's paths.

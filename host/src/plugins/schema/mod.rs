@@ -7,6 +7,7 @@
 mod calls;
 mod check;
 mod faults;
+pub(super) mod fuzzing;
 mod read;
 mod values;
 

@@ -1,0 +1,21 @@
+//! Any schema and any value, for a fuzz target.
+
+use super::{Schema, check::Misfit};
+use serde_json::Value;
+
+/// Holds a value, which took so many bytes, to a schema: `None` where that takes too long, and else whether it fits.
+///
+/// # Errors
+/// How many parts of the schema are none.
+pub(in crate::plugins) fn check_value(
+    schema: &Value,
+    value: &Value,
+    bytes: usize,
+) -> Result<Option<bool>, usize> {
+    let schema = Schema::compile(schema).map_err(|faults| faults.len())?;
+    Ok(match schema.check(value, bytes) {
+        Ok(()) => Some(true),
+        Err(Misfit::Field { .. }) => Some(false),
+        Err(Misfit::TooMuch) => None,
+    })
+}
