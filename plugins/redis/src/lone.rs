@@ -5,7 +5,12 @@
 //! page is not UTF-8, every one of them in that page is base64.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+
+/// A string of a body, borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A string, or `{"base64": "…"}`.
 pub(crate) struct Lone<'a>(pub(crate) &'a [u8]);

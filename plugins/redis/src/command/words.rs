@@ -3,6 +3,7 @@
 //! A body of some megabytes can have millions of them: whether the caller may run the command is told from the first
 //! two, and only then are all of them copied, once, into the command that is sent.
 
+use crate::lone::Text;
 use redis::{Cmd, ToRedisArgs};
 use schemars::JsonSchema;
 use serde::{
@@ -69,10 +70,6 @@ impl Argument<'_> {
         Ok(())
     }
 }
-
-/// Borrowed where nothing in it is escaped.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn add(command: &mut Cmd, word: &[u8]) {
     word.write_redis_args(command);

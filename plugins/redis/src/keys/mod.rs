@@ -11,7 +11,7 @@ pub(crate) mod value;
 pub(crate) mod write;
 
 use crate::{Redis, errors, wire};
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, RedisWrite, Value, cmd};
 use std::sync::atomic::Ordering;
 use studio_plugin_api::{encoding::Encoding, prelude::*};
 
@@ -19,6 +19,8 @@ use studio_plugin_api::{encoding::Encoding, prelude::*};
 pub(crate) const MAX_PAGE: u32 = 1000;
 /// Bytes of the names in one question about many.
 const ASKED_AT_ONCE: usize = 1 << 20;
+/// What follows a value in the command that writes it: `XX` or `NX`, and `KEEPTTL` or `PX` with its number.
+const BEHIND_VALUE: usize = 32;
 /// The longest time to live, in seconds: in milliseconds it is still exact in the doubles that Lua counts with.
 pub(crate) const MAX_TTL: i64 = 9_000_000_000_000;
 
@@ -66,6 +68,15 @@ impl KeyType {
 pub(crate) fn command(name: &str, key: &[u8]) -> Cmd {
     let mut command = cmd(name);
     command.arg(key);
+    command
+}
+
+/// Adds arguments to a command, in room of their length: one that grows by itself is copied, into up to twice as much.
+pub(crate) fn with_all(mut command: Cmd, arguments: &[Vec<u8>]) -> Cmd {
+    command.reserve_space_for_args(arguments.iter().map(Vec::len).chain([BEHIND_VALUE]));
+    for argument in arguments {
+        command.arg(argument.as_slice());
+    }
     command
 }
 

@@ -5,6 +5,7 @@ use super::{
     KeyType, command, no_such_key,
     setting::{Condition, Expiry, Setting, Written, exists, has_groups, mismatch},
     value::entry_id,
+    with_all,
 };
 use crate::{Redis, connection::Route, errors, wire};
 use redis::{Cmd, Pipeline, Value, cmd};
@@ -169,13 +170,6 @@ fn append(key: &[u8], id: &[u8], pairs: &[Vec<u8>]) -> Cmd {
     let mut append = command("XADD", key);
     append.arg(id);
     with_all(append, pairs)
-}
-
-fn with_all(mut command: Cmd, arguments: &[Vec<u8>]) -> Cmd {
-    for argument in arguments {
-        command.arg(argument.as_slice());
-    }
-    command
 }
 
 fn expire(key: &[u8], milliseconds: i64) -> Cmd {

@@ -4,7 +4,7 @@
 //! (`write.lua`), which looks, compares and writes in one step: nobody sees a half-written value, and conditions hold
 //! against other writers. What a script can't do, or may not, is done by a transaction (`replace.rs`).
 
-use super::{KeyType, command, no_such_key, replace, value::NewValue};
+use super::{KeyType, command, no_such_key, replace, value::NewValue, with_all};
 use crate::{Redis, connection::Route, errors, wire};
 use redis::{Cmd, Value, cmd};
 use studio_plugin_api::prelude::*;
@@ -79,8 +79,7 @@ impl Setting {
 
     /// `SET`, with `NX` or `XX`.
     pub(crate) fn set(&self, key: &[u8], condition: Option<&str>) -> Cmd {
-        let mut set = command("SET", key);
-        set.arg(self.value.arguments.first().map(Vec::as_slice));
+        let mut set = with_all(command("SET", key), &self.value.arguments);
         set.arg(condition);
         match self.expiry {
             Expiry::Keep => set.arg("KEEPTTL"),
@@ -106,10 +105,7 @@ impl Setting {
             Expiry::After(milliseconds) => eval.arg(milliseconds),
         };
         eval.arg(fits.join(" "));
-        for argument in &self.value.arguments {
-            eval.arg(argument.as_slice());
-        }
-        eval
+        with_all(eval, &self.value.arguments)
     }
 
     /// Reads the answer to [`command`](Self::command).

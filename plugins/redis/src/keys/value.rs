@@ -17,7 +17,7 @@
 mod score;
 
 use super::KeyType;
-use crate::errors;
+use crate::{errors, lone::Text};
 use schemars::JsonSchema;
 use score::Score;
 use serde::{
@@ -25,7 +25,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use std::{cell::Cell, fmt};
+use std::{borrow::Cow, cell::Cell, fmt};
 use studio_plugin_api::{DriverError, encoding::Encoding, parameters};
 
 /// Arguments of a command are as many at most, and some of them are the driver's own.
@@ -42,7 +42,7 @@ const LONGEST_FIELD: usize = 256;
 pub(crate) struct JsonValue(Box<RawValue>);
 
 impl JsonSchema for JsonValue {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         "Value".into()
     }
     fn inline_schema() -> bool {
@@ -219,18 +219,22 @@ impl Reader {
         Ok(())
     }
 
-    fn decode(&self, text: &str, field: &str) -> Result<Vec<u8>, DriverError> {
+    fn decode(&self, text: Cow<'_, str>, field: &str) -> Result<Vec<u8>, DriverError> {
         self.count(text.len(), field)?;
-        self.encoding.decode(text, field)
+        match self.encoding {
+            // What is a copy already is not copied once more.
+            Encoding::Utf8 => Ok(text.into_owned().into_bytes()),
+            Encoding::Base64 => self.encoding.decode(&text, field),
+        }
     }
 
     fn scalar(&self, json: &RawValue, field: &str) -> Result<Vec<u8>, DriverError> {
         let text = json.get().trim();
         match text.as_bytes().first() {
             Some(b'"') => {
-                let text: String =
+                let text: Text<'_> =
                     serde_json::from_str(text).map_err(|_| refuse(field, "is not a JSON string"))?;
-                self.decode(&text, field)
+                self.decode(text.0, field)
             }
             Some(b'{' | b'[') => {
                 Err(refuse(field, "must be a string, number or boolean: Redis has no nested values"))
@@ -251,7 +255,7 @@ impl Reader {
         let mut arguments = Vec::with_capacity(pairs.len() * 2);
         for (name, value) in pairs {
             let place = format!("{field}.{name}");
-            arguments.push(self.decode(&name, &place)?);
+            arguments.push(self.decode(name.into(), &place)?);
             arguments.push(self.scalar(value, &place)?);
         }
         Ok(NewValue { fits: &[KeyType::Hash], arguments })

@@ -100,6 +100,8 @@ pub(crate) async fn set(
 ) -> Result<Created<WrittenKey>, DriverError> {
     let key = path.0.key.0;
     let setting = body.check("")?;
+    // The value's text goes before the value is copied into a command.
+    drop(body);
     let written = if setting.condition == Condition::Always && setting.value.key_type() == KeyType::String {
         set_string(&redis, &key, &setting).await?
     } else {
@@ -111,17 +113,20 @@ pub(crate) async fn set(
 
 /// Sets a string and learns whether the key is new, by `SET` alone: no other command's right is needed.
 async fn set_string(redis: &Redis, key: &[u8], setting: &Setting) -> Result<Written, DriverError> {
-    let (over, anew) = (setting.set(key, Some("XX")), setting.set(key, Some("NX")));
+    let set = |condition| setting.set(key, Some(condition));
     let length = setting.value.arguments.first().map_or(0, Vec::len);
     let (over, anew) = if length <= SENT_TWICE && !redis.connection.is_cluster() {
         let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.add_command(over).add_command(anew);
+        pipeline.add_command(set("XX")).add_command(set("NX"));
         let mut answers = redis.connection.pipeline(pipeline, Route::Key(key)).await?.into_iter();
         (wire::check(answers.next().unwrap_or_default())?, answers.next().unwrap_or_default())
     } else {
-        match redis.connection.query(&over, Route::Key(key)).await? {
-            Value::Nil => (Value::Nil, redis.connection.query(&anew, Route::Key(key)).await?),
-            over => (over, Value::Nil),
+        // Each command has a copy of the value, which goes before the next is made.
+        let over = redis.connection.query(&set("XX"), Route::Key(key)).await?;
+        if over == Value::Nil {
+            (over, redis.connection.query(&set("NX"), Route::Key(key)).await?)
+        } else {
+            (over, Value::Nil)
         }
     };
     let is_new = over == Value::Nil && wire::check(anew)? != Value::Nil;
@@ -159,6 +164,7 @@ pub(crate) async fn change(
         Some(Some(milliseconds)) => Expiry::After(milliseconds),
     };
     let setting = Setting { value, condition, carries: true, expiry };
+    drop(body);
     let mut written = setting.write(&redis, &key).await?;
     if written.milliseconds.is_none() {
         let left = redis.connection.query(&command("PTTL", &key), Route::Key(&key)).await;
