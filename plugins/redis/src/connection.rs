@@ -223,16 +223,14 @@ impl Connection {
     /// commands one by one.
     pub(crate) async fn transaction(
         &self,
-        pipeline: Pipeline,
+        commands: &[Cmd],
         route: Route<'_>,
     ) -> Result<Vec<Value>, DriverError> {
         let mut answers = match &self.link {
             #[cfg(not(target_family = "wasm"))]
-            Link::Native(link) => {
-                link.pipeline(between_multi_and_exec(&pipeline), route, OWN_ANSWERS).await?
-            }
+            Link::Native(link) => link.pipeline(between_multi_and_exec(commands), route, OWN_ANSWERS).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.transaction(&pipeline, route, OWN_ANSWERS).await?,
+            Link::Sandboxed(link) => link.transaction(commands, route, OWN_ANSWERS).await?,
         };
         let _discarded = answers.pop();
         self.watch(&answers);
@@ -263,10 +261,10 @@ impl Connection {
 /// By hand: the client's own transactions lose the answers when the server refuses to begin one, and its arithmetic
 /// overflows over that.
 #[cfg(not(target_family = "wasm"))]
-fn between_multi_and_exec(pipeline: &Pipeline) -> Pipeline {
-    let mut whole = Pipeline::with_capacity(pipeline.len() + 3);
+fn between_multi_and_exec(commands: &[Cmd]) -> Pipeline {
+    let mut whole = Pipeline::with_capacity(commands.len() + 3);
     whole.add_command(cmd("MULTI"));
-    for command in pipeline.cmd_iter() {
+    for command in commands {
         whole.add_command(command.clone());
     }
     // Where EXEC itself is refused, the connection, which all share, does not stay in the transaction.

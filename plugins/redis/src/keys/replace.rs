@@ -79,7 +79,7 @@ pub(super) async fn replace(
     let stays = setting.carries && fitting.is_some();
     if stays && now == KeyType::Hash {
         let changes = change_hash(redis, key, setting).await?;
-        send(redis, key, &held, changes).await?;
+        send(redis, key, &held, &changes).await?;
         return Ok(setting.written(before, now.name(), held.left.ok()));
     }
     let left = if setting.expiry == Expiry::Keep { held.left.clone()? } else { -1 };
@@ -92,7 +92,7 @@ pub(super) async fn replace(
     if stays && now == KeyType::Stream {
         commands.extend(keep_last_id(redis, key, setting).await?);
     }
-    let existed = send_after_removal(redis, key, &held, &commands).await?;
+    let existed = send_after_removal(redis, key, &held, commands).await?;
     let before = before.or_else(|| (existed && held.key_type.is_err()).then(|| "unknown".to_owned()));
     Ok(setting.written(before, now.name(), Some(left)))
 }
@@ -275,7 +275,7 @@ async fn send_after_removal(
     redis: &Redis,
     key: &[u8],
     held: &Held,
-    commands: &[Cmd],
+    mut commands: Vec<Cmd>,
 ) -> Result<bool, DriverError> {
     let mut first_refusal = None;
     for remover in REMOVERS {
@@ -283,32 +283,29 @@ async fn send_after_removal(
         if remover == "PEXPIRE" {
             remove.arg(-1);
         }
-        let all = std::iter::once(remove).chain(commands.iter().cloned()).collect();
-        match send(redis, key, held, all).await {
+        commands.insert(0, remove);
+        match send(redis, key, held, &commands).await {
             Ok(answers) => return Ok(answers.first().and_then(wire::integer) == Some(1)),
             Err(error) if errors::is_refused(&error) => first_refusal.get_or_insert(error),
             Err(error) => return Err(error),
         };
+        commands.remove(0);
     }
     match (&held.key_type, first_refusal) {
-        (Ok(None), _) => send(redis, key, held, commands.to_vec()).await.map(|_| false),
+        (Ok(None), _) => send(redis, key, held, &commands).await.map(|_| false),
         (_, Some(refusal)) => Err(refusal),
         (_, None) => Err(errors::unexpected("DEL")),
     }
 }
 
 /// All or none of them.
-async fn send(redis: &Redis, key: &[u8], held: &Held, commands: Vec<Cmd>) -> Result<Vec<Value>, DriverError> {
-    match commands.as_slice() {
+async fn send(redis: &Redis, key: &[u8], held: &Held, commands: &[Cmd]) -> Result<Vec<Value>, DriverError> {
+    match commands {
         [] => Ok(Vec::new()),
         [command] => Ok(vec![redis.connection.query(command, Route::Key(key)).await?]),
         _ => {
             held.transactions.clone()?;
-            let mut pipeline = Pipeline::with_capacity(commands.len());
-            for command in commands {
-                pipeline.add_command(command);
-            }
-            let answers = redis.connection.transaction(pipeline, Route::Key(key)).await.map_err(moving)?;
+            let answers = redis.connection.transaction(commands, Route::Key(key)).await.map_err(moving)?;
             let checked = answers.into_iter().map(wire::check).collect::<Result<Vec<_>, _>>();
             checked.map_err(|error| error.with("outcome", "unknown"))
         }

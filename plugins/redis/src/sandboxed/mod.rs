@@ -47,14 +47,14 @@ impl Link {
     /// The commands between `MULTI` and `EXEC`, none of them copied.
     pub(crate) async fn transaction(
         &self,
-        pipeline: &Pipeline,
+        commands: &[Cmd],
         _: Route<'_>,
         most: u64,
     ) -> Result<Vec<Value>, DriverError> {
         // Where EXEC itself is refused, the connection does not stay in the transaction.
         let (begin, end) = (cmd("MULTI"), [cmd("EXEC"), cmd("DISCARD")]);
-        let commands = iter::once(&begin).chain(pipeline.cmd_iter()).chain(&end);
-        self.exchange(commands, most).await
+        let whole = iter::once(&begin).chain(commands).chain(&end);
+        self.exchange(whole, most).await
     }
 
     async fn exchange(

@@ -154,20 +154,16 @@ async fn one_command_s_error_is_not_the_others_and_not_the_connection_s() {
 async fn transactions_hold_together_where_the_user_may_make_them() {
     let server = Server::start(&[]);
     let redis = open_plain(server.port).await;
-    let pipeline = || {
-        let mut pipeline = Pipeline::new();
-        pipeline.add_command(command("SET k v")).add_command(command("GET k"));
-        pipeline
-    };
-    let answers = redis.connection.transaction(pipeline(), Route::Any).await.unwrap();
+    let commands = [command("SET k v"), command("GET k")];
+    let answers = redis.connection.transaction(&commands, Route::Any).await.unwrap();
     assert_eq!(answers, [Value::Okay, bulk("v")]);
-    let mut wrong = pipeline();
-    wrong.add_command(command("GET"));
-    let error = redis.connection.transaction(wrong, Route::Any).await.unwrap_err();
+    let [set, get] = commands.clone();
+    let wrong = [set, get, command("GET")];
+    let error = redis.connection.transaction(&wrong, Route::Any).await.unwrap_err();
     assert!(error.message.contains("wrong number of arguments"), "{error}");
     ask(&redis, "ACL SETUSER limited on >p ~* +@all -multi").await.unwrap();
     let limited = open(server.port, "limited:p@", "").await.unwrap();
-    let error = limited.connection.transaction(pipeline(), Route::Any).await.unwrap_err();
+    let error = limited.connection.transaction(&commands, Route::Any).await.unwrap_err();
     assert_eq!((&error.details["code"], &error.details["outcome"]), (&"NOPERM".into(), &"unknown".into()));
     assert!(limited.is_open());
 }
