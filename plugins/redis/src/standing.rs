@@ -26,8 +26,8 @@ pub(crate) struct Standing {
 }
 
 struct Known {
-    since: Instant,
-    believed: Duration,
+    /// When to ask for the role next.
+    next_look: Instant,
     role: Option<Role>,
 }
 
@@ -41,7 +41,7 @@ enum Role {
 impl Standing {
     pub(crate) fn new(target: &Target) -> Self {
         let role = matches!(target.topology, Topology::Sentinel { .. }).then_some(Role::Primary);
-        let known = Known { since: Instant::now(), believed: FIRST_LOOK, role };
+        let known = Known { next_look: Instant::now() + FIRST_LOOK, role };
         Self { known: Mutex::new(known), lost: AtomicBool::new(false) }
     }
 
@@ -61,11 +61,12 @@ impl Standing {
 
     /// Whether it is time to ask for the role. One caller is told so, the others go on.
     pub(crate) fn is_due(&self) -> bool {
+        // Every command comes by here: the clock is read once, and not while the lock is held.
+        let now = Instant::now();
         let mut known = self.known();
-        let is_due = known.since.elapsed() >= known.believed;
+        let is_due = known.next_look <= now;
         if is_due {
-            known.since = Instant::now();
-            known.believed = BELIEVED;
+            known.next_look = now + BELIEVED;
         }
         is_due
     }
@@ -145,7 +146,7 @@ mod tests {
     fn the_role_is_not_asked_for_with_every_call() {
         let standing = single();
         assert!(!standing.is_due());
-        standing.known().since = Instant::now() - FIRST_LOOK;
+        standing.known().next_look = Instant::now();
         assert!(standing.is_due() && !standing.is_due());
     }
 }
