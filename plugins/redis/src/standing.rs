@@ -26,8 +26,8 @@ pub(crate) struct Standing {
 }
 
 struct Known {
-    /// When to ask for the role next.
-    next_look: Instant,
+    /// When to ask for the role next; `None`: never, since the server does not tell this user.
+    next_look: Option<Instant>,
     role: Option<Role>,
 }
 
@@ -41,7 +41,7 @@ enum Role {
 impl Standing {
     pub(crate) fn new(target: &Target) -> Self {
         let role = matches!(target.topology, Topology::Sentinel { .. }).then_some(Role::Primary);
-        let known = Known { next_look: Instant::now() + FIRST_LOOK, role };
+        let known = Known { next_look: Some(Instant::now() + FIRST_LOOK), role };
         Self { known: Mutex::new(known), lost: AtomicBool::new(false) }
     }
 
@@ -64,18 +64,23 @@ impl Standing {
         // Every command comes by here: the clock is read once, and not while the lock is held.
         let now = Instant::now();
         let mut known = self.known();
-        let is_due = known.next_look <= now;
+        let is_due = known.next_look.is_some_and(|time| time <= now);
         if is_due {
-            known.next_look = now + BELIEVED;
+            known.next_look = Some(now + BELIEVED);
         }
         is_due
     }
 
-    /// Takes the answer to `ROLE`. A server that does not tell is believed to be what it was.
+    /// Takes the answer to `ROLE`. A server that does not tell is believed to be what it was, and where it is this user
+    /// who may not ask, it is not asked again: it logs each refusal, and a call waits for it.
     ///
     /// # Errors
     /// `CONNECTION_ERROR` where a primary has become a replica.
     pub(crate) fn note(&self, answer: Value) -> Result<(), DriverError> {
+        if matches!(&answer, Value::ServerError(error) if errors::refuses_command(error)) {
+            self.known().next_look = None;
+            return Ok(());
+        }
         let role = wire::items(answer).and_then(|parts| parts.into_iter().next()).and_then(wire::text);
         let role = match role.as_deref() {
             Some("master") => Role::Primary,
@@ -146,7 +151,16 @@ mod tests {
     fn the_role_is_not_asked_for_with_every_call() {
         let standing = single();
         assert!(!standing.is_due());
-        standing.known().next_look = Instant::now();
+        standing.known().next_look = Some(Instant::now());
         assert!(standing.is_due() && !standing.is_due());
+    }
+
+    #[test]
+    fn who_may_not_ask_for_the_role_does_not_ask_again() {
+        let standing = single();
+        let refusal = b"-NOPERM User app has no permissions to run the 'role' command\r\n";
+        assert!(standing.note(redis::parse_redis_value(refusal).unwrap()).is_ok());
+        assert_eq!(standing.known().next_look, None);
+        assert!(!standing.is_due() && !standing.is_lost());
     }
 }
