@@ -10,7 +10,7 @@ mod login;
 mod names;
 
 use crate::{
-    dial::Stream,
+    dial::{Stream, Transport},
     errors::{Failure, ServerError},
     options::Address,
     quote::literal,
@@ -317,6 +317,11 @@ impl Wire {
         self.limit = limit;
         self.most_bytes = limit.max(LEAST_MESSAGE);
         self.encodings.names_are_readable = true;
+    }
+
+    /// Whether TLS is between this and the server.
+    pub(crate) fn transport(&self) -> Transport {
+        self.stream.transport()
     }
 
     /// How many `ReadyForQuery` are still to come.
