@@ -51,9 +51,12 @@ pub(crate) async fn send(
             wire.bound_messages(limit);
             wire.expect_traces();
             let sent = put_input(wire, input, statement_timeout)?;
+            // Up to the answer to it, its transaction is open.
+            let sent_rollback = matches!(input, Input::ReadOnly(..));
             let result = exchange(wire, sent, receiver).await.map_err(Failure::after_sending);
             // What is left unread, or broken, is the borrower's to deal with.
-            if matches!(result, Ok(()) | Err(Failure::Refused(_))) && !wire.is_outside_transactions() {
+            let is_answered = matches!(result, Ok(()) | Err(Failure::Refused(_)));
+            if is_answered && !sent_rollback && !wire.is_outside_transactions() {
                 wire.put_simple("ROLLBACK")?;
                 put_cleaning(wire)?;
                 wire.flush().await?;
@@ -101,8 +104,9 @@ fn put_input(wire: &mut Wire, input: &Input, statement_timeout: Option<u64>) -> 
             wire.put_simple("ROLLBACK")?;
         }
     }
-    // A statement that copies takes what follows it for data.
-    let may_copy = input.text().as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"copy"));
+    // A statement that copies takes what follows it for data. What may change nothing is a query, which copies nothing.
+    let may_copy = !matches!(input, Input::ReadOnly(..))
+        && input.text().as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"copy"));
     if !may_copy {
         put_cleaning(wire)?;
     }
