@@ -131,6 +131,7 @@ fn put_timeout(wire: &mut Wire, statement_timeout: Option<u64>) -> Result<(), Fa
     }
 }
 
+/// Puts in line what cleans the connection.
 pub(crate) fn put_cleaning(wire: &mut Wire) -> Result<(), Failure> {
     wire.put_simple(CLEAN)?;
     wire.forget_traces();
@@ -148,15 +149,7 @@ pub(crate) async fn read_answer(
     let (mut is_heard, mut is_after_commit) = (false, false);
     loop {
         let message = wire.receive().await?;
-        if let Message::ErrorResponse(body) = &message
-            && !is_heard
-        {
-            let error = ServerError::read(body)?;
-            if error.ends_the_connection() && error.code() == code::IDLE_SESSION_TIMEOUT {
-                return Err(Failure::Unheard(error));
-            }
-        }
-        is_heard = true;
+        let was_heard = std::mem::replace(&mut is_heard, true);
         match message {
             Message::RowDescription(body) => receiver.describe(&body)?,
             Message::DataRow(body) => receiver.take(&body)?,
@@ -175,7 +168,8 @@ pub(crate) async fn read_answer(
                 let mut error = ServerError::read(&body)?;
                 error.is_after_commit = is_after_commit;
                 if error.ends_the_connection() {
-                    return Err(Failure::Ended(error));
+                    let is_unheard = !was_heard && error.code() == code::IDLE_SESSION_TIMEOUT;
+                    return Err(if is_unheard { Failure::Unheard(error) } else { Failure::Ended(error) });
                 }
                 refusal.get_or_insert(error);
             }
