@@ -256,7 +256,7 @@ async fn run(
             Input::Extended(Statement { parameters, ..Statement::new(text) })
         };
         let connection = context.run(context, &input, limits.statement, results).await?;
-        encoding::check(&connection, results.texts(), !context.read_only())?;
+        encoding::check(&connection, results)?;
         Ok(connection)
     };
     match limits.query {
