@@ -250,7 +250,9 @@ async fn look_up_once(
             let result = read_answer(wire, &mut answer, preludes).await.map_err(Failure::after_sending);
             if matches!(result, Err(Failure::Refused(_))) {
                 // What came after the refused statement was not done, preparing included.
-                wire.put_simple("ROLLBACK")?;
+                if !wire.is_outside_transactions() {
+                    wire.put_simple("ROLLBACK")?;
+                }
                 put_cleaning(wire)?;
                 wire.flush().await?;
                 while wire.unanswered() > 0 {
