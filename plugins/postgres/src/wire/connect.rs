@@ -50,9 +50,7 @@ impl Wire {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| {
-            DriverError::connection("not_resolved", "the PostgreSQL server has no address")
-        }))
+        Err(last.unwrap_or_else(no_address))
     }
 
     async fn open_at(
@@ -72,9 +70,7 @@ impl Wire {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| {
-            DriverError::connection("not_resolved", "the PostgreSQL server has no address")
-        }))
+        Err(last.unwrap_or_else(no_address))
     }
 
     /// With TLS or without, in the order of the mode. The second is tried where the first is what the server refuses.
@@ -205,6 +201,10 @@ impl Wire {
             }
         }
     }
+}
+
+fn no_address() -> DriverError {
+    DriverError::connection("not_resolved", "the PostgreSQL server has no address")
 }
 
 /// The reason of an error for which another server may do.
