@@ -51,15 +51,11 @@ pub(crate) async fn dial_again(
     network: &Network,
     address: &Address,
     peer: SocketAddr,
+    transport: Transport,
 ) -> Result<Stream, DriverError> {
     if !network.resolve(&address.host, address.port).await?.contains(&peer) {
         return Err(DriverError::connection("not_resolved", "the PostgreSQL server has moved"));
     }
-    let transport = match target.ssl_mode {
-        SslMode::Disable => Transport::Plain,
-        SslMode::Allow | SslMode::Prefer => Transport::TlsWhereOffered,
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Transport::Tls,
-    };
     open(target, address, peer, transport).await
 }
 
@@ -158,6 +154,14 @@ fn unreachable_server(error: &io::Error) -> DriverError {
 }
 
 impl Stream {
+    /// How the same server is reached again.
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            Self::Plain(_) => Transport::Plain,
+            Self::Tls(_) => Transport::Tls,
+        }
+    }
+
     /// The server's certificate, where there is TLS.
     pub(crate) fn certificate(&self) -> Option<&[u8]> {
         match self {

@@ -186,14 +186,11 @@ impl From<DriverError> for Failure {
 }
 
 impl Failure {
-    /// In the contract's words. Of what `writes`, a connection that broke and time that was over leave open whether it
-    /// was done.
+    /// In the contract's words. Of what `writes`, a connection that broke and a statement that was left leave open
+    /// whether it was done.
     pub(crate) fn into_error(self, writes: bool) -> DriverError {
         let (error, is_open) = match self {
-            Self::Told(error) => {
-                let is_timeout = error.code == ErrorCode::Timeout;
-                (error, is_timeout)
-            }
+            Self::Told(error) => (error, false),
             Self::Left(error) => (error, true),
             Self::Refused(error) | Self::Unheard(error) => (error.into_error(), false),
             Self::Ended(error) => (error.into_error(), true),

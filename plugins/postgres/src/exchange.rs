@@ -51,9 +51,12 @@ pub(crate) async fn send(
             wire.bound_messages(limit);
             wire.expect_traces();
             let sent = put_input(wire, input, statement_timeout)?;
+            // Up to the answer to it, its transaction is open.
+            let sent_rollback = matches!(input, Input::ReadOnly(..));
             let result = exchange(wire, sent, receiver).await.map_err(Failure::after_sending);
             // What is left unread, or broken, is the borrower's to deal with.
-            if matches!(result, Ok(()) | Err(Failure::Refused(_))) && !wire.is_outside_transactions() {
+            let is_answered = matches!(result, Ok(()) | Err(Failure::Refused(_)));
+            if is_answered && !sent_rollback && !wire.is_outside_transactions() {
                 wire.put_simple("ROLLBACK")?;
                 put_cleaning(wire)?;
                 wire.flush().await?;
@@ -101,8 +104,9 @@ fn put_input(wire: &mut Wire, input: &Input, statement_timeout: Option<u64>) -> 
             wire.put_simple("ROLLBACK")?;
         }
     }
-    // A statement that copies takes what follows it for data.
-    let may_copy = input.text().as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"copy"));
+    // A statement that copies takes what follows it for data. What may change nothing is a query, which copies nothing.
+    let may_copy = !matches!(input, Input::ReadOnly(..))
+        && input.text().as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"copy"));
     if !may_copy {
         put_cleaning(wire)?;
     }
@@ -127,6 +131,7 @@ fn put_timeout(wire: &mut Wire, statement_timeout: Option<u64>) -> Result<(), Fa
     }
 }
 
+/// Puts in line what cleans the connection.
 pub(crate) fn put_cleaning(wire: &mut Wire) -> Result<(), Failure> {
     wire.put_simple(CLEAN)?;
     wire.forget_traces();
@@ -144,15 +149,7 @@ pub(crate) async fn read_answer(
     let (mut is_heard, mut is_after_commit) = (false, false);
     loop {
         let message = wire.receive().await?;
-        if let Message::ErrorResponse(body) = &message
-            && !is_heard
-        {
-            let error = ServerError::read(body)?;
-            if error.ends_the_connection() && error.code() == code::IDLE_SESSION_TIMEOUT {
-                return Err(Failure::Unheard(error));
-            }
-        }
-        is_heard = true;
+        let was_heard = std::mem::replace(&mut is_heard, true);
         match message {
             Message::RowDescription(body) => receiver.describe(&body)?,
             Message::DataRow(body) => receiver.take(&body)?,
@@ -171,7 +168,8 @@ pub(crate) async fn read_answer(
                 let mut error = ServerError::read(&body)?;
                 error.is_after_commit = is_after_commit;
                 if error.ends_the_connection() {
-                    return Err(Failure::Ended(error));
+                    let is_unheard = !was_heard && error.code() == code::IDLE_SESSION_TIMEOUT;
+                    return Err(if is_unheard { Failure::Unheard(error) } else { Failure::Ended(error) });
                 }
                 refusal.get_or_insert(error);
             }

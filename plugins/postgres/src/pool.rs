@@ -339,13 +339,14 @@ impl Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let Some(wire) = self.wire.take() else { return };
+        let is_last_use = self.is_last_use || wire.generation != self.way.generation();
         if self.is_busy {
-            let (way, place, is_last_use) = (self.way.clone(), self.place.take(), self.is_last_use);
+            let (way, place) = (self.way.clone(), self.place.take());
             self.way.runtime.spawn(async move {
                 abandon(wire, &way, is_last_use).await;
                 drop(place);
             });
-        } else if self.is_last_use {
+        } else if is_last_use {
             drop(Object::take(wire));
         }
     }

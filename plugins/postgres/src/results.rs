@@ -4,7 +4,7 @@ mod columns;
 mod sets;
 
 pub(crate) use columns::{Column, Shape};
-pub(crate) use sets::{ResultSet, ResultSets, Texts};
+pub(crate) use sets::{ResultSet, ResultSets};
 
 use crate::{
     json::{Kind, write_text},

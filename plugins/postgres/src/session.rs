@@ -199,9 +199,14 @@ impl Postgres {
     /// # Errors
     /// As the server has it. A broken connection leaves the outcome unknown.
     pub(crate) async fn change(&self, context: &Context<Self>, sql: &str) -> Result<(), DriverError> {
+        self.change_in(context, sql).await.map(drop)
+    }
+
+    /// As [`Self::change`]. The connection that it was made in is given back as it is after it.
+    async fn change_in(&self, context: &Context<Self>, sql: &str) -> Result<Borrowed, DriverError> {
         let input = Input::Simple(sql.to_owned());
         let done = self.run(context, &input, None, &mut Ignored).await;
-        done.map(drop).map_err(|failure| failure.into_error(true))
+        done.map_err(|failure| failure.into_error(true))
     }
 
     /// As [`Self::change`]; and asks what became of it, in the same connection, since others may wait for one.
@@ -214,9 +219,7 @@ impl Postgres {
         sql: &str,
         then: &Statement,
     ) -> Result<Rows, DriverError> {
-        let input = Input::Simple(sql.to_owned());
-        let done = self.run(context, &input, None, &mut Ignored).await;
-        let mut connection = done.map_err(|failure| failure.into_error(true))?;
+        let mut connection = self.change_in(context, sql).await?;
         let limit = context.max_reply_bytes();
         let rows = match connection.settle().await {
             true => {
@@ -247,7 +250,9 @@ async fn look_up_once(
             let result = read_answer(wire, &mut answer, preludes).await.map_err(Failure::after_sending);
             if matches!(result, Err(Failure::Refused(_))) {
                 // What came after the refused statement was not done, preparing included.
-                wire.put_simple("ROLLBACK")?;
+                if !wire.is_outside_transactions() {
+                    wire.put_simple("ROLLBACK")?;
+                }
                 put_cleaning(wire)?;
                 wire.flush().await?;
                 while wire.unanswered() > 0 {

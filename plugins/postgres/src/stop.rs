@@ -1,7 +1,7 @@
 //! How the server is told to stop a statement.
 
 use crate::{
-    dial,
+    dial::{self, Transport},
     errors::Failure,
     options::{Address, Target},
     wire::Wire,
@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub(crate) struct Stop {
     address: Address,
     peer: SocketAddr,
+    /// The connection's own: a server may let in by no other.
+    transport: Transport,
     process_id: i32,
     secret_key: i32,
 }
@@ -24,12 +26,18 @@ impl Stop {
     /// The word for this connection.
     pub(crate) fn of(wire: &Wire) -> Self {
         let Wire { address, peer, process_id, secret_key, .. } = wire;
-        Self { address: address.clone(), peer: *peer, process_id: *process_id, secret_key: *secret_key }
+        Self {
+            address: address.clone(),
+            peer: *peer,
+            transport: wire.transport(),
+            process_id: *process_id,
+            secret_key: *secret_key,
+        }
     }
 
     /// Sends it (PostgreSQL's manual, 55.2.8), by a connection of its own. The server has heard it when it closes that.
     pub(crate) async fn send(&self, target: &Target, network: &Network) -> Result<(), Failure> {
-        let mut stream = dial::dial_again(target, network, &self.address, self.peer).await?;
+        let mut stream = dial::dial_again(target, network, &self.address, self.peer, self.transport).await?;
         let mut request = BytesMut::new();
         frontend::cancel_request(self.process_id, self.secret_key, &mut request);
         stream.write_all(&request).await?;

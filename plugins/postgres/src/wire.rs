@@ -10,7 +10,7 @@ mod login;
 mod names;
 
 use crate::{
-    dial::Stream,
+    dial::{Stream, Transport},
     errors::{Failure, ServerError},
     options::Address,
     quote::literal,
@@ -248,13 +248,15 @@ impl Wire {
                 tokio::task::yield_now().await;
             }
             // Else room would be made for all of a message that is too large to be passed on.
-            if let Some(header) = Header::parse(&self.incoming)?
-                && header.len().unsigned_abs() as u64 > self.most_bytes
-            {
+            if let Some(header) = Header::parse(&self.incoming)? {
                 let size = header.len().unsigned_abs();
-                return Err(DriverError::result_too_large(self.limit).with(SIZE, size).into());
+                if u64::from(size) > self.most_bytes {
+                    return Err(DriverError::result_too_large(self.limit).with(SIZE, size).into());
+                }
+                if header.tag() == b'T' {
+                    self.make_names_readable(1 + size as usize);
+                }
             }
-            self.make_names_readable();
             if let Some(message) = Message::parse(&mut self.incoming)? {
                 match message {
                     Message::NoticeResponse(_) | Message::NotificationResponse(_) => {}
@@ -294,17 +296,9 @@ impl Wire {
         }
     }
 
-    /// Has names of columns in the next message, where it is about them, in UTF-8: no other can be read.
-    fn make_names_readable(&mut self) {
-        if self.incoming.first() != Some(&b'T') {
-            return;
-        }
-        let length =
-            self.incoming.get(1..5).and_then(|length| length.try_into().ok()).map(u32::from_be_bytes);
-        let end =
-            length.and_then(|length| usize::try_from(length).ok()).map_or(usize::MAX, |length| 1 + length);
-        let readable = self.incoming.get(..end).and_then(names::make_readable);
-        if let Some(message) = readable {
+    /// Has names of columns in the next message, which is about them and ends there, in UTF-8: no other can be read.
+    fn make_names_readable(&mut self, end: usize) {
+        if let Some(message) = self.incoming.get(..end).and_then(names::make_readable) {
             let rest = self.incoming.split_off(end);
             self.incoming = BytesMut::from(message.as_slice());
             self.incoming.extend_from_slice(&rest);
@@ -317,6 +311,11 @@ impl Wire {
         self.limit = limit;
         self.most_bytes = limit.max(LEAST_MESSAGE);
         self.encodings.names_are_readable = true;
+    }
+
+    /// Whether TLS is between this and the server.
+    pub(crate) fn transport(&self) -> Transport {
+        self.stream.transport()
     }
 
     /// How many `ReadyForQuery` are still to come.

@@ -171,13 +171,14 @@ fn find_mentioned(statement: Node<'_>) -> Result<Mentioned, DriverError> {
     while let Some(node) = left.pop() {
         check_node(node.kind())?;
         called.extend(called_by(node).map_err(unknown)?);
-        let (list, field) = match node.kind() {
-            "A_Expr" => (&mut operators, "name"),
-            "SubLink" => (&mut operators, "operName"),
-            "SortBy" => (&mut operators, "useOp"),
-            _ => (&mut types, "names"),
+        let named = match node.kind() {
+            "A_Expr" => Some((&mut operators, "name")),
+            "SubLink" => Some((&mut operators, "operName")),
+            "SortBy" => Some((&mut operators, "useOp")),
+            "TypeName" => Some((&mut types, "names")),
+            _ => None,
         };
-        if field != "names" || node.kind() == "TypeName" {
+        if let Some((list, field)) = named {
             list.extend(texts(node, field).map_err(unknown)?.pop());
         }
         for part in node.parts() {

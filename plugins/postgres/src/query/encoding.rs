@@ -2,9 +2,10 @@
 //! is UTF-8, and so is what is made of its answers. Dumps begin with `SET client_encoding`.
 
 use crate::{
+    errors::Failure,
     guard::words::{Piece, Pieces},
     pool::Borrowed,
-    results::Texts,
+    results::ResultSets,
 };
 use std::{borrow::Cow, ops::Range};
 use studio_plugin_api::DriverError;
@@ -146,19 +147,18 @@ fn is_other(name: &str) -> bool {
 ///
 /// # Errors
 /// `QUERY_ERROR` that says so.
-pub(super) fn check(connection: &Borrowed, texts: Texts, writes: bool) -> Result<(), DriverError> {
+pub(super) fn check(connection: &Borrowed, results: &ResultSets) -> Result<(), Failure> {
     let Some(encodings) = connection.encodings() else { return Ok(()) };
     // Such a server keeps bytes, and does not know itself what they are; and such a client gets what is kept.
     let keeps_bytes = encodings.server == BYTES;
-    let is_as_asked = texts.are_readable && encodings.names_are_readable;
-    let is_as_told = texts.are_ascii || [UTF8, BYTES].contains(&encodings.client.as_str());
-    if keeps_bytes || is_as_asked && is_as_told {
+    let is_as_asked = || results.are_readable() && encodings.names_are_readable;
+    let is_as_told = || [UTF8, BYTES].contains(&encodings.client.as_str()) || results.are_ascii();
+    if keeps_bytes || is_as_asked() && is_as_told() {
         return Ok(());
     }
     let message = "the query changed client_encoding, and its results can't be read any more: they must be UTF-8. It was \
                    run; leave the encoding as it is, or set it by a SET statement, which is overlooked";
-    let error = DriverError::query("22021", message);
-    Err(if writes { error.with("outcome", "unknown") } else { error })
+    Err(Failure::from(DriverError::query("22021", message)).after_sending())
 }
 
 #[cfg(test)]

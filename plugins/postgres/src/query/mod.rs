@@ -7,7 +7,7 @@ mod psql;
 
 use crate::{
     Postgres,
-    errors::{Failure, leave_open},
+    errors::Failure,
     exchange::Input,
     extent, guard,
     lenient::javascript::number_of,
@@ -160,7 +160,6 @@ async fn run_bare(
     let lifted = (disable_statement_timeout == Value::Bool(true)).then_some(0);
     let limits = Limits { statement: limits.statement.or(lifted), ..limits };
     run(&context, &limits, &query, parameters, &mut results).await.map_err(|failure| match failure {
-        Failure::Refused(error) if error.is_after_commit => leave_open(psql::describe(&error, &query)),
         Failure::Refused(error) => psql::describe(&error, &query),
         Failure::Left(error) if error.code == ErrorCode::ResultTooLarge => {
             let limit = context.max_reply_bytes();
@@ -172,7 +171,7 @@ async fn run_bare(
                 .with("code", "RESULT_SIZE_EXCEEDED")
                 .with("resultSize", size)
                 .with("maxResultSize", limit);
-            if context.read_only() { error } else { leave_open(error) }
+            Failure::Left(error).into_error(!context.read_only())
         }
         failure => {
             let error = failure.into_error(!context.read_only());
@@ -216,7 +215,7 @@ async fn run_enveloped(
     }
     if json.len() as u64 > limit {
         let error = DriverError::result_too_large(limit).with(SIZE, json.len());
-        return Err(if context.read_only() { error } else { leave_open(error) });
+        return Err(Failure::Left(error).into_error(!context.read_only()));
     }
     Ok(answer(&context, json))
 }
@@ -256,7 +255,7 @@ async fn run(
             Input::Extended(Statement { parameters, ..Statement::new(text) })
         };
         let connection = context.run(context, &input, limits.statement, results).await?;
-        encoding::check(&connection, results.texts(), !context.read_only())?;
+        encoding::check(&connection, results)?;
         Ok(connection)
     };
     match limits.query {

@@ -1,6 +1,6 @@
 //! Errors of a query as psql shows them, and with the fields that node-postgres gives them.
 
-use crate::errors::ServerError;
+use crate::errors::{ServerError, leave_open};
 use std::fmt::Write as _;
 use studio_plugin_api::{DriverError, ErrorCode};
 
@@ -35,7 +35,8 @@ pub(super) fn describe(error: &ServerError, query: &str) -> DriverError {
             answer = answer.with(name, value);
         }
     }
-    answer.with("message", error.message()).with("formattedError", formatted)
+    let answer = answer.with("message", error.message()).with("formattedError", formatted);
+    if error.is_after_commit { leave_open(answer) } else { answer }
 }
 
 /// `ERROR:  42703: column "x" does not exist`, the line it is in with a mark below, and what more the server says.

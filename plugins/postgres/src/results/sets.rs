@@ -33,15 +33,6 @@ pub(crate) struct ResultSets {
     leaves_out_copy: bool,
 }
 
-/// What is known of the texts in results.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Texts {
-    /// All of them are in the encoding that was asked for, as far as can be told.
-    pub(crate) are_readable: bool,
-    /// All of them are the same in nearly every encoding.
-    pub(crate) are_ascii: bool,
-}
-
 impl ResultSets {
     /// All of them; of [`Shape::PostgresMeta`] the last one that has rows.
     pub(crate) fn new(shape: Shape, limit: u64) -> Self {
@@ -52,10 +43,14 @@ impl ResultSets {
         self.shape == Shape::PostgresMeta
     }
 
-    /// What is known of the texts in those that are kept.
-    pub(crate) fn texts(&self) -> Texts {
-        let rows = || self.sets.iter().map(|set| &set.rows);
-        Texts { are_readable: rows().all(|rows| rows.is_text), are_ascii: rows().all(Rows::is_ascii) }
+    /// Whether all texts in those that are kept are in the encoding that was asked for, as far as can be told.
+    pub(crate) fn are_readable(&self) -> bool {
+        self.sets.iter().all(|set| set.rows.is_text)
+    }
+
+    /// Whether all texts in those that are kept are the same in nearly every encoding. This reads all of them.
+    pub(crate) fn are_ascii(&self) -> bool {
+        self.sets.iter().all(|set| set.rows.is_ascii())
     }
 
     /// Says that there is no room for what came: the limit that is set, and how large all of it is so far.

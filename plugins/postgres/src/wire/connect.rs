@@ -8,10 +8,12 @@ use crate::{
     options::{Address, ServerState, SslMode, Target},
 };
 use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::Message;
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
+    io,
     net::SocketAddr,
 };
 use studio_plugin_api::{DriverError, ErrorCode, Network};
@@ -19,8 +21,8 @@ use tokio::time::timeout;
 
 /// Asks for what [`Wire::is_standby`] and [`Wire::is_read_only`] are about, of a server that does not tell by itself:
 /// before PostgreSQL 14, or behind a pooler.
-const QUESTION: &str = "select pg_catalog.pg_is_in_recovery()::text || ' ' || \
-                        pg_catalog.current_setting('default_transaction_read_only')";
+const QUESTION: &str =
+    "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')";
 
 impl Wire {
     /// Connects and logs in.
@@ -48,9 +50,7 @@ impl Wire {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| {
-            DriverError::connection("not_resolved", "the PostgreSQL server has no address")
-        }))
+        Err(last.unwrap_or_else(no_address))
     }
 
     async fn open_at(
@@ -70,9 +70,7 @@ impl Wire {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| {
-            DriverError::connection("not_resolved", "the PostgreSQL server has no address")
-        }))
+        Err(last.unwrap_or_else(no_address))
     }
 
     /// With TLS or without, in the order of the mode. The second is tried where the first is what the server refuses.
@@ -187,9 +185,13 @@ impl Wire {
         loop {
             match self.receive().await? {
                 Message::DataRow(row) => {
-                    let told = String::from_utf8_lossy(row.buffer()).into_owned();
-                    self.is_standby = Some(told.contains("true"));
-                    self.is_read_only = Some(told.ends_with("on"));
+                    let mut ranges = row.ranges();
+                    let mut next_is = |text: &[u8]| -> io::Result<bool> {
+                        let range = ranges.next()?.flatten();
+                        Ok(range.and_then(|range| row.buffer().get(range)) == Some(text))
+                    };
+                    self.is_standby = Some(next_is(b"t")?);
+                    self.is_read_only = Some(next_is(b"on")?);
                 }
                 Message::ErrorResponse(body) => {
                     return Err(Failure::Refused(errors::ServerError::read(&body)?));
@@ -199,6 +201,10 @@ impl Wire {
             }
         }
     }
+}
+
+fn no_address() -> DriverError {
+    DriverError::connection("not_resolved", "the PostgreSQL server has no address")
 }
 
 /// The reason of an error for which another server may do.
