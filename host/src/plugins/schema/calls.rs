@@ -5,10 +5,12 @@ use super::{
     check::{IS_REQUIRED, Misfit},
 };
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use studio_plugin_api::{
     Call, DriverError, ErrorCode,
+    encoding::Encoding,
     manifest::{Manifest, OperationManifest},
-    parameters::HEADER_PREFIX,
+    parameters::{BYTES_PREFIX, HEADER_PREFIX},
 };
 
 /// What checking a connection's options may take, as if they had so many bytes.
@@ -76,7 +78,7 @@ impl CallSchemas {
         }
         if let Some(schema) = &operation.query {
             let own = call.query.iter().filter(|(name, _)| !name.starts_with(HEADER_PREFIX));
-            check_texts(schema, own.map(|(name, text)| (name.as_str(), text.into())), "query")?;
+            check_texts(schema, own.map(|(name, text)| read_parameter(name, text)), "query")?;
         }
         match &operation.body {
             Some(schema) => check_body(schema, &call.body),
@@ -112,9 +114,21 @@ fn compile(schema: &Value, at: &str) -> Result<Schema, String> {
     })
 }
 
+/// A query parameter by the name that its caller gave it. One that is no text is shown as those of a path are.
+fn read_parameter<'a>(name: &'a str, text: &'a str) -> (&'a str, Cow<'a, str>) {
+    match name.strip_prefix(BYTES_PREFIX) {
+        Some(name) => {
+            // The host wrote it itself.
+            let bytes = Encoding::Base64.decode(text, name).unwrap_or_default();
+            (name, Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        None => (name, Cow::Borrowed(text)),
+    }
+}
+
 fn check_texts<'a>(
     schema: &Schema,
-    texts: impl Iterator<Item = (&'a str, std::borrow::Cow<'a, str>)>,
+    texts: impl Iterator<Item = (&'a str, Cow<'a, str>)>,
     whole: &str,
 ) -> Result<(), DriverError> {
     let (mut values, mut bytes) = (Map::new(), 0);
