@@ -50,7 +50,7 @@ impl CallSchemas {
     /// # Errors
     /// `VALIDATION_ERROR` that names the option.
     pub(in crate::plugins) fn check_options(&self, options: &Value) -> Result<(), DriverError> {
-        self.options.check(options, MOST_OF_OPTIONS).map_err(|misfit| refuse(misfit, "options", "options."))
+        self.options.check(options, MOST_OF_OPTIONS).map_err(refuse_option)
     }
 
     /// Holds the options that plugins.toml gives all connections to their schema, as far as they go.
@@ -58,10 +58,10 @@ impl CallSchemas {
     /// # Errors
     /// The option that does not fit, in words.
     pub(in crate::plugins) fn check_settings(&self, settings: Map<String, Value>) -> Result<(), String> {
-        match self.check_options(&Value::Object(settings)) {
+        match self.options.check(&Value::Object(settings), MOST_OF_OPTIONS) {
             // Connections give the rest.
-            Err(error) if !error.message.ends_with(IS_REQUIRED) => Err(error.message),
-            _ => Ok(()),
+            Err(Misfit::Field { reason, .. }) if reason == IS_REQUIRED => Ok(()),
+            checked => checked.map_err(|misfit| refuse_option(misfit).message),
         }
     }
 
@@ -157,6 +157,10 @@ fn check_body(schema: &Schema, body: &[u8]) -> Result<(), DriverError> {
         }
         misfit => refuse(misfit, "body", ""),
     })
+}
+
+fn refuse_option(misfit: Misfit) -> DriverError {
+    refuse(misfit, "options", "options.")
 }
 
 fn refuse(misfit: Misfit, whole: &str, prefix: &str) -> DriverError {
