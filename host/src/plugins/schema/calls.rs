@@ -10,7 +10,7 @@ use studio_plugin_api::{
     Call, DriverError, ErrorCode,
     encoding::Encoding,
     manifest::{Manifest, OperationManifest},
-    parameters::{BYTES_PREFIX, HEADER_PREFIX},
+    parameters::{BYTES_PREFIX, HEADER_PREFIX, body_text, path_names},
 };
 
 /// What checking a connection's options may take, as if they had so many bytes.
@@ -101,11 +101,6 @@ impl Operation {
     }
 }
 
-/// The parameters of a path's template, in order.
-pub(super) fn path_names(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-}
-
 fn compile(schema: &Value, at: &str) -> Result<Schema, String> {
     Schema::compile(schema).map_err(|faults| {
         let Fault { place, reason } =
@@ -146,13 +141,13 @@ fn check_texts<'a>(
 }
 
 fn check_body(schema: &Schema, body: &[u8]) -> Result<(), DriverError> {
-    // As drivers in Rust read it: a mark before it is overlooked, and no body is null.
-    let body = body.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(body);
-    let json = if body.is_empty() { b"null" } else { body };
+    // As drivers in Rust read it.
+    let text = body_text(body);
+    let json = text.unwrap_or(b"null");
     let value: Value = serde_json::from_slice(json)
         .map_err(|error| DriverError::validation("body", format!("the body is not JSON: {error}")))?;
     schema.check(&value, json.len()).map_err(|misfit| match misfit {
-        Misfit::Field { field, .. } if body.is_empty() && field.is_empty() => {
+        Misfit::Field { field, .. } if text.is_none() && field.is_empty() => {
             DriverError::validation("body", "a JSON body is required")
         }
         misfit => refuse(misfit, "body", ""),
