@@ -34,8 +34,8 @@ pub(super) struct DylibDriver {
 }
 
 impl DylibDriver {
-    /// Loads the library at `file` and reads its manifest, whose text is given too. Nothing of the driver runs but its constructors, its root
-    /// module's and its manifest's functions.
+    /// Loads the library at `file` and reads its manifest, whose text is given too. Nothing of the driver runs but its
+    /// constructors, its root module's and its manifest's functions.
     pub(super) fn load(file: &Path) -> Result<(Self, String), PluginError> {
         let header = lib_header_from_path(file).map_err(|error| match error {
             LibraryError::OpenError { err, .. } => {
