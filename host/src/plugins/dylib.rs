@@ -6,7 +6,7 @@
 
 use super::{
     DriverInstance, DriverSession, Resolve,
-    error::{PluginError, one_line},
+    error::{PluginError, beginning, one_line},
     manifest::check_version,
     record::Record,
 };
@@ -155,7 +155,7 @@ impl Origin {
 
 /// The beginning of what a driver said, on one line.
 fn clip(text: &RString) -> String {
-    one_line(text.get(..text.floor_char_boundary(LONGEST_QUOTE)).unwrap_or_default(), LONGEST_QUOTE)
+    one_line(beginning(text, LONGEST_QUOTE), LONGEST_QUOTE)
 }
 
 struct DylibSession {
