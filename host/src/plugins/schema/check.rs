@@ -325,7 +325,7 @@ fn check_number(node: &Node, number: &serde_json::Number, place: &Place<'_>) -> 
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
-            one == other || one.as_f64() == other.as_f64() && !(one.is_i64() && other.is_i64())
+            one == other || (one.is_f64() || other.is_f64()) && one.as_f64() == other.as_f64()
         }
         _ => one == other,
     }

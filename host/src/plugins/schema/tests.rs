@@ -25,6 +25,13 @@ fn values_are_held_to_each_keyword_and_the_field_is_named() {
         (json!({"multipleOf": 0.1}), json!(0.3), json!(0.35), "", "must be a multiple of 0.1"),
         (json!({"enum": ["a", 1]}), json!(1.0), json!("b"), "", "must be one of `a`, `1`"),
         (json!({"const": null}), json!(null), json!(0), "", "must be `null`"),
+        (
+            json!({"const": u64::MAX}),
+            json!(u64::MAX),
+            json!(u64::MAX - 1),
+            "",
+            "must be `18446744073709551615`",
+        ),
         (json!({"maxLength": 2}), json!("ää"), json!("abc"), "", "must have at most 2 characters"),
         (json!({"pattern": "^a+$"}), json!("aa"), json!("b"), "", "must match `^a+$`"),
         (json!({"items": {"type": "string"}}), json!(["a"]), json!(["a", 1]), "[1]", "must be a string"),
