@@ -212,13 +212,8 @@ pub trait Handler<D, A>: MaybeSend + MaybeSync + 'static {
 
 /// Turns a typed handler into one that takes plain calls.
 pub(crate) fn erase<D: 'static, A>(handler: impl Handler<D, A>, path: &'static str) -> ErasedHandler<D> {
-    let path_names = path_parameters(path);
+    let path_names: Vec<&'static str> = parameters::path_names(path).collect();
     Box::new(move |session, call| handler.handle(session, call, &path_names))
-}
-
-/// The parameter names of a path template, in order.
-pub(crate) fn path_parameters(path: &'static str) -> Vec<&'static str> {
-    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).collect()
 }
 
 macro_rules! implement_handler {

@@ -51,6 +51,21 @@ pub const HEADER_PREFIX: &str = "header:";
 /// hosts refuse them.
 pub const BYTES_PREFIX: &str = "bytes:";
 
+/// Finds the names of a path template's parameters, in order.
+pub fn path_names(template: &str) -> impl Iterator<Item = &str> {
+    template.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+}
+
+/// Reads the text of a parameter that is true or false; `None`: it is neither.
+pub fn read_flag(text: &str) -> Option<bool> {
+    match text {
+        // A bare `?flag` means yes, as in most web interfaces.
+        "true" | "1" | "" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 /// Takes the request's headers out of the query parameters, among which a host hands them over.
 pub(crate) fn take_headers(query: &mut Vec<(String, String)>) -> Vec<(String, String)> {
     let taken = query.extract_if(.., |(name, _)| name.starts_with(HEADER_PREFIX));
@@ -68,15 +83,20 @@ pub(crate) fn refuse_surplus(query: &[(String, String)]) -> Result<(), DriverErr
     }
 }
 
+/// Finds the JSON text of a body; `None`: it has none.
+pub fn body_text(body: &[u8]) -> Option<&[u8]> {
+    // Some editors write a mark before it, which RFC 8259 (§8.1) lets be ignored.
+    let body = body.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(body);
+    (!body.is_empty()).then_some(body)
+}
+
 /// Reads a JSON body into a struct; see [`Body`](crate::Body).
 ///
 /// # Errors
 /// `VALIDATION_ERROR` that names the field.
 pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
-    // Some editors write a mark before it, which RFC 8259 (§8.1) lets be ignored.
-    let body = body.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(body);
     // An absent body reads as null, so that `Body<Option<T>>` takes it.
-    let body = if body.is_empty() { b"null" } else { body };
+    let body = body_text(body).unwrap_or(b"null");
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
         let (path, message) = (error.path().to_string(), error.inner().to_string());
@@ -224,11 +244,10 @@ impl<'de> Deserializer<'de> for Parameter<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, value::Error> {
-        match self.text()? {
-            // A bare `?flag` means yes, as in most web interfaces.
-            "true" | "1" | "" => visitor.visit_bool(true),
-            "false" | "0" => visitor.visit_bool(false),
-            other => Err(value::Error::custom(format!("must be true or false, not `{}`", shorten(other)))),
+        let text = self.text()?;
+        match read_flag(text) {
+            Some(flag) => visitor.visit_bool(flag),
+            None => Err(value::Error::custom(format!("must be true or false, not `{}`", shorten(text)))),
         }
     }
 

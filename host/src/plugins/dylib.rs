@@ -6,7 +6,7 @@
 
 use super::{
     DriverInstance, DriverSession, Resolve,
-    error::{PluginError, one_line},
+    error::{PluginError, beginning, one_line},
     manifest::check_version,
     record::Record,
 };
@@ -34,8 +34,8 @@ pub(super) struct DylibDriver {
 }
 
 impl DylibDriver {
-    /// Loads the library at `file` and reads its manifest, whose text is given too. Nothing of the driver runs but its constructors, its root
-    /// module's and its manifest's functions.
+    /// Loads the library at `file` and reads its manifest, whose text is given too. Nothing of the driver runs but its
+    /// constructors, its root module's and its manifest's functions.
     pub(super) fn load(file: &Path) -> Result<(Self, String), PluginError> {
         let header = lib_header_from_path(file).map_err(|error| match error {
             LibraryError::OpenError { err, .. } => {
@@ -155,7 +155,7 @@ impl Origin {
 
 /// The beginning of what a driver said, on one line.
 fn clip(text: &RString) -> String {
-    one_line(text.get(..text.floor_char_boundary(LONGEST_QUOTE)).unwrap_or_default(), LONGEST_QUOTE)
+    one_line(beginning(text, LONGEST_QUOTE), LONGEST_QUOTE)
 }
 
 struct DylibSession {

@@ -97,6 +97,11 @@ pub enum PluginError {
     Cache(String),
 }
 
+/// The beginning of a text, no longer than that many bytes.
+pub(super) fn beginning(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
+}
+
 /// A text of somebody else's, on one line and no longer than that many characters.
 pub(super) fn one_line(text: &str, most: usize) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");

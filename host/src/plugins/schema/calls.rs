@@ -5,10 +5,12 @@ use super::{
     check::{IS_REQUIRED, Misfit},
 };
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use studio_plugin_api::{
     Call, DriverError, ErrorCode,
+    encoding::Encoding,
     manifest::{Manifest, OperationManifest},
-    parameters::HEADER_PREFIX,
+    parameters::{BYTES_PREFIX, HEADER_PREFIX, body_text, path_names},
 };
 
 /// What checking a connection's options may take, as if they had so many bytes.
@@ -48,7 +50,7 @@ impl CallSchemas {
     /// # Errors
     /// `VALIDATION_ERROR` that names the option.
     pub(in crate::plugins) fn check_options(&self, options: &Value) -> Result<(), DriverError> {
-        self.options.check(options, MOST_OF_OPTIONS).map_err(|misfit| refuse(misfit, "options", "options."))
+        self.options.check(options, MOST_OF_OPTIONS).map_err(refuse_option)
     }
 
     /// Holds the options that plugins.toml gives all connections to their schema, as far as they go.
@@ -56,10 +58,10 @@ impl CallSchemas {
     /// # Errors
     /// The option that does not fit, in words.
     pub(in crate::plugins) fn check_settings(&self, settings: Map<String, Value>) -> Result<(), String> {
-        match self.check_options(&Value::Object(settings)) {
+        match self.options.check(&Value::Object(settings), MOST_OF_OPTIONS) {
             // Connections give the rest.
-            Err(error) if !error.message.ends_with(IS_REQUIRED) => Err(error.message),
-            _ => Ok(()),
+            Err(Misfit::Field { reason, .. }) if reason == IS_REQUIRED => Ok(()),
+            checked => checked.map_err(|misfit| refuse_option(misfit).message),
         }
     }
 
@@ -76,7 +78,7 @@ impl CallSchemas {
         }
         if let Some(schema) = &operation.query {
             let own = call.query.iter().filter(|(name, _)| !name.starts_with(HEADER_PREFIX));
-            check_texts(schema, own.map(|(name, text)| (name.as_str(), text.into())), "query")?;
+            check_texts(schema, own.map(|(name, text)| read_parameter(name, text)), "query")?;
         }
         match &operation.body {
             Some(schema) => check_body(schema, &call.body),
@@ -99,11 +101,6 @@ impl Operation {
     }
 }
 
-/// The parameters of a path's template, in order.
-pub(super) fn path_names(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-}
-
 fn compile(schema: &Value, at: &str) -> Result<Schema, String> {
     Schema::compile(schema).map_err(|faults| {
         let Fault { place, reason } =
@@ -112,9 +109,21 @@ fn compile(schema: &Value, at: &str) -> Result<Schema, String> {
     })
 }
 
+/// A query parameter by the name that its caller gave it. One that is no text is shown as those of a path are.
+fn read_parameter<'a>(name: &'a str, text: &'a str) -> (&'a str, Cow<'a, str>) {
+    match name.strip_prefix(BYTES_PREFIX) {
+        Some(name) => {
+            // The host wrote it itself.
+            let bytes = Encoding::Base64.decode(text, name).unwrap_or_default();
+            (name, Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        None => (name, Cow::Borrowed(text)),
+    }
+}
+
 fn check_texts<'a>(
     schema: &Schema,
-    texts: impl Iterator<Item = (&'a str, std::borrow::Cow<'a, str>)>,
+    texts: impl Iterator<Item = (&'a str, Cow<'a, str>)>,
     whole: &str,
 ) -> Result<(), DriverError> {
     let (mut values, mut bytes) = (Map::new(), 0);
@@ -132,17 +141,21 @@ fn check_texts<'a>(
 }
 
 fn check_body(schema: &Schema, body: &[u8]) -> Result<(), DriverError> {
-    // As drivers in Rust read it: a mark before it is overlooked, and no body is null.
-    let body = body.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(body);
-    let json = if body.is_empty() { b"null" } else { body };
+    // As drivers in Rust read it.
+    let text = body_text(body);
+    let json = text.unwrap_or(b"null");
     let value: Value = serde_json::from_slice(json)
         .map_err(|error| DriverError::validation("body", format!("the body is not JSON: {error}")))?;
     schema.check(&value, json.len()).map_err(|misfit| match misfit {
-        Misfit::Field { field, .. } if body.is_empty() && field.is_empty() => {
+        Misfit::Field { field, .. } if text.is_none() && field.is_empty() => {
             DriverError::validation("body", "a JSON body is required")
         }
         misfit => refuse(misfit, "body", ""),
     })
+}
+
+fn refuse_option(misfit: Misfit) -> DriverError {
+    refuse(misfit, "options", "options.")
 }
 
 fn refuse(misfit: Misfit, whole: &str, prefix: &str) -> DriverError {

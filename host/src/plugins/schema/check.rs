@@ -235,13 +235,11 @@ impl Walk<'_> {
             self.check_choices(&node.any, value, place)?;
         }
         if !node.one.is_empty() {
-            self.check_choices(&node.one, value, place)?;
-            let mut fitting = 0;
-            for number in &node.one {
-                fitting += usize::from(self.fits(*number, value, place)?);
-            }
-            if fitting > 1 {
-                return Err(place.refuse("fits more than one of the forms of which it must be one"));
+            let first = self.check_choices(&node.one, value, place)?;
+            for number in node.one.iter().skip(first + 1) {
+                if self.fits(*number, value, place)? {
+                    return Err(place.refuse("fits more than one of the forms of which it must be one"));
+                }
             }
         }
         if let Some(number) = node.not
@@ -258,15 +256,20 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// That it fits one of several. Otherwise tells of the one that it comes closest to: of the right type, and not
-    /// fitting only further in.
-    fn check_choices(&mut self, choices: &[usize], value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
+    /// Finds the first of several that it fits. Otherwise tells of the one that it comes closest to: of the right type, and
+    /// not fitting only further in.
+    fn check_choices(
+        &mut self,
+        choices: &[usize],
+        value: &Value,
+        place: &Place<'_>,
+    ) -> Result<usize, Misfit> {
         let mut closest: Option<Misfit> = None;
         let mut is_alone = true;
-        for number in choices {
+        for (index, number) in choices.iter().enumerate() {
             let has_type = self.schema.types_of(*number) & type_of(value) != 0;
             match self.check(*number, value, place) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(index),
                 Err(Misfit::TooMuch) => return Err(Misfit::TooMuch),
                 Err(misfit) if has_type => {
                     is_alone = closest.is_none();
@@ -322,7 +325,7 @@ fn check_number(node: &Node, number: &serde_json::Number, place: &Place<'_>) -> 
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
-            one == other || one.as_f64() == other.as_f64() && !(one.is_i64() && other.is_i64())
+            one == other || (one.is_f64() || other.is_f64()) && one.as_f64() == other.as_f64()
         }
         _ => one == other,
     }

@@ -2,10 +2,10 @@
 
 use super::{
     Fault, Schema,
-    calls::path_names,
     read::{HELD, NOTES, UNHELD, escape, shorten},
 };
 use serde_json::{Map, Value};
+use studio_plugin_api::parameters::path_names;
 
 /// The fields of a manifest, of an alias and of an operation.
 const MANIFEST: [&str; 12] = [

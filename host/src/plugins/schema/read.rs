@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// Keywords that say something that no value is held to: notes, and names for other parts.
-pub(super) const NOTES: [&str; 22] = [
+pub(super) const NOTES: [&str; 18] = [
     "$schema",
     "$id",
     "$anchor",
@@ -25,10 +25,6 @@ pub(super) const NOTES: [&str; 22] = [
     "contentEncoding",
     "contentMediaType",
     "contentSchema",
-    "minContains",
-    "maxContains",
-    "then",
-    "else",
 ];
 
 /// Keywords that would need more than a walk from the top, or are of other drafts.
@@ -44,7 +40,7 @@ pub(super) const UNHELD: [&str; 8] = [
 ];
 
 /// Keywords that are held to.
-pub(super) const HELD: [&str; 33] = [
+pub(super) const HELD: [&str; 36] = [
     "$ref",
     "type",
     "enum",
@@ -63,6 +59,8 @@ pub(super) const HELD: [&str; 33] = [
     "items",
     "prefixItems",
     "contains",
+    "minContains",
+    "maxContains",
     "minProperties",
     "maxProperties",
     "properties",
@@ -78,6 +76,7 @@ pub(super) const HELD: [&str; 33] = [
     "not",
     "if",
     "then",
+    "else",
 ];
 
 /// A schema being compiled.

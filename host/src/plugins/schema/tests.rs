@@ -1,5 +1,7 @@
 use super::{check::Misfit, *};
 use serde_json::json;
+use std::time::Instant;
+use studio_plugin_api::{Access, Call};
 
 fn check(schema: Value, value: Value) -> Result<(), Misfit> {
     let bytes = value.to_string().len();
@@ -23,6 +25,13 @@ fn values_are_held_to_each_keyword_and_the_field_is_named() {
         (json!({"multipleOf": 0.1}), json!(0.3), json!(0.35), "", "must be a multiple of 0.1"),
         (json!({"enum": ["a", 1]}), json!(1.0), json!("b"), "", "must be one of `a`, `1`"),
         (json!({"const": null}), json!(null), json!(0), "", "must be `null`"),
+        (
+            json!({"const": u64::MAX}),
+            json!(u64::MAX),
+            json!(u64::MAX - 1),
+            "",
+            "must be `18446744073709551615`",
+        ),
         (json!({"maxLength": 2}), json!("ää"), json!("abc"), "", "must have at most 2 characters"),
         (json!({"pattern": "^a+$"}), json!("aa"), json!("b"), "", "must match `^a+$`"),
         (json!({"items": {"type": "string"}}), json!(["a"]), json!(["a", 1]), "[1]", "must be a string"),
@@ -215,4 +224,33 @@ fn messages_repeat_nothing_of_the_value() {
         let (field, reason) = misfit(schema, json!("s3cret"));
         assert!(!field.contains("s3cret") && !reason.contains("s3cret"), "{reason}");
     }
+}
+
+#[test]
+fn query_values_that_are_no_text_are_held_to_the_schema_under_the_names_that_callers_gave_them() {
+    let query = json!({"type": "object", "properties": {"pattern": {"type": "string", "maxLength": 3}},
+        "required": ["pattern"], "additionalProperties": false});
+    let manifest = json!({
+        "api_version": "0.1.0", "type": "thing", "name": "Thing", "version": "1", "options": {},
+        "operations": [{"method": "GET", "path": "/", "access": "read", "query": query}],
+    });
+    let schemas = CallSchemas::compile(&serde_json::from_value(manifest).unwrap()).unwrap();
+    let check = |query: &[(&str, &str)]| {
+        let query = query.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+        schemas.check_call(&Call {
+            operation: 0,
+            granted: Access::Read,
+            path: Vec::new(),
+            query,
+            body: Vec::new(),
+            deadline: Instant::now(),
+            max_reply_bytes: 1000,
+            request_id: "test".to_owned(),
+        })
+    };
+    let field = |query: &[(&str, &str)]| check(query).unwrap_err().details["field"].clone();
+    check(&[("bytes:pattern", "rO0q")]).unwrap();
+    assert_eq!(field(&[("bytes:pattern", "rO0qKg==")]), "pattern", "too long");
+    assert_eq!(field(&[("bytes:pattern", "rO0q"), ("pattern", "a")]), "pattern", "given twice");
+    assert_eq!(field(&[("pattern", "a"), ("bytes:other", "rO0q")]), "other", "not known");
 }

@@ -2,6 +2,7 @@
 
 use super::{EVERY_TYPE, Schema, types};
 use serde_json::{Number, Value};
+use studio_plugin_api::parameters::read_flag;
 
 impl Schema {
     /// The part for a member of the whole, where it has one of that name.
@@ -21,13 +22,10 @@ impl Schema {
         {
             return number.into();
         }
-        if has(types::BOOLEAN) {
-            match text {
-                // A bare `?flag` means yes, as in most web interfaces.
-                "true" | "1" | "" => return true.into(),
-                "false" | "0" => return false.into(),
-                _ => {}
-            }
+        if has(types::BOOLEAN)
+            && let Some(flag) = read_flag(text)
+        {
+            return flag.into();
         }
         if has(types::ARRAY) && !has(types::STRING) {
             let items = self.items_of(number);

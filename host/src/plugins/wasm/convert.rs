@@ -8,6 +8,7 @@ use super::{
     broken,
     journal::Journal,
 };
+use crate::plugins::error::beginning;
 use std::time::Duration;
 use studio_plugin_api::{Access, Call, DriverError, ErrorCode, Outcome, reply::Payload};
 
@@ -56,8 +57,10 @@ pub(super) fn read_error(error: Error, journal: &Journal) -> (DriverError, bool)
     };
     let garbled = |message: &str| {
         let broken = broken(message);
-        // The journal cuts what is too long for it.
-        let said = format!("code={} message={:?} details={:?}", code.as_str(), error.message, error.details);
+        // A guest's whole memory may be in it: the journal, which cuts what is too long for it, takes less than this.
+        let (message_head, details_head) =
+            (beginning(&error.message, LONGEST_ERROR), beginning(&error.details, LONGEST_ERROR));
+        let said = format!("code={} message={message_head:?} details={details_head:?}", code.as_str());
         journal.report(message, &said);
         (broken, error.session_lost)
     };

@@ -1,6 +1,6 @@
 //! What guests write, in the gateway's log: thinned out when it is too much, cut when it is too long.
 
-use crate::plugins::record::Record;
+use crate::plugins::{error::beginning, record::Record};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
     borrow::Cow,
@@ -91,7 +91,7 @@ impl Journal {
 
 /// No more than there is room for, and on one line: what follows a line's end could pass for a record of the gateway's.
 fn tidy(text: &str) -> Cow<'_, str> {
-    let text = text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default();
+    let text = beginning(text, LONGEST);
     if !text.contains(char::is_control) {
         return text.into();
     }
