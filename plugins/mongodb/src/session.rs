@@ -167,22 +167,22 @@ impl MongoDb {
             }
         })
         .await;
-        let told = match (result, kind) {
+        let error = match (result, kind) {
             (Ok(Ok(value)), _) => return Ok(value),
-            (Ok(Err(Failure::Told(error))), _) => Err(error),
-            (Ok(Err(Failure::AfterAll(error))), Kind::Reads) => Err(error),
-            (Ok(Err(Failure::AfterAll(error))), _) => Err(errors::outcome_unknown(error)),
-            (Ok(Err(Failure::Client(error))), Kind::Reads) => Err(errors::from_client(&error, &self.reach)),
-            (Ok(Err(Failure::Client(error))), Kind::Writes) => Err(errors::from_write(&error, &self.reach)),
+            (Ok(Err(Failure::Told(error))), _) => error,
+            (Ok(Err(Failure::AfterAll(error))), Kind::Reads) => error,
+            (Ok(Err(Failure::AfterAll(error))), _) => errors::outcome_unknown(error),
+            (Ok(Err(Failure::Client(error))), Kind::Reads) => errors::from_client(&error, &self.reach),
+            (Ok(Err(Failure::Client(error))), Kind::Writes) => errors::from_write(&error, &self.reach),
             (Ok(Err(Failure::Client(error))), Kind::WritesSeveral) => {
-                Err(errors::from_write_of_several(&error, &self.reach))
+                errors::from_write_of_several(&error, &self.reach)
             }
-            (Err(_), Kind::Reads) => Err(out_of_time()),
-            (Err(_), _) => Err(errors::outcome_unknown(out_of_time())),
+            (Err(_), Kind::Reads) => out_of_time(),
+            (Err(_), _) => errors::outcome_unknown(out_of_time()),
         };
         // What became of a first attempt is open, whatever the server says of the second.
         let is_open = kind != Kind::Reads && self.reach.cuts() != cuts;
-        told.map_err(|error| if is_open { errors::outcome_unknown(error) } else { error })
+        Err(if is_open { errors::outcome_unknown(error) } else { error })
     }
 }
 
