@@ -198,6 +198,37 @@ pub fn settings<D: Driver>(json: Value) -> Result<ConnectionSettings<D::Options>
     })
 }
 
+/// Passwords with what means something in a URL, as a pattern for proptest: their letters make no words, so that a message
+/// has none of them by chance.
+pub const ODD_PASSWORDS: &str = "[QXZJVKWY]{4}([@/?#%:&=+\n\t\\[]|%4){1,2}[QXZJVKWY]{4,8}";
+
+/// Checks that a password is read from a connection string as it is, or the string is refused and no part of it told.
+/// `read` gets the password as it is written in the string, percent-encoded or not, and gives the one that was read.
+///
+/// # Panics
+/// Where another password is read, one that is encoded is refused, or the error tells four bytes of it in a row or names
+/// another field than `connection_string`.
+pub fn check_password(password: &str, encoded: bool, read: impl FnOnce(&str) -> Result<String, DriverError>) {
+    let written = if encoded {
+        password.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    } else {
+        password.to_owned()
+    };
+    let told = |text: &str| {
+        password.as_bytes().windows(4).any(|part| {
+            part.iter().any(u8::is_ascii_uppercase) && text.as_bytes().windows(4).any(|found| found == part)
+        })
+    };
+    match read(&written) {
+        Ok(read) => assert_eq!(read, password),
+        Err(error) => {
+            assert!(!encoded, "{error}");
+            assert_eq!(error.details.get("field"), Some(&Value::from("connection_string")));
+            assert!(!told(&error.message), "a part of the password is told: {error}");
+        }
+    }
+}
+
 /// A component's way to the network, for its tests on this machine: plain TCP to the server at `port` of this host,
 /// whatever the settings say. Reading and writing block the thread.
 #[cfg(not(target_family = "wasm"))]
@@ -323,6 +354,14 @@ mod tests {
             assert_eq!(error.details["field"], field);
         }
         settings::<Thing>(json!({"endpoint": parts, "options": {"depth": 3}})).unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "a part of the password is told")]
+    fn error_that_tells_a_part_of_a_password_does_not_pass() {
+        check_password("QXZJ@VKWY", false, |_| {
+            Err(DriverError::validation("connection_string", "no: @VKWY"))
+        });
     }
 
     #[test]

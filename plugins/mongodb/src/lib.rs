@@ -1,8 +1,8 @@
 //! The MongoDB driver of studio-gateway.
 //!
 //! `options.rs` reads a connection's settings, `connection.rs` opens the session, through `relay.rs`, where `wire/` looks at
-//! what servers send; `session.rs` runs what a call asks for and stops it when its caller leaves. `ejson/` is how documents look in JSON, `guard/` what they
-//! may not ask for. The other modules are the operations, and what several of them need.
+//! what servers send; `session.rs` runs what a call asks for and stops it when its caller leaves. `ejson/` is how documents
+//! look in JSON, `guard/` what they may not ask for. The other modules are the operations, and what several of them need.
 
 mod collections;
 mod command;

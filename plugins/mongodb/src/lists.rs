@@ -2,7 +2,6 @@
 
 use crate::session::{Failure, Running};
 use bson::RawDocumentBuf;
-use futures_util::StreamExt;
 use mongodb::raw_batch_cursor::SessionRawBatchCursor;
 use studio_plugin_api::prelude::*;
 
@@ -51,12 +50,9 @@ pub(crate) async fn read_all(
 ) -> Result<Vec<RawDocumentBuf>, Failure> {
     let mut all = Vec::new();
     let mut left = limit;
-    let open = running.open_cursor();
-    let mut batches = cursor.stream(running.session()?);
+    let mut batches = running.batches(&mut cursor)?;
     while let Some(batch) = batches.next().await {
-        let batch = batch?;
-        open.note(&batch);
-        for document in batch.doc_slices()? {
+        for document in batch?.doc_slices()? {
             let document = document?.as_document().ok_or_else(no_document)?;
             let size = u64::try_from(document.as_bytes().len() + OVERHEAD).unwrap_or(u64::MAX);
             left = left.checked_sub(size).ok_or_else(|| DriverError::result_too_large(limit))?;
@@ -75,12 +71,9 @@ pub(crate) async fn count_all(
     running: &mut Running,
 ) -> Result<usize, Failure> {
     let mut count = 0;
-    let open = running.open_cursor();
-    let mut batches = cursor.stream(running.session()?);
+    let mut batches = running.batches(&mut cursor)?;
     while let Some(batch) = batches.next().await {
-        let batch = batch?;
-        open.note(&batch);
-        for document in batch.doc_slices()? {
+        for document in batch?.doc_slices()? {
             document?.as_document().ok_or_else(no_document)?;
             count += 1;
         }

@@ -4,7 +4,12 @@ use bson::{Bson, Document};
 
 /// A count or a size; `None` where the field is no number, or is negative.
 pub(crate) fn read(document: &Document, field: &str) -> Option<u64> {
-    match document.get(field)? {
+    of(document.get(field)?)
+}
+
+/// The same of a value.
+pub(crate) fn of(value: &Bson) -> Option<u64> {
+    match value {
         Bson::Int32(number) => u64::try_from(*number).ok(),
         Bson::Int64(number) => u64::try_from(*number).ok(),
         // As far as a double counts by one, the conversion is exact.

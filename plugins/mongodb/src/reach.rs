@@ -84,9 +84,7 @@ impl Reach {
     /// Notes a server's breach of the protocol.
     pub(crate) fn broke(&self, breach: &str) {
         let message = format!("what answers is no MongoDB server: {breach}");
-        tracing::warn!("{message}");
-        let _ = self.breach.set(DriverError::new(ErrorCode::DriverError, message));
-        self.changed.notify_waiters();
+        self.end(DriverError::new(ErrorCode::DriverError, message));
     }
 
     /// Notes that a server left a connection.
@@ -104,8 +102,13 @@ impl Reach {
     pub(crate) fn strange(&self) {
         let message =
             "what answers is no MongoDB server: it doesn't speak MongoDB's protocol; is the port another's?";
-        tracing::warn!("{message}");
-        let _ = self.breach.set(DriverError::connection("unsupported", message));
+        self.end(DriverError::connection("unsupported", message));
+    }
+
+    /// Ends the session, which goes no further than the first breach.
+    fn end(&self, error: DriverError) {
+        tracing::warn!("{}", error.message);
+        let _ = self.breach.set(error);
         self.changed.notify_waiters();
     }
 

@@ -19,8 +19,13 @@
 mod kill;
 
 use crate::{MongoDb, errors};
-use kill::{Kill, OpenCursor};
-use mongodb::{Client, ClientSession, error::Error};
+use futures_util::StreamExt;
+use kill::{Cursor, Kill};
+use mongodb::{
+    Client, ClientSession,
+    error::Error,
+    raw_batch_cursor::{RawBatch, SessionRawBatchCursor, SessionRawBatchCursorStream},
+};
 use std::time::Duration;
 use studio_plugin_api::{Context, DriverError, ErrorCode};
 use tokio::time::timeout;
@@ -29,6 +34,7 @@ use tokio::time::timeout;
 const RESERVED_PART: u32 = 20;
 const RESERVED_LEAST: Duration = Duration::from_millis(5);
 const RESERVED_MOST: Duration = Duration::from_millis(250);
+
 /// Whether an operation may change something, so that a failure may leave that open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -45,7 +51,8 @@ pub(crate) struct Running {
     client: Client,
     session: Option<ClientSession>,
     kind: Kind,
-    cursor: OpenCursor,
+    /// What is open on the server, as its last batch said.
+    cursor: Option<Cursor>,
     /// When to give up, from now: the time that the server gets as `maxTimeMS`.
     time: Duration,
 }
@@ -56,7 +63,7 @@ impl Running {
     /// # Errors
     /// None while it runs.
     pub(crate) fn session(&mut self) -> Result<&mut ClientSession, Error> {
-        self.session.as_mut().ok_or_else(|| Error::custom("the session has ended"))
+        self.session.as_mut().ok_or_else(ended)
     }
 
     /// What the server gets as `maxTimeMS`.
@@ -69,9 +76,16 @@ impl Running {
         i64::try_from(self.time.as_millis()).unwrap_or(i64::MAX).max(1)
     }
 
-    /// Keeps what cursor is open on the server, batch by batch.
-    pub(crate) fn open_cursor(&self) -> OpenCursor {
-        self.cursor.clone()
+    /// Goes through what a cursor gives, and keeps what is open on the server meanwhile.
+    ///
+    /// # Errors
+    /// As [`session`](Self::session).
+    pub(crate) fn batches<'a>(
+        &'a mut self,
+        cursor: &'a mut SessionRawBatchCursor,
+    ) -> Result<Batches<'a>, Error> {
+        let session = self.session.as_mut().ok_or_else(ended)?;
+        Ok(Batches { batches: cursor.stream(session), open: &mut self.cursor })
     }
 
     /// Ends it where the operation came to its end: only a cursor may still be open.
@@ -81,7 +95,7 @@ impl Running {
         drop(session);
     }
 
-    fn kill(&self, session: Option<ClientSession>) {
+    fn kill(&mut self, session: Option<ClientSession>) {
         // Where a connection string says to read from secondaries, it runs there.
         let reads_from =
             if self.kind == Kind::Reads { self.client.selection_criteria().cloned() } else { None };
@@ -94,6 +108,27 @@ impl Drop for Running {
         if let Some(session) = self.session.take() {
             self.kill(Some(session));
         }
+    }
+}
+
+fn ended() -> Error {
+    Error::custom("the session has ended")
+}
+
+/// The batches of a cursor.
+pub(crate) struct Batches<'a> {
+    batches: SessionRawBatchCursorStream<'a, 'a>,
+    open: &'a mut Option<Cursor>,
+}
+
+impl Batches<'_> {
+    /// Gives the next one, while there are more.
+    pub(crate) async fn next(&mut self) -> Option<Result<RawBatch, Error>> {
+        let batch = self.batches.next().await;
+        if let Some(Ok(batch)) = &batch {
+            *self.open = Cursor::read(batch);
+        }
+        batch
     }
 }
 
@@ -115,8 +150,8 @@ impl MongoDb {
         let cuts = self.reach.cuts();
         let running = async {
             let session = self.client.start_session().await?;
-            let (client, cursor) = (self.client.clone(), OpenCursor::default());
-            let mut running = Running { client, session: Some(session), kind, cursor, time };
+            let client = self.client.clone();
+            let mut running = Running { client, session: Some(session), kind, cursor: None, time };
             let result = operation(&mut running).await;
             running.finish();
             result
@@ -132,22 +167,22 @@ impl MongoDb {
             }
         })
         .await;
-        let told = match (result, kind) {
+        let error = match (result, kind) {
             (Ok(Ok(value)), _) => return Ok(value),
-            (Ok(Err(Failure::Told(error))), _) => Err(error),
-            (Ok(Err(Failure::AfterAll(error))), Kind::Reads) => Err(error),
-            (Ok(Err(Failure::AfterAll(error))), _) => Err(errors::outcome_unknown(error)),
-            (Ok(Err(Failure::Client(error))), Kind::Reads) => Err(errors::from_client(&error, &self.reach)),
-            (Ok(Err(Failure::Client(error))), Kind::Writes) => Err(errors::from_write(&error, &self.reach)),
+            (Ok(Err(Failure::Told(error))), _) => error,
+            (Ok(Err(Failure::AfterAll(error))), Kind::Reads) => error,
+            (Ok(Err(Failure::AfterAll(error))), _) => errors::outcome_unknown(error),
+            (Ok(Err(Failure::Client(error))), Kind::Reads) => errors::from_client(&error, &self.reach),
+            (Ok(Err(Failure::Client(error))), Kind::Writes) => errors::from_write(&error, &self.reach),
             (Ok(Err(Failure::Client(error))), Kind::WritesSeveral) => {
-                Err(errors::from_write_of_several(&error, &self.reach))
+                errors::from_write_of_several(&error, &self.reach)
             }
-            (Err(_), Kind::Reads) => Err(out_of_time()),
-            (Err(_), _) => Err(errors::outcome_unknown(out_of_time())),
+            (Err(_), Kind::Reads) => out_of_time(),
+            (Err(_), _) => errors::outcome_unknown(out_of_time()),
         };
         // What became of a first attempt is open, whatever the server says of the second.
         let is_open = kind != Kind::Reads && self.reach.cuts() != cuts;
-        told.map_err(|error| if is_open { errors::outcome_unknown(error) } else { error })
+        Err(if is_open { errors::outcome_unknown(error) } else { error })
     }
 }
 

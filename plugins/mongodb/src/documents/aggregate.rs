@@ -10,7 +10,6 @@ use crate::{
     session::{Failure, Kind},
 };
 use bson::{Bson, Document, doc};
-use futures_util::StreamExt;
 use mongodb::options::Collation;
 use std::time::Duration;
 use studio_plugin_api::prelude::*;
@@ -115,12 +114,9 @@ async fn run(
                 aggregate = aggregate.let_vars(variables);
             }
             let mut cursor = aggregate.session(running.session()?).batch().await?;
-            let open = running.open_cursor();
-            let mut batches = cursor.stream(running.session()?);
+            let mut batches = running.batches(&mut cursor)?;
             while let Some(batch) = batches.next().await {
-                let batch = batch?;
-                open.note(&batch);
-                for document in batch.doc_slices()? {
+                for document in batch?.doc_slices()? {
                     let document = document?.as_document().ok_or_else(no_document)?;
                     documents.add(document).map_err(Failure::AfterAll)?;
                 }

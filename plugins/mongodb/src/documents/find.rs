@@ -10,7 +10,6 @@ use crate::{
     session::Kind,
 };
 use bson::{Bson, Document, doc};
-use futures_util::StreamExt;
 use std::io::Write;
 use studio_plugin_api::prelude::*;
 
@@ -193,13 +192,10 @@ async fn read_page(
                 find = find.sort(sort);
             }
             let mut cursor = find.session(running.session()?).batch().await?;
-            let open = running.open_cursor();
-            let mut batches = cursor.stream(running.session()?);
+            let mut batches = running.batches(&mut cursor)?;
             let mut documents = Documents::begin(b"{\"documents\":", form, context);
             while let Some(batch) = batches.next().await {
-                let batch = batch?;
-                open.note(&batch);
-                for document in batch.doc_slices()? {
+                for document in batch?.doc_slices()? {
                     if documents.count() == u64::from(limit) {
                         return Ok(Page { json: documents.end(), has_more: true });
                     }

@@ -8,7 +8,6 @@ use crate::{
     names::Use,
     session::Kind,
 };
-use futures_util::StreamExt;
 use studio_plugin_api::prelude::*;
 
 /// Which document, and how it is written.
@@ -34,11 +33,9 @@ pub(crate) async fn read(
         .run(&context, Kind::Reads, async |running| {
             let find = collection.find(filter).limit(1).max_time(running.time());
             let mut cursor = find.session(running.session()?).batch().await?;
-            let open = running.open_cursor();
-            let mut batches = cursor.stream(running.session()?);
+            let mut batches = running.batches(&mut cursor)?;
             while let Some(batch) = batches.next().await {
                 let batch = batch?;
-                open.note(&batch);
                 let first = batch.doc_slices()?.into_iter().next().transpose()?;
                 if let Some(document) = first.and_then(|value| value.as_document()) {
                     let mut json = Vec::with_capacity(document.as_bytes().len() * 2);

@@ -11,7 +11,7 @@ use crate::{
     number,
     session::Kind,
 };
-use bson::{Bson, RawBson, RawDocumentBuf, doc};
+use bson::{Bson, RawBson, RawDocumentBuf};
 use futures_util::future::try_join;
 use studio_plugin_api::prelude::*;
 
@@ -60,7 +60,7 @@ pub(crate) async fn list(
             key: Extended::new(key, query.ejson)?,
             unique: options.get_bool("unique").ok(),
             sparse: options.get_bool("sparse").ok(),
-            ttl: seconds.and_then(|seconds| number::read(&doc! { "": seconds }, "")),
+            ttl: seconds.and_then(|seconds| number::of(&seconds)),
             partial_filter,
             options: Extended::new(&options, query.ejson)?,
             size: statistics.index_sizes.get(&name).copied(),

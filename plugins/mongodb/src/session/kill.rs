@@ -11,11 +11,7 @@ use mongodb::{
     options::SelectionCriteria,
     raw_batch_cursor::RawBatch,
 };
-use std::{
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::{sync::Semaphore, time::timeout};
 
 /// How long the server may take to answer a kill before it is sent again.
@@ -29,12 +25,7 @@ const MOST_WAITING: usize = 256;
 
 static WAITING: Semaphore = Semaphore::const_new(MOST_WAITING);
 
-/// Keeps which cursor is open on the server, as its last batch said.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct OpenCursor(Arc<Mutex<Option<Cursor>>>);
-
-/// A cursor of the server's.
-#[derive(Debug, Clone, PartialEq)]
+/// A cursor that is open on the server.
 pub(super) struct Cursor {
     database: String,
     collection: String,
@@ -42,26 +33,12 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    fn read(batch: &RawBatch) -> Option<Self> {
+    /// Reads what a batch says: a cursor with more to come has a number.
+    pub(super) fn read(batch: &RawBatch) -> Option<Self> {
         let cursor = batch.as_raw_document().get_document("cursor").ok()?;
         let id = cursor.get_i64("id").ok().filter(|id| *id != 0)?;
         let (database, collection) = cursor.get_str("ns").ok()?.split_once('.')?;
         Some(Self { database: database.to_owned(), collection: collection.to_owned(), id })
-    }
-}
-
-impl OpenCursor {
-    /// Notes what a batch says: a cursor with more to come has a number.
-    pub(crate) fn note(&self, batch: &RawBatch) {
-        *self.lock() = Cursor::read(batch);
-    }
-
-    pub(super) fn take(&self) -> Option<Cursor> {
-        mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Cursor>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
 mod arbitrary;
 mod marks;
+mod numbers;
 mod properties;
 mod refusals;
 mod table;
