@@ -146,7 +146,7 @@ impl Stream {
         self.transport.write(bytes)
     }
 
-    /// Ends the stream in this direction.
+    /// Ends the stream in this direction. A session that keeps one like that is over once its call is answered.
     ///
     /// # Errors
     /// `CONNECTION_ERROR`: `closed` when the stream broke before.

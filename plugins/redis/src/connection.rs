@@ -155,7 +155,7 @@ impl Connection {
     ) -> Result<Value, DriverError> {
         self.look_around().await?;
         let answer = self.send(command, route, most).await?;
-        self.watch(std::slice::from_ref(&answer));
+        self.watch(std::slice::from_ref(&answer)).await;
         wire::check(answer)
     }
 
@@ -175,15 +175,20 @@ impl Connection {
             return Ok(());
         }
         let answer = self.send(&cmd("ROLE"), Route::Any, OWN_ANSWERS).await?;
-        self.watch(std::slice::from_ref(&answer));
+        self.watch(std::slice::from_ref(&answer)).await;
         self.standing.note(answer)
     }
 
     /// Gives the session up where an answer tells that it leads elsewhere than it should. In a cluster it is the slots
     /// that change their place.
-    fn watch(&self, answers: &[Value]) {
-        if !self.is_cluster() {
-            self.standing.watch(answers);
+    async fn watch(&self, answers: &[Value]) {
+        if self.is_cluster() {
+            return;
+        }
+        self.standing.watch(answers);
+        #[cfg(any(target_family = "wasm", test))]
+        if let (true, Link::Sandboxed(link)) = (self.standing.is_lost(), &self.link) {
+            link.end().await;
         }
     }
 
@@ -196,9 +201,9 @@ impl Connection {
         self.pipeline_within(pipeline, route, OWN_ANSWERS).await
     }
 
-    /// Several commands in one round trip, one answer each, with `most` bytes together. An answer may be a [`Value::ServerError`]: one command's
-    /// failure is not the others'. In a cluster all of them must be at home where the route leads
-    /// to; what moves away meanwhile is followed.
+    /// Several commands in one round trip, one answer each, with `most` bytes together. An answer may be a
+    /// [`Value::ServerError`]: one command's failure is not the others'. In a cluster all of them must be at home where
+    /// the route leads to; what moves away meanwhile is followed.
     pub(crate) async fn pipeline_within(
         &self,
         pipeline: Pipeline,
@@ -212,7 +217,7 @@ impl Connection {
             #[cfg(any(target_family = "wasm", test))]
             Link::Sandboxed(link) => link.pipeline(&pipeline, route, most).await?,
         };
-        self.watch(&answers);
+        self.watch(&answers).await;
         Ok(answers)
     }
 
@@ -233,7 +238,7 @@ impl Connection {
             Link::Sandboxed(link) => link.transaction(commands, route, OWN_ANSWERS).await?,
         };
         let _discarded = answers.pop();
-        self.watch(&answers);
+        self.watch(&answers).await;
         let exec = answers.pop().ok_or_else(|| errors::unexpected("EXEC"))?;
         let mut answers = answers.into_iter();
         let began = answers.next().ok_or_else(|| errors::unexpected("MULTI"))?;
@@ -243,7 +248,7 @@ impl Connection {
             wire::check(queued)?;
         }
         let answers = wire::items(wire::check(exec)?).ok_or_else(|| errors::unexpected("EXEC"))?;
-        self.watch(&answers);
+        self.watch(&answers).await;
         Ok(answers)
     }
 

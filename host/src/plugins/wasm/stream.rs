@@ -23,6 +23,8 @@ pub struct ByteStream {
     /// Read ahead, when the stream was looked at between calls.
     ahead: Vec<u8>,
     ended: bool,
+    /// The guest says no more.
+    is_shut: bool,
 }
 
 enum Io {
@@ -32,11 +34,11 @@ enum Io {
 
 impl ByteStream {
     pub(super) fn plain(stream: TcpStream) -> Self {
-        Self { io: Io::Plain(stream), ahead: Vec::new(), ended: false }
+        Self { io: Io::Plain(stream), ahead: Vec::new(), ended: false, is_shut: false }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), ahead: Vec::new(), ended: false }
+        Self { io: Io::Tls(Box::new(stream)), ahead: Vec::new(), ended: false, is_shut: false }
     }
 
     /// Waits for bytes and takes at most `most` of them; none at the stream's end.
@@ -71,6 +73,7 @@ impl ByteStream {
 
     /// Ends the stream in this direction.
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {
+        self.is_shut = true;
         match &mut self.io {
             Io::Plain(stream) => stream.shutdown().await,
             Io::Tls(stream) => stream.shutdown().await,
@@ -80,7 +83,7 @@ impl ByteStream {
     /// Whether the server may still hear and answer, as far as is known without asking. What arrived meanwhile is kept
     /// for the next read.
     fn is_open(&mut self) -> bool {
-        if self.ended {
+        if self.ended || self.is_shut {
             return false;
         }
         if !self.ahead.is_empty() {

@@ -73,6 +73,11 @@ impl Channel {
         Ok(answers)
     }
 
+    /// Ends the stream. One that is broken has ended already.
+    pub(super) async fn end(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
     async fn send(&mut self, command: &Cmd) -> Result<(), DriverError> {
         self.packed.extend_from_slice(format!("*{}\r\n", command.args_iter().len()).as_bytes());
         for word in command.args_iter() {

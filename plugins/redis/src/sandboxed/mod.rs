@@ -57,6 +57,13 @@ impl Link {
         self.exchange(whole, most).await
     }
 
+    /// Ends the stream: by that the host sees that the session is over, also where the call itself was answered.
+    pub(crate) async fn end(&self) {
+        if let Some(channel) = self.channel.lock().await.as_mut() {
+            channel.end().await;
+        }
+    }
+
     async fn exchange(
         &self,
         commands: impl Iterator<Item = &Cmd>,
