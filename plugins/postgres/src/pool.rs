@@ -233,7 +233,7 @@ impl Connections {
             // One that there is will be free.
             if !self.is_empty() {
                 self.way.do_with_fewer(place);
-            } else if begun.elapsed() < FULL_PATIENCE.min(left) {
+            } else if begun.elapsed() < FULL_PATIENCE && !left.is_zero() {
                 sleep(FULL_PAUSE).await;
             } else {
                 return Err(error);

@@ -179,18 +179,22 @@ impl Postgres {
         statement: &Statement,
         limit: u64,
     ) -> Result<Rows, Failure> {
+        let mut reason = String::new();
         for _ in 0..MOST_LOOKS {
             let prepares = self.connections.prepares();
             match look_up_once(connection, statement, limit, prepares).await {
                 Err(Failure::Refused(error)) if prepares && error.is_about_preparing() => {
                     self.connections.stop_preparing();
                 }
-                Err(Failure::Refused(error)) if error.code() == code::INTERNAL_ERROR => {}
+                Err(Failure::Refused(error)) if error.code() == code::INTERNAL_ERROR => {
+                    error.message().clone_into(&mut reason);
+                }
                 done => return done,
             }
         }
-        let message = "things come and go in the database faster than they can be listed";
-        let error = DriverError::connection("unavailable", message);
+        let message =
+            format!("things come and go in the database faster than they can be listed; it says: {reason}");
+        let error = DriverError::connection("unavailable", message).with("code", code::INTERNAL_ERROR);
         Err(DriverError { retry_after: Some(Duration::from_secs(1)), ..error }.into())
     }
 

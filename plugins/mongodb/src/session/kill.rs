@@ -85,7 +85,7 @@ impl Kill {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        tracing::warn!("an abandoned operation could not be killed: the server does not answer");
+        tracing::warn!("an abandoned operation could not be killed, and is left to the server");
     }
 
     async fn attempt(&mut self) -> Result<Killed, Error> {
