@@ -11,8 +11,8 @@ use std::{
     time::Instant,
 };
 use studio_gateway_tests::{
-    HostileServer, Memory, PATIENCE, RedisOptions, RedisServer, Says, eventually,
-    plugins::redis_is_sandboxed, process::free_port,
+    HostileServer, Memory, PATIENCE, RedisDriver, RedisOptions, RedisServer, Says, eventually,
+    process::free_port,
 };
 
 /// A real cluster of three.
@@ -42,10 +42,7 @@ pub(crate) async fn start_cluster() -> Vec<RedisServer> {
 
 #[tokio::test]
 async fn redis_cluster_replies_beyond_their_bound_end_before_they_are_read() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let mut street = Street::start().await;
+    let mut street = Street::start(RedisDriver::Library).await;
     let nodes = start_cluster().await;
     connect(&street.attacker, nodes[0].port, json!({"cluster": true})).await;
     let developer = &street.attacker.developer;
@@ -116,10 +113,7 @@ fn start(address: &str, manners: impl Fn(&str, u16) -> Says + Clone + Send + 'st
 
 #[tokio::test]
 async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_their_caller_an_error() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let mut street = Street::start().await;
+    let mut street = Street::start(RedisDriver::Library).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
     let string = |_: u16| Says::once("$4000000000\r\n").then_forever("x");
@@ -168,10 +162,7 @@ async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_the
 
 #[tokio::test]
 async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_connected_to() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let mut street = Street::start().await;
+    let mut street = Street::start(RedisDriver::Library).await;
     let neighbour = street.neighbour();
     let files = |gateway: &mut studio_gateway_tests::Gateway| {
         let folder = format!("/proc/{}/fd", gateway.process().id());

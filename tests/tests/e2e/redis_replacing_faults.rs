@@ -15,7 +15,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use studio_gateway_tests::{Answer, RedisOptions, RedisServer, eventually};
+use studio_gateway_tests::{Answer, RedisDriver, RedisOptions, RedisServer, eventually};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -23,9 +23,9 @@ use tokio::{
 
 const LOGIN: &str = "app-pass-1";
 
-pub(crate) async fn start_with_user(rules: &str) -> Place {
+pub(crate) async fn start_with_user(driver: RedisDriver, rules: &str) -> Place {
     let options = RedisOptions::new().acl_user("app", &format!("on >{LOGIN} ~* &* {rules}"));
-    Place::start(options, json!({"username": "app", "password": LOGIN})).await
+    Place::start(driver, options, json!({"username": "app", "password": LOGIN})).await
 }
 
 pub(crate) async fn allow(place: &Place, rules: &str) {
@@ -151,9 +151,8 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new(config)
 }
 
-#[tokio::test]
-async fn whatever_a_user_may_not_the_old_value_or_the_new_one_is_there() {
-    let place = start_with_user("+@all").await;
+async fn whatever_a_user_may_not_the_old_value_or_the_new_one_is_there(driver: RedisDriver) {
+    let place = start_with_user(driver, "+@all").await;
     let commands = [
         "eval",
         "multi",
@@ -259,13 +258,12 @@ async fn read_command(from: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Vec<u
     Some(command)
 }
 
-#[tokio::test]
-async fn wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there() {
+async fn wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there(driver: RedisDriver) {
     let server =
         RedisServer::start(RedisOptions::new().acl_user("app", &format!("on >{LOGIN} ~* &* +@all"))).await;
     let (counter, cuts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let port = start_spoiler(server.port, counter.clone(), cuts.clone()).await;
-    let place = Place::with(server, port, json!({"username": "app", "password": LOGIN})).await;
+    let place = Place::with(driver, server, port, json!({"username": "app", "password": LOGIN})).await;
     let mut runner = runner(1);
     let cases = (writes(), 1..14usize, prop::bool::weighted(0.2), any::<bool>());
     let (mut changed, mut refused) = (0, 0);
@@ -290,3 +288,8 @@ async fn wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there() {
     }
     assert!(changed > 10 && refused > 10, "{changed} {refused}");
 }
+
+on_both_kinds!(
+    whatever_a_user_may_not_the_old_value_or_the_new_one_is_there,
+    wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there,
+);
