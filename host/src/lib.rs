@@ -24,6 +24,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod management;
 pub mod plugins;
 pub mod registry;
 pub mod secrets;

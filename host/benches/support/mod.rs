@@ -12,8 +12,8 @@ use std::{
 use studio_gateway::{
     app::Gateway,
     config::Settings,
-    connections::input::CreateConnection,
     identity::{NewToken, issue_token},
+    management::input::CreateConnection,
     plugins::DriverSession,
     registry::{AuditRecord, NewOrganization, NewProject, Role},
 };

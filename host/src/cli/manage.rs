@@ -9,9 +9,9 @@ use crate::{
     app::{driver_loader, open_keyring, open_registry},
     cache::ReplyCache,
     config::{OnPluginError, Settings},
-    connections::{input::check_identifier, service::ConnectionService, settings::visible_options},
     directory::Directory,
     identity::{MINIMUM_SECRET_BYTES, NewToken, issue_token},
+    management::{input::check_identifier, service::ConnectionService, visible_options},
     plugins::catalog::{Catalog, Driver},
     registry::{
         AuditRecord, Connection, ConnectionId, ConnectionSelector, NewOrganization, NewProject, Registry,

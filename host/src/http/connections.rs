@@ -7,13 +7,13 @@ use super::{
 };
 use crate::{
     app::Gateway,
-    connections::{
-        input::{ChangeConnection, CreateConnection},
-        service::ServiceError,
-        settings::visible_options,
-    },
     flow::FlowError,
     identity::Access,
+    management::{
+        input::{ChangeConnection, CreateConnection},
+        service::ServiceError,
+        visible_options,
+    },
     plugins::catalog::{Catalog, Driver},
     registry::{Connection, ConnectionId, ConnectionStatus},
 };

@@ -7,10 +7,11 @@ pub(super) use registry::REGISTRY_UNREACHABLE;
 
 use crate::{
     addresses::AddressError,
-    connections::{input::InvalidField, service::ServiceError, settings::SettingsError},
+    connections::settings::SettingsError,
     flow::{BUSY, FlowError},
     identity::{GateError, TokenError},
     limits::Refusal,
+    management::{input::InvalidField, service::ServiceError},
     plugins::{JSON, catalog::CatalogError},
 };
 use axum::response::{IntoResponse, Response};

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     app::Gateway,
-    connections::input::InvalidField,
     identity::Access,
+    management::input::InvalidField,
     registry::{Member, MemberVia, Registry, RegistryError, Role},
 };
 use axum::{

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     app::Gateway,
-    connections::input::{InvalidField, check_identifier},
     identity::GateError,
+    management::input::{InvalidField, check_identifier},
     registry::{NewOrganization, Registry, RegistryError},
 };
 use axum::{extract::State, response::Response};

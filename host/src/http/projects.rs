@@ -9,11 +9,9 @@ use super::{
 };
 use crate::{
     app::Gateway,
-    connections::{
-        input::{InvalidField, check_identifier},
-        project_database::connection_id,
-    },
+    connections::project_database::connection_id,
     identity::{Access, GateError},
+    management::input::{InvalidField, check_identifier},
     registry::{
         DeletedProject, NewProject, ProjectDatabase, Registry, RegistryError, Role, database_password_place,
     },

@@ -1,14 +1,14 @@
 //! One connection's place among the sessions: its pool behind a lock, and what the pool's decisions lead to.
 
 use super::{
-    Count, Shared, Target,
+    Count, Shared,
     calls::ProjectCalls,
     lease::Lease,
     lock,
     pool::{After, Asked, Ended, News, Pool, Pooled, Size},
     session::Session,
 };
-use crate::{config::SessionSettings, registry::ConnectionStatus};
+use crate::{config::SessionSettings, connections::target::Target, registry::ConnectionStatus};
 use std::{
     sync::{
         Arc, Mutex, Weak,

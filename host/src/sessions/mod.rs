@@ -13,9 +13,12 @@ mod session;
 
 use crate::{
     config::SessionSettings,
-    connections::settings::{SettingsError, open_settings},
-    plugins::{catalog::Driver, containment::goes_on},
-    registry::{Connection, ConnectionId, ConnectionStatus, Registry},
+    connections::{
+        settings::{SettingsError, open_settings},
+        target::Target,
+    },
+    plugins::containment::goes_on,
+    registry::{ConnectionId, ConnectionStatus, Registry},
     secrets::Keyring,
 };
 use calls::Projects;
@@ -34,22 +37,6 @@ use studio_plugin_api::{DriverError, ErrorCode};
 use tokio::runtime::Handle;
 
 pub use lease::Lease;
-
-/// What a session is opened for: a connection as stored, and the driver in service for its type.
-#[derive(Clone)]
-pub struct Target {
-    /// The connection.
-    pub connection: Arc<Connection>,
-    /// Its driver.
-    pub driver: Arc<Driver>,
-}
-
-impl Target {
-    /// Sessions of another version are of other settings or of another driver.
-    fn version(&self) -> (i64, u64) {
-        (self.connection.settings_version, self.driver.generation())
-    }
-}
 
 /// All open sessions.
 #[derive(Clone)]
