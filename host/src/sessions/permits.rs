@@ -1,6 +1,6 @@
 //! The caps on open sessions: over all, for each project, and for each driver that has one.
 
-use super::lock;
+use super::lock::lock;
 use crate::{config::SessionSettings, connections::target::Target};
 use std::{
     collections::HashMap,
