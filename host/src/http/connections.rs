@@ -6,8 +6,8 @@ use super::{
     error::ApiError,
 };
 use crate::{
-    app::Gateway,
     flow::FlowError,
+    gateway::Gateway,
     identity::Access,
     management::{
         input::{ChangeConnection, CreateConnection},

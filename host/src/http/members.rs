@@ -6,10 +6,11 @@ use super::{
     error::ApiError,
 };
 use crate::{
-    app::Gateway,
+    gateway::Gateway,
     identity::Access,
     management::input::InvalidField,
-    registry::{Member, MemberVia, Registry, RegistryError, Role},
+    registry::{Member, MemberVia, Registry, RegistryError},
+    role::Role,
 };
 use axum::{
     extract::{Path, State},
