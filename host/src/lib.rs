@@ -17,6 +17,8 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod directory;
+#[cfg(test)]
+mod floors_tests;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
