@@ -18,9 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 use studio_gateway::{
-    app::Gateway,
     cache::{Ending, Key},
     config::{RateLimitSettings, RequestLimit},
+    gateway::Gateway,
     identity::{Grants, Principal},
     limits::{Asked, Class, RateLimits},
     plugins::{Keeping, catalog::Driver},

@@ -10,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 use studio_gateway::{
-    app::Gateway,
     config::Settings,
-    connections::input::CreateConnection,
+    gateway::Gateway,
     identity::{NewToken, issue_token},
+    management::input::CreateConnection,
     plugins::DriverSession,
-    registry::{AuditRecord, NewOrganization, NewProject, Role},
+    registry::{AuditRecord, NewOrganization, NewProject},
+    role::Role,
 };
 use studio_plugin_api::{Access, Call};
 use tokio::runtime::Runtime;

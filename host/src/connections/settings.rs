@@ -1,11 +1,10 @@
 //! A stored connection's settings, unsealed, in the form that a driver takes.
 
-use super::options;
+use super::target::Target;
 use crate::{
     plugins::catalog::Driver,
-    registry::Connection,
+    registry::rewrite_option_strings,
     secrets::{Keyring, OpenError, Place, Sealed},
-    sessions::Target,
 };
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
 use serde::Serialize;
@@ -76,7 +75,7 @@ pub fn open_settings(keyring: &Keyring, target: &Target) -> Result<SecretString,
         (None, None) => return Err(SettingsError::Incomplete { connection: id }),
     };
     let mut options = connection.options.clone();
-    options::open(keyring, &id, &mut options).map_err(unopened)?;
+    open_options(keyring, &id, &mut options).map_err(unopened)?;
     let options = target.driver.effective_options(options);
     let mut settings = DriverSettings { endpoint, options };
     // Serializing strings and numbers into memory does not fail.
@@ -122,9 +121,15 @@ fn check_scheme(string: &str, schemes: &[String]) -> Result<(), DriverError> {
     })
 }
 
-/// The options of a connection as they may be shown: without the secret ones.
-pub fn visible_options(driver: Option<&Driver>, connection: &Connection) -> Map<String, Value> {
-    options::shown(driver.map(Driver::options), &connection.options)
+/// Opens every text that is sealed, whatever the driver's schema says of it now: only the gateway seals.
+fn open_options(keyring: &Keyring, id: &str, options: &mut Map<String, Value>) -> Result<(), OpenError> {
+    rewrite_option_strings(options, &mut |field, text| match text.parse::<Sealed>() {
+        Ok(sealed) => {
+            let secret = keyring.open(&Place { record: id, field }, &sealed)?;
+            Ok(Some(secret.expose_secret().to_owned()))
+        }
+        Err(_) => Ok(None),
+    })
 }
 
 fn wipe(value: &mut Value) {

@@ -3,7 +3,7 @@
 use super::{FlowError, call::Call};
 use crate::{
     identity::{Access, Authorization, Gate, Principal},
-    registry::Role,
+    role::Role,
 };
 
 /// A call whose caller may make it. Only [`authorize`] makes one.

@@ -7,11 +7,10 @@ use super::{
 };
 use crate::{
     budgets::{Account, Held, Kind},
-    connections::destination::Destination,
+    connections::{destination::Destination, target::Target},
     directory::Directory,
     plugins::{OperationCaching, catalog::Driver},
     registry::{Connection, ConnectionSelector, ConnectionStatus},
-    sessions::Target,
 };
 use axum::body::{Body, HttpBody};
 use http::HeaderMap;

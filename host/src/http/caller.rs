@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use crate::{
-    app::Gateway,
     flow::RequestFacts,
+    gateway::Gateway,
     identity::Principal,
     registry::{AuditRecord, Registry, RegistryError},
 };

@@ -6,14 +6,14 @@ use super::{
     error::ApiError,
 };
 use crate::{
-    app::Gateway,
-    connections::{
+    flow::FlowError,
+    gateway::Gateway,
+    identity::Access,
+    management::{
         input::{ChangeConnection, CreateConnection},
         service::ServiceError,
-        settings::visible_options,
+        visible_options,
     },
-    flow::FlowError,
-    identity::Access,
     plugins::catalog::{Catalog, Driver},
     registry::{Connection, ConnectionId, ConnectionStatus},
 };

@@ -7,10 +7,11 @@ pub(super) use registry::REGISTRY_UNREACHABLE;
 
 use crate::{
     addresses::AddressError,
-    connections::{input::InvalidField, service::ServiceError, settings::SettingsError},
+    connections::settings::SettingsError,
     flow::{BUSY, FlowError},
     identity::{GateError, TokenError},
-    limits::Refusal,
+    limits::{Refusal, TooManyTaken},
+    management::{input::InvalidField, service::ServiceError},
     plugins::{JSON, catalog::CatalogError},
 };
 use axum::response::{IntoResponse, Response};
@@ -298,6 +299,12 @@ impl From<Refusal> for ApiError {
         let error = Self::new(HostCode::RateLimited, refusal.to_string());
         let error = error.with("retry_after", refusal.seconds).with("limit", refusal.limit);
         Self { retry_after: Some(Duration::from_secs(refusal.seconds.into())), ..error }
+    }
+}
+
+impl From<TooManyTaken> for ApiError {
+    fn from(_: TooManyTaken) -> Self {
+        Self::rate_limited(TooManyTaken::SETTING, TooManyTaken::WAIT)
     }
 }
 

@@ -11,9 +11,9 @@ use super::{
     organizations, plugins, projects,
 };
 use crate::{
-    app::Gateway,
     config::HttpSettings,
     flow::{FlowError, RequestFacts},
+    gateway::Gateway,
 };
 use axum::{
     Extension, Router,

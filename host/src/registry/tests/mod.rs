@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use self::postgres_server::{PostgresDatabase, PostgresServer};
 use super::store::Store;
 use super::*;
+use crate::role::Role;
 use crate::secrets::{Keyring, Place};
 
 /// Makes each test function, which takes a `Fixture`, a test on SQLite and a test on PostgreSQL.

@@ -5,14 +5,16 @@ use super::{
         ChangeConnection, CreateConnection, GivenChange, GivenSettings, InvalidField, SettableStatus,
         check_identifier,
     },
-    options,
-    project_database::connection_id,
-    redirection,
-    settings::{SettingsError, check_declared, open_settings},
+    options, redirection,
 };
 use crate::{
     addresses::{AddressError, AddressPolicy},
     cache::ReplyCache,
+    connections::{
+        project_database::connection_id,
+        settings::{SettingsError, check_declared, open_settings},
+        target::Target,
+    },
     directory::Directory,
     plugins::catalog::Driver,
     registry::{
@@ -20,7 +22,7 @@ use crate::{
         NewConnection, Registry, RegistryError,
     },
     secrets::{Keyring, Place},
-    sessions::{Sessions, Target},
+    sessions::Sessions,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
