@@ -126,7 +126,7 @@ async fn error_keeps_the_shape_of_its_prefix_over_a_reload() {
     .await;
     Plugins::new([Plugin::new("probe").disabled()]).write(&gateway.plugins_file());
     gateway.platform_admin().post("/api/platform/plugins/reload", json!({})).await.expect(200);
-    project.viewer.get(&project.path(OLD, "/nothing")).await.refused(404, "UNKNOWN_DATABASE_TYPE");
+    project.viewer.get(&project.path("probe", "/nothing")).await.refused(404, "UNKNOWN_DATABASE_TYPE");
     refused(&waiting.await.unwrap(), 408, "deadline");
 }
 
