@@ -217,7 +217,6 @@ impl Gateway {
         let metrics = Arc::new(Metrics::default());
         let rate_limits = RateLimits::start(&settings.rate_limit, metrics.clone());
         let flow = Flow {
-            catalog: catalog.clone(),
             gate: gate.clone(),
             rate_limits: rate_limits.clone(),
             directory: directory.clone(),

@@ -4,8 +4,7 @@ use crate::{
     budgets::{Budgets, Connections, Kind},
     cache::ReplyCache,
     config::{LogFormat, LogSettings},
-    flow::OperationLabel,
-    plugins::catalog::Catalog,
+    plugins::{Operation, catalog::Catalog},
     sessions::Sessions,
 };
 use prometheus_client::{
@@ -16,7 +15,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, ErrorCode};
 use tracing_subscriber::EnvFilter;
 
@@ -43,21 +42,27 @@ pub fn start_logging(settings: &LogSettings) {
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
-    r#type: String,
-    operation: String,
+    r#type: Arc<str>,
+    operation: Arc<str>,
     status: u16,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OperationLabels {
-    r#type: String,
-    operation: String,
+    r#type: Arc<str>,
+    operation: Arc<str>,
+}
+
+impl OperationLabels {
+    fn of(operation: &Operation) -> Self {
+        Self { r#type: operation.database_type.clone(), operation: operation.name.clone() }
+    }
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CacheLabels {
-    r#type: String,
-    operation: String,
+    r#type: Arc<str>,
+    operation: Arc<str>,
     result: &'static str,
 }
 
@@ -87,7 +92,7 @@ impl CacheUse {
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct FailureLabels {
-    r#type: String,
+    r#type: Arc<str>,
     code: &'static str,
 }
 
@@ -193,38 +198,37 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts an answered request. Without a label it is one of the host's own.
-    pub fn request_answered(&self, label: Option<&OperationLabel>, route: &str, status: u16, time: Duration) {
-        let (database_type, operation) = name(label, route);
-        let labels = OperationLabels { r#type: database_type.clone(), operation: operation.clone() };
+    /// Counts an answered request. Without an operation it is one of the host's own.
+    pub fn request_answered(&self, operation: Option<&Operation>, route: &str, status: u16, time: Duration) {
+        let labels = match operation {
+            Some(operation) => OperationLabels::of(operation),
+            None => OperationLabels { r#type: "gateway".into(), operation: route.into() },
+        };
         self.request_seconds.get_or_create(&labels).observe(time.as_secs_f64());
-        self.requests.get_or_create(&RequestLabels { r#type: database_type, operation, status }).inc();
+        let OperationLabels { r#type, operation } = labels;
+        self.requests.get_or_create(&RequestLabels { r#type, operation, status }).inc();
         if status == 401 {
             self.refused_tokens.inc();
         }
     }
 
     /// Counts a driver's answer.
-    pub fn driver_answered(&self, label: &OperationLabel, time: Duration, error: Option<&DriverError>) {
-        let (database_type, operation) = name(Some(label), "");
-        let labels = OperationLabels { r#type: database_type.clone(), operation };
-        self.driver_seconds.get_or_create(&labels).observe(time.as_secs_f64());
+    pub fn driver_answered(&self, operation: &Operation, time: Duration, error: Option<&DriverError>) {
+        self.driver_seconds.get_or_create(&OperationLabels::of(operation)).observe(time.as_secs_f64());
         if let Some(DriverError {
             code: code @ (ErrorCode::DriverError | ErrorCode::ConnectionError | ErrorCode::Timeout),
             ..
         }) = error
         {
-            self.driver_failures
-                .get_or_create(&FailureLabels { r#type: database_type, code: code.as_str() })
-                .inc();
+            let r#type = operation.database_type.clone();
+            self.driver_failures.get_or_create(&FailureLabels { r#type, code: code.as_str() }).inc();
         }
     }
 
     /// Counts what the cache did for a request of a cacheable operation.
-    pub fn cache_asked(&self, label: &OperationLabel, result: CacheUse) {
-        let (database_type, operation) = name(Some(label), "");
-        let labels = CacheLabels { r#type: database_type, operation, result: result.as_str() };
-        self.cache.get_or_create(&labels).inc();
+    pub fn cache_asked(&self, operation: &Operation, result: CacheUse) {
+        let OperationLabels { r#type, operation } = OperationLabels::of(operation);
+        self.cache.get_or_create(&CacheLabels { r#type, operation, result: result.as_str() }).inc();
     }
 
     /// Counts a request that a rate limit refused.
@@ -312,14 +316,4 @@ fn blocking_now(catalog: &Catalog) -> Registry {
         family.get_or_create(&DriverLabels { r#type }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry
-}
-
-fn name(label: Option<&OperationLabel>, route: &str) -> (String, String) {
-    match label {
-        Some(label) => {
-            let (method, path) = label.operation();
-            (label.database_type().to_owned(), format!("{method} {path}"))
-        }
-        None => ("gateway".to_owned(), route.to_owned()),
-    }
 }

@@ -1,10 +1,9 @@
 //! The last step but one, when no kept reply would do: a session leased; and then the call itself.
 
-use super::{BUSY, located::Located};
+use super::{BUSY, Flow, FlowError, located::Located, reply::Reply};
 use crate::{
     budgets::CallShare,
     cache::{Ending, ReplyCache},
-    plugins::check_payload,
     sessions::{Lease, Sessions},
     telemetry::Metrics,
 };
@@ -15,6 +14,13 @@ use studio_plugin_api::{Access, DriverError, ErrorCode, reply::Payload};
 pub(super) struct Ready {
     located: Located,
     lease: Lease,
+}
+
+/// Makes a call for its caller alone, past the cache.
+pub(super) async fn reply(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
+    let connection = located.target.connection.id;
+    let made = prepare(&flow.sessions, located).await?.run(&flow.cache, &flow.metrics).await?;
+    Ok(Reply::new(made, connection))
 }
 
 /// Leases the session.
@@ -39,31 +45,29 @@ pub(super) struct Made {
 impl Ready {
     /// Makes the call. Kept replies that it may make stale are out of use before its result is known to anyone.
     pub(super) async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Made, DriverError> {
-        let Located { label, mut call, target, account, .. } = self.located;
-        let (most, operation) = (call.max_reply_bytes, call.operation);
+        let Located { operation, mut call, target, account, .. } = self.located;
+        let most = call.max_reply_bytes;
         let request_id = call.request_id.clone();
         let share = account.begin_call(most);
         let limit = share.bytes();
         call.max_reply_bytes = limit;
         let start = Instant::now();
-        let write = match target.driver.caching(call.operation) {
-            Some(caching) if call.granted > Access::Read => {
-                cache.begin_write(target.connection.id, &caching.invalidates, start)
-            }
-            _ => None,
+        let write = match call.granted > Access::Read {
+            true => cache.begin_write(target.connection.id, &operation.invalidates, start),
+            false => None,
         };
-        let result = self.lease.call(call).await;
-        let result = result.and_then(|payload| check_payload(payload, target.driver.wrapping(operation)));
+        let result = self.lease.call(&operation, call).await;
+        let result = result.and_then(|payload| operation.format.check(payload));
         if let Err(error) = &result
             && error.code == ErrorCode::DriverError
         {
-            let (driver, (method, path)) = (label.database_type(), label.operation());
-            tracing::warn!(target: "driver", %driver, %request_id, "{method} {path}: {error}");
+            let driver = &operation.database_type;
+            tracing::warn!(target: "driver", %driver, %request_id, "{}: {error}", operation.name);
         }
         if let Some(write) = write {
             write.end(Ending::of(&result), Instant::now());
         }
-        metrics.driver_answered(&label, start.elapsed(), result.as_ref().err());
+        metrics.driver_answered(&operation, start.elapsed(), result.as_ref().err());
         let result = result.and_then(|payload| match payload.json.len() as u64 > limit {
             true => Err(DriverError::result_too_large(limit)),
             false => Ok(Made { payload, share }),

@@ -14,7 +14,7 @@ use crate::{
         service::ServiceError,
         visible_options,
     },
-    plugins::catalog::{Catalog, Driver},
+    plugins::{Driver, catalog::Catalog},
     registry::{Connection, ConnectionId, ConnectionStatus},
 };
 use axum::{
@@ -71,8 +71,8 @@ pub(super) fn show<'a>(catalog: &Catalog, connection: &'a Connection) -> Connect
 }
 
 fn driver(gateway: &Gateway, database_type: &str) -> Result<Arc<Driver>, ApiError> {
-    match gateway.catalog.entrance(database_type) {
-        Some(entrance) if entrance.alias().is_none() => Ok(entrance.driver().clone()),
+    match gateway.catalog.prefix(database_type) {
+        Some(prefix) if prefix.alias().is_none() => Ok(prefix.driver().clone()),
         // Connections are managed under the driver's own type.
         Some(_) => Err(FlowError::UnknownPath.into()),
         None => Err(FlowError::UnknownType(database_type.chars().take(64).collect()).into()),

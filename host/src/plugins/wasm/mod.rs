@@ -17,6 +17,7 @@ mod imports;
 mod journal;
 mod limits;
 mod network;
+mod sandbox;
 mod session;
 mod settings;
 mod state;
@@ -25,9 +26,9 @@ mod turns;
 
 pub use cache::CompiledCache;
 pub use code::compile_in_this_process;
-pub(super) use engine::Sandbox;
-pub use engine::SandboxSettings;
 pub(super) use limits::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
+pub(super) use sandbox::Sandbox;
+pub use sandbox::SandboxSettings;
 
 use super::{
     DriverInstance, DriverSession,
@@ -35,10 +36,11 @@ use super::{
     manifest::check_version,
 };
 use convert::read_error;
-use engine::{Compiled, LONGEST_REASON};
+use engine::LONGEST_REASON;
 use futures_util::{FutureExt, future::BoxFuture};
 use journal::Journal;
 use network::Egress;
+use sandbox::Compiled;
 use secrecy::SecretString;
 use session::{Instance, WasmSession};
 use settings::OpenSettings;
