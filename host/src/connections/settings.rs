@@ -2,7 +2,7 @@
 
 use super::target::Target;
 use crate::{
-    plugins::catalog::Driver,
+    plugins::Driver,
     registry::rewrite_option_strings,
     secrets::{Keyring, OpenError, Place, Sealed},
 };

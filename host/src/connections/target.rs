@@ -1,6 +1,6 @@
 //! The place that a call goes to.
 
-use crate::{plugins::catalog::Driver, registry::Connection};
+use crate::{plugins::Driver, registry::Connection};
 use std::sync::Arc;
 
 /// Names all that a session is opened with: a connection as stored, and the driver in service for its type.

@@ -4,7 +4,7 @@
 
 use super::input::InvalidField;
 use crate::{
-    plugins::{OptionPlace, OptionRules, catalog::Driver},
+    plugins::{Driver, OptionPlace, OptionRules},
     registry::{Connection, option_below, rewrite_option_strings, rewrite_options_below},
     secrets::{Keyring, Place, Sealed},
 };

@@ -1,7 +1,7 @@
 //! Changes of a connection that would send its secrets elsewhere.
 
 use super::{input::InvalidField, options::leading_and_secret};
-use crate::{plugins::catalog::Driver, registry::Connection, secrets::Sealed};
+use crate::{plugins::Driver, registry::Connection, secrets::Sealed};
 
 /// Refuses a change that would send a secret elsewhere than where it was given for: to another host or port, or to a server
 /// that is checked in another way. Who may change a connection may not read its secrets.

@@ -16,7 +16,7 @@ use crate::{
         target::Target,
     },
     directory::Directory,
-    plugins::catalog::Driver,
+    plugins::Driver,
     registry::{
         AuditRecord, Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus,
         NewConnection, Registry, RegistryError,
