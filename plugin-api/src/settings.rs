@@ -84,8 +84,8 @@ pub struct ConnectionSettings<O> {
 }
 
 impl<O: Serialize> ConnectionSettings<O> {
-    /// Writes the settings as the JSON that crosses into a driver, with every secret in the clear. It is the only way to:
-    /// neither the settings nor their endpoint are `Serialize`, so that nothing else holds them by mistake.
+    /// Writes the settings as the JSON that crosses into a driver, with every secret in the clear. Neither the settings nor
+    /// their endpoint are `Serialize`, so that no other JSON has them in it by mistake.
     pub fn to_json(&self) -> SecretString {
         #[derive(Serialize)]
         struct Exposed<'a, O> {

@@ -32,16 +32,16 @@ impl InvalidField {
     }
 }
 
-/// A field of a change: `None` leaves it as it is, the inner `None` empties it.
+/// Holds a field of a change: `None` leaves the field as it is, the inner `None` empties it.
 type Given<T> = Option<Option<T>>;
 
-/// The body of a create.
+/// Reads the body of a create.
 pub type CreateConnection = ConnectionBody<String>;
-/// The body of a change.
+/// Reads the body of a change.
 pub type ChangeConnection = ConnectionBody<Option<String>>;
 
-/// A body that says how a connection is to be: absent fields stay, `null` empties. It has no `Debug`, since secrets may be
-/// among its options.
+/// Says how a connection is to be: absent fields stay, `null` empties. The type has no `Debug`, since secrets may be among
+/// the options.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionBody<Identifier> {
@@ -79,7 +79,7 @@ pub enum SettableStatus {
     Inactive,
 }
 
-/// A body, its settings checked.
+/// Holds a body whose settings were checked.
 #[derive(Clone)]
 pub(super) struct GivenConnection<Identifier> {
     pub(super) identifier: Identifier,
@@ -88,14 +88,14 @@ pub(super) struct GivenConnection<Identifier> {
     pub(super) settings: GivenSettings,
 }
 
-/// Settings as given, each checked by itself.
+/// Holds settings as given, each checked by itself.
 #[derive(Clone)]
 pub(super) struct GivenSettings {
     pub(super) endpoint: GivenEndpoint,
     pub(super) options: Option<Map<String, Value>>,
 }
 
-/// The fields of an endpoint as given: they make one only together with the endpoint that was there before.
+/// Holds the fields of an endpoint as given: they make one only together with the endpoint that was there before.
 #[derive(Clone)]
 pub(super) struct GivenEndpoint {
     host: Given<String>,
@@ -110,11 +110,7 @@ impl<Identifier> ConnectionBody<Identifier> {
     pub(super) fn check(self) -> Result<GivenConnection<Identifier>, InvalidField> {
         let endpoint = GivenEndpoint {
             host: check_name("host", self.host)?,
-            port: match self.port {
-                Some(Some(port)) => Some(Some(check_port(port)?)),
-                Some(None) => Some(None),
-                None => None,
-            },
+            port: self.port.map(|port| port.map(check_port).transpose()).transpose()?,
             database_name: check_name("database_name", self.database_name)?,
             username: check_name("username", self.username)?,
             password: check_secret("password", self.password)?,
@@ -156,23 +152,20 @@ impl GivenEndpoint {
         };
         match (host, connection_string) {
             (Some(host), None) => {
-                let port = port.or(usual_port);
-                if port.is_none() {
-                    return Err(InvalidField::new("port", "is required: this database has no usual one"));
-                }
-                let parts = EndpointParts { host, port, database_name, username, password };
-                Ok(StoredEndpoint::Parts(parts))
+                let missing = || InvalidField::new("port", "is required: this database has no usual one");
+                let port = Some(port.or(usual_port).ok_or_else(missing)?);
+                Ok(StoredEndpoint::Parts(EndpointParts { host, port, database_name, username, password }))
             }
             (None, Some(text)) => {
-                let part = [
+                let parts = [
                     ("port", port.is_some()),
                     ("database_name", database_name.is_some()),
                     ("username", username.is_some()),
                     ("password", password.is_some()),
                 ];
-                match part.iter().find(|(_, is_there)| *is_there) {
+                match parts.into_iter().find(|(_, is_there)| *is_there) {
                     Some((field, _)) => {
-                        Err(InvalidField::new(*field, "belongs into the `connection_string` here"))
+                        Err(InvalidField::new(field, "belongs into the `connection_string` here"))
                     }
                     None => Ok(StoredEndpoint::ConnectionString(text)),
                 }
@@ -296,8 +289,8 @@ mod tests {
         serde_json::from_value::<ChangeConnection>(body).unwrap().check()
     }
 
-    /// The endpoint that a body makes of the one before, its secrets in the clear.
-    fn over(before: Option<&Value>, body: Value) -> Result<Value, (String, String)> {
+    /// Makes an endpoint of a body and of the body before, its secrets in the clear.
+    fn over(before: Option<&Value>, body: Value) -> Result<Value, InvalidField> {
         let keyring = Keyring::parse(&"00".repeat(32).into(), &"".into()).unwrap();
         let place = |field| Place { record: "a", field };
         let seal = |field, text: SecretString| keyring.seal(&place(field), text.expose_secret());
@@ -305,8 +298,7 @@ mod tests {
             read(body).and_then(|given| given.settings.endpoint.over(before, Some(7), seal))
         };
         let before = before.map(|body| make(body.clone(), None).unwrap());
-        let endpoint =
-            make(body, before.as_ref()).map_err(|error| (error.field.into_owned(), error.expected))?;
+        let endpoint = make(body, before.as_ref())?;
         let opened =
             |field, sealed: &Sealed| keyring.open(&place(field), sealed).unwrap().expose_secret().to_owned();
         Ok(match endpoint {
@@ -364,60 +356,45 @@ mod tests {
     #[test]
     fn fields_that_are_given_make_one_endpoint_with_those_before() {
         let parts = json!({"host": "h", "port": 1, "database_name": "d", "username": "u", "password": "p"});
-        let string = json!({"connection_string": "thing://h"});
+        let string = json!({"connection_string": "x://h"});
+        let both = json!({"host": "h", "connection_string": "x://h"});
         let all_null = json!({
             "host": null, "port": null, "database_name": null, "username": null, "password": null,
-            "connection_string": "thing://i",
+            "connection_string": "x://i",
         });
+        let no_string = json!({"host": "h", "connection_string": null});
         for (before, body, after) in [
             (None, parts.clone(), json!(["h", 1, "d", "u", "p"])),
             (None, json!({"host": "h"}), json!(["h", 7, null, null, null])),
-            (None, string.clone(), json!("thing://h")),
+            (None, string.clone(), json!("x://h")),
             (Some(&parts), json!({}), json!(["h", 1, "d", "u", "p"])),
             (Some(&parts), json!({"port": null, "username": "v"}), json!(["h", 7, "d", "v", "p"])),
             (Some(&parts), json!({"host": "i", "password": null}), json!(["i", 1, "d", "u", null])),
             (Some(&parts), json!({"connection_string": null}), json!(["h", 1, "d", "u", "p"])),
-            (Some(&parts), string.clone(), json!("thing://h")),
-            (Some(&parts), all_null, json!("thing://i")),
-            (Some(&string), json!({}), json!("thing://h")),
-            (Some(&string), json!({"host": null, "port": null}), json!("thing://h")),
+            (Some(&parts), string.clone(), json!("x://h")),
+            (Some(&parts), all_null, json!("x://i")),
+            (Some(&string), json!({}), json!("x://h")),
+            (Some(&string), json!({"host": null, "port": null}), json!("x://h")),
             (Some(&string), json!({"host": "h"}), json!(["h", 7, null, null, null])),
-            (
-                Some(&string),
-                json!({"host": "h", "connection_string": null}),
-                json!(["h", 7, null, null, null]),
-            ),
+            (Some(&string), no_string, json!(["h", 7, null, null, null])),
         ] {
-            assert_eq!(over(before, body.clone()), Ok(after), "{before:?} {body}");
+            assert_eq!(over(before, body.clone()).unwrap(), after, "{before:?} {body}");
         }
+        let with = |name: &str, value: Value| json!({"connection_string": "x://h", name: value});
         for (before, body, field, expected) in [
             (None, json!({}), "host", "is required"),
-            (
-                None,
-                json!({"host": "h", "connection_string": "thing://h"}),
-                "connection_string",
-                "instead of `host`",
-            ),
-            (None, json!({"connection_string": "thing://h", "username": "u"}), "username", "belongs into"),
+            (None, both.clone(), "connection_string", "instead of `host`"),
+            (None, with("username", json!("u")), "username", "belongs into"),
             (Some(&parts), json!({"host": null}), "host", "is required"),
-            (
-                Some(&parts),
-                json!({"connection_string": "thing://h", "password": "p"}),
-                "password",
-                "belongs into",
-            ),
-            (Some(&parts), json!({"connection_string": "thing://h", "host": null}), "port", "belongs into"),
+            (Some(&parts), both.clone(), "connection_string", "instead of `host`"),
+            (Some(&parts), with("password", json!("p")), "password", "belongs into"),
+            (Some(&parts), with("host", json!(null)), "port", "belongs into"),
             (Some(&string), json!({"connection_string": null}), "host", "is required"),
             (Some(&string), json!({"port": 1}), "port", "belongs into"),
-            (
-                Some(&string),
-                json!({"host": "h", "connection_string": "thing://h"}),
-                "connection_string",
-                "instead of `host`",
-            ),
+            (Some(&string), both, "connection_string", "instead of `host`"),
         ] {
-            let (found, text) = over(before, body.clone()).unwrap_err();
-            assert!(found == field && text.contains(expected), "{before:?} {body}: {found} {text}");
+            let error = over(before, body.clone()).unwrap_err();
+            assert!(error.field == field && error.expected.contains(expected), "{before:?} {body}: {error}");
         }
     }
 }

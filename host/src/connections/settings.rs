@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use studio_plugin_api::{DriverError, Endpoint, Secret};
 
-/// A sealed value of a connection that does not open.
+/// Says that a sealed value of a connection does not open.
 #[derive(Debug, thiserror::Error)]
 #[error("connection {connection}: {source}")]
 pub struct SettingsError {

@@ -1,15 +1,15 @@
-//! A connection's settings, opened, on their way into a driver of any kind.
+//! Holds a connection's settings, opened, on their way into a driver of any kind.
 
 use secrecy::zeroize::Zeroize;
 use serde::Serialize;
 use serde_json::Value;
 use studio_plugin_api::ConnectionSettings;
 
-/// A connection's settings as a driver is given them.
+/// Holds a connection's settings as a driver is given them.
 pub type DriverSettings = ConnectionSettings<OpenOptions>;
 
-/// Options with their secrets in the clear: wiped when dropped. They have no `Debug`, and so neither have settings that
-/// hold them.
+/// Holds options with their secrets in the clear, and wipes them when dropped. The type has no `Debug`, and so neither have
+/// the settings that hold it.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub struct OpenOptions(Value);
@@ -20,7 +20,7 @@ impl OpenOptions {
         Self(options)
     }
 
-    /// The JSON object. Hand it to the driver and to what checks it for the driver.
+    /// Shows the JSON object. Hand it to the driver and to the checks of its schema, and to nothing else.
     pub fn expose(&self) -> &Value {
         &self.0
     }

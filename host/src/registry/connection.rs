@@ -69,7 +69,7 @@ impl ConnectionStatus {
     }
 }
 
-/// A connection's settings, each secret sealed for the connection's id and its field.
+/// Holds a connection's settings, each secret sealed for the connection's id and its field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredSettings {
     /// Where the database is and how to log in to it.
@@ -78,7 +78,7 @@ pub struct StoredSettings {
     pub options: Map<String, Value>,
 }
 
-/// Where a database is and how to log in to it: in parts or in one text, never both.
+/// Says where a database is and how to log in to it: in parts or in one text, never both.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoredEndpoint {
     /// Given in parts.
@@ -87,12 +87,12 @@ pub enum StoredEndpoint {
     ConnectionString(Sealed),
 }
 
-/// The parts of an endpoint.
+/// Holds the parts of an endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointParts {
     /// Host name or address.
     pub host: String,
-    /// TCP port; without one, the driver's usual one.
+    /// TCP port; a row without one, which the gateway never writes, means the driver's usual port.
     pub port: Option<u16>,
     /// The database's name.
     pub database_name: Option<String>,
@@ -103,7 +103,7 @@ pub struct EndpointParts {
 }
 
 impl StoredEndpoint {
-    /// The parts, if it is given in parts.
+    /// Returns the parts, if the endpoint is given in parts.
     pub fn parts(&self) -> Option<&EndpointParts> {
         match self {
             Self::Parts(parts) => Some(parts),
@@ -111,7 +111,7 @@ impl StoredEndpoint {
         }
     }
 
-    /// The connection string, if it is given as one.
+    /// Returns the connection string, if the endpoint is given as one.
     pub fn connection_string(&self) -> Option<&Sealed> {
         match self {
             Self::Parts(_) => None,

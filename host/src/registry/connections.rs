@@ -1,11 +1,12 @@
 //! Connections: the queries. The types are in `connection.rs`.
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
 
+use super::options::stored_options;
 use super::store::{Quota, Store, optional_text, text, time};
 use super::{
     AuditRecord, Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus,
@@ -388,11 +389,6 @@ fn endpoint(row: &AnyRow) -> Result<StoredEndpoint, RegistryError> {
         username: optional_text(row, "username")?,
         password: sealed(row, "password")?,
     }))
-}
-
-/// The JSON object in column `options`.
-pub(super) fn stored_options(text: &str) -> Result<Map<String, Value>, RegistryError> {
-    serde_json::from_str(text).map_err(|_| RegistryError::corrupt("options"))
 }
 
 fn sealed(row: &AnyRow, column: &str) -> Result<Option<Sealed>, RegistryError> {

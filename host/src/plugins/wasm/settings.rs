@@ -11,7 +11,7 @@ use std::sync::Arc;
 use studio_plugin_api::{Endpoint, Secret};
 use url::Url;
 
-/// A driver's settings in the guest's own types, in the clear. Wiped when dropped.
+/// Holds a driver's settings in the guest's own types, in the clear, and wipes them when dropped.
 pub(super) struct OpenSettings {
     /// For the guest.
     pub(super) settings: Settings,
