@@ -168,12 +168,13 @@ async fn find(
 }
 
 fn print(connection: &Connection, driver: Option<&Driver>) -> Result<(), CommandError> {
+    let parts = connection.settings.endpoint.parts();
     let shown = json!({
         "id": connection.id,
         "database_type": connection.database_type,
         "identifier": connection.identifier,
-        "host": connection.host,
-        "port": connection.port,
+        "host": parts.map(|parts| &parts.host),
+        "port": parts.and_then(|parts| parts.port),
         "options": visible_options(driver, connection),
         "is_primary": connection.is_primary,
         "status": connection.status,

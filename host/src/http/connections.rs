@@ -50,17 +50,19 @@ pub(super) struct ConnectionView<'a> {
 
 pub(super) fn show<'a>(catalog: &Catalog, connection: &'a Connection) -> ConnectionView<'a> {
     let driver = catalog.driver(&connection.database_type);
+    let endpoint = &connection.settings.endpoint;
+    let parts = endpoint.parts();
     ConnectionView {
         id: connection.id,
         project_id: &connection.project_id,
         database_type: &connection.database_type,
         identifier: &connection.identifier,
-        host: connection.host.as_deref(),
-        port: connection.port,
-        database_name: connection.database_name.as_deref(),
-        username: connection.username.as_deref(),
-        has_password: connection.password.is_some(),
-        has_connection_string: connection.connection_string.is_some(),
+        host: parts.map(|parts| parts.host.as_str()),
+        port: parts.and_then(|parts| parts.port),
+        database_name: parts.and_then(|parts| parts.database_name.as_deref()),
+        username: parts.and_then(|parts| parts.username.as_deref()),
+        has_password: parts.is_some_and(|parts| parts.password.is_some()),
+        has_connection_string: endpoint.connection_string().is_some(),
         options: visible_options(driver.as_deref(), connection),
         is_primary: connection.is_primary,
         implicit: connection.is_implicit,

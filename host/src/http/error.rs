@@ -7,7 +7,6 @@ pub(super) use registry::REGISTRY_UNREACHABLE;
 
 use crate::{
     addresses::AddressError,
-    connections::settings::SettingsError,
     flow::{BUSY, FlowError},
     identity::{GateError, TokenError},
     limits::{Refusal, TooManyTaken},
@@ -320,9 +319,7 @@ impl From<ServiceError> for ApiError {
             ServiceError::Field(error) => error.into(),
             ServiceError::Driver(error) => error.into(),
             ServiceError::Address(error) => error.into(),
-            ServiceError::Settings(SettingsError::Unopened { .. } | SettingsError::Incomplete { .. }) => {
-                internal(&error)
-            }
+            ServiceError::Settings(_) => internal(&error),
             ServiceError::NoConnection(_) => Self::new(ErrorCode::NotFound, error.to_string()),
             ServiceError::Registry(error) => error.into(),
         }

@@ -145,7 +145,7 @@ fn has_other_than_texts(value: &Value) -> bool {
 /// driver, which knew it for a secret, is not loaded.
 pub fn visible_options(driver: Option<&Driver>, connection: &Connection) -> Map<String, Value> {
     let rules = driver.map(Driver::options).filter(|rules| rules.has_secrets());
-    visible_members(rules.map(OptionRules::root).as_ref(), &connection.options)
+    visible_members(rules.map(OptionRules::root).as_ref(), &connection.settings.options)
 }
 
 fn visible_members(place: Option<&OptionPlace<'_>>, members: &Map<String, Value>) -> Map<String, Value> {

@@ -1,34 +1,39 @@
 //! Changes of a connection that would send its secrets elsewhere.
 
 use super::{input::InvalidField, options::leading_and_secret};
-use crate::{plugins::Driver, registry::Connection, secrets::Sealed};
+use crate::{
+    plugins::Driver,
+    registry::{StoredEndpoint, StoredSettings},
+};
 
 /// Refuses a change that would send a secret elsewhere than where it was given for: to another host or port, or to a server
 /// that is checked in another way. Who may change a connection may not read its secrets.
 ///
 /// # Errors
 /// Names the secret that is needed anew.
-pub(super) fn refuse(before: &Connection, after: &Connection, driver: &Driver) -> Result<(), InvalidField> {
+pub(super) fn refuse(
+    before: &StoredSettings,
+    after: &StoredSettings,
+    driver: &Driver,
+) -> Result<(), InvalidField> {
     let [leading_before, secret_before] = leading_and_secret(driver.options(), &before.options);
     let [leading_after, secret_after] = leading_and_secret(driver.options(), &after.options);
-    let leads_as_before = before.host == after.host
-        && before.port == after.port
-        && before.connection_string == after.connection_string
-        && leading_before == leading_after;
-    if leads_as_before {
+    // A secret that was given anew is sealed anew, and never the same.
+    let (leads_as_before, kept) = match (&before.endpoint, &after.endpoint) {
+        (StoredEndpoint::Parts(before), StoredEndpoint::Parts(after)) => (
+            (&before.host, before.port) == (&after.host, after.port),
+            (before.password.is_some() && before.password == after.password).then_some("password"),
+        ),
+        (StoredEndpoint::ConnectionString(before), StoredEndpoint::ConnectionString(after)) => {
+            (before == after, (before == after).then_some("connection_string"))
+        }
+        _ => (false, None),
+    };
+    if leads_as_before && leading_before == leading_after {
         return Ok(());
     }
-    // What was given anew is sealed anew, and never the same.
-    let is_kept = |before: &Option<Sealed>, after: &Option<Sealed>| before.is_some() && before == after;
-    let field = if is_kept(&before.password, &after.password) {
-        "password"
-    } else if is_kept(&before.connection_string, &after.connection_string) {
-        "connection_string"
-    } else if secret_before.iter().any(|(field, kept)| secret_after.get(field) == Some(kept)) {
-        "options"
-    } else {
-        return Ok(());
-    };
+    let keeps_option = || secret_before.iter().any(|(field, kept)| secret_after.get(field) == Some(kept));
+    let Some(field) = kept.or_else(|| keeps_option().then_some("options")) else { return Ok(()) };
     let secret = if field == "options" { "with every secret in it " } else { "" };
     Err(InvalidField::new(
         field,

@@ -24,12 +24,13 @@ mod record;
 mod reply_format;
 mod routes;
 mod schema;
+pub mod settings;
 mod status;
 mod wasm;
 mod watch;
 
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
+use settings::DriverSettings;
 use std::net::SocketAddr;
 use studio_plugin_api::{
     Call, DriverError,
@@ -63,12 +64,11 @@ pub trait DriverInstance: Send + Sync {
         self.manifest().concurrency
     }
 
-    /// Checks settings (JSON of the contract's `ConnectionSettings`) without connecting. A driver that blocks here
-    /// blocks nobody else.
+    /// Checks settings without connecting. A driver that blocks here blocks nobody else.
     ///
     /// # Errors
     /// `VALIDATION_ERROR` that names the field; `DRIVER_ERROR` when the driver can't tell.
-    fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>>;
+    fn check(&self, settings: DriverSettings) -> BoxFuture<'static, Result<(), DriverError>>;
 
     /// Opens a session. Dropping the future gives up.
     ///
@@ -76,7 +76,7 @@ pub trait DriverInstance: Send + Sync {
     /// What the driver says, mostly `CONNECTION_ERROR`.
     fn connect(
         &self,
-        settings: SecretString,
+        settings: DriverSettings,
     ) -> BoxFuture<'static, Result<Box<dyn DriverSession>, DriverError>>;
 }
 

@@ -42,7 +42,8 @@ use crate::config::QuotaSettings;
 
 pub use audit::Audit;
 pub use connection::{
-    Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, NewConnection, Page,
+    Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, EndpointParts,
+    NewConnection, Page, StoredEndpoint, StoredSettings,
 };
 pub use connections::Connections;
 pub use error::RegistryError;

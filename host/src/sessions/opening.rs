@@ -63,7 +63,9 @@ impl Shared {
     }
 
     async fn connect(&self, target: &Target, permit: Permit) -> Result<Session, DriverError> {
-        let settings = open_settings(&self.keyring, target).map_err(unopened)?;
+        let Target { connection, driver } = target;
+        let settings = open_settings(&self.keyring, connection.id, &connection.settings, driver);
+        let settings = settings.map_err(unopened)?;
         let instance = target.driver.instance().clone();
         let connecting = async move { instance.connect(settings).await };
         let deadline = Instant::now() + *self.settings.connect_timeout;
