@@ -40,7 +40,8 @@ impl<P: Program> Server<P> {
     /// When something that it needs can't be made.
     pub fn new(options: P) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("studio-test-").tempdir()?;
-        Self::prepare(options, &folder.path().to_owned(), Some(folder))
+        let path = folder.path().to_owned();
+        Self::prepare(options, path, Some(folder))
     }
 
     /// Makes one in a folder that stays, and goes on with what is there. Does not start it.
@@ -49,14 +50,14 @@ impl<P: Program> Server<P> {
     /// When something that it needs can't be made.
     pub fn in_folder(options: P, folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Self::prepare(options, folder, None)
+        Self::prepare(options, folder.to_owned(), None)
     }
 
-    fn prepare(mut options: P, folder: &Path, temporary: Option<TempDir>) -> io::Result<Self> {
+    fn prepare(mut options: P, folder: PathBuf, temporary: Option<TempDir>) -> io::Result<Self> {
         let ports = Claim::ports(P::PORTS)?;
-        let certificates = options.certificates(folder)?;
+        let certificates = options.certificates(&folder)?;
         let is_kept = temporary.is_none();
-        let place = Place { port: ports.first, certificates, folder: folder.to_owned(), is_kept };
+        let place = Place { port: ports.first, certificates, folder, is_kept };
         options.prepare(&place)?;
         let log = place.file("log");
         Ok(Self { options, place, log, process: None, _ports: ports, _temporary: temporary })
@@ -168,14 +169,12 @@ impl<P: Program> Server<P> {
         Ok(ended)
     }
 
-    /// Sends its process a signal; wakes it if it is frozen.
+    /// Sends its process a signal. [`has_ended`](Self::has_ended) says when it did what it was told.
     ///
     /// # Errors
     /// When it does not run.
     pub fn order(&self, signal: &str) -> io::Result<()> {
-        let process = self.running()?;
-        process.signal(signal)?;
-        process.signal("CONT")
+        self.running()?.signal(signal)
     }
 
     /// Ends it in order.

@@ -1,7 +1,7 @@
 //! Servers of every kind that only start here, and the end of those that nobody stops.
 
 // This is test code: to panic with a message is how it reports.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::{
     io::{BufRead, BufReader},
