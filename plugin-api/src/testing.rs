@@ -1,6 +1,10 @@
 //! Calling a driver's operations in its own tests, without a host: the request is routed, its parameters are read and
 //! its handler runs just as the host would have it.
 
+mod session;
+
+pub use session::{Session, code, field, reason};
+
 use crate::{
     Access, Call, ConnectionSettings, Driver, DriverError, ErrorCode, Outcome,
     operations::{Method, Operation},

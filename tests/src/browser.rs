@@ -1,19 +1,17 @@
 //! A real browser, steered by WebDriver (<https://www.w3.org/TR/webdriver2/>), and sites for it to visit.
 
 use crate::{
-    process::{Process, free_port},
+    process::{Process, free_port, listen},
     time::{PATIENCE, within},
 };
 use axum::{Router, response::Html, routing::get};
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
 };
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 /// Name the programs; `cargo xtask test` installs them where they can be had.
 const CHROMIUM: &str = "STUDIO_TEST_CHROMIUM";
@@ -188,7 +186,7 @@ pub struct Site {
 impl Site {
     /// Starts one.
     pub async fn start(page: &'static str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = listen();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().route("/", get(async move || Html(page)));
         tokio::spawn(async { axum::serve(listener, router).await });

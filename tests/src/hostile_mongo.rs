@@ -1,6 +1,6 @@
 //! A server that speaks MongoDB's protocol and does with it what a test wants, which no real server does.
 
-use crate::certificates::Certificates;
+use crate::process::listen;
 use mongodb::bson::{Document, doc};
 use rustls::{
     ServerConfig,
@@ -13,9 +13,9 @@ use std::{
     },
     time::Duration,
 };
+use studio_test_servers::Certificates;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpListener,
     task::{AbortHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
@@ -83,7 +83,7 @@ impl HostileMongo {
         tls: Option<TlsAcceptor>,
         script: impl Fn(&str, &Document) -> Option<Act> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = listen();
         let port = listener.local_addr().expect("an address").port();
         let connections = Arc::new(AtomicUsize::new(0));
         let (script, counter) = (Arc::new(script), connections.clone());

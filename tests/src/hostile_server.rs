@@ -4,7 +4,7 @@ use crate::gateway::Gateway;
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,6 +12,7 @@ use std::{
     thread,
     time::Duration,
 };
+use studio_test_servers::ports::listener_at;
 
 /// The most bytes that it sends on one connection, so that a gateway that reads all of them ends a test all the same.
 const MOST: usize = 1500 << 20;
@@ -27,12 +28,12 @@ pub struct HostileServer {
 impl HostileServer {
     /// Answers what a client sends (one read at a time, as text) as `manners` say.
     pub fn start(manners: impl Fn(&str) -> Says + Clone + Send + 'static) -> Self {
-        Self::start_at("127.0.0.1:0", manners)
+        Self::start_at(Ipv4Addr::LOCALHOST, manners)
     }
 
-    /// As [`start`](Self::start), at `0.0.0.0:0` for one that is reached by every address of this machine's own.
-    pub fn start_at(address: &str, manners: impl Fn(&str) -> Says + Clone + Send + 'static) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+    /// As [`start`](Self::start), at `0.0.0.0` for one that is reached by every address of this machine's own.
+    pub fn start_at(address: Ipv4Addr, manners: impl Fn(&str) -> Says + Clone + Send + 'static) -> Self {
+        let listener = listener_at(address).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (connections, stopped) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let (count, stop) = (connections.clone(), stopped.clone());

@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod browser;
-pub mod certificates;
 pub mod client;
 pub mod database;
 pub mod differential;
@@ -24,13 +23,13 @@ pub mod plugins;
 pub mod postgres_bouncer;
 pub mod postgres_database;
 pub mod postgres_meta;
-pub mod postgres_programs;
 pub mod postgres_server;
 pub mod postgres_world;
 pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis_server;
+pub mod server;
 pub mod studio_database;
 pub mod time;
 pub mod token;
@@ -56,7 +55,9 @@ pub use postgres_world::PostgresWorld;
 pub use proxy::{Mode, Proxy};
 pub use raw::{RawAnswer, raw_request};
 pub use redis_server::{RedisOptions, RedisServer};
+pub use server::TestServer;
 pub use studio_database::{AuditShape, Snapshot, StudioDatabase, people};
+pub use studio_test_servers::Certificates;
 pub use time::{PATIENCE, eventually};
 pub use token::Token;
 pub use world::{Project, World};

@@ -1,10 +1,8 @@
-//! A real server of MongoDB's protocol for a test: its own port and folder. Its data survives a restart.
+//! A real server of MongoDB's protocol for a test, and the way to the truth in it. Its data survives a restart.
 
 use crate::{
-    certificates::Certificates,
     dist,
-    process::{Process, free_port},
-    time::PATIENCE,
+    server::{Contents, TestServer},
 };
 use mongodb::{
     Client, Database,
@@ -12,23 +10,37 @@ use mongodb::{
     options::{ClientOptions, Tls, TlsOptions},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use std::process::Command;
-use tempfile::TempDir;
+use std::{io, path::Path, process::Command};
+use studio_test_servers::{Certificates, Place, Program};
 
 /// Names the program. `cargo xtask test` installs SecantusDB and names that; another must take the same options.
 const PROGRAM: &str = "STUDIO_TEST_MONGODB";
 /// Where it is when it is not named, below `target/`.
 const LEFT_AT: &str = "pypi/SecantusDB/bin/secantusd-py";
 
+/// A server.
+pub type MongoServer = TestServer<MongoOptions>;
+
 /// How a server is to be.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MongoOptions {
+    server: studio_test_servers::MongoOptions,
     /// What `createUser` is told, each with the database of the user.
     users: Vec<(&'static str, Document)>,
     login: Option<(String, String)>,
-    tls: bool,
-    standalone: bool,
-    everywhere: bool,
+    /// Users are created while no login is asked for, in plain text.
+    users_are_missing: bool,
+}
+
+impl Default for MongoOptions {
+    fn default() -> Self {
+        let program = dist::named_or_left(PROGRAM, LEFT_AT);
+        let server = studio_test_servers::MongoOptions {
+            test_commands: true,
+            ..studio_test_servers::MongoOptions::new(program)
+        };
+        Self { server, users: Vec::new(), login: None, users_are_missing: false }
+    }
 }
 
 impl MongoOptions {
@@ -63,101 +75,68 @@ impl MongoOptions {
 
     fn create(mut self, database: &'static str, user: Document) -> Self {
         self.users.push((database, user));
+        self.users_are_missing = true;
         self
     }
 
     /// The server speaks TLS only, with a certificate of an authority of its own.
     pub fn tls(mut self) -> Self {
-        self.tls = true;
+        self.server.tls = true;
         self
     }
 
     /// No replica set.
     pub fn standalone(mut self) -> Self {
-        self.standalone = true;
+        self.server.standalone = true;
         self
     }
 
     /// It listens on every address, and names 0.0.0.0 as its replica set's only member.
     pub fn everywhere(mut self) -> Self {
-        self.everywhere = true;
+        self.server.everywhere = true;
         self
     }
 }
 
-/// A running server. Dropping it kills it.
-pub struct MongoServer {
-    /// Where it listens, now and after a restart.
-    pub port: u16,
-    /// Its certificates, when it speaks TLS.
-    pub certificates: Option<Certificates>,
-    options: MongoOptions,
-    process: Option<Process>,
-    folder: TempDir,
+impl Program for MongoOptions {
+    const NAME: &'static str = studio_test_servers::MongoOptions::NAME;
+
+    fn certificates(&self, folder: &Path) -> io::Result<Option<Certificates>> {
+        self.server.certificates(folder)
+    }
+
+    fn command(&self, place: &Place) -> io::Result<Command> {
+        if self.users_are_missing { Self::new().server.command(place) } else { self.server.command(place) }
+    }
+
+    fn answers(&self, place: &Place) -> bool {
+        self.server.answers(place)
+    }
 }
 
-impl MongoServer {
-    /// Starts one and waits until it answers.
-    pub async fn start(options: MongoOptions) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut server =
-            Self { port: free_port(), certificates: None, options: options.clone(), process: None, folder };
-        if !options.users.is_empty() {
-            // Users are created by whom no login is asked of.
-            server.options = MongoOptions::new();
-            server.start_again().await;
-            for (database, user) in &options.users {
-                server.run(database, user.clone()).await;
-            }
-            server.stop().await;
-            server.options = options;
+impl Contents for MongoOptions {
+    async fn fill(server: &mut MongoServer) {
+        if !server.options.users_are_missing {
+            return;
         }
-        if server.options.tls {
-            server.certificates = Some(Certificates::make(server.folder.path()));
+        for (database, user) in server.options.users.clone() {
+            let client = Client::with_uri_str(format!("mongodb://127.0.0.1:{}", server.port)).await;
+            run(&client.expect("a URL of MongoDB").database(database), user).await;
         }
+        server.stop().await;
+        server.options.users_are_missing = false;
+        server.options.server.asks_for_login = true;
         server.start_again().await;
-        server
     }
+}
 
-    /// One without options.
-    pub async fn plain() -> Self {
-        Self::start(MongoOptions::new()).await
-    }
-
-    /// Starts it on the same port after [`stop`](Self::stop), with its data.
-    pub async fn start_again(&mut self) {
-        assert!(self.process.is_none(), "MongoDB runs already");
-        let log = self.folder.path().join("log");
-        let listens = async || tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok();
-        let process = Process::start_server("MongoDB", self.command(), &log, listens).await;
-        self.process = Some(process);
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(dist::named_or_left(PROGRAM, LEFT_AT));
-        let host = if self.options.everywhere { "0.0.0.0" } else { "127.0.0.1" };
-        command.args(["--host", host, "--port", &self.port.to_string(), "--enable-test-commands"]);
-        command.arg("--storage-path").arg(self.folder.path().join("data")).current_dir(self.folder.path());
-        if !self.options.users.is_empty() {
-            command.arg("--auth");
-        }
-        if self.options.standalone {
-            command.arg("--standalone");
-        }
-        if let Some(files) = &self.certificates {
-            command.arg("--tls-cert-file").arg(&files.certificate_file);
-            command.arg("--tls-key-file").arg(&files.key_file);
-            command.arg("--tls-ca-file").arg(&files.authority_file);
-        }
-        command
-    }
-
+impl TestServer<MongoOptions> {
     /// `mongodb://…` with the password in it. Whoever uses it must know the authority of a server that speaks TLS.
     pub fn url(&self) -> String {
         let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let login = self.options.login.as_ref();
         let login = login.map(|(name, password)| format!("{}:{}@", escape(name), escape(password)));
-        let tls = if self.options.tls { "?tls=true" } else { "" };
+        let tls = if self.certificates.is_some() { "?tls=true" } else { "" };
         format!("mongodb://{}127.0.0.1:{}/{tls}", login.unwrap_or_default(), self.port)
     }
 
@@ -178,8 +157,7 @@ impl MongoServer {
 
     /// Runs one command: `run("admin", doc! {"serverStatus": 1})`.
     pub async fn run(&self, database: &str, command: Document) -> Document {
-        let result = self.database(database).await.run_command(command.clone()).await;
-        result.unwrap_or_else(|error| panic!("{command}: {error}"))
+        run(&self.database(database).await, command).await
     }
 
     /// Makes commands fail, until [`fail_no_more`](Self::fail_no_more) or as `mode` says: `{"times": 1}`, `{"skip": 2}`
@@ -194,27 +172,9 @@ impl MongoServer {
     pub async fn fail_no_more(&self) {
         self.run("admin", doc! {"configureFailPoint": "failCommand", "mode": "off"}).await;
     }
+}
 
-    /// Ends it in order: whatever it acknowledged is on disk.
-    pub async fn stop(&mut self) {
-        let mut process = self.process.take().expect("MongoDB runs");
-        process.signal("TERM");
-        process.wait(*PATIENCE).await;
-    }
-
-    /// Ends it and starts it on the same port.
-    pub async fn restart(&mut self) {
-        self.stop().await;
-        self.start_again().await;
-    }
-
-    /// Freezes it: connections stay open, nothing is answered.
-    pub fn pause(&self) {
-        self.process.as_ref().expect("MongoDB runs").freeze();
-    }
-
-    /// Ends a [`pause`](Self::pause).
-    pub fn resume(&self) {
-        self.process.as_ref().expect("MongoDB runs").signal("CONT");
-    }
+async fn run(database: &Database, command: Document) -> Document {
+    let result = database.run_command(command.clone()).await;
+    result.unwrap_or_else(|error| panic!("{command}: {error}"))
 }

@@ -1,11 +1,8 @@
 //! The real postgres-meta as a server, to compare the driver with.
 
-use crate::{
-    process::{Process, free_ports},
-    time::PATIENCE,
-};
+use crate::server::{Contents, TestServer};
 use std::{ffi::OsString, process::Command};
-use tempfile::TempDir;
+use studio_test_servers::PostgresMetaOptions;
 
 /// Names its program; `cargo xtask test` installs it where npm can be had.
 const PROGRAM: &str = "STUDIO_TEST_POSTGRES_META";
@@ -18,9 +15,10 @@ fn program() -> OsString {
 pub struct PostgresMeta {
     /// `http://127.0.0.1:…`
     pub address: String,
-    _process: Process,
-    _folder: TempDir,
+    _server: TestServer<PostgresMetaOptions>,
 }
+
+impl Contents for PostgresMetaOptions {}
 
 impl PostgresMeta {
     /// Whether there is one to compare with; a line that says so where there is none.
@@ -53,17 +51,7 @@ impl PostgresMeta {
 
     /// Starts one on a database.
     pub async fn start(database_url: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // It listens for its operator on the next one.
-        let port = free_ports(2);
-        let mut command = Command::new("node");
-        command.arg(program()).current_dir(folder.path()).env("PG_META_DB_URL", database_url);
-        command.env("PG_META_HOST", "127.0.0.1").env("PG_META_PORT", port.to_string());
-        let http = reqwest::Client::builder().no_proxy().timeout(*PATIENCE).build().unwrap();
-        let address = format!("http://127.0.0.1:{port}");
-        let answers = async || http.get(format!("{address}/health")).send().await.is_ok();
-        let log = folder.path().join("log");
-        let process = Process::start_server("postgres-meta", command, &log, answers).await;
-        Self { address, _process: process, _folder: folder }
+        let server = TestServer::start(PostgresMetaOptions::new(program().into(), database_url)).await;
+        Self { address: format!("http://127.0.0.1:{}", server.port), _server: server }
     }
 }

@@ -1,10 +1,10 @@
 //! A TCP proxy that misbehaves on request, between the gateway and a database.
 
-use crate::time::eventually;
+use crate::{process::listen, time::eventually};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::watch,
     task::JoinHandle,
 };
@@ -38,7 +38,7 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one before a port of 127.0.0.1.
     pub async fn start(target_port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen();
         let port = listener.local_addr().unwrap().port();
         let (orders, changes) = watch::channel((Mode::Pass, Arc::new(())));
         let target = SocketAddr::from(([127, 0, 0, 1], target_port));

@@ -56,7 +56,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     println!("Ctrl-C stops everything.");
 
     while !interrupted() {
-        gateway.server.must_run()?;
+        gateway.must_run()?;
         sleep(Duration::from_millis(100));
     }
     drop(gateway);

@@ -1,6 +1,6 @@
 //! A gateway started by a task, and what is asked of it over HTTP.
 
-use crate::process::{Server, guarded, interrupted, output_of};
+use crate::process::{interrupted, output_of};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use studio_test_servers::{Orphan, Process, STOP_TIME};
 
 /// How long a gateway may take until it is ready.
 const START_TIME: Duration = Duration::from_secs(60);
@@ -38,10 +39,12 @@ impl Program {
     }
 }
 
-/// A gateway that serves.
+/// Lets running requests finish.
+const STOP: &str = "TERM";
+
+/// A gateway that serves. Dropping it stops it.
 pub struct Gateway {
-    /// Its process.
-    pub server: Server,
+    process: Process,
     /// `http://127.0.0.1:8787`
     pub address: String,
     /// From its start to the line that says it is ready.
@@ -53,11 +56,12 @@ impl Gateway {
     /// Starts it and waits until it is ready.
     pub fn start(program: &Program) -> Result<Self> {
         let token = program.token()?;
-        let mut command = guarded(&program.file);
+        let mut command = Command::new(&program.file);
         command.arg("serve").envs(program.environment.iter().cloned()).stdout(Stdio::piped());
         let begin = Instant::now();
-        let mut server = Server::start("studio-gateway", command)?;
-        let output = server.take_stdout().context("no standard output")?;
+        let process = Process::start(command, &Orphan { signal: STOP, folder: None })?;
+        let mut gateway = Self { process, address: String::new(), start_time: Duration::ZERO, token };
+        let output = gateway.process.take_stdout().context("no standard output")?;
         let (lines, received) = mpsc::channel();
         // Reads to the end, so that the gateway never writes into a closed pipe.
         thread::spawn(move || {
@@ -67,14 +71,14 @@ impl Gateway {
                 }
             }
         });
-        let address = loop {
+        gateway.address = loop {
             match received.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) => match line.strip_prefix("listening on ") {
                     Some(address) => break address.trim().to_owned(),
                     None => println!("{line}"),
                 },
                 Err(_) => {
-                    server.must_run()?;
+                    gateway.must_run()?;
                     if interrupted() {
                         bail!("interrupted");
                     }
@@ -84,7 +88,21 @@ impl Gateway {
                 }
             }
         };
-        Ok(Self { server, address, start_time: begin.elapsed(), token })
+        gateway.start_time = begin.elapsed();
+        Ok(gateway)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// An error when it ended, which a gateway should not.
+    pub fn must_run(&mut self) -> Result<()> {
+        match self.process.ended()? {
+            Some(status) => bail!("studio-gateway ended by itself: {status}"),
+            None => Ok(()),
+        }
     }
 
     /// The platform admin's token.
@@ -157,5 +175,11 @@ impl Gateway {
         self.create("/api/platform/organizations", &organization)?;
         let project = serde_json::json!({"organization": "default", "name": "Default", "ref": "default"});
         self.create("/api/platform/projects", &project)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.process.end(STOP, STOP_TIME);
     }
 }

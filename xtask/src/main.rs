@@ -8,10 +8,6 @@ mod dist;
 mod fuzz;
 mod gateway;
 mod npm;
-#[path = "../../tests/src/postgres_programs.rs"]
-// Tests find them by another of its functions.
-#[allow(dead_code)]
-mod postgres_programs;
 mod process;
 mod pypi;
 mod python;

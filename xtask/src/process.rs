@@ -2,11 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use std::{
-    ffi::OsStr,
     fs::{self, File},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -19,22 +18,6 @@ use std::{
 const TICK: Duration = Duration::from_millis(50);
 /// How much of a failed command's log is shown.
 const LAST_LINES: usize = 40;
-/// How long a server may take to stop; a gateway lets running requests finish.
-const STOP_TIME: Duration = Duration::from_secs(40);
-
-/// Runs a program, and stops it when its standard input closes: when the handle is dropped, or when this process is
-/// gone in whatever way. Ends when the program ends, with its status.
-const GUARD: &str = r#"
-exec 3<&0 </dev/null
-"$@" 3<&- &
-child=$!
-{ read -r _ <&3; kill -TERM "$child"; } 2>/dev/null &
-guard=$!
-wait "$child"
-status=$?
-kill "$guard" 2>/dev/null
-exit "$status"
-"#;
 
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
@@ -126,92 +109,6 @@ pub fn output_of(command: &mut Command) -> Result<String> {
         bail!("{} failed: {}", command_line(command), output.status);
     }
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// A command that runs `program` as a server for [`Server::start`]. Give it arguments and whatever else it needs.
-pub fn guarded(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", GUARD, "guard"]).arg(program);
-    command
-}
-
-/// A server that this process started. Dropping it stops it.
-pub struct Server {
-    name: &'static str,
-    shell: Child,
-}
-
-impl Server {
-    /// Starts what [`guarded`] made.
-    pub fn start(name: &'static str, mut command: Command) -> Result<Self> {
-        // A group of its own: Ctrl-C in the terminal reaches this process alone, which then stops it in order.
-        let shell = command.stdin(Stdio::piped()).process_group(0).spawn();
-        Ok(Self { name, shell: shell.with_context(|| format!("{name} can't be started"))? })
-    }
-
-    /// Its standard output, if that is piped; once.
-    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
-        self.shell.stdout.take()
-    }
-
-    /// How it ended, if it did.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.shell.try_wait()?)
-    }
-
-    /// An error when it ended, which a server should not.
-    pub fn must_run(&mut self) -> Result<()> {
-        match self.ended()? {
-            Some(status) => bail!("{} ended by itself: {status}", self.name),
-            None => Ok(()),
-        }
-    }
-
-    /// The server's own process id; Linux only.
-    pub fn id(&self) -> Result<u32> {
-        let shell = self.shell.id();
-        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"))?;
-        let first = children.split_whitespace().next().context("the server is gone")?;
-        Ok(first.parse()?)
-    }
-
-    /// Stops it and waits until it is gone.
-    fn stop(&mut self) {
-        drop(self.shell.stdin.take());
-        let deadline = Instant::now() + STOP_TIME;
-        while let Ok(None) = self.shell.try_wait() {
-            if Instant::now() > deadline {
-                eprintln!("{} does not stop; killing it", self.name);
-                // The whole group: the shell, the server and its children.
-                signal("KILL", &format!("-{}", self.shell.id()));
-                let _ = self.shell.wait();
-                return;
-            }
-            sleep(TICK);
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// Calls `ready` until it is, or an error when that takes longer than `limit`, the server ends, or Ctrl-C comes.
-pub fn wait_until(server: &mut Server, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
-    let deadline = Instant::now() + limit;
-    while !ready() {
-        server.must_run()?;
-        if interrupted() {
-            bail!("interrupted");
-        }
-        if Instant::now() > deadline {
-            bail!("{} is not ready after {} s", server.name, limit.as_secs());
-        }
-        sleep(Duration::from_millis(10));
-    }
-    Ok(())
 }
 
 /// Sends a signal; a process that is gone already is no error.

@@ -1,21 +1,17 @@
-//! Database servers for `dev`, `test` and `bench`, each on a free port of 127.0.0.1.
+//! Database servers for `dev`, `test` and `bench`, each with the program that is installed for it.
 
-use crate::{
-    npm,
-    postgres_programs::{PostgresPrograms, is_root},
-    process::{Server, guarded, wait_until},
-    pypi, sample, tools,
-    workspace::Workspace,
-};
+use crate::{npm, process::interrupted, pypi, tools, workspace::Workspace};
 use anyhow::{Context, Result};
 use std::{
-    fs::{self, File},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    fs, io,
+    ops::Deref,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
+    process::Command,
 };
-use tempfile::TempDir;
+use studio_test_servers::{
+    MongoOptions, Place, PostgresMetaOptions, PostgresOptions, PostgresPrograms, Program, RedisOptions,
+    Server, answers_http, is_root,
+};
 
 /// Names for the tests the program that they start as MongoDB. Set by hand, that program takes SecantusDB's place, here
 /// too; it must take the same options.
@@ -24,34 +20,40 @@ pub const MONGODB: &str = "STUDIO_TEST_MONGODB";
 /// Names for the tests a Valkey, where one can be had. Set by hand, that program is used.
 pub const VALKEY: &str = "STUDIO_TEST_VALKEY";
 
-/// How long a server may take to start.
-const START_TIME: Duration = Duration::from_secs(60);
+/// A running server.
+pub struct Running<P: Program>(Server<P>);
 
 /// A running Redis.
-pub struct Redis {
-    /// Where it listens.
-    pub port: u16,
-    _server: Server,
-}
-
+pub type Redis = Running<RedisOptions>;
 /// A running server of MongoDB's protocol: a replica set of one.
-pub struct Mongo {
-    /// Where it listens.
-    pub port: u16,
-    _server: Server,
-}
-
+pub type Mongo = Running<MongoOptions>;
 /// A running PostgreSQL with a superuser `postgres` without a password.
-pub struct Postgres {
-    /// Where it listens.
-    pub port: u16,
-    _server: Server,
-    _folder: TempDir,
+pub type Postgres = Running<PostgresOptions>;
+/// A running postgres-meta.
+pub type PostgresMeta = Running<PostgresMetaOptions>;
+/// A running Webdis.
+pub type Webdis = Running<WebdisOptions>;
+
+impl<P: Program> Running<P> {
+    /// Starts one that keeps its data in `folder`, or nowhere. Its log is in `target/xtask`.
+    fn start_with(workspace: &Workspace, options: P, folder: Option<&Path>) -> Result<Self> {
+        let log = workspace.target_folder("xtask")?.join(P::NAME).with_extension("log");
+        let server = match folder {
+            Some(folder) => Server::in_folder(options, folder),
+            None => Server::new(options),
+        };
+        let mut server = server.and_then(|server| server.log_to(log))?;
+        server.start_unless(interrupted)?;
+        Ok(Self(server))
+    }
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+impl<P: Program> Deref for Running<P> {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
 }
 
 /// What is started as MongoDB, once it is installed.
@@ -72,37 +74,15 @@ pub fn valkey_program(workspace: &Workspace) -> Result<PathBuf> {
 impl Redis {
     /// Starts one that keeps its data in `folder`, or nowhere.
     pub fn start(workspace: &Workspace, folder: Option<&Path>) -> Result<Self> {
-        let port = free_port()?;
-        let mut command = guarded(tools::REDIS.ensure(workspace)?);
-        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--appendonly", "no"]);
-        match folder {
-            // Written once a minute when something changed, and at its end.
-            Some(folder) => command.arg("--save").arg("60 1").arg("--dir").arg(folder),
-            None => command.args(["--save", ""]),
-        };
-        command.stdout(Stdio::null());
-        let mut server = Server::start("redis-server", command)?;
-        wait_until(&mut server, START_TIME, || sample::redis::answers(port))?;
-        Ok(Self { port, _server: server })
+        let options = RedisOptions::new().program(tools::REDIS.ensure(workspace)?);
+        Self::start_with(workspace, options, folder)
     }
 }
 
 impl Mongo {
     /// Starts one that keeps its data in `folder`.
     pub fn start(workspace: &Workspace, folder: &Path) -> Result<Self> {
-        let program = mongodb_program(workspace)?;
-        let log = workspace.target_folder("xtask")?.join("mongodb.log");
-        let port = free_port()?;
-        let mut command = guarded(program);
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--storage-path"]).arg(folder);
-        let output = File::create(&log)?;
-        command.stdout(output.try_clone()?).stderr(output);
-        let mut server = Server::start("MongoDB", command)?;
-        // It listens once its storage is open.
-        let is_ready = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
-        wait_until(&mut server, START_TIME, is_ready)
-            .with_context(|| format!("MongoDB did not start, see {}", log.display()))?;
-        Ok(Self { port, _server: server })
+        Self::start_with(workspace, MongoOptions::new(mongodb_program(workspace)?), Some(folder))
     }
 }
 
@@ -110,29 +90,12 @@ impl Postgres {
     /// Starts one that keeps its data in `folder`, or nowhere.
     pub fn start(workspace: &Workspace, folder: Option<&Path>) -> Result<Self> {
         let programs = PostgresPrograms::beside(&tools::POSTGRES.ensure(workspace)?)?;
-        let temporary = tempfile::Builder::new().prefix("studio-postgres-").tempdir()?;
         // Where root keeps things, the server's user does not get to.
-        let folder = folder.filter(|_| !is_root().unwrap_or(true)).unwrap_or(temporary.path());
-        if !folder.join("data/PG_VERSION").is_file() {
-            programs.make_data(folder).context("PostgreSQL's data can't be made")?;
-        }
-        let port = free_port()?;
-        let log = workspace.target_folder("xtask")?.join("postgres.log");
-        let server = programs.server(port, ["unix_socket_directories=", "max_connections=300"]);
-        let mut command = guarded(server.get_program());
-        command.args(server.get_args());
-        let output = File::create(&log)?;
-        let mut command = programs.as_user(command, folder);
-        command.stdout(output.try_clone()?).stderr(output);
-        let mut server = Server::start("postgres", command)?;
-        let is_ready = || {
-            let mut ask = Command::new(programs.path("pg_isready"));
-            ask.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]);
-            ask.status().is_ok_and(|status| status.success())
-        };
-        wait_until(&mut server, START_TIME, is_ready)
-            .with_context(|| format!("PostgreSQL did not start, see {}", log.display()))?;
-        Ok(Self { port, _server: server, _folder: temporary })
+        let folder = folder.filter(|_| !is_root().unwrap_or(true));
+        let options = PostgresOptions::new().programs(programs);
+        // A socket's path has less room than that of a folder.
+        let options = options.setting("unix_socket_directories=").setting("max_connections=300");
+        Self::start_with(workspace, options, folder)
     }
 
     /// One of its programs: `pgbench`.
@@ -142,61 +105,50 @@ impl Postgres {
 
     /// The URL of its database `postgres`.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        self.0.postgres_url()
     }
-}
-
-/// A running postgres-meta.
-pub struct PostgresMeta {
-    /// Where it listens.
-    pub port: u16,
-    _server: Server,
 }
 
 impl PostgresMeta {
     /// Starts one before a PostgreSQL.
     pub fn start(workspace: &Workspace, postgres: &Postgres) -> Result<Self> {
         let program = npm::install_postgres_meta(workspace)?;
-        let port = free_port()?;
-        let log = File::create(workspace.target_folder("xtask")?.join("postgres-meta.log"))?;
-        let mut command = guarded("node");
-        command.arg(program).stdout(log.try_clone()?).stderr(log);
-        command.env("PG_META_HOST", "127.0.0.1").env("PG_META_PORT", port.to_string());
-        command.env("PG_META_DB_URL", postgres.url());
-        let mut server = Server::start("postgres-meta", command)?;
-        wait_until(&mut server, START_TIME, || {
-            ureq::get(format!("http://127.0.0.1:{port}/")).call().is_ok()
-        })?;
-        Ok(Self { port, _server: server })
+        Self::start_with(workspace, PostgresMetaOptions::new(program, postgres.url()), None)
     }
-}
-
-/// A running Webdis.
-pub struct Webdis {
-    /// Where it listens.
-    pub port: u16,
-    _server: Server,
 }
 
 impl Webdis {
     /// Starts one before a Redis, as its package sets it up.
-    pub fn start(workspace: &Workspace, folder: &Path, redis: &Redis) -> Result<Self> {
+    pub fn start(workspace: &Workspace, redis: &Redis) -> Result<Self> {
         let program = tools::WEBDIS.ensure(workspace)?;
-        let port = free_port()?;
+        Self::start_with(workspace, WebdisOptions { program, redis_port: redis.port }, None)
+    }
+}
+
+/// How a Webdis is to be.
+pub struct WebdisOptions {
+    program: PathBuf,
+    redis_port: u16,
+}
+
+impl Program for WebdisOptions {
+    const NAME: &'static str = "Webdis";
+
+    fn command(&self, place: &Place) -> io::Result<Command> {
         let settings = serde_json::json!({
-            "redis_host": "127.0.0.1", "redis_port": redis.port, "redis_auth": null,
-            "http_host": "127.0.0.1", "http_port": port,
+            "redis_host": "127.0.0.1", "redis_port": self.redis_port, "redis_auth": null,
+            "http_host": "127.0.0.1", "http_port": place.port,
             "threads": 5, "pool_size": 20, "daemonize": false, "websockets": false, "database": 0,
-            "verbosity": 0, "logfile": folder.join("webdis.log"),
+            "verbosity": 0, "logfile": place.file("webdis.log"),
         });
-        let file = folder.join("webdis.json");
+        let file = place.file("webdis.json");
         fs::write(&file, settings.to_string())?;
-        let mut command = guarded(program);
-        command.arg(&file).stdout(Stdio::null());
-        let mut server = Server::start("webdis", command)?;
-        wait_until(&mut server, START_TIME, || {
-            ureq::get(format!("http://127.0.0.1:{port}/PING")).call().is_ok()
-        })?;
-        Ok(Self { port, _server: server })
+        let mut command = Command::new(&self.program);
+        command.arg(file);
+        Ok(command)
+    }
+
+    fn answers(&self, place: &Place) -> bool {
+        answers_http(place.port, "/PING")
     }
 }

@@ -1,9 +1,6 @@
 //! Programs that the tasks use and that may have to be installed first.
 
-use crate::{
-    postgres_programs::{self, is_root},
-    workspace::Workspace,
-};
+use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use std::{
     fs::OpenOptions,
@@ -11,6 +8,7 @@ use std::{
     process::{Command, Stdio},
     sync::Mutex,
 };
+use studio_test_servers::{debian_folders, is_root};
 
 /// Where Debian puts servers that are not on every user's PATH.
 const SERVERS_FOLDER: &str = "/usr/sbin";
@@ -54,7 +52,7 @@ impl Tool {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
         folders.push(SERVERS_FOLDER.into());
-        folders.extend(postgres_programs::debian_folders());
+        folders.extend(debian_folders());
         folders.into_iter().map(|folder| folder.join(self.program)).find(|file| file.is_file())
     }
 

@@ -81,7 +81,7 @@ async fn callers_of_a_component_are_served_in_the_order_they_came() {
     let (gateway, project) = start_redis(&redis, 1).await;
     let command = project.path("redis", "/command");
     project.developer.post(&command, json!({"command": ["PING"]})).await.expect(200);
-    redis.pause();
+    redis.freeze();
     let mut callers = JoinSet::new();
     for number in 0..=CALLERS {
         let (developer, command) = (project.developer.clone(), command.clone());
@@ -99,7 +99,7 @@ async fn callers_of_a_component_are_served_in_the_order_they_came() {
             until_waiting(&gateway, 0).await;
         }
     }
-    redis.resume();
+    redis.thaw();
     callers.join_all().await;
     let order: Vec<usize> = redis.connection().await.lrange("order", 0, -1).await.unwrap();
     assert_eq!(order, (0..=CALLERS).collect::<Vec<_>>());

@@ -8,7 +8,7 @@ use proptest::{
 };
 use serde_json::json;
 use studio_gateway_tests::{
-    Gateway, GatewayOptions, MongoOptions, Plugin, Plugins, Project, mongo_world::MongoWorld,
+    Gateway, GatewayOptions, MongoOptions, Plugin, Plugins, Project, mongo_world::MongoWorld, process::listen,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -145,10 +145,8 @@ async fn white_space_around_a_connection_string_is_left_out() {
 
 /// A service that is no database: it greets as soon as someone connects, or answers whatever it is asked.
 async fn service(greeting: &'static [u8], waits: bool) -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listen();
     let port = listener.local_addr().unwrap().port();
-    listener.set_nonblocking(true).unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             if waits {

@@ -144,7 +144,7 @@ async fn status_follows_what_happens(registry: Registry) {
     world.alpha.viewer.get(&keys).await.expect(200);
     assert_eq!(status().await, "ACTIVE");
 
-    world.redis.stop();
+    world.redis.kill().await;
     studio_gateway_tests::eventually("the status is ERROR", async || {
         world.alpha.viewer.get(&keys).await.refused(503, "CONNECTION_ERROR");
         status().await == "ERROR"

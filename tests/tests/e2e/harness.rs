@@ -23,11 +23,11 @@ async fn redis_stops_pauses_and_comes_back_on_its_port() {
     let mut connection = server.connection().await;
     let _: () = connection.set("k", "v").await.unwrap();
 
-    server.pause();
+    server.freeze();
     let asked: Result<redis::RedisResult<String>, _> =
         timeout(Duration::from_millis(300), connection.get("k")).await;
     assert!(asked.is_err() || asked.unwrap().is_err());
-    server.resume();
+    server.thaw();
     eventually("a resumed Redis answers", async || {
         server.connection().await.get::<_, String>("k").await.is_ok_and(|value| value == "v")
     })
@@ -70,9 +70,9 @@ async fn mongodb_stops_pauses_and_comes_back_on_its_port_with_its_data() {
     let count = async || collection.count_documents(doc! {}).await;
     assert_eq!(count().await.unwrap(), 1);
 
-    server.pause();
+    server.freeze();
     assert!(timeout(Duration::from_millis(300), count()).await.is_err());
-    server.resume();
+    server.thaw();
     assert_eq!(count().await.unwrap(), 1);
 
     server.restart().await;

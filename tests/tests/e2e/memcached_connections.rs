@@ -171,9 +171,9 @@ async fn server_that_does_not_answer_is_a_timeout_and_works_again_after_it() {
     alpha.connect("memcached", parts("main", server.port, json!({}))).await;
     let path = alpha.path("memcached", "/keys/k");
     alpha.developer.post(&path, json!({"value": "v"})).await.expect(201);
-    server.pause();
+    server.freeze();
     alpha.viewer.get(&path).await.refused(504, "TIMEOUT");
-    server.resume();
+    server.thaw();
     eventually("it works again", async || alpha.viewer.get(&path).await.status == 200).await;
     assert_eq!(alpha.viewer.get(&path).await.data()["value"], "v");
 }

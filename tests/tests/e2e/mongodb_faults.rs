@@ -301,7 +301,7 @@ async fn mongodb_that_is_slow_or_silent_is_given_up_at_the_deadline() {
         world.server.fail_no_more().await;
         world.find().await.expect(200);
     }
-    world.server.pause();
+    world.server.freeze();
     for round in 0..3 {
         let begin = Instant::now();
         let answer = world.insert("silent").await;
@@ -315,7 +315,7 @@ async fn mongodb_that_is_slow_or_silent_is_given_up_at_the_deadline() {
         is_in_time(begin);
         assert!([503, 504].contains(&answer.status), "{answer}");
     }
-    world.server.resume();
+    world.server.thaw();
     eventually("it works again", async || world.find().await.status == 200).await;
     world.proxy.set(Mode::Delay(Duration::from_millis(50))).await;
     world.find().await.expect(200);

@@ -11,8 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use studio_gateway_tests::{
-    Act, Answer, Gateway, HostileMongo, MongoServer, Project,
-    certificates::Certificates,
+    Act, Answer, Certificates, Gateway, HostileMongo, MongoServer, Project,
     hostile_mongo::{around, frame, hello, message, nested},
 };
 
@@ -112,7 +111,7 @@ async fn mongodb_server_that_answers_with_endless_levels_is_given_up() {
 async fn mongodb_server_that_answers_with_endless_levels_by_tls_is_given_up() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let certificates = Certificates::make(folder.path());
+    let certificates = Certificates::make(folder.path()).unwrap();
     let bytes = nested("cursor", 60_000, 1.0);
     let hostile = HostileMongo::start_tls(&certificates, on("find", Act::AnswerBytes(bytes))).await;
     let good = HostileMongo::start_tls(&certificates, |_, _| None).await;

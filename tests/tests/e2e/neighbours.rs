@@ -132,7 +132,7 @@ async fn paused_database_delays_its_own_callers_alone_and_takes_no_memory() {
     }
     world.alpha.viewer.get(&own).await.expect(200);
 
-    world.redis.pause();
+    world.redis.freeze();
     let paused = Instant::now();
     let flood = Flood::start(&world.alpha.viewer, &own, 200);
     // Until all that the flood can take is taken.
@@ -154,7 +154,7 @@ async fn paused_database_delays_its_own_callers_alone_and_takes_no_memory() {
     let after = Usage::of(&mut world.gateway);
     assert!(after.memory < before.memory + 8 * 1024, "memory grows: {before:?}, {after:?}");
 
-    world.redis.resume();
+    world.redis.thaw();
     let limit = Duration::from_secs(2);
     let recovery =
         within(limit, "it works again", async || world.alpha.viewer.get(&own).await.status == 200).await;

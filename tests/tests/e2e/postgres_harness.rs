@@ -64,7 +64,7 @@ async fn postgres_asks_for_passwords_and_tls() {
 #[tokio::test]
 async fn bouncer_lends_one_connection_to_many_clients() {
     let server = PostgresServer::plain().await;
-    let bouncer = PostgresBouncer::start(&server, 1).await;
+    let bouncer = PostgresBouncer::before(&server, 1).await;
     let url = bouncer.url("postgres");
     let mut first = PgConnection::connect(&url).await.unwrap();
     let mut second = PgConnection::connect(&url).await.unwrap();

@@ -2,11 +2,8 @@
 
 use serde_json::json;
 use std::time::{Duration, Instant};
-use studio_gateway_tests::PostgresWorld;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
+use studio_gateway_tests::{PostgresWorld, process::listen};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Function bodies within each other, which semicolons divide.
 fn bodies(levels: usize) -> String {
@@ -59,7 +56,7 @@ fn authentication(kind: i32, rest: &[u8]) -> Vec<u8> {
 
 /// A server that wants the password hashed so often.
 async fn start_server_that_asks_for_hashing(iterations: &'static str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {

@@ -7,10 +7,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use studio_gateway_tests::{Answer, PostgresWorld};
+use studio_gateway_tests::{Answer, PostgresWorld, process::listen};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 /// What hostile servers may add to the memory of a gateway.
@@ -68,7 +68,7 @@ type Script = Arc<dyn Fn(&str) -> Said + Send + Sync>;
 
 /// A server that lets everyone in, and answers each query as the script has it. The query `login` is the login itself.
 async fn start(script: impl Fn(&str) -> Said + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen();
     let port = listener.local_addr().unwrap().port();
     let script: Script = Arc::new(script);
     tokio::spawn(async move {

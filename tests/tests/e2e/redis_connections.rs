@@ -305,7 +305,7 @@ async fn redis_that_goes_down_is_refused_at_the_next_call_and_back_soon_after_it
     let mut world = World::start(driver).await;
     let (viewer, path) = (world.alpha.viewer.clone(), world.alpha.path("redis", "/keys"));
     viewer.get(&path).await.expect(200);
-    world.redis.stop();
+    world.redis.kill().await;
     eventually("the reason is that it is refused", async || {
         viewer.get(&path).await.refused(503, "CONNECTION_ERROR")["reason"] == "refused"
     })

@@ -1,11 +1,11 @@
 //! What happens to servers of Redis in the field: slots move, primaries become replicas, nodes and Sentinels go away.
 
-use crate::{redis_hostile::connect, redis_hostile_clusters::start_cluster};
+use crate::redis_hostile::connect;
 use serde_json::{Value, json};
 use std::{collections::HashSet, process::Command};
 use studio_gateway_tests::{
     Gateway, GatewayOptions, HostileServer, Project, RedisDriver, RedisOptions, RedisServer, Says,
-    eventually, process::free_port,
+    eventually, process::{free_port, listen},
 };
 
 async fn start(driver: RedisDriver) -> (Gateway, Project) {
@@ -41,7 +41,7 @@ async fn run(project: &Project, body: Value) -> studio_gateway_tests::Answer {
 #[tokio::test]
 async fn redis_cluster_listings_are_whole_after_a_reshard_and_a_dead_node_is_an_error() {
     let (_gateway, alpha) = start(RedisDriver::Library).await;
-    let mut nodes = start_cluster().await;
+    let mut nodes = RedisServer::cluster().await;
     connect(&alpha, nodes[0].port, json!({"cluster": true})).await;
     let sets: Vec<_> =
         (0..100).map(|n| json!({"action": "set", "key": format!("k{n}"), "value": "v"})).collect();
@@ -79,7 +79,7 @@ async fn redis_cluster_listings_are_whole_after_a_reshard_and_a_dead_node_is_an_
     let eval = json!({"command": ["EVAL", "return redis.call('GET', KEYS[1])", "1", "k5"]});
     assert_eq!(run(&alpha, eval).await.expect(200).data()["result"], "v");
 
-    nodes[1].stop();
+    nodes[1].kill().await;
     let begins = alpha.path("redis", &format!("/keys?cursor=0@{}", ids[1]));
     eventually("its page is an error", async || {
         let answer = alpha.viewer.get(&begins).await;
@@ -92,7 +92,7 @@ async fn redis_cluster_listings_are_whole_after_a_reshard_and_a_dead_node_is_an_
 #[tokio::test]
 async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
     let (_gateway, alpha) = start(RedisDriver::Library).await;
-    let nodes = start_cluster().await;
+    let nodes = RedisServer::cluster().await;
     connect(&alpha, nodes[0].port, json!({"cluster": true})).await;
     let key = |key: &str| alpha.path("redis", &format!("/keys/{key}"));
     for name in ["{m}1", "{m}2", "{m}3", "other"] {
@@ -155,7 +155,7 @@ async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
 #[tokio::test]
 async fn redis_clusters_are_found_by_any_of_the_nodes_that_a_connection_names() {
     let (_gateway, alpha) = start(RedisDriver::Library).await;
-    let nodes = start_cluster().await;
+    let nodes = RedisServer::cluster().await;
     let further =
         json!([{"host": "127.0.0.1", "port": free_port()}, {"host": "127.0.0.1", "port": nodes[2].port}]);
     connect(&alpha, free_port(), json!({"cluster": true, "cluster_nodes": further})).await;
@@ -236,10 +236,7 @@ async fn redis_masters_are_found_though_most_sentinels_hang() {
     let (_gateway, alpha) = start(RedisDriver::Library).await;
     let redis = RedisServer::plain().await;
     // They take connections and say nothing.
-    let silent = [
-        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
-        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
-    ];
+    let silent = [listen(), listen()];
     let (port, wrong) = (redis.port.to_string(), free_port().to_string());
     let sentinel = move |port: String| {
         move |asked: &str| {

@@ -3,7 +3,7 @@
 use crate::redis_hostile::{GROWTH, Street, connect, too_large, until_get};
 use serde_json::json;
 use std::{
-    process::Command,
+    net::Ipv4Addr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -15,35 +15,10 @@ use studio_gateway_tests::{
     process::free_port,
 };
 
-/// A real cluster of three.
-pub(crate) async fn start_cluster() -> Vec<RedisServer> {
-    let mut nodes = Vec::new();
-    for _ in 0..3 {
-        let bus = format!("cluster-port {}", free_port());
-        nodes.push(RedisServer::start(RedisOptions::new().line("cluster-enabled yes").line(bus)).await);
-    }
-    let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
-    let created = Command::new("redis-cli")
-        .args(["--cluster", "create"])
-        .args(addresses)
-        .args(["--cluster-yes", "--cluster-replicas", "0"])
-        .output()
-        .unwrap();
-    assert!(created.status.success(), "{created:?}");
-    for node in &nodes {
-        eventually("the cluster is whole", async || {
-            let info = redis::from_redis_value::<String>(node.run(&["CLUSTER", "INFO"]).await).unwrap();
-            info.contains("cluster_state:ok")
-        })
-        .await;
-    }
-    nodes
-}
-
 #[tokio::test]
 async fn redis_cluster_replies_beyond_their_bound_end_before_they_are_read() {
     let mut street = Street::start(RedisDriver::Library).await;
-    let nodes = start_cluster().await;
+    let nodes = RedisServer::cluster().await;
     connect(&street.attacker, nodes[0].port, json!({"cluster": true})).await;
     let developer = &street.attacker.developer;
     let key = |key: &str| street.attacker.path("redis", &format!("/keys/{key}"));
@@ -103,7 +78,7 @@ fn slots_of_their_own(port: u16, count: usize) -> String {
 }
 
 /// A server that knows its own port.
-fn start(address: &str, manners: impl Fn(&str, u16) -> Says + Clone + Send + 'static) -> HostileServer {
+fn start(address: Ipv4Addr, manners: impl Fn(&str, u16) -> Says + Clone + Send + 'static) -> HostileServer {
     let port = Arc::new(OnceLock::new());
     let known = port.clone();
     let server = HostileServer::start_at(address, move |asked| manners(asked, *known.wait()));
@@ -132,7 +107,7 @@ async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_the
     for (name, says, status) in cases {
         let hops = Arc::<AtomicUsize>::default();
         let count = hops.clone();
-        let server = start("127.0.0.1:0", move |asked, port| {
+        let server = start(Ipv4Addr::LOCALHOST, move |asked, port| {
             count.fetch_add(usize::from(asked.contains("GET")), Ordering::Relaxed);
             node(asked, port, &says(port))
         });
@@ -176,7 +151,7 @@ async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_conne
     // The same server answers at all of them.
     let many = |count: usize| {
         let (slots, channels, nothing) = (OnceLock::new(), channels.clone(), nothing.clone());
-        start("0.0.0.0:0", move |asked, port| {
+        start(Ipv4Addr::UNSPECIFIED, move |asked, port| {
             if asked.to_ascii_uppercase().contains("SLOTS") {
                 slots.get_or_init(|| Says::once(slots_of_their_own(port, count))).clone()
             } else {

@@ -1,6 +1,5 @@
 //! Writes that replace: the old value or the new one is there, whole, with what belongs to it.
 
-use crate::redis_hostile_clusters::start_cluster;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use studio_gateway_tests::{
@@ -292,7 +291,7 @@ async fn full_server_lets_keys_expire(driver: RedisDriver) {
 
 #[tokio::test]
 async fn cluster_s_moving_slot_loses_nothing() {
-    let mut nodes = start_cluster().await;
+    let mut nodes = RedisServer::cluster().await;
     let slot: u16 = ask(&nodes[0], "CLUSTER KEYSLOT {t}").await;
     let place = nodes.iter().position(|node| node.port == owner(&nodes, slot)).unwrap();
     let (from, to) = (nodes.remove(place), nodes.remove(0));

@@ -15,10 +15,10 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use studio_gateway_tests::{Answer, RedisDriver, RedisOptions, RedisServer, eventually};
+use studio_gateway_tests::{Answer, RedisDriver, RedisOptions, RedisServer, eventually, process::listen};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 const LOGIN: &str = "app-pass-1";
@@ -249,7 +249,7 @@ async fn whatever_a_user_may_not_the_old_value_or_the_new_one_is_there(driver: R
 /// Before a server, it spoils the command that comes when the counter is at 0: the server is asked something that it
 /// refuses in its place, or both are cut off.
 async fn start_spoiler(target: u16, counter: Arc<AtomicUsize>, cuts: Arc<AtomicUsize>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use studio_gateway_tests::{
-    Answer, Gateway, GatewayOptions, Plugin, Plugins, Project, eventually, time::within,
+    Answer, Gateway, GatewayOptions, Plugin, Plugins, Project, eventually, process::listen, time::within,
 };
-use tokio::net::TcpListener;
 
 /// The hostile driver, whose operations have a second.
 pub fn hostile() -> Plugin {
@@ -148,7 +147,7 @@ async fn memory_limit_is_what_plugins_toml_says() {
 #[tokio::test]
 async fn host_has_stack_left_when_a_guest_has_none() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen();
     let port = listener.local_addr().unwrap().port();
     // A server that ends every handshake.
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });

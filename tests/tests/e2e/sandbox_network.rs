@@ -4,16 +4,13 @@ use super::sandbox::{call, connect, hostile, logged, start, start_with, works_an
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use studio_gateway_tests::{
-    Answer, GatewayOptions, Guest, Plugin, Project, RedisOptions, RedisServer, eventually,
+    Answer, GatewayOptions, Guest, Plugin, Project, RedisOptions, RedisServer, eventually, process::listen,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use tokio::{net::TcpStream, sync::mpsc};
 
 /// A server that takes connections and says nothing; each is handed over.
 async fn silent_server() -> (u16, mpsc::UnboundedReceiver<TcpStream>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen();
     let port = listener.local_addr().unwrap().port();
     let (sender, streams) = mpsc::unbounded_channel();
     tokio::spawn(async move {

@@ -331,13 +331,13 @@ async fn limits_of_plugins_toml_hold_for_their_driver_alone() {
         let path = project.path("redis", &format!("/keys?connection={identifier}"));
         project.viewer.get(&path).await.expect(200);
     }
-    redis.pause();
+    redis.freeze();
     let begin = Instant::now();
     let viewer = project.viewer.clone();
     let path = project.path("redis", "/keys?connection=four");
     let slow = tokio::spawn(async move { viewer.get(&path).await });
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    redis.resume();
+    redis.thaw();
     slow.await.unwrap().expect(200);
     assert!(begin.elapsed() >= Duration::from_millis(1500));
 }

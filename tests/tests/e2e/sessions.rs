@@ -94,12 +94,12 @@ async fn paused_redis_is_a_timeout_and_no_hang(driver: RedisDriver) {
     world.redis.run(&["SET", "k", "v"]).await;
     let (viewer, path) = (world.alpha.viewer.clone(), key(&world.alpha, "main"));
     viewer.get(&path).await.expect(200);
-    world.redis.pause();
+    world.redis.freeze();
     let (good, failed) = load(&viewer, &path, Duration::from_secs(3)).await;
     assert!(good == 0 && failed > 0, "{good} good, {failed} failed");
     // Others do not notice.
     viewer.get("/api/platform/projects/alpha").await.expect(200);
-    world.redis.resume();
+    world.redis.thaw();
     recovers(&viewer, &path).await;
 }
 

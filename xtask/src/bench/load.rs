@@ -33,7 +33,7 @@ impl Load {
         arguments: &[&str],
         series: &mut Series,
     ) -> Result<()> {
-        let process = gateway.server.id()?.to_string();
+        let process = gateway.id().to_string();
         let before = cpu_seconds(&process, OWN)?;
         let (requests, rate) = self.run(url, arguments)?;
         series.cpu.push((cpu_seconds(&process, OWN)? - before) * 1e6 / requests);
@@ -125,7 +125,7 @@ fn cpu_seconds(process: &str, field: usize) -> Result<f64> {
 
 /// What a gateway holds in memory.
 pub fn resident_mebibytes(gateway: &Gateway) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{}/status", gateway.server.id()?))?;
+    let text = fs::read_to_string(format!("/proc/{}/status", gateway.id()))?;
     let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
     Ok(kibibytes.context("/proc/PID/status")?.parse::<f64>()? / 1024.0)
 }

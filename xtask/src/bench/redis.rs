@@ -23,7 +23,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     let Bench { workspace, dist, folder, load, rounds } = bench;
     let redis = Redis::start(workspace, None)?;
     sample::redis::set(redis.port, KEY, VALUE)?;
-    let webdis = Webdis::start(workspace, folder, &redis)?;
+    let webdis = Webdis::start(workspace, &redis)?;
     let native = Gateway::start(&bench.program("redis", &dist.join("plugins.toml"))?)?;
     native.set_up("redis", redis.port)?;
     // The same driver's component, by the one line that `plugins.toml` says it takes.

@@ -22,11 +22,6 @@ XADD events 1700000000000-0 type login user ada
 XADD events 1700000060000-0 type logout user ada
 "#;
 
-/// Whether a Redis answers at this port.
-pub fn answers(port: u16) -> bool {
-    Connection::open(port).is_ok_and(|mut connection| connection.run(&[b"PING".to_vec()]).is_ok())
-}
-
 /// Writes the sample data, unless the database has keys already.
 pub fn load(port: u16) -> Result<()> {
     let mut connection = Connection::open(port)?;

@@ -5,7 +5,7 @@ mod faults;
 mod migrations;
 mod opening;
 mod people;
-mod postgres_server;
+mod postgres_database;
 mod projects;
 mod seals;
 mod studio;
@@ -15,7 +15,7 @@ use serde_json::json;
 use sqlx::Row;
 use tempfile::TempDir;
 
-use self::postgres_server::{PostgresDatabase, PostgresServer};
+use self::postgres_database::PostgresDatabase;
 use super::store::Store;
 use super::*;
 use crate::role::Role;
@@ -78,7 +78,7 @@ impl Fixture {
     }
 
     async fn empty_postgres() -> Self {
-        let database = PostgresServer::shared().create_database();
+        let database = PostgresDatabase::create();
         let url = SecretString::from(database.url());
         Self {
             store: Store::open(&url, QuotaSettings::default()).await.unwrap(),

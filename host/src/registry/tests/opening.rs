@@ -29,7 +29,7 @@ async fn a_database_that_cannot_be_reached_is_unavailable() {
 
 #[tokio::test]
 async fn a_database_that_does_not_exist_on_the_server_is_unavailable() {
-    let database = PostgresServer::shared().create_database();
+    let database = PostgresDatabase::create();
     let error = refusal(&database.url().replace("/test_", "/no_test_")).await;
     assert!(matches!(error, RegistryError::Unavailable(_)), "{error}");
 }
@@ -75,7 +75,7 @@ async fn ten_gateways_start_at_once_on_a_new_sqlite_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_gateways_start_at_once_on_a_new_postgres_database() {
-    let database = PostgresServer::shared().create_database();
+    let database = PostgresDatabase::create();
     start_ten(database.url().into()).await;
 }
 

@@ -1,20 +1,21 @@
 //! Opening sessions, and what becomes of them, against real servers.
 
-use crate::support::{Server, Session, code, free_port, reason, relay};
+use crate::support::{open, relay, session, start};
 use serde_json::json;
-use std::fs;
-use studio_plugin_api::{Driver, Outcome};
+use studio_plugin_api::{
+    Driver, Outcome,
+    testing::{code, reason},
+};
+use studio_test_servers::{MemcachedOptions, MemcachedServer, free_port};
 
 #[tokio::test]
 async fn user_and_password_are_those_of_the_authentication_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("users");
-    fs::write(&file, "app:s3cret!\nother:word\n").unwrap();
-    let server = Server::start(&["-Y", file.to_str().unwrap()]);
+    let options = MemcachedOptions::new().user("app", "s3cret!").user("other", "word");
+    let server = MemcachedServer::start(options).unwrap();
     for (username, password) in [("app", "s3cret!"), ("other", "word")] {
         let login = json!({ "username": username, "password": password });
-        let memcached = Session::open(server.port, login).await.unwrap();
-        assert_eq!(memcached.0.ping().await.unwrap().facts["authenticated"], true);
+        let memcached = open(server.port, login).await.unwrap();
+        assert_eq!(memcached.ping().await.unwrap().facts["authenticated"], true);
         memcached.post("/keys/k", json!({ "value": "v" })).await.unwrap();
         // The login was no value.
         assert_eq!(memcached.get("/keys").await.unwrap()["total"], 1);
@@ -26,7 +27,7 @@ async fn user_and_password_are_those_of_the_authentication_file() {
         json!({ "username": "app", "password": "x".repeat(5000) }),
         json!({}),
     ] {
-        let error = Session::open(server.port, login.clone()).await.err().unwrap();
+        let error = open(server.port, login.clone()).await.err().unwrap();
         assert_eq!((code(&error), reason(&error)), ("CONNECTION_ERROR", "authentication_failed"), "{login}");
         assert!(!error.message.contains("s3cret"), "{}", error.message);
     }
@@ -34,10 +35,10 @@ async fn user_and_password_are_those_of_the_authentication_file() {
 
 #[tokio::test]
 async fn server_that_does_not_ask_is_not_told_the_password() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let login = json!({ "username": "app", "password": "s3cret!" });
-    let memcached = Session::open(server.port, login).await.unwrap();
-    let facts = memcached.0.ping().await.unwrap();
+    let memcached = open(server.port, login).await.unwrap();
+    let facts = memcached.ping().await.unwrap();
     assert_eq!((&facts.facts["authenticated"], &facts.facts["items"]), (&json!(false), &json!(0)));
     assert!(facts.version.starts_with("1."));
     assert_eq!(memcached.get("/stats").await.unwrap()["cmd_set"], 0);
@@ -45,12 +46,12 @@ async fn server_that_does_not_ask_is_not_told_the_password() {
 
 #[tokio::test]
 async fn server_that_is_not_there_or_full_is_told() {
-    let error = Session::open(free_port(), json!({})).await.err().unwrap();
+    let error = open(free_port().unwrap(), json!({})).await.err().unwrap();
     assert_eq!((code(&error), reason(&error)), ("CONNECTION_ERROR", "refused"));
-    let server = Server::start(&["-c", "60", "-t", "1", "-o", "maxconns_fast"]);
+    let server = start(&["-c", "60", "-t", "1", "-o", "maxconns_fast"]);
     let mut sessions = Vec::new();
     let error = loop {
-        match Session::open(server.port, json!({})).await {
+        match open(server.port, json!({})).await {
             Ok(session) => sessions.push(session),
             Err(error) => break error,
         }
@@ -59,34 +60,34 @@ async fn server_that_is_not_there_or_full_is_told() {
     // The server says so and hangs up; what it says may get lost on the way.
     assert_eq!(code(&error), "CONNECTION_ERROR");
     assert!(["too_many_connections", "closed"].contains(&reason(&error)), "{error}");
-    assert!(sessions.iter().all(Session::is_open));
+    assert!(sessions.iter().all(|session| session.is_open()));
 }
 
 #[tokio::test]
 async fn session_of_a_server_that_went_away_is_not_open_any_more() {
-    let mut server = Server::start(&[]);
-    let memcached = server.session().await;
+    let mut server = start(&[]);
+    let memcached = session(&server).await;
     memcached.post("/keys/k", json!({ "value": "v" })).await.unwrap();
     assert!(memcached.is_open());
-    server.restart();
+    server.restart().unwrap();
     let error = memcached.get("/keys/k").await.unwrap_err();
     assert_eq!((code(&error), reason(&error)), ("CONNECTION_ERROR", "closed"));
     assert!(!memcached.is_open());
     // It stays so: what comes next is not taken for an answer.
     assert_eq!(reason(&memcached.get("/keys/k").await.unwrap_err()), "closed");
-    let memcached = server.session().await;
+    let memcached = session(&server).await;
     assert_eq!(code(&memcached.get("/keys/k").await.unwrap_err()), "NOT_FOUND");
 }
 
 #[tokio::test]
 async fn reply_that_breaks_off_is_an_error_and_ends_the_session() {
-    let server = Server::start(&[]);
-    let version = server.ask("version").len() + 2;
-    let whole = server.session().await;
+    let server = start(&[]);
+    let version = server.ask("version").unwrap().len() + 2;
+    let whole = session(&server).await;
     whole.post("/keys/k", json!({ "value": "v".repeat(1000) })).await.unwrap();
     for most in [1, 10, 100, 1000] {
         for path in ["/keys/k", "/stats", "/keys"] {
-            let memcached = Session::open(relay(server.port, 64, version + most), json!({})).await.unwrap();
+            let memcached = open(relay(server.port, 64, version + most), json!({})).await.unwrap();
             let error = memcached.get(path).await.unwrap_err();
             assert_eq!((code(&error), reason(&error)), ("CONNECTION_ERROR", "closed"), "{path} {most}");
             assert!(!memcached.is_open());
@@ -96,9 +97,9 @@ async fn reply_that_breaks_off_is_an_error_and_ends_the_session() {
 
 #[tokio::test]
 async fn replies_are_read_the_same_in_whatever_pieces_they_come() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     for piece in [1, 2, 3, 7, 4096] {
-        let memcached = Session::open(relay(server.port, piece, usize::MAX), json!({})).await.unwrap();
+        let memcached = open(relay(server.port, piece, usize::MAX), json!({})).await.unwrap();
         let value = "v\r\nEND\r\n".repeat(50);
         let path = format!("/keys/by{piece}");
         assert_eq!(memcached.post(&path, json!({ "value": value })).await.unwrap().0, Outcome::Created);

@@ -1,15 +1,20 @@
 //! Listing keys, against a real server.
 
-use crate::support::{Server, Session, code, field};
+use crate::support::{Session, session, start};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
 };
+use studio_plugin_api::{
+    Driver,
+    testing::{code, field},
+};
+use studio_test_servers::MemcachedServer;
 
 /// Stores keys of these names, with values of different sizes, so that several slab classes have some.
-fn fill(server: &Server, names: impl Iterator<Item = String>) {
+fn fill(server: &MemcachedServer, names: impl Iterator<Item = String>) {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     for (index, name) in names.enumerate() {
         let value = "v".repeat(index % 7 * 100);
@@ -36,10 +41,10 @@ async fn all_pages(memcached: &Session, query: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn five_thousand_keys_are_listed_once_each_and_in_order() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     fill(&server, (0..4000).map(|number| format!("user:{number}")));
     fill(&server, (0..1000).map(|number| format!("session:{number}")));
-    let memcached = server.session().await;
+    let memcached = session(&server).await;
     for (query, count) in [
         ("limit=1000", 5000),
         ("limit=999&pattern=*", 5000),
@@ -62,9 +67,9 @@ async fn five_thousand_keys_are_listed_once_each_and_in_order() {
 
 #[tokio::test]
 async fn pages_go_on_behind_keys_that_are_gone_and_before_keys_that_are_new() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     fill(&server, ["a", "c", "e", "g"].map(str::to_owned).into_iter());
-    let memcached = server.session().await;
+    let memcached = session(&server).await;
     let first = memcached.get("/keys?limit=2").await.unwrap();
     memcached.delete("/keys/c").await.unwrap();
     memcached.post("/keys/b", json!({ "value": "before the page" })).await.unwrap();
@@ -77,8 +82,8 @@ async fn pages_go_on_behind_keys_that_are_gone_and_before_keys_that_are_new() {
 
 #[tokio::test]
 async fn listed_key_has_its_facts() {
-    let server = Server::start(&[]);
-    let memcached = server.session().await;
+    let server = start(&[]);
+    let memcached = session(&server).await;
     assert_eq!(
         memcached.get("/keys").await.unwrap(),
         json!({ "keys": [], "cursor": "0", "total": 0, "total_scanned": 0 })
@@ -89,7 +94,7 @@ async fn listed_key_has_its_facts() {
     assert!((90..=101).contains(&key["ttl"].as_i64().unwrap()), "{key}");
     assert!(key["idle_seconds"].as_i64().unwrap() < 10, "{key}");
     assert!(key["item_size"].as_u64().unwrap() > 40 && key["slab_class"].as_u64().unwrap() > 0, "{key}");
-    server.ask("get k");
+    server.ask("get k").unwrap();
     assert_eq!(memcached.get("/keys").await.unwrap()["keys"][0]["fetched"], true);
     for (query, wrong) in [
         ("limit=0", "limit"),
@@ -107,8 +112,8 @@ async fn server_that_does_not_list_says_so_and_the_session_goes_on() {
     for (argument, code_wanted) in
         [(["-o", "no_lru_crawler"].as_slice(), "QUERY_ERROR"), (&["-X"], "FORBIDDEN")]
     {
-        let server = Server::start(argument);
-        let memcached = server.session().await;
+        let server = start(argument);
+        let memcached = session(&server).await;
         memcached.post("/keys/k", json!({ "value": "v" })).await.unwrap();
         assert_eq!(code(&memcached.get("/keys").await.unwrap_err()), code_wanted, "{argument:?}");
         assert!(memcached.is_open());
@@ -119,12 +124,12 @@ async fn server_that_does_not_list_says_so_and_the_session_goes_on() {
 #[test]
 fn listings_at_the_same_time_are_all_whole() {
     // An item that the maintainer moves between two lists just then is missed by the crawler.
-    let server = Server::start(&["-o", "no_lru_maintainer"]);
+    let server = start(&["-o", "no_lru_maintainer"]);
     fill(&server, (0..20_000).map(|number| format!("a-rather-long-name-of-a-key:{number}")));
     // The server has one crawler: whoever comes second waits, or is sent away and comes again.
     let list = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let memcached = runtime.block_on(server.session());
+        let memcached = runtime.block_on(session(&server));
         for _ in 0..10 {
             assert_eq!(runtime.block_on(memcached.get("/keys?limit=1")).unwrap()["total"], 20_000);
         }

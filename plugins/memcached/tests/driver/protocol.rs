@@ -1,13 +1,13 @@
 //! Nobody's bytes are ever commands, against a real server.
 
-use crate::support::{Server, Session, code};
+use crate::support::{Session, session, start};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
 use serde_json::{Value, json};
-use studio_plugin_api::{Driver, DriverError, Outcome};
+use studio_plugin_api::{Driver, DriverError, Outcome, testing::code};
 
 /// Bytes that mean something to the protocol come more often than others.
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -43,7 +43,7 @@ async fn look_at(memcached: &Session, key: &[u8], value: &[u8], mode: &str) -> R
     }
     // The session still hears its own answers, and nothing else happened to the server.
     prop_assert!(memcached.is_open());
-    prop_assert!(memcached.0.ping().await.unwrap().version.starts_with("1."));
+    prop_assert!(memcached.ping().await.unwrap().version.starts_with("1."));
     prop_assert_eq!(&memcached.get("/keys/witness").await.unwrap()["value"], "here");
     Ok(())
 }
@@ -60,8 +60,8 @@ fn stored(read: &Result<Value, DriverError>) -> Option<Vec<u8>> {
 #[test]
 fn keys_and_values_of_any_bytes_are_never_commands() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let server = Server::start(&[]);
-    let memcached = runtime.block_on(server.session());
+    let server = start(&[]);
+    let memcached = runtime.block_on(session(&server));
     let witness = runtime.block_on(memcached.post("/keys/witness", json!({ "value": "here" })));
     assert_eq!(witness.unwrap().0, Outcome::Created);
     let modes = prop::sample::select(vec!["set", "add", "replace", "append", "prepend"]);

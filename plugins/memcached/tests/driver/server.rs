@@ -1,8 +1,13 @@
 //! What a server tells of itself, and dropping everything, against a real server.
 
-use crate::support::{Server, code, field};
+use crate::support::{session, start};
 use serde_json::{Value, json};
-use studio_plugin_api::{Access, testing::TestRequest};
+use std::time::Duration;
+use studio_plugin_api::{
+    Access, Driver,
+    testing::{TestRequest, code, field},
+};
+use studio_test_servers::wait_until;
 
 fn names(object: &Value) -> Vec<&String> {
     let mut names: Vec<&String> = object.as_object().unwrap().keys().collect();
@@ -12,8 +17,8 @@ fn names(object: &Value) -> Vec<&String> {
 
 #[tokio::test]
 async fn info_is_grouped_and_a_section_comes_alone() {
-    let server = Server::start(&["-m", "32", "-I", "2m", "-M"]);
-    let memcached = server.session().await;
+    let server = start(&["-m", "32", "-I", "2m", "-M"]);
+    let memcached = session(&server).await;
     memcached.post("/keys/k", json!({ "value": "v" })).await.unwrap();
     memcached.get("/keys/k").await.unwrap();
     memcached.get("/keys/absent").await.unwrap_err();
@@ -34,8 +39,8 @@ async fn info_is_grouped_and_a_section_comes_alone() {
 
 #[tokio::test]
 async fn every_section_of_stats_is_typed() {
-    let server = Server::start(&["-o", "track_sizes"]);
-    let memcached = server.session().await;
+    let server = start(&["-o", "track_sizes"]);
+    let memcached = session(&server).await;
     memcached.post("/keys/k", json!({ "value": "v" })).await.unwrap();
     let section = async |name: &str| memcached.get(&format!("/stats?section={name}")).await.unwrap();
     let general = memcached.get("/stats").await.unwrap();
@@ -71,8 +76,8 @@ async fn every_section_of_stats_is_typed() {
 
 #[tokio::test]
 async fn flush_drops_everything_now_or_later() {
-    let server = Server::start(&[]);
-    let memcached = server.session().await;
+    let server = start(&[]);
+    let memcached = session(&server).await;
     memcached.post("/keys/k", json!({ "value": "v" })).await.unwrap();
     assert_eq!(memcached.post("/flush", json!({})).await.unwrap().1, json!({ "delay": 0 }));
     assert_eq!(code(&memcached.get("/keys/k").await.unwrap_err()), "NOT_FOUND");
@@ -80,12 +85,13 @@ async fn flush_drops_everything_now_or_later() {
     let later = memcached.post("/flush", json!({ "delay": 2 })).await.unwrap().1;
     assert_eq!(later, json!({ "delay": 2 }));
     assert_eq!(memcached.get("/keys/k").await.unwrap()["value"], "v");
-    crate::support::wait_until(|| server.ask("get k") == "END");
+    wait_until(Duration::from_secs(20), "everything is dropped", || Ok(server.ask("get k")? == "END"))
+        .unwrap();
     let request = TestRequest::post("/flush", json!(null)).granted(Access::Write);
     assert_eq!(code(&memcached.send(request).await.unwrap_err()), "FORBIDDEN");
 
-    let server = Server::start(&["-F"]);
-    let memcached = server.session().await;
+    let server = start(&["-F"]);
+    let memcached = session(&server).await;
     memcached.post("/keys/k", json!({ "value": "v" })).await.unwrap();
     assert_eq!(code(&memcached.post("/flush", json!({})).await.unwrap_err()), "FORBIDDEN");
     assert!(memcached.is_open());
@@ -94,8 +100,8 @@ async fn flush_drops_everything_now_or_later() {
 
 #[tokio::test]
 async fn full_server_that_does_not_evict_refuses_and_the_session_goes_on() {
-    let server = Server::start(&["-m", "8", "-M"]);
-    let memcached = server.session().await;
+    let server = start(&["-m", "8", "-M"]);
+    let memcached = session(&server).await;
     let mut refused = None;
     for number in 0..400 {
         let written =

@@ -1,9 +1,5 @@
 //! The driver as a component has it, on this machine: with a stream that the test's network opens.
 
-#[allow(dead_code)]
-#[path = "../../tests/driver/support/server.rs"]
-mod server;
-
 use crate::{
     Redis,
     connection::{Connection, Route},
@@ -11,18 +7,22 @@ use crate::{
 };
 use redis::{Cmd, Pipeline, Value, cmd};
 use serde_json::json;
-use server::{Server, free_port};
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 use studio_plugin_api::{
     Driver, DriverError, ErrorCode,
-    testing::{self, TestRequest},
+    testing::{self, TestRequest, reason},
 };
+use studio_test_servers::{RedisOptions, RedisServer, free_port, listener};
+
+fn start(arguments: &[&str]) -> RedisServer {
+    RedisServer::start(RedisOptions::new().arguments(arguments)).unwrap()
+}
 
 async fn open(port: u16, login: &str, path: &str) -> Result<Arc<Redis>, DriverError> {
     let url = format!("redis://{login}localhost:{port}{path}");
@@ -40,11 +40,7 @@ async fn open_plain(port: u16) -> Arc<Redis> {
 async fn refused(port: u16, login: &str, path: &str) -> String {
     let error = open(port, login, path).await.err().unwrap();
     assert!(!error.message.contains("hunter2"), "{error}");
-    reason(&error)
-}
-
-fn reason(error: &DriverError) -> String {
-    error.details["reason"].as_str().unwrap().to_owned()
+    reason(&error).to_owned()
 }
 
 fn command(line: &str) -> Cmd {
@@ -68,7 +64,7 @@ fn bulk(text: &str) -> Value {
 
 #[tokio::test]
 async fn the_handlers_work_over_a_stream() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let redis = open_plain(server.port).await;
     let operations: Vec<_> = (0..100)
         .map(|number| json!({ "action": "set", "key": format!("k{number}"), "value": format!("v{number}") }))
@@ -76,7 +72,7 @@ async fn the_handlers_work_over_a_stream() {
     let batch = TestRequest::post("/keys/batch", json!({ "operations": operations }));
     assert_eq!(batch.send(&redis).await.unwrap().1["summary"]["succeeded"], 100);
     assert_eq!(get(&redis, "/keys/k42").await["value"], "v42");
-    assert_eq!(server.cli(&["GET", "k99"]), "v99");
+    assert_eq!(server.cli(&["GET", "k99"]).unwrap(), "v99");
     assert!(!get(&redis, "/keys").await["keys"].as_array().unwrap().is_empty());
     assert_eq!(get(&redis, "/info").await["keyspace"]["db0"]["keys"], 100);
     let now = studio_plugin_api::time::since_unix_epoch().as_millis() as u64;
@@ -93,7 +89,7 @@ async fn the_handlers_work_over_a_stream() {
 #[tokio::test]
 async fn logins_are_made_and_wrong_ones_told() {
     let acl = ["--requirepass", "hunter2", "--user", "app", "on", ">hunter2app", "~*", "+@all"];
-    let server = Server::start(&acl);
+    let server = start(&acl);
     for protocol in ["resp2", "resp3"] {
         let path = format!("/3?protocol={protocol}");
         let app = open(server.port, "app:hunter2app@", &path).await.unwrap();
@@ -108,21 +104,21 @@ async fn logins_are_made_and_wrong_ones_told() {
         let without_database = format!("?protocol={protocol}");
         assert_eq!(refused(server.port, "", &without_database).await, "authentication_failed");
     }
-    let few = Server::start(&["--databases", "2", "--rename-command", "HELLO", ""]);
+    let few = start(&["--databases", "2", "--rename-command", "HELLO", ""]);
     assert_eq!(refused(few.port, "", "/5").await, "database");
     assert_eq!(refused(few.port, "", "?protocol=resp3").await, "unsupported");
-    assert_eq!(refused(free_port(), "", "").await, "refused");
+    assert_eq!(refused(free_port().unwrap(), "", "").await, "refused");
 }
 
 #[tokio::test]
 async fn what_the_server_says_unasked_is_no_answer() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let redis = open(server.port, "", "?protocol=resp3").await.unwrap();
     ask(&redis, "CLIENT TRACKING ON").await.unwrap();
     for round in 0..20 {
         ask(&redis, "GET k").await.unwrap();
         // The push for it is written before the next answers.
-        server.cli(&["SET", "k", &round.to_string()]);
+        server.cli(&["SET", "k", &round.to_string()]).unwrap();
         assert_eq!(ask(&redis, "ECHO a").await.unwrap(), bulk("a"));
     }
     assert_eq!(ask(&redis, "GET k").await.unwrap(), bulk("19"));
@@ -130,7 +126,7 @@ async fn what_the_server_says_unasked_is_no_answer() {
 
 #[tokio::test]
 async fn one_command_s_error_is_not_the_others_and_not_the_connection_s() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let redis = open_plain(server.port).await;
     let mut pipeline = Pipeline::new();
     for line in ["SET k v", "LPUSH k x", "NOSUCH", "GET k"] {
@@ -152,7 +148,7 @@ async fn one_command_s_error_is_not_the_others_and_not_the_connection_s() {
 
 #[tokio::test]
 async fn transactions_hold_together_where_the_user_may_make_them() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let redis = open_plain(server.port).await;
     let commands = [command("SET k v"), command("GET k")];
     let answers = redis.connection.transaction(&commands, Route::Any).await.unwrap();
@@ -170,7 +166,7 @@ async fn transactions_hold_together_where_the_user_may_make_them() {
 
 #[tokio::test]
 async fn big_values_go_both_ways() {
-    let server = Server::start(&[]);
+    let server = start(&[]);
     let redis = open_plain(server.port).await;
     let value: Vec<u8> = (0..50u32 << 20).map(|place| (place % 251) as u8).collect();
     let mut set = cmd("SET");
@@ -189,15 +185,15 @@ async fn big_values_go_both_ways() {
 
 #[tokio::test]
 async fn a_dead_server_ends_the_session() {
-    let mut server = Server::start(&[]);
+    let mut server = start(&[]);
     let redis = open_plain(server.port).await;
-    server.stop();
+    server.kill();
     for _ in 0..2 {
         let error = ask(&redis, "GET k").await.unwrap_err();
         assert_eq!(reason(&error), "closed");
         assert!(!redis.is_open());
     }
-    server.restart();
+    server.restart().unwrap();
     let redis = open_plain(server.port).await;
     assert_eq!(ask(&redis, "ECHO a").await.unwrap(), bulk("a"));
 }
@@ -213,7 +209,7 @@ fn peer(lines: &'static [&'static str]) -> (u16, JoinHandle<()>) {
 }
 
 fn serve(manners: impl FnOnce(TcpStream) + Send + 'static) -> (u16, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listener().unwrap();
     let port = listener.local_addr().unwrap().port();
     (port, thread::spawn(move || manners(listener.accept().unwrap().0)))
 }
@@ -223,7 +219,7 @@ async fn a_reply_that_breaks_off_ends_the_session() {
     let (port, _peer) = peer(&["+PONG\r\n", "$100\r\nabc"]);
     let redis = open_plain(port).await;
     let error = ask(&redis, "GET k").await.unwrap_err();
-    assert_eq!((reason(&error), redis.is_open()), ("closed".to_owned(), false));
+    assert_eq!((reason(&error), redis.is_open()), ("closed", false));
 }
 
 #[tokio::test]
@@ -231,7 +227,7 @@ async fn a_reply_that_makes_no_sense_ends_the_session() {
     let (port, _peer) = peer(&["+PONG\r\n", "what?\r\n", "+too late\r\n"]);
     let redis = open_plain(port).await;
     let error = ask(&redis, "GET k").await.unwrap_err();
-    assert_eq!((reason(&error), redis.is_open()), ("unsupported".to_owned(), false));
+    assert_eq!((reason(&error), redis.is_open()), ("unsupported", false));
     assert_eq!(reason(&ask(&redis, "GET k").await.unwrap_err()), "closed");
 }
 

@@ -1,42 +1,24 @@
 //! A cluster of three nodes.
 
-use crate::support::{Server, Session, certificates, code, field, free_port, reason, wait_until};
+use crate::support::{open, settings};
 use serde_json::json;
-use std::{collections::HashSet, process::Command};
-use studio_plugin_api::Driver;
-
-fn start() -> Vec<Server> {
-    let nodes: Vec<_> = (0..3).map(|_| node()).collect();
-    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-    let created = Command::new("redis-cli")
-        .args(["--cluster", "create"])
-        .args(&addresses)
-        .args(["--cluster-yes", "--cluster-replicas", "0"])
-        .output()
-        .unwrap();
-    assert!(created.status.success(), "{created:?}");
-    for node in &nodes {
-        wait_until(|| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
-    }
-    nodes
-}
-
-/// The bus has a port of its own, which the test does not leave to the rule of port + 10000.
-fn node() -> Server {
-    let bus = crate::support::free_port().to_string();
-    Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus])
-}
+use std::collections::HashSet;
+use studio_plugin_api::{
+    Driver,
+    testing::{code, field, reason},
+};
+use studio_test_servers::{Certificates, RedisOptions, start_cluster};
 
 #[tokio::test]
 async fn a_cluster_serves_every_operation() {
-    let nodes = start();
-    let redis = Session::open(nodes[0].settings(json!({ "cluster": true }))).await.unwrap();
+    let nodes = start_cluster(&RedisOptions::new()).unwrap();
+    let redis = open(settings(nodes[0].port, json!({ "cluster": true }))).await.unwrap();
     let sets: Vec<_> =
         (0..90).map(|n| json!({ "action": "set", "key": format!("k{n}"), "value": { "n": n } })).collect();
     let (_, answer) = redis.post("/keys/batch", json!({ "operations": sets })).await.unwrap();
     assert_eq!(answer["summary"], json!({ "total": 90, "succeeded": 90, "failed": 0 }));
     for node in &nodes {
-        assert!(node.cli(&["DBSIZE"]).parse::<u32>().unwrap() > 10);
+        assert!(node.cli(&["DBSIZE"]).unwrap().parse::<u32>().unwrap() > 10);
     }
 
     let (mut seen, mut cursor, mut nodes_seen) = (HashSet::new(), "0".to_owned(), HashSet::new());
@@ -77,45 +59,26 @@ async fn a_cluster_serves_every_operation() {
     assert_eq!(redis.get("/stats").await.unwrap()["keys"], 90);
     assert_eq!(redis.get("/pubsub/channels").await.unwrap(), json!([]));
     redis.post("/pubsub/publish", json!({ "channel": "c", "message": "m" })).await.unwrap();
-    assert_eq!(redis.0.ping().await.unwrap().facts["mode"], "cluster");
-    assert!(redis.0.is_open());
+    assert_eq!(redis.ping().await.unwrap().facts["mode"], "cluster");
+    assert!(redis.is_open());
 }
 
 #[tokio::test]
 async fn a_cluster_speaks_tls_to_every_node() {
-    let certificates = certificates(&["localhost", "127.0.0.1"]);
-    let nodes: Vec<_> = (0..3)
-        .map(|_| {
-            let (port, bus) = (free_port(), free_port().to_string());
-            let mut arguments = certificates.arguments(port);
-            arguments.extend(
-                ["--cluster-enabled", "yes", "--cluster-port", &bus, "--tls-cluster", "yes"]
-                    .map(String::from),
-            );
-            (Server::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>()), port)
-        })
-        .collect();
-    let created = Command::new("redis-cli")
-        .args(["--tls", "--cacert", &certificates.file("ca"), "--cluster", "create"])
-        .args(nodes.iter().map(|(_, port)| format!("127.0.0.1:{port}")))
-        .args(["--cluster-yes", "--cluster-replicas", "0"])
-        .output()
-        .unwrap();
-    assert!(created.status.success(), "{created:?}");
-    for (node, _) in &nodes {
-        wait_until(|| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
-    }
-    let settings = |options| json!({ "endpoint": { "parts": { "host": "localhost", "port": nodes[0].1 } }, "options": options });
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path()).unwrap();
+    let nodes = start_cluster(&RedisOptions::new().certificates(&certificates)).unwrap();
+    let settings = |options| settings(nodes[0].port, options);
     for options in [
         json!({ "cluster": true, "tls": true, "tls_ca": certificates.authority }),
         json!({ "cluster": true, "tls": true, "tls_insecure": true }),
     ] {
-        let redis = Session::open(settings(options)).await.unwrap();
+        let redis = open(settings(options)).await.unwrap();
         for number in 0..20 {
             redis.post(&format!("/keys/k{number}"), json!({ "value": [number] })).await.unwrap();
         }
     }
-    let error = match Session::open(settings(json!({ "cluster": true, "tls": true }))).await {
+    let error = match open(settings(json!({ "cluster": true, "tls": true }))).await {
         Ok(_) => panic!("trusted"),
         Err(error) => error,
     };

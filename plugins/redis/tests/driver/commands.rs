@@ -1,13 +1,16 @@
 //! Raw commands, publishing and server facts, against a real server.
 
-use crate::support::{Server, Session, code};
+use crate::support::{open, session, start};
 use serde_json::json;
-use studio_plugin_api::{Access, Driver, testing::TestRequest};
+use studio_plugin_api::{
+    Access, Driver,
+    testing::{TestRequest, code},
+};
 
 #[tokio::test]
 async fn replies_come_as_json() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     let run = |words| redis.command(Access::Admin, words);
     assert_eq!(run(json!(["SET", "k", { "base64": "/w==" }])).await.unwrap(), "OK");
     assert_eq!(run(json!(["GET", "k"])).await.unwrap(), json!({ "base64": "/w==" }));
@@ -25,7 +28,7 @@ async fn replies_come_as_json() {
     assert_eq!(run(json!(["GET", null])).await.unwrap_err().details["field"], "command[1]");
 
     let resp3 = json!({ "endpoint": { "connection_string": format!("redis://localhost:{}?protocol=resp3", server.port) }, "options": {} });
-    let redis = Session::open(resp3).await.unwrap();
+    let redis = open(resp3).await.unwrap();
     redis.run("HSET h a 1").await;
     redis.run("ZADD z 1.5 m").await;
     assert_eq!(redis.run("HGETALL h").await, json!({ "a": "1" }));
@@ -43,8 +46,8 @@ async fn replies_come_as_json() {
 
 #[tokio::test]
 async fn roles_bound_what_runs() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     redis.run("SET k v").await;
     for (granted, words, allowed) in [
         (Access::Read, json!(["get", "k"]), true),
@@ -86,15 +89,12 @@ async fn roles_bound_what_runs() {
 
 #[tokio::test]
 async fn published_messages_are_counted_and_channels_listed() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     assert_eq!(redis.get("/pubsub/channels").await.unwrap(), json!([]));
-    let mut listener = std::process::Command::new("redis-cli")
-        .args(["-p", &server.port.to_string(), "SUBSCRIBE", "news"])
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    crate::support::wait_until(|| server.cli(&["PUBSUB", "CHANNELS"]) == "news");
+    let mut listener =
+        server.cli_command().args(["SUBSCRIBE", "news"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    crate::support::wait_until(|| server.cli(&["PUBSUB", "CHANNELS"]).unwrap() == "news");
     let channels = redis.get("/pubsub/channels?pattern=n*").await.unwrap();
     assert_eq!(channels, json!([{ "channel": "news", "subscribers": 1, "pattern": false }]));
     for message in [json!("text"), json!({ "a": [1, null] })] {
@@ -108,8 +108,8 @@ async fn published_messages_are_counted_and_channels_listed() {
 
 #[tokio::test]
 async fn info_and_stats_describe_the_server() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     redis.run("SET k v EX 100").await;
     redis.run("GET k").await;
     let info = redis.get("/info").await.unwrap();
@@ -133,7 +133,7 @@ async fn info_and_stats_describe_the_server() {
             && stats["used_memory"].as_u64().unwrap() > 0
     );
     assert_eq!(redis.get("/stats?interval=61").await.unwrap_err().details["field"], "interval");
-    let facts = redis.0.ping().await.unwrap();
+    let facts = redis.ping().await.unwrap();
     assert_eq!(
         (facts.version.as_str(), &facts.facts["role"]),
         (info["server"]["version"].as_str().unwrap(), &json!("master"))
@@ -149,6 +149,6 @@ async fn the_manifest_describes_every_operation() {
         assert!(operation.reply.is_some() || operation.method.as_str() == "DELETE", "{}", operation.path);
     }
     let viewer = TestRequest::delete("/keys/k").granted(Access::Read);
-    let server = Server::start(&[]);
-    assert_eq!(code(&server.session().await.send(viewer).await.unwrap_err()), "FORBIDDEN");
+    let server = start(&[]);
+    assert_eq!(code(&session(&server).await.send(viewer).await.unwrap_err()), "FORBIDDEN");
 }

@@ -1,14 +1,17 @@
 //! Keys, against a real server.
 
-use crate::support::{Server, Session, code, field};
+use crate::support::{Session, open, session, settings, start};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use studio_plugin_api::Outcome;
+use studio_plugin_api::{
+    Outcome,
+    testing::{code, field},
+};
 
 #[tokio::test]
 async fn every_type_goes_in_and_comes_out() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     let cases = [
         ("string", json!({ "value": "é" }), "value", json!("é")),
         ("number", json!({ "value": 1.5 }), "value", json!("1.5")),
@@ -52,8 +55,8 @@ async fn every_type_goes_in_and_comes_out() {
 
 #[tokio::test]
 async fn binary_keys_and_values_go_both_ways() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     redis.post("/keys/%FF%2Fa", json!({ "value": "/w==", "value_encoding": "base64" })).await.unwrap();
     let read = redis.get("/keys/%FF%2Fa").await.unwrap();
     assert_eq!((&read["key"], &read["key_encoding"]), (&json!("/y9h"), &json!("base64")));
@@ -74,8 +77,8 @@ async fn binary_keys_and_values_go_both_ways() {
 
 #[tokio::test]
 async fn listing_pages_until_every_key_was_seen() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     for number in 0..250 {
         redis.run(&format!("SET user:{number} {number}")).await;
     }
@@ -124,8 +127,8 @@ async fn commands(redis: &Session) -> u64 {
 
 #[tokio::test]
 async fn collections_page_to_their_end() {
-    let server = Server::start(&["--hash-max-listpack-entries", "4", "--set-max-intset-entries", "4"]);
-    let redis = server.session().await;
+    let server = start(&["--hash-max-listpack-entries", "4", "--set-max-intset-entries", "4"]);
+    let redis = session(&server).await;
     let numbers: Vec<_> = (0..25).map(|n| n.to_string()).collect();
     let fields: serde_json::Map<_, _> = numbers.iter().map(|n| (n.clone(), json!(n))).collect();
     let scored: Vec<_> = (0..25).map(|n| json!({ "member": n.to_string(), "score": n })).collect();
@@ -166,8 +169,8 @@ async fn collections_page_to_their_end() {
 
 #[tokio::test]
 async fn conditions_hold_and_say_what_held_them() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     for value in [json!("v"), json!({ "a": "b" })] {
         let body = |extra: Value| {
             let mut body = json!({ "value": value });
@@ -201,8 +204,8 @@ async fn conditions_hold_and_say_what_held_them() {
 
 #[tokio::test]
 async fn put_changes_only_what_is_there_and_keeps_the_rest() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     assert_eq!(code(&redis.put("/keys/k", json!({ "value": "v" })).await.unwrap_err()), "NOT_FOUND");
     assert_eq!(code(&redis.put("/keys/k", json!({ "ttl": 1 })).await.unwrap_err()), "NOT_FOUND");
     assert_eq!(code(&redis.put("/keys/k", json!({ "ttl": -1 })).await.unwrap_err()), "NOT_FOUND");
@@ -239,8 +242,8 @@ async fn put_changes_only_what_is_there_and_keeps_the_rest() {
 
 #[tokio::test]
 async fn delete_and_expire_tell_a_missing_key() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     assert_eq!(code(&redis.delete("/keys/k").await.unwrap_err()), "NOT_FOUND");
     assert_eq!(code(&redis.get("/keys/k").await.unwrap_err()), "NOT_FOUND");
     for ttl in [5, -1] {
@@ -265,8 +268,8 @@ async fn delete_and_expire_tell_a_missing_key() {
 
 #[tokio::test]
 async fn a_batch_reports_each_operation_and_checks_all_before_any() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     let operations = json!([
         { "action": "set", "key": "a", "value": "1", "ttl": 60 },
         { "action": "set", "key": "h", "value": { "f": "v" } },
@@ -315,14 +318,14 @@ async fn a_batch_reports_each_operation_and_checks_all_before_any() {
 
 #[tokio::test]
 async fn a_write_that_the_server_refuses_leaves_the_old_value() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     redis.run("ACL SETUSER half on nopass ~* +@all -rpush -zadd").await;
     redis.run("HSET k a b").await;
     redis.run("RPUSH l a").await;
-    let mut settings = server.settings(json!({ "username": "half" }));
+    let mut settings = settings(server.port, json!({ "username": "half" }));
     settings["endpoint"]["parts"]["password"] = json!("any");
-    let half = Session::open(settings).await.unwrap();
+    let half = open(settings).await.unwrap();
     for (path, value) in [
         ("/keys/k", json!(["x"])),
         ("/keys/l", json!(["x"])),
@@ -345,13 +348,13 @@ async fn a_write_that_the_server_refuses_leaves_the_old_value() {
 
 #[tokio::test]
 async fn users_without_transactions_write_what_they_may_and_are_told_the_rest() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     redis.run("SET k v").await;
     redis.run("ACL SETUSER limited on nopass ~* +@all -multi -persist").await;
-    let mut settings = server.settings(json!({ "username": "limited" }));
+    let mut settings = settings(server.port, json!({ "username": "limited" }));
     settings["endpoint"]["parts"]["password"] = json!("any");
-    let limited = Session::open(settings).await.unwrap();
+    let limited = open(settings).await.unwrap();
     let (_, written) = limited.post("/keys/k", json!({ "value": "w" })).await.unwrap();
     assert_eq!(written["created"], false);
     assert_eq!(redis.run("GET k").await, "w");
@@ -368,8 +371,8 @@ async fn users_without_transactions_write_what_they_may_and_are_told_the_rest() 
 
 #[tokio::test]
 async fn servers_without_memory_usage_still_list_and_read() {
-    let server = Server::start(&["--rename-command", "MEMORY", "", "--rename-command", "OBJECT", ""]);
-    let redis = server.session().await;
+    let server = start(&["--rename-command", "MEMORY", "", "--rename-command", "OBJECT", ""]);
+    let redis = session(&server).await;
     redis.run("SET k v").await;
     for _ in 0..2 {
         let page = redis.get("/keys").await.unwrap();

@@ -1,13 +1,13 @@
 //! Large keys, against a real server: written and read whole, or refused.
 
-use crate::support::{Server, code};
+use crate::support::{session, start};
 use serde_json::json;
-use studio_plugin_api::testing::TestRequest;
+use studio_plugin_api::testing::{TestRequest, code};
 
 #[tokio::test]
 async fn large_collections_are_written_whole() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     let items: Vec<_> = (0..20_001).map(|n| n.to_string()).collect();
     redis.post("/keys/l", json!({ "value": items })).await.unwrap();
     assert_eq!(redis.run("LLEN l").await, 20_001);
@@ -19,8 +19,8 @@ async fn large_collections_are_written_whole() {
 
 #[tokio::test]
 async fn what_is_too_large_is_refused_and_not_cut() {
-    let server = Server::start(&[]);
-    let redis = server.session().await;
+    let server = start(&[]);
+    let redis = session(&server).await;
     redis.run("SETRANGE big 100000000 x").await;
     let ask = |path: &str, limit| redis.send(TestRequest::get(path).max_reply_bytes(limit));
     assert_eq!(code(&ask("/keys/big", 1 << 20).await.unwrap_err()), "RESULT_TOO_LARGE");

@@ -1,7 +1,4 @@
 //! PostgreSQL's own programs, and how to make a server's data with them.
-//!
-//! Only the standard library is needed: whoever starts a server includes this file, the registry's tests and `xtask` by
-//! its path.
 
 use std::{
     ffi::OsStr,
@@ -24,6 +21,9 @@ pub struct PostgresPrograms {
 
 impl PostgresPrograms {
     /// Those on the PATH, or else the newest that Debian has here.
+    ///
+    /// # Errors
+    /// When there are none, or as for [`beside`](Self::beside).
     pub fn find() -> io::Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&path)
@@ -34,7 +34,20 @@ impl PostgresPrograms {
         Self::beside(&found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))?)
     }
 
+    /// Those of one version that Debian has here.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn of_version(version: u32) -> io::Result<Self> {
+        let initdb = Path::new(DEBIAN).join(version.to_string()).join("bin/initdb");
+        Self::beside(&initdb)
+            .map_err(|error| io::Error::new(error.kind(), format!("PostgreSQL {version}: {error}")))
+    }
+
     /// Those in the folder with this `initdb`.
+    ///
+    /// # Errors
+    /// When it is not there, or this is root and has no user `postgres` to run them.
     pub fn beside(initdb: &Path) -> io::Result<Self> {
         // What is on the PATH may be a link; the other programs are beside what it leads to.
         let initdb = initdb.canonicalize()?;
@@ -47,6 +60,13 @@ impl PostgresPrograms {
             None
         };
         Ok(Self { folder, user })
+    }
+
+    /// The versions that [`of_version`](Self::of_version) has, the oldest first.
+    pub fn versions() -> Vec<u32> {
+        let has_server =
+            |version: &u32| Path::new(DEBIAN).join(version.to_string()).join("bin/initdb").is_file();
+        debian_versions().into_iter().filter(has_server).collect()
     }
 
     /// One of them: `psql`.
@@ -64,12 +84,18 @@ impl PostgresPrograms {
     }
 
     /// Hands a file or folder to the server's user.
+    ///
+    /// # Errors
+    /// When that is not allowed.
     pub fn give(&self, path: &Path) -> io::Result<()> {
         chown(path, self.user, self.user)
     }
 
     /// Makes the folder `data` of a server in `folder`, which becomes its user's. The superuser is `postgres`, whom it
     /// asks for no password.
+    ///
+    /// # Errors
+    /// When `initdb` fails.
     pub fn make_data(&self, folder: &Path) -> io::Result<()> {
         self.give(folder)?;
         let mut command = self.as_user(Command::new(self.path("initdb")), folder);
@@ -91,17 +117,24 @@ impl PostgresPrograms {
     }
 }
 
-/// The folders of the programs that Debian has here, the newest first.
+/// The folders of the programs that Debian has here, the newest version first.
 pub fn debian_folders() -> impl Iterator<Item = PathBuf> {
+    debian_versions().into_iter().rev().map(|version| Path::new(DEBIAN).join(version.to_string()).join("bin"))
+}
+
+/// The versions that Debian has the server's programs of here, the oldest first.
+fn debian_versions() -> Vec<u32> {
     let entries = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
-    let mut versions: Vec<(u32, PathBuf)> = entries
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
-        .collect();
-    versions.sort();
-    versions.into_iter().rev().map(|(_, folder)| folder)
+    let versions = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut versions: Vec<u32> = versions.collect();
+    versions.sort_unstable();
+    versions
 }
 
 /// Whether this process may do anything here.
+///
+/// # Errors
+/// When the system does not tell.
 pub fn is_root() -> io::Result<bool> {
     Ok(output_of(Command::new("id").arg("-u"))?.trim() == "0")
 }

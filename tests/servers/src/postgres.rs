@@ -1,0 +1,169 @@
+//! PostgreSQL, of any version that is installed. Its data survive a restart.
+
+use crate::{Certificates, Place, PostgresPrograms, Program, Server};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// A PostgreSQL.
+pub type PostgresServer = Server<PostgresOptions>;
+
+/// How a server is to be.
+#[derive(Debug, Clone, Default)]
+pub struct PostgresOptions {
+    programs: Option<PostgresPrograms>,
+    version: Option<u32>,
+    login: Option<(String, String)>,
+    tls: bool,
+    client_certificate: bool,
+    only_plain: bool,
+    settings: Vec<String>,
+}
+
+impl PostgresOptions {
+    /// Open to everyone on this machine; user `postgres` may do anything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These programs, in place of [`PostgresPrograms::find`].
+    pub fn programs(mut self, programs: PostgresPrograms) -> Self {
+        self.programs = Some(programs);
+        self
+    }
+
+    /// This version, of those that [`PostgresPrograms::versions`] has.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// A superuser, who shows a password by SCRAM-SHA-256; nobody else gets in over the network. The user is for the first
+    /// to log in by the socket to create.
+    pub fn login(mut self, name: &str, password: &str) -> Self {
+        self.login = Some((name.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// The server speaks TLS only, with a certificate of an authority of its own.
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// And asks for that of [`Certificates::client_file`], besides a password where there is one.
+    pub fn client_certificate(mut self) -> Self {
+        self.client_certificate = true;
+        self.tls()
+    }
+
+    /// The server has TLS, and lets nobody log in by it.
+    pub fn offers_tls_in_vain(mut self) -> Self {
+        self.only_plain = true;
+        self.tls()
+    }
+
+    /// A setting, over the server's own: `setting("max_connections=10")`.
+    pub fn setting(mut self, setting: &str) -> Self {
+        self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// The superuser of [`login`](Self::login), and the password.
+    pub fn superuser(&self) -> Option<(&str, &str)> {
+        self.login.as_ref().map(|(name, password)| (name.as_str(), password.as_str()))
+    }
+
+    /// The line of who gets in how. The socket is open to all.
+    fn access(&self) -> String {
+        let (kind, method) = (
+            match (self.tls, self.only_plain) {
+                (_, true) => "hostnossl",
+                (true, false) => "hostssl",
+                (false, false) => "host",
+            },
+            if self.login.is_some() { "scram-sha-256" } else { "trust" },
+        );
+        let certificate = if self.client_certificate { " clientcert=verify-ca" } else { "" };
+        format!("local all all trust\n{kind} all all 127.0.0.1/32 {method}{certificate}\n")
+    }
+
+    fn found(&self) -> io::Result<&PostgresPrograms> {
+        self.programs.as_ref().ok_or_else(|| io::Error::other("PostgreSQL's programs were not looked for"))
+    }
+}
+
+impl Program for PostgresOptions {
+    const NAME: &'static str = "PostgreSQL";
+    /// It does not wait for its clients.
+    const STOP: &'static str = "INT";
+    /// Killed, it would leave shared memory behind.
+    const CRASH: &'static str = "QUIT";
+
+    fn certificates(&self, folder: &Path) -> io::Result<Option<Certificates>> {
+        self.tls.then(|| Certificates::make(folder)).transpose()
+    }
+
+    fn prepare(&mut self, place: &Place) -> io::Result<()> {
+        let programs = match (self.programs.take(), self.version) {
+            (Some(programs), _) => programs,
+            (None, Some(version)) => PostgresPrograms::of_version(version)?,
+            (None, None) => PostgresPrograms::find()?,
+        };
+        if !place.file("data/PG_VERSION").is_file() {
+            programs.make_data(&place.folder)?;
+            fs::write(place.file("data/pg_hba.conf"), self.access())?;
+        }
+        if let Some(files) = &place.certificates {
+            programs.give(&files.key_file)?;
+            fs::set_permissions(&files.key_file, fs::Permissions::from_mode(0o600))?;
+        }
+        self.programs = Some(programs);
+        Ok(())
+    }
+
+    fn command(&self, place: &Place) -> io::Result<Command> {
+        let programs = self.found()?;
+        let mut settings = vec![
+            format!("unix_socket_directories={}", place.folder.display()),
+            // Before PostgreSQL 14, it is MD5 unless told.
+            "password_encryption=scram-sha-256".to_owned(),
+        ];
+        if let Some(files) = &place.certificates {
+            let file = |setting: &str, path: &Path| format!("{setting}={}", path.display());
+            settings.push("ssl=on".to_owned());
+            settings.push(file("ssl_cert_file", &files.certificate_file));
+            settings.push(file("ssl_key_file", &files.key_file));
+            settings.push(file("ssl_ca_file", &files.authority_file));
+        }
+        settings.extend(self.settings.iter().cloned());
+        Ok(programs.as_user(programs.server(place.port, settings), &place.folder))
+    }
+
+    fn answers(&self, place: &Place) -> bool {
+        let Ok(programs) = self.found() else { return false };
+        let mut ask = Command::new(programs.path("pg_isready"));
+        ask.args(["-q", "-h", "127.0.0.1", "-p", &place.port.to_string()]).stdin(Stdio::null());
+        ask.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Server<PostgresOptions> {
+    /// The URL of its database `postgres` for the user `postgres`, where no login is asked for.
+    pub fn postgres_url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Makes a standby of it, which follows nobody, from its next start on.
+    ///
+    /// # Errors
+    /// When that can't be written.
+    pub fn become_standby(&self) -> io::Result<()> {
+        let file = self.file("data/standby.signal");
+        fs::write(&file, "")?;
+        self.options.found()?.give(&file)
+    }
+}
