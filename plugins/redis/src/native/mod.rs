@@ -4,7 +4,6 @@ mod cluster;
 mod dial;
 mod mux;
 mod sentinel;
-mod tls;
 
 use crate::{
     connection::{Primary, Route},

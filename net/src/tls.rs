@@ -1,4 +1,4 @@
-//! TLS towards databases, for the gateway (on behalf of sandboxed drivers) and for native drivers alike.
+//! TLS towards databases: whom to trust, the handshake, and how to say what is wrong.
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -9,7 +9,14 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use studio_plugin_api::DriverError;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Why TLS can't be set up. Fit for the eyes of whoever gave the certificates.
 #[derive(Debug, thiserror::Error)]
@@ -92,9 +99,55 @@ pub fn client_config(
     builder.with_client_auth_cert(certificates, key).map_err(|_| TlsError::BadIdentity)
 }
 
-/// The name that the server's certificate must be for; `None` for what can't be in a certificate.
-pub fn server_name(host: &str) -> Option<ServerName<'static>> {
-    ServerName::try_from(host.to_owned()).ok()
+/// Says why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// No certificate can be for this host.
+    #[error("the host's name can't be in a certificate")]
+    NoName,
+    /// The time for it is over.
+    #[error("the server does not answer TLS; does it speak it on this port?")]
+    Unanswered,
+    /// The connection broke, or one side refused the other.
+    #[error("{0}")]
+    Failed(io::Error),
+}
+
+impl HandshakeError {
+    /// Makes `CONNECTION_ERROR` out of it. The server is named as in `the Redis server`.
+    pub fn with(&self, server: &str) -> DriverError {
+        let message = match self {
+            Self::Failed(error) => format!("TLS with {server} failed: {error}"),
+            Self::NoName | Self::Unanswered => self.to_string(),
+        };
+        DriverError::connection("tls", message)
+    }
+}
+
+/// Begins TLS on a connection, with the server at this host.
+///
+/// # Errors
+/// [`HandshakeError`], never [`Unanswered`](HandshakeError::Unanswered): that is the caller's to tell.
+pub async fn shake_hands(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| HandshakeError::NoName)?;
+    TlsConnector::from(config).connect(name, stream).await.map_err(HandshakeError::Failed)
+}
+
+/// As [`shake_hands`], within this time: a server that does not speak TLS waits for more, and would never answer.
+///
+/// # Errors
+/// [`HandshakeError`].
+pub async fn shake_hands_within(
+    time: Duration,
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    timeout(time, shake_hands(stream, host, config)).await.unwrap_or(Err(HandshakeError::Unanswered))
 }
 
 /// Reads certificates in PEM.
