@@ -6,9 +6,9 @@ mod mux;
 mod sentinel;
 
 use crate::{
-    connection::{Primary, Route},
     errors,
     options::{Target, Topology},
+    route::{Primary, Route},
 };
 use cluster::Cluster;
 use mux::Mux;

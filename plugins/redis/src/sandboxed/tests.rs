@@ -4,11 +4,7 @@
 #[path = "../../tests/driver/support/server.rs"]
 mod server;
 
-use crate::{
-    Redis,
-    connection::{Connection, Route},
-    options::Target,
-};
+use crate::{Redis, connection::Connection, options::Target, route::Route};
 use redis::{Cmd, Pipeline, Value, cmd};
 use serde_json::json;
 use server::{Server, free_port};
