@@ -78,6 +78,7 @@ pub fn unreachable_server(server: &str, error: &io::Error) -> DriverError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::{Domain, Socket, Type};
     use std::net::Ipv4Addr;
     use tokio::net::TcpListener;
 
@@ -86,21 +87,40 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         // The server listens on one loopback address only, so that its port is free on the next one.
-        let silent = SocketAddr::from(([127, 0, 0, 2], address.port()));
-        (listener, address, silent)
+        let closed = SocketAddr::from(([127, 0, 0, 2], address.port()));
+        (listener, address, closed)
     }
 
     #[tokio::test]
     async fn addresses_are_tried_in_turn_until_one_answers() {
-        let (_listener, server, silent) = addresses().await;
-        let open = connect(&[silent, server], ADDRESS_TIMEOUT, Keepalive::Prompt).await.unwrap();
+        let (_listener, server, closed) = addresses().await;
+        let open = connect(&[closed, server], ADDRESS_TIMEOUT, Keepalive::Prompt).await.unwrap();
         assert_eq!(open.peer_addr().unwrap(), server);
-        let refused = connect(&[silent], ADDRESS_TIMEOUT, Keepalive::Prompt).await.unwrap_err();
+        let refused = connect(&[closed], ADDRESS_TIMEOUT, Keepalive::Prompt).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        let late = connect(&[silent, server], Duration::ZERO, Keepalive::Prompt).await.unwrap_err();
-        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         let nowhere = connect(&[], ADDRESS_TIMEOUT, Keepalive::Prompt).await.unwrap_err();
         assert_eq!(nowhere.kind(), io::ErrorKind::AddrNotAvailable);
+    }
+
+    #[tokio::test]
+    async fn address_that_does_not_answer_is_left_in_time() {
+        let (_listener, server, _) = addresses().await;
+        // A queue with no room left: whoever connects next is not answered.
+        let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        deaf.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        deaf.listen(0).unwrap();
+        let silent = deaf.local_addr().unwrap().as_socket().unwrap();
+        let time = Duration::from_secs(1);
+        let mut queue = Vec::new();
+        let error = loop {
+            match connect(&[silent], time, Keepalive::Prompt).await {
+                Ok(stream) if queue.len() < 10 => queue.push(stream),
+                ended => break ended.unwrap_err(),
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let open = connect(&[silent, server], time, Keepalive::Prompt).await.unwrap();
+        assert_eq!(open.peer_addr().unwrap(), server);
     }
 
     #[tokio::test]
