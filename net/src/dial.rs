@@ -105,7 +105,7 @@ mod tests {
     #[tokio::test]
     async fn address_that_does_not_answer_is_left_in_time() {
         let (_listener, server, _) = addresses().await;
-        // A queue with no room left: whoever connects next is not answered.
+        // A queue with no room left: the next connect is not answered.
         let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         deaf.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
         deaf.listen(0).unwrap();

@@ -18,7 +18,7 @@ use studio_plugin_api::DriverError;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Why TLS can't be set up. Fit for the eyes of whoever gave the certificates.
+/// Says why TLS can't be set up, in words that may be shown to the author of the certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The authorities are no PEM.
@@ -38,7 +38,7 @@ pub enum TlsError {
     Refused(#[from] rustls::Error),
 }
 
-/// What a server's certificate must be like.
+/// Says what a server's certificate must be like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// As it likes, if the server only holds its key.
@@ -50,7 +50,7 @@ pub enum Check {
 }
 
 impl Check {
-    /// Nothing, where the settings say that any certificate will do; else all of it.
+    /// Checks nothing where the settings say that any certificate will do, else all of it.
     pub fn unless(insecure: bool) -> Self {
         if insecure { Self::Nothing } else { Self::AuthorityAndName }
     }
@@ -65,7 +65,7 @@ pub struct Identity<'a> {
     pub key: &'a str,
 }
 
-/// The client's side of a handshake. Trusted are the `authorities` (PEM), or else the system's.
+/// Makes the client's side of a handshake, which trusts the `authorities` (PEM), or else the system's.
 ///
 /// # Errors
 /// [`TlsError`]: what is wrong with the authorities or the identity.
@@ -137,7 +137,7 @@ pub async fn shake_hands(
     TlsConnector::from(config).connect(name, stream).await.map_err(HandshakeError::Failed)
 }
 
-/// As [`shake_hands`], within this time: a server that does not speak TLS waits for more, and would never answer.
+/// Begins TLS as [`shake_hands`] does, within this time: a server that does not speak TLS waits for more, and would never answer.
 ///
 /// # Errors
 /// [`HandshakeError`].

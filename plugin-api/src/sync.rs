@@ -1,4 +1,4 @@
-//! What drivers share between calls.
+//! Sharing values between a session's calls.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

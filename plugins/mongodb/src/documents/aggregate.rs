@@ -135,7 +135,7 @@ pub(super) fn into_stages(pipeline: Vec<Bson>) -> Result<Vec<Document>, DriverEr
         Bson::Document(stage) => Ok(stage),
         _ => {
             let field = format!("pipeline[{index}]");
-            Err(DriverError::field(&field, format!("must be an object, as {{\"$match\": {{}}}}")))
+            Err(DriverError::field(&field, "must be an object, as {\"$match\": {}}"))
         }
     });
     stages.collect()
