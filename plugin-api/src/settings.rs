@@ -1,5 +1,6 @@
 //! What a driver is given to open a session with.
 
+use crate::DriverError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStructVariant};
@@ -116,6 +117,27 @@ impl Serialize for ExposedEndpoint<'_> {
                 serializer.serialize_newtype_variant("Endpoint", 1, "connection_string", text.expose())
             }
         }
+    }
+}
+
+/// Decides whether a connection speaks TLS: as its option `tls` says, or else as its connection string does, whose words
+/// for it are `by_string`. Options that mean nothing without TLS are named with whether they are given.
+///
+/// # Errors
+/// `VALIDATION_ERROR` where option and string differ, and for an option that means nothing.
+pub fn choose_tls(
+    option: Option<bool>,
+    by_string: Option<&str>,
+    only_with_tls: &[(&str, bool)],
+) -> Result<bool, DriverError> {
+    if let (Some(false), Some(by_string)) = (option, by_string) {
+        let wrong = format!("is false, but the connection string says {by_string}");
+        return Err(DriverError::field("options.tls", wrong));
+    }
+    let wanted = option.unwrap_or(by_string.is_some());
+    match only_with_tls.iter().find(|(_, given)| *given) {
+        Some((field, _)) if !wanted => Err(DriverError::field(field, "means nothing without `tls`")),
+        _ => Ok(wanted),
     }
 }
 

@@ -10,10 +10,7 @@ use std::{
     },
     time::Instant,
 };
-use studio_gateway_tests::{
-    HostileServer, Memory, PATIENCE, RedisDriver, RedisOptions, RedisServer, Says, eventually,
-    process::free_port,
-};
+use studio_gateway_tests::{HostileServer, Memory, PATIENCE, RedisDriver, RedisServer, Says};
 
 #[tokio::test]
 async fn redis_cluster_replies_beyond_their_bound_end_before_they_are_read() {
