@@ -8,6 +8,7 @@ use crate::{
 };
 use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
+use tracing::{Instrument, debug_span};
 
 /// What the cache says to a call. Only [`look_up`] says it, of calls that were authorized.
 pub(super) enum Looked {
@@ -122,7 +123,11 @@ fn call(
     located: Box<Located>,
 ) -> impl Future<Output = Result<Made, DriverError>> + Send + use<> {
     let (sessions, cache, metrics) = (flow.sessions.clone(), flow.cache.clone(), flow.metrics.clone());
-    async move { ready::prepare(&sessions, *located).await?.run(&cache, &metrics).await }
+    async move {
+        let prepare = ready::prepare(&sessions, *located, &metrics);
+        let ready = prepare.instrument(debug_span!("prepare")).await?;
+        ready.run(&cache, &metrics).instrument(debug_span!("call")).await
+    }
 }
 
 /// A reply with what HTTP says of caches, or the word that the caller has it already.

@@ -36,6 +36,7 @@ use crate::{
 use axum::{body::Body, extract::Request, response::Response};
 use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{ContractCode, DriverError, ErrorCode, HostCode};
+use tracing::{Instrument, debug_span};
 
 use cached::Looked;
 pub(crate) use call::split_prefix;
@@ -169,7 +170,8 @@ impl Flow {
     ) -> (Served, Result<Response, FlowError>) {
         let mut served = Served::default();
         let result = async {
-            let call = call::route(&self.catalog, &self.limits, request, facts)?;
+            let route = || call::route(&self.catalog, &self.limits, request, facts);
+            let call = debug_span!("route").in_scope(route)?;
             served.label = Some(call.label());
             let deadline = call.deadline;
             let admitted = by(deadline, self.admit(call)).await?;
@@ -181,8 +183,8 @@ impl Flow {
     }
 
     async fn admit(&self, call: Call) -> Result<Admitted, FlowError> {
-        let authorized = authorized::authorize(&self.gate, call).await?;
-        admitted::admit(&self.rate_limits, authorized)
+        let authorized = authorized::authorize(&self.gate, call).instrument(debug_span!("authorize")).await?;
+        debug_span!("admit").in_scope(|| admitted::admit(&self.rate_limits, authorized))
     }
 
     async fn run(&self, admitted: Admitted, deadline: Instant) -> Result<Response, FlowError> {
@@ -199,8 +201,9 @@ impl Flow {
         let may_write = admitted.authorized().may_write();
         let account = self.budgets.project(&admitted.authorized().call().reference);
         let result = async {
-            let located = by(deadline, located::locate(self, admitted, &account)).await?;
-            match cached::look_up(self, located).await {
+            let locate = located::locate(self, admitted, &account).instrument(debug_span!("locate"));
+            let located = by(deadline, locate).await?;
+            match cached::look_up(self, located).instrument(debug_span!("look_up")).await {
                 Looked::Hit(reply) => Ok(reply),
                 Looked::Miss(located, ticket) => ticket.redeem(self, located).await,
             }
@@ -208,7 +211,8 @@ impl Flow {
         .await;
         trail.finish(result.as_ref().map_err(FlowError::code));
         let mut reply = result?;
-        if let Err(spent) = reply.take_room(&account, &self.clients, deadline).await {
+        let take_room = reply.take_room(&account, &self.clients, deadline);
+        if let Err(spent) = take_room.instrument(debug_span!("reply")).await {
             let outcome = (may_write && !reply.only_read()).then_some("done");
             return Err(FlowError::Busy { spent, outcome });
         }

@@ -18,9 +18,15 @@ pub(super) struct Ready {
 }
 
 /// Leases the session.
-pub(super) async fn prepare(sessions: &Sessions, located: Located) -> Result<Ready, DriverError> {
-    let lease = sessions.lease(&located.target, located.call.deadline).await?;
-    Ok(Ready { located, lease })
+pub(super) async fn prepare(
+    sessions: &Sessions,
+    located: Located,
+    metrics: &Metrics,
+) -> Result<Ready, DriverError> {
+    let start = Instant::now();
+    let lease = sessions.lease(&located.target, located.call.deadline).await;
+    metrics.lease_waited(located.label.database_type(), start.elapsed());
+    Ok(Ready { located, lease: lease? })
 }
 
 /// A reply that would have been within the limit, had fewer calls of its project run.
