@@ -34,6 +34,13 @@ pub struct Redis {
     _server: Server,
 }
 
+/// A running memcached.
+pub struct Memcached {
+    /// Where it listens.
+    pub port: u16,
+    _server: Server,
+}
+
 /// A running server of MongoDB's protocol: a replica set of one.
 pub struct Mongo {
     /// Where it listens.
@@ -83,6 +90,23 @@ impl Redis {
         command.stdout(Stdio::null());
         let mut server = Server::start("redis-server", command)?;
         wait_until(&mut server, START_TIME, || sample::redis::answers(port))?;
+        Ok(Self { port, _server: server })
+    }
+}
+
+impl Memcached {
+    /// Starts one. It keeps nothing beyond its end.
+    pub fn start(workspace: &Workspace) -> Result<Self> {
+        let port = free_port()?;
+        let mut command = guarded(tools::MEMCACHED.ensure(workspace)?);
+        command.args(["-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()]);
+        if is_root()? {
+            // It refuses to run as root unless it is named.
+            command.args(["-u", "root"]);
+        }
+        let mut server = Server::start("memcached", command)?;
+        let is_ready = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        wait_until(&mut server, START_TIME, is_ready)?;
         Ok(Self { port, _server: server })
     }
 }
