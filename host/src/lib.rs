@@ -18,6 +18,8 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod directory;
+#[cfg(test)]
+mod documentation;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
