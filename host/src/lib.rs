@@ -19,6 +19,8 @@ pub mod connections;
 pub mod directory;
 #[cfg(test)]
 mod floors_tests;
+#[cfg(test)]
+mod documentation;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -17,11 +17,14 @@ use prometheus_client::{
 };
 use std::{sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, ErrorCode};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
 
 /// The engine of the sandbox, which tells every step of compiling: at `trace`, a million lines a component. It is heard
 /// only when a directive names it.
 const TALKATIVE: [&str; 3] = ["wasmtime", "cranelift", "regalloc2"];
+
+/// The spans of a request's steps. Their times are eight lines a request, which are written only when a directive names them.
+const STEPS: &str = "studio_gateway::flow";
 
 /// Starts logging to standard error. Standard output is for what was asked for.
 pub fn start_logging(settings: &LogSettings) {
@@ -32,10 +35,13 @@ pub fn start_logging(settings: &LogSettings) {
             filter = filter.add_directive(directive);
         }
     }
+    let shows_steps = settings.filter.as_str().contains(STEPS);
+    let span_ends = if shows_steps { FmtSpan::CLOSE } else { FmtSpan::NONE };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_span_events(span_ends);
     // Only the first start in a process counts; tests start several.
     let _ = match settings.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(shows_steps).try_init(),
         LogFormat::Pretty => builder.try_init(),
     };
 }
@@ -133,6 +139,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<OperationLabels, Histogram>,
     driver_seconds: Family<OperationLabels, Histogram>,
+    lease_seconds: Family<DriverLabels, Histogram>,
     driver_failures: Family<FailureLabels, Counter>,
     refused_tokens: Counter,
     cache: Family<CacheLabels, Counter>,
@@ -160,6 +167,9 @@ impl Default for Metrics {
         let driver_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
         let help = "Time that the driver and its database took of it";
         registry.register_with_unit("driver_call_duration", help, Unit::Seconds, driver_seconds.clone());
+        let lease_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        let help = "Time that calls waited for a driver session and a place among their project's calls";
+        registry.register_with_unit("lease_wait", help, Unit::Seconds, lease_seconds.clone());
         let driver_failures = Family::default();
         registry.register(
             "driver_failures",
@@ -186,6 +196,7 @@ impl Default for Metrics {
             requests,
             request_seconds,
             driver_seconds,
+            lease_seconds,
             driver_failures,
             refused_tokens,
             cache,
@@ -223,6 +234,12 @@ impl Metrics {
             let r#type = operation.database_type.clone();
             self.driver_failures.get_or_create(&FailureLabels { r#type, code: code.as_str() }).inc();
         }
+    }
+
+    /// Counts the time that a call waited for its session, whether it got one or not.
+    pub fn lease_waited(&self, database_type: &str, time: Duration) {
+        let labels = DriverLabels { r#type: database_type.to_owned() };
+        self.lease_seconds.get_or_create(&labels).observe(time.as_secs_f64());
     }
 
     /// Counts what the cache did for a request of a cacheable operation.
@@ -270,23 +287,39 @@ impl Metrics {
     }
 }
 
-/// What is open and under way now. Made for each reader: two of them may read at once.
+/// Gauges of what is open and under way. Made for each reader: two of them may read at once.
+struct SessionGauges {
+    registry: Registry,
+    open: Family<SessionLabels, Gauge>,
+    running: Family<SessionLabels, Gauge>,
+    waiting: Family<SessionLabels, Gauge>,
+    circuits: Family<SessionLabels, Gauge>,
+}
+
+impl SessionGauges {
+    fn new(audience: Audience) -> Self {
+        let by = match audience {
+            Audience::Everyone => "by type",
+            Audience::Operator => "by project id and type",
+        };
+        let mut registry = Registry::with_prefix("studio_gateway");
+        let mut gauge = |name, help: &str| {
+            let family = Family::<SessionLabels, Gauge>::default();
+            registry.register(name, format!("{help}, {by}"), family.clone());
+            family
+        };
+        let open = gauge("open_sessions", "Driver sessions open now");
+        let running = gauge("running_calls", "Calls under way in driver sessions now");
+        let waiting =
+            gauge("waiting_callers", "Callers that wait for a driver session or a place among calls now");
+        let circuits =
+            gauge("open_circuits", "Connections left alone for a while because their database fails");
+        Self { registry, open, running, waiting, circuits }
+    }
+}
+
 fn sessions_now(sessions: &Sessions, audience: Audience) -> Registry {
-    let by = match audience {
-        Audience::Everyone => "by type",
-        Audience::Operator => "by project id and type",
-    };
-    let mut registry = Registry::with_prefix("studio_gateway");
-    let mut gauge = |name, help: &str| {
-        let family = Family::<SessionLabels, Gauge>::default();
-        registry.register(name, format!("{help}, {by}"), family.clone());
-        family
-    };
-    let open = gauge("open_sessions", "Driver sessions open now");
-    let running = gauge("running_calls", "Calls under way in driver sessions now");
-    let waiting =
-        gauge("waiting_callers", "Callers that wait for a driver session or a place among calls now");
-    let circuits = gauge("open_circuits", "Connections left alone for a while because their database fails");
+    let gauges = SessionGauges::new(audience);
     for ((project, database_type), count) in sessions.count() {
         let project = match audience {
             Audience::Everyone => String::new(),
@@ -296,24 +329,35 @@ fn sessions_now(sessions: &Sessions, audience: Audience) -> Registry {
         let add = |family: &Family<SessionLabels, Gauge>, count| {
             family.get_or_create(&labels).inc_by(i64::try_from(count).unwrap_or(i64::MAX));
         };
-        add(&open, count.open);
-        add(&running, count.running);
-        add(&waiting, count.waiting);
-        add(&circuits, count.open_circuits);
+        add(&gauges.open, count.open);
+        add(&gauges.running, count.running);
+        add(&gauges.waiting, count.waiting);
+        add(&gauges.circuits, count.open_circuits);
     }
-    registry
+    gauges.registry
 }
 
-/// Which drivers block now. Each of the catalog is told of, so that nobody need know whether a metric is missing.
-fn blocking_now(catalog: &Catalog) -> Registry {
+fn blocking_gauge() -> (Registry, Family<DriverLabels, Gauge>) {
     let mut registry = Registry::with_prefix("studio_gateway");
     let family = Family::<DriverLabels, Gauge>::default();
     let help = "Calls of a driver that have kept a thread of the gateway for more than a second, now";
     registry.register("blocking_driver_calls", help, family.clone());
+    (registry, family)
+}
+
+/// Which drivers block now. Each of the catalog is told of, so that nobody need know whether a metric is missing.
+fn blocking_now(catalog: &Catalog) -> Registry {
+    let (registry, family) = blocking_gauge();
     let blocking = catalog.blocking();
     for r#type in catalog.types().into_iter().chain(blocking.keys().cloned()) {
         let count = blocking.get(&r#type).copied().unwrap_or_default();
         family.get_or_create(&DriverLabels { r#type }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry
+}
+
+/// Gives every registry that [`Metrics::render`] writes, with nothing counted.
+#[cfg(test)]
+pub(crate) fn empty_registries() -> [Registry; 3] {
+    [Metrics::default().registry, SessionGauges::new(Audience::Operator).registry, blocking_gauge().0]
 }

@@ -37,7 +37,8 @@ struct Arguments {
 enum Task {
     /// Install what the workspace needs to compile, where it is missing. The other tasks do it too.
     Setup,
-    /// Start a gateway to play with: its own Redis, MongoDB and PostgreSQL with sample data, one project, and a curl to paste.
+    /// Start a gateway to play with: its own Redis, MongoDB, PostgreSQL and memcached with sample data, one project, and
+    /// lines to paste.
     Dev,
     /// Build everything and run all tests, setting up the servers that they need.
     Test {

@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub use self::budgets::BudgetSettings;
 pub use self::environment::{ENVIRONMENT, Variable};
 pub use self::http::HttpSettings;
+#[cfg(test)]
+pub(crate) use self::load::CONFIG_VARIABLE;
 pub use self::load::ConfigError;
 pub use self::quotas::QuotaSettings;
 pub use self::rates::{ADDRESS_RATE, CLASS_RATE, Rate, RateLimitSettings, RequestLimit, RequestLimits};

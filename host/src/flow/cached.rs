@@ -13,6 +13,7 @@ use crate::{
 };
 use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
+use tracing::{Instrument, debug_span};
 
 /// Finds the reply of a cacheable operation, or has it made.
 pub(super) async fn answer(flow: &Flow, located: Located, caching: Caching) -> Result<Reply, FlowError> {
@@ -28,7 +29,7 @@ pub(super) async fn answer(flow: &Flow, located: Located, caching: Caching) -> R
     if wish != Wish::Any {
         return refresh(flow, located, reading, wish == Wish::Fresh).await;
     }
-    match flow.cache.find(&reading, now).await {
+    match flow.cache.find(&reading, now).instrument(debug_span!("look_up")).await {
         Some(reply) => {
             flow.metrics.cache_asked(&located.operation, CacheUse::Hit);
             let answer = Answer { reply, origin: Origin::Cache };
@@ -93,7 +94,7 @@ fn call(
     located: Box<Located>,
 ) -> impl Future<Output = Result<Made, DriverError>> + Send + use<> {
     let (sessions, cache, metrics) = (flow.sessions.clone(), flow.cache.clone(), flow.metrics.clone());
-    async move { ready::prepare(&sessions, *located).await?.run(&cache, &metrics).await }
+    async move { ready::make(&sessions, &cache, &metrics, *located).await }
 }
 
 /// Gives a reply with what HTTP says of caches, or the word that the caller has it already.

@@ -37,6 +37,7 @@ use crate::{
 use axum::{body::Body, response::Response};
 use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{ContractCode, DriverError, ErrorCode, HostCode};
+use tracing::{Instrument, debug_span};
 
 pub(crate) use deadline::time_for;
 pub(crate) use located::read_body;
@@ -167,7 +168,8 @@ impl Flow {
     ) -> (Served, Result<Response, FlowError>) {
         let mut served = Served::default();
         let result = async {
-            let request = request::route(&self.limits, request, facts)?;
+            let route = || request::route(&self.limits, request, facts);
+            let request = debug_span!("route").in_scope(route)?;
             served.operation = Some(request.operation.clone());
             let deadline = request.deadline;
             let (admitted, standing) = by(deadline, self.admit(request)).await?;
@@ -179,8 +181,9 @@ impl Flow {
     }
 
     async fn admit(&self, request: Request) -> Result<(Admitted, Option<Standing>), FlowError> {
-        let authorized = authorized::authorize(&self.gate, request).await?;
-        admitted::admit(&self.rate_limits, authorized)
+        let authorize = authorized::authorize(&self.gate, request);
+        let authorized = authorize.instrument(debug_span!("authorize")).await?;
+        debug_span!("admit").in_scope(|| admitted::admit(&self.rate_limits, authorized))
     }
 
     async fn run(&self, admitted: Admitted, deadline: Instant) -> Result<Response, FlowError> {
@@ -197,7 +200,8 @@ impl Flow {
         let trail = Trail::begin(&self.audit, admitted.authorized());
         let account = self.budgets.project(&admitted.authorized().request().reference);
         let result = async {
-            let located = by(deadline, located::locate(self, admitted, &account)).await?;
+            let locate = located::locate(self, admitted, &account).instrument(debug_span!("locate"));
+            let located = by(deadline, locate).await?;
             match operation.caching {
                 Some(caching) => cached::answer(self, located, caching).await,
                 None => ready::reply(self, located).await,
@@ -206,7 +210,8 @@ impl Flow {
         .await;
         trail.finish(result.as_ref().map_err(FlowError::code));
         let mut reply = result?;
-        if let Err(spent) = reply.take_room(&account, &self.clients, deadline).await {
+        let take_room = reply.take_room(&account, &self.clients, deadline);
+        if let Err(spent) = take_room.instrument(debug_span!("reply")).await {
             let outcome = (may_write && !reply.only_read()).then_some("done");
             return Err(FlowError::Busy { spent, outcome });
         }

@@ -9,6 +9,7 @@ use crate::{
 };
 use std::time::Instant;
 use studio_plugin_api::{Access, DriverError, ErrorCode, reply::Payload};
+use tracing::{Instrument, debug_span};
 
 /// A call with everything it needs.
 pub(super) struct Ready {
@@ -19,14 +20,27 @@ pub(super) struct Ready {
 /// Makes a call for its caller alone, past the cache.
 pub(super) async fn reply(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
     let connection = located.target.connection.id;
-    let made = prepare(&flow.sessions, located).await?.run(&flow.cache, &flow.metrics).await?;
+    let made = make(&flow.sessions, &flow.cache, &flow.metrics, located).await?;
     Ok(Reply::new(made, connection))
 }
 
+/// Leases a session and makes the call on it.
+pub(super) async fn make(
+    sessions: &Sessions,
+    cache: &ReplyCache,
+    metrics: &Metrics,
+    located: Located,
+) -> Result<Made, DriverError> {
+    let ready = prepare(sessions, located, metrics).instrument(debug_span!("prepare")).await?;
+    ready.run(cache, metrics).instrument(debug_span!("call")).await
+}
+
 /// Leases the session.
-pub(super) async fn prepare(sessions: &Sessions, located: Located) -> Result<Ready, DriverError> {
-    let lease = sessions.lease(&located.target, located.call.deadline).await?;
-    Ok(Ready { located, lease })
+async fn prepare(sessions: &Sessions, located: Located, metrics: &Metrics) -> Result<Ready, DriverError> {
+    let start = Instant::now();
+    let lease = sessions.lease(&located.target, located.call.deadline).await;
+    metrics.lease_waited(&located.operation.database_type, start.elapsed());
+    Ok(Ready { located, lease: lease? })
 }
 
 /// A reply that would have been within the limit, had fewer calls of its project run.
@@ -44,7 +58,7 @@ pub(super) struct Made {
 
 impl Ready {
     /// Makes the call. Kept replies that it may make stale are out of use before its result is known to anyone.
-    pub(super) async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Made, DriverError> {
+    async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Made, DriverError> {
         let Located { operation, mut call, target, account, .. } = self.located;
         let most = call.max_reply_bytes;
         let request_id = call.request_id.clone();

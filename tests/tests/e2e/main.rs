@@ -164,4 +164,5 @@ mod shutdown;
 mod slow_clients;
 mod studio_database;
 mod studio_database_rights;
+mod watching;
 mod worst_callers;
