@@ -18,9 +18,9 @@ pub mod config;
 pub mod connections;
 pub mod directory;
 #[cfg(test)]
-mod floors_tests;
-#[cfg(test)]
 mod documentation;
+#[cfg(test)]
+mod floors_tests;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;

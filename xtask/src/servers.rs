@@ -9,8 +9,8 @@ use std::{
     process::Command,
 };
 use studio_test_servers::{
-    MemcachedOptions, MongoOptions, Place, PostgresMetaOptions, PostgresOptions, PostgresPrograms, Program, RedisOptions,
-    Server, answers_http, is_root,
+    MemcachedOptions, MongoOptions, Place, PostgresMetaOptions, PostgresOptions, PostgresPrograms, Program,
+    RedisOptions, Server, answers_http, is_root,
 };
 
 /// Names for the tests the program that they start as MongoDB. Set by hand, that program takes SecantusDB's place, here

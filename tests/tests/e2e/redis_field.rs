@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use std::{collections::HashSet, process::Command};
 use studio_gateway_tests::{
     Gateway, GatewayOptions, HostileServer, Project, RedisDriver, RedisOptions, RedisServer, Says,
-    eventually, process::{free_port, listen},
+    eventually,
+    process::{free_port, listen},
 };
 
 async fn start(driver: RedisDriver) -> (Gateway, Project) {
