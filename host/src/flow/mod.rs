@@ -45,6 +45,8 @@ pub use request::RequestFacts;
 pub(crate) use request::find_prefix;
 
 use admitted::Admitted;
+use located::Located;
+use reply::Reply;
 use request::Request;
 use trail::Trail;
 
@@ -200,7 +202,7 @@ impl Flow {
             let located = by(deadline, located::locate(self, admitted, &account)).await?;
             match operation.caching {
                 Some(caching) => cached::answer(self, located, caching).await,
-                None => ready::reply(self, located).await,
+                None => self.call(located).await,
             }
         }
         .await;
@@ -211,6 +213,13 @@ impl Flow {
             return Err(FlowError::Busy { spent, outcome });
         }
         Ok(reply.into_response(&operation.format, account))
+    }
+
+    /// Makes a call for its caller alone, past the cache.
+    async fn call(&self, located: Located) -> Result<Reply, FlowError> {
+        let connection = located.target.connection.id;
+        let made = ready::prepare(&self.sessions, located).await?.run(&self.cache, &self.metrics).await?;
+        Ok(Reply::new(made, connection))
     }
 }
 

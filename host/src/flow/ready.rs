@@ -1,6 +1,6 @@
 //! The last step but one, when no kept reply would do: a session leased; and then the call itself.
 
-use super::{BUSY, Flow, FlowError, located::Located, reply::Reply};
+use super::{BUSY, located::Located};
 use crate::{
     budgets::CallShare,
     cache::{Ending, ReplyCache},
@@ -14,13 +14,6 @@ use studio_plugin_api::{Access, DriverError, ErrorCode, reply::Payload};
 pub(super) struct Ready {
     located: Located,
     lease: Lease,
-}
-
-/// Makes a call for its caller alone, past the cache.
-pub(super) async fn reply(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
-    let connection = located.target.connection.id;
-    let made = prepare(&flow.sessions, located).await?.run(&flow.cache, &flow.metrics).await?;
-    Ok(Reply::new(made, connection))
 }
 
 /// Leases the session.
