@@ -43,7 +43,7 @@ pub(super) async fn answer(flow: &Flow, located: Located, caching: Caching) -> R
 async fn bypass(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
     flow.metrics.cache_asked(&located.operation, CacheUse::Bypass);
     let status = CacheStatus::Forwarded { reason: Forward::Bypass, kept: None, collapsed: false };
-    Ok(ready::reply(flow, located).await?.with_status(status))
+    Ok(flow.call(located).await?.with_status(status))
 }
 
 /// Makes a call that begins now, for this caller alone, and keeps its reply for others if `keep` says so.

@@ -46,6 +46,8 @@ pub use request::RequestFacts;
 pub(crate) use request::find_prefix;
 
 use admitted::Admitted;
+use located::Located;
+use reply::Reply;
 use request::Request;
 use trail::Trail;
 
@@ -204,7 +206,7 @@ impl Flow {
             let located = by(deadline, locate).await?;
             match operation.caching {
                 Some(caching) => cached::answer(self, located, caching).await,
-                None => ready::reply(self, located).await,
+                None => self.call(located).await,
             }
         }
         .await;
@@ -216,6 +218,13 @@ impl Flow {
             return Err(FlowError::Busy { spent, outcome });
         }
         Ok(reply.into_response(&operation.format, account))
+    }
+
+    /// Makes a call for its caller alone, past the cache.
+    async fn call(&self, located: Located) -> Result<Reply, FlowError> {
+        let connection = located.target.connection.id;
+        let made = ready::make(&self.sessions, &self.cache, &self.metrics, located).await?;
+        Ok(Reply::new(made, connection))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The last step but one, when no kept reply would do: a session leased; and then the call itself.
 
-use super::{BUSY, Flow, FlowError, located::Located, reply::Reply};
+use super::{BUSY, located::Located};
 use crate::{
     budgets::CallShare,
     cache::{Ending, ReplyCache},
@@ -15,13 +15,6 @@ use tracing::{Instrument, debug_span};
 pub(super) struct Ready {
     located: Located,
     lease: Lease,
-}
-
-/// Makes a call for its caller alone, past the cache.
-pub(super) async fn reply(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
-    let connection = located.target.connection.id;
-    let made = make(&flow.sessions, &flow.cache, &flow.metrics, located).await?;
-    Ok(Reply::new(made, connection))
 }
 
 /// Leases a session and makes the call on it.
