@@ -20,8 +20,8 @@ pub(super) struct Ready {
 /// Makes a call for its caller alone, past the cache.
 pub(super) async fn reply(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
     let connection = located.target.connection.id;
-    let made = make(&flow.sessions, &flow.cache, &flow.metrics, located).await?;
-    Ok(Reply::new(made, connection))
+    let Made { payload, share } = make(&flow.sessions, &flow.cache, &flow.metrics, located).await?;
+    Ok(Reply::new(payload, share, connection))
 }
 
 /// Leases a session and makes the call on it.
