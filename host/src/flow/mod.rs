@@ -224,7 +224,7 @@ impl Flow {
     async fn call(&self, located: Located) -> Result<Reply, FlowError> {
         let connection = located.target.connection.id;
         let made = ready::make(&self.sessions, &self.cache, &self.metrics, located).await?;
-        Ok(Reply::new(made, connection))
+        Ok(Reply::new(made.payload, made.share, connection))
     }
 }
 

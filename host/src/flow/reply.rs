@@ -1,7 +1,6 @@
 //! The last step: the driver's payload in the host's envelope or, where an alias has none, alone; byte for byte, never
 //! through a JSON value.
 
-use super::ready::Made;
 use crate::{
     budgets::{Account, CallShare, Connections, Held, Kind, Spent},
     cache::{CacheStatus, Kept, has_already},
@@ -22,7 +21,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use studio_plugin_api::Outcome;
+use studio_plugin_api::{Outcome, reply::Payload};
 
 const OPENING: &[u8] = b"{\"data\":";
 const CLOSING: &[u8] = b"}";
@@ -63,8 +62,7 @@ pub(super) struct Reply {
 
 impl Reply {
     /// One that nobody keeps.
-    pub(super) fn new(made: Made, connection: ConnectionId) -> Self {
-        let Made { payload, share } = made;
+    pub(super) fn new(payload: Payload, share: CallShare, connection: ConnectionId) -> Self {
         let mut json = payload.json;
         if json.len() > LARGE {
             json.shrink_to_fit();
