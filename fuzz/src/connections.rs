@@ -5,8 +5,9 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 use studio_gateway::{
-    connections::{input::ChangeConnection, sealed_string::ConnectionKey},
+    connections::sealed_string::ConnectionKey,
     fuzzing,
+    management::input::ChangeConnection,
     secrets::{Keyring, Place, Sealed},
 };
 use studio_plugin_api::{Driver, DriverError, ErrorCode, testing};

@@ -9,12 +9,13 @@ use socket2::SockRef;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 use studio_plugin_api::{
     Driver, DriverError, Network,
     operations::Method,
+    sync::lock,
     testing::{self, TestRequest},
 };
 
@@ -64,10 +65,6 @@ fn serve(mut stream: TcpStream, says: &[u8]) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
     while stream.read(&mut asked).ok()? > 0 {}
     Some(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Input<'a> {

@@ -56,7 +56,8 @@ fn border(criterion: &mut Criterion) {
             async move {
                 let call = call();
                 let containment = driver.containment();
-                let task = containment.call(&call);
+                let operation = driver.operations().first().expect("an operation");
+                let task = containment.call(operation, &call.request_id);
                 drop(containment.run(task, call.deadline, session.call(call)).await.expect("a payload"));
             }
         });

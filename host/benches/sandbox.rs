@@ -10,8 +10,8 @@ mod support;
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::sync::Arc;
 use studio_gateway::{
-    app::{driver_loader, open_keyring},
     config::OnPluginError,
+    gateway::{driver_loader, open_keyring},
     plugins::{DriverSession, catalog::Catalog},
 };
 use support::{ECHO, call, on_worker, session, wire};

@@ -18,12 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 use studio_gateway::{
-    app::Gateway,
     cache::{Ending, Key},
     config::{RateLimitSettings, RequestLimit},
+    gateway::Gateway,
     identity::{Grants, Principal},
     limits::{Asked, Class, RateLimits},
-    plugins::{Keeping, catalog::Driver},
+    plugins::{Caching, Driver, Operation},
     registry::{Connection, ConnectionSelector},
     telemetry::Metrics,
 };
@@ -70,7 +70,7 @@ struct Cacheable {
     gateway: Arc<Gateway>,
     connection: Arc<Connection>,
     driver: Arc<Driver>,
-    operation: u32,
+    operation: Arc<Operation>,
 }
 
 impl Cacheable {
@@ -78,18 +78,17 @@ impl Cacheable {
         let driver = gateway.catalog.driver("probe").expect("the probe driver");
         let found = gateway.directory.connection("p", driver.manifest(), &ConnectionSelector::Primary).await;
         let connection = found.expect("an answer").expect("the connection");
-        let is_kept = |number: &u32| {
-            driver.caching(*number).is_some_and(|caching| matches!(caching.keeping, Keeping::For(_)))
-        };
-        let operation = (0..1000).find(is_kept).expect("a cacheable operation");
+        let is_kept = |operation: &&Arc<Operation>| matches!(operation.caching, Some(Caching::For(_)));
+        let operation = driver.operations().iter().find(is_kept).expect("a cacheable operation").clone();
         Self { gateway, connection, driver, operation }
     }
 
     /// What the cache adds to a request: looking for a reply; and where there is none, joining the calls under way, and
     /// keeping what comes.
     async fn look_up(&self, item: u64) {
-        let (cache, path) = (&self.gateway.cache, &self.driver.caching(self.operation).expect("it").path);
-        let call = Call { operation: self.operation, path: vec![item.to_le_bytes().to_vec()], ..call() };
+        let (cache, path) = (&self.gateway.cache, &self.operation.path);
+        let call =
+            Call { operation: self.operation.number, path: vec![item.to_le_bytes().to_vec()], ..call() };
         let key = Key::new(&self.connection, &self.driver, &call);
         let now = Instant::now();
         let reading = cache.begin_read(key, path, Duration::from_secs(60), now);
@@ -102,7 +101,7 @@ impl Cacheable {
 
     /// What the cache adds to a write.
     fn write(&self) {
-        let (cache, path) = (&self.gateway.cache, &self.driver.caching(self.operation).expect("it").path);
+        let (cache, path) = (&self.gateway.cache, &self.operation.path);
         let paths = std::slice::from_ref(path);
         let write = cache.begin_write(self.connection.id, paths, Instant::now()).expect("a path");
         write.end(Ending::Over, Instant::now());

@@ -6,13 +6,10 @@
 
 use crate::{
     connections::{destination::Destination, project_database::ProjectDatabases},
-    identity::{ProjectSecrets, SecretUnavailable},
-    registry::{Connection, ConnectionSelector, ProjectAccess, Registry, RegistryError, jwt_secret_place},
+    registry::{Connection, ConnectionSelector, ProjectAccess, Registry, RegistryError},
     secrets::Keyring,
 };
-use async_trait::async_trait;
 use moka::future::Cache;
-use secrecy::SecretString;
 use std::{
     sync::{
         Arc,
@@ -58,6 +55,11 @@ impl Directory {
     /// The registry itself, for what is not asked on every request.
     pub fn registry(&self) -> &Arc<dyn Registry> {
         &self.registry
+    }
+
+    /// Opens the secrets that the registry holds.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// Changes the registry. The change counts for every request from its acknowledgement on, and then `then` is done. All
@@ -208,21 +210,5 @@ impl Directory {
             key.push_str(part);
         }
         key
-    }
-}
-
-#[async_trait]
-impl ProjectSecrets for Directory {
-    async fn jwt_secret(&self, reference: &str) -> Result<Option<SecretString>, SecretUnavailable> {
-        let stored = self.registry.project_jwt_secret(reference).await.map_err(|error| {
-            tracing::error!(%error, "a project's token secret could not be read");
-            SecretUnavailable
-        })?;
-        let open =
-            |stored: crate::registry::StoredSecret| stored.open(&self.keyring, &jwt_secret_place(reference));
-        stored.map(open).transpose().map_err(|error| {
-            tracing::error!(project = reference, %error, "a project's token secret does not open");
-            SecretUnavailable
-        })
     }
 }

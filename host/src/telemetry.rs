@@ -4,8 +4,7 @@ use crate::{
     budgets::{Budgets, Connections, Kind},
     cache::ReplyCache,
     config::{LogFormat, LogSettings},
-    flow::OperationLabel,
-    plugins::catalog::Catalog,
+    plugins::{Operation, catalog::Catalog},
     sessions::Sessions,
 };
 use prometheus_client::{
@@ -16,13 +15,16 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, ErrorCode};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
 
 /// The engine of the sandbox, which tells every step of compiling: at `trace`, a million lines a component. It is heard
 /// only when a directive names it.
 const TALKATIVE: [&str; 3] = ["wasmtime", "cranelift", "regalloc2"];
+
+/// The spans of a request's steps. Their times are eight lines a request, which are written only when a directive names them.
+const STEPS: &str = "studio_gateway::flow";
 
 /// Starts logging to standard error. Standard output is for what was asked for.
 pub fn start_logging(settings: &LogSettings) {
@@ -33,31 +35,40 @@ pub fn start_logging(settings: &LogSettings) {
             filter = filter.add_directive(directive);
         }
     }
+    let shows_steps = settings.filter.as_str().contains(STEPS);
+    let span_ends = if shows_steps { FmtSpan::CLOSE } else { FmtSpan::NONE };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_span_events(span_ends);
     // Only the first start in a process counts; tests start several.
     let _ = match settings.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(shows_steps).try_init(),
         LogFormat::Pretty => builder.try_init(),
     };
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
-    r#type: String,
-    operation: String,
+    r#type: Arc<str>,
+    operation: Arc<str>,
     status: u16,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OperationLabels {
-    r#type: String,
-    operation: String,
+    r#type: Arc<str>,
+    operation: Arc<str>,
+}
+
+impl OperationLabels {
+    fn of(operation: &Operation) -> Self {
+        Self { r#type: operation.database_type.clone(), operation: operation.name.clone() }
+    }
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CacheLabels {
-    r#type: String,
-    operation: String,
+    r#type: Arc<str>,
+    operation: Arc<str>,
     result: &'static str,
 }
 
@@ -87,7 +98,7 @@ impl CacheUse {
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct FailureLabels {
-    r#type: String,
+    r#type: Arc<str>,
     code: &'static str,
 }
 
@@ -128,6 +139,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<OperationLabels, Histogram>,
     driver_seconds: Family<OperationLabels, Histogram>,
+    lease_seconds: Family<DriverLabels, Histogram>,
     driver_failures: Family<FailureLabels, Counter>,
     refused_tokens: Counter,
     cache: Family<CacheLabels, Counter>,
@@ -155,6 +167,9 @@ impl Default for Metrics {
         let driver_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
         let help = "Time that the driver and its database took of it";
         registry.register_with_unit("driver_call_duration", help, Unit::Seconds, driver_seconds.clone());
+        let lease_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        let help = "Time that calls waited for a driver session and a place among their project's calls";
+        registry.register_with_unit("lease_wait", help, Unit::Seconds, lease_seconds.clone());
         let driver_failures = Family::default();
         registry.register(
             "driver_failures",
@@ -181,6 +196,7 @@ impl Default for Metrics {
             requests,
             request_seconds,
             driver_seconds,
+            lease_seconds,
             driver_failures,
             refused_tokens,
             cache,
@@ -193,38 +209,43 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts an answered request. Without a label it is one of the host's own.
-    pub fn request_answered(&self, label: Option<&OperationLabel>, route: &str, status: u16, time: Duration) {
-        let (database_type, operation) = name(label, route);
-        let labels = OperationLabels { r#type: database_type.clone(), operation: operation.clone() };
+    /// Counts an answered request. Without an operation it is one of the host's own.
+    pub fn request_answered(&self, operation: Option<&Operation>, route: &str, status: u16, time: Duration) {
+        let labels = match operation {
+            Some(operation) => OperationLabels::of(operation),
+            None => OperationLabels { r#type: "gateway".into(), operation: route.into() },
+        };
         self.request_seconds.get_or_create(&labels).observe(time.as_secs_f64());
-        self.requests.get_or_create(&RequestLabels { r#type: database_type, operation, status }).inc();
+        let OperationLabels { r#type, operation } = labels;
+        self.requests.get_or_create(&RequestLabels { r#type, operation, status }).inc();
         if status == 401 {
             self.refused_tokens.inc();
         }
     }
 
     /// Counts a driver's answer.
-    pub fn driver_answered(&self, label: &OperationLabel, time: Duration, error: Option<&DriverError>) {
-        let (database_type, operation) = name(Some(label), "");
-        let labels = OperationLabels { r#type: database_type.clone(), operation };
-        self.driver_seconds.get_or_create(&labels).observe(time.as_secs_f64());
+    pub fn driver_answered(&self, operation: &Operation, time: Duration, error: Option<&DriverError>) {
+        self.driver_seconds.get_or_create(&OperationLabels::of(operation)).observe(time.as_secs_f64());
         if let Some(DriverError {
             code: code @ (ErrorCode::DriverError | ErrorCode::ConnectionError | ErrorCode::Timeout),
             ..
         }) = error
         {
-            self.driver_failures
-                .get_or_create(&FailureLabels { r#type: database_type, code: code.as_str() })
-                .inc();
+            let r#type = operation.database_type.clone();
+            self.driver_failures.get_or_create(&FailureLabels { r#type, code: code.as_str() }).inc();
         }
     }
 
+    /// Counts the time that a call waited for its session, whether it got one or not.
+    pub fn lease_waited(&self, database_type: &str, time: Duration) {
+        let labels = DriverLabels { r#type: database_type.to_owned() };
+        self.lease_seconds.get_or_create(&labels).observe(time.as_secs_f64());
+    }
+
     /// Counts what the cache did for a request of a cacheable operation.
-    pub fn cache_asked(&self, label: &OperationLabel, result: CacheUse) {
-        let (database_type, operation) = name(Some(label), "");
-        let labels = CacheLabels { r#type: database_type, operation, result: result.as_str() };
-        self.cache.get_or_create(&labels).inc();
+    pub fn cache_asked(&self, operation: &Operation, result: CacheUse) {
+        let OperationLabels { r#type, operation } = OperationLabels::of(operation);
+        self.cache.get_or_create(&CacheLabels { r#type, operation, result: result.as_str() }).inc();
     }
 
     /// Counts a request that a rate limit refused.
@@ -266,23 +287,39 @@ impl Metrics {
     }
 }
 
-/// What is open and under way now. Made for each reader: two of them may read at once.
+/// Gauges of what is open and under way. Made for each reader: two of them may read at once.
+struct SessionGauges {
+    registry: Registry,
+    open: Family<SessionLabels, Gauge>,
+    running: Family<SessionLabels, Gauge>,
+    waiting: Family<SessionLabels, Gauge>,
+    circuits: Family<SessionLabels, Gauge>,
+}
+
+impl SessionGauges {
+    fn new(audience: Audience) -> Self {
+        let by = match audience {
+            Audience::Everyone => "by type",
+            Audience::Operator => "by project id and type",
+        };
+        let mut registry = Registry::with_prefix("studio_gateway");
+        let mut gauge = |name, help: &str| {
+            let family = Family::<SessionLabels, Gauge>::default();
+            registry.register(name, format!("{help}, {by}"), family.clone());
+            family
+        };
+        let open = gauge("open_sessions", "Driver sessions open now");
+        let running = gauge("running_calls", "Calls under way in driver sessions now");
+        let waiting =
+            gauge("waiting_callers", "Callers that wait for a driver session or a place among calls now");
+        let circuits =
+            gauge("open_circuits", "Connections left alone for a while because their database fails");
+        Self { registry, open, running, waiting, circuits }
+    }
+}
+
 fn sessions_now(sessions: &Sessions, audience: Audience) -> Registry {
-    let by = match audience {
-        Audience::Everyone => "by type",
-        Audience::Operator => "by project id and type",
-    };
-    let mut registry = Registry::with_prefix("studio_gateway");
-    let mut gauge = |name, help: &str| {
-        let family = Family::<SessionLabels, Gauge>::default();
-        registry.register(name, format!("{help}, {by}"), family.clone());
-        family
-    };
-    let open = gauge("open_sessions", "Driver sessions open now");
-    let running = gauge("running_calls", "Calls under way in driver sessions now");
-    let waiting =
-        gauge("waiting_callers", "Callers that wait for a driver session or a place among calls now");
-    let circuits = gauge("open_circuits", "Connections left alone for a while because their database fails");
+    let gauges = SessionGauges::new(audience);
     for ((project, database_type), count) in sessions.count() {
         let project = match audience {
             Audience::Everyone => String::new(),
@@ -292,20 +329,25 @@ fn sessions_now(sessions: &Sessions, audience: Audience) -> Registry {
         let add = |family: &Family<SessionLabels, Gauge>, count| {
             family.get_or_create(&labels).inc_by(i64::try_from(count).unwrap_or(i64::MAX));
         };
-        add(&open, count.open);
-        add(&running, count.running);
-        add(&waiting, count.waiting);
-        add(&circuits, count.open_circuits);
+        add(&gauges.open, count.open);
+        add(&gauges.running, count.running);
+        add(&gauges.waiting, count.waiting);
+        add(&gauges.circuits, count.open_circuits);
     }
-    registry
+    gauges.registry
 }
 
-/// Which drivers block now. Each of the catalog is told of, so that nobody need know whether a metric is missing.
-fn blocking_now(catalog: &Catalog) -> Registry {
+fn blocking_gauge() -> (Registry, Family<DriverLabels, Gauge>) {
     let mut registry = Registry::with_prefix("studio_gateway");
     let family = Family::<DriverLabels, Gauge>::default();
     let help = "Calls of a driver that have kept a thread of the gateway for more than a second, now";
     registry.register("blocking_driver_calls", help, family.clone());
+    (registry, family)
+}
+
+/// Which drivers block now. Each of the catalog is told of, so that nobody need know whether a metric is missing.
+fn blocking_now(catalog: &Catalog) -> Registry {
+    let (registry, family) = blocking_gauge();
     let blocking = catalog.blocking();
     for r#type in catalog.types().into_iter().chain(blocking.keys().cloned()) {
         let count = blocking.get(&r#type).copied().unwrap_or_default();
@@ -314,12 +356,8 @@ fn blocking_now(catalog: &Catalog) -> Registry {
     registry
 }
 
-fn name(label: Option<&OperationLabel>, route: &str) -> (String, String) {
-    match label {
-        Some(label) => {
-            let (method, path) = label.operation();
-            (label.database_type().to_owned(), format!("{method} {path}"))
-        }
-        None => ("gateway".to_owned(), route.to_owned()),
-    }
+/// Gives every registry that [`Metrics::render`] writes, with nothing counted.
+#[cfg(test)]
+pub(crate) fn empty_registries() -> [Registry; 3] {
+    [Metrics::default().registry, SessionGauges::new(Audience::Operator).registry, blocking_gauge().0]
 }

@@ -42,9 +42,7 @@ impl Encoding {
     pub fn decode(self, text: &str, field: &str) -> Result<Vec<u8>, DriverError> {
         match self {
             Self::Utf8 => Ok(text.as_bytes().to_vec()),
-            Self::Base64 => STANDARD
-                .decode(text)
-                .map_err(|_| DriverError::validation(field, format!("`{field}`: is not base64"))),
+            Self::Base64 => STANDARD.decode(text).map_err(|_| DriverError::field(field, "is not base64")),
         }
     }
 

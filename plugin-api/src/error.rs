@@ -149,9 +149,21 @@ impl DriverError {
         Self::new(ErrorCode::ValidationError, message).with("field", field)
     }
 
+    /// Makes a `VALIDATION_ERROR` in the words that the contract's own refusals have: the field, a colon, and what is
+    /// wrong with it.
+    pub fn field(field: &str, wrong: impl std::fmt::Display) -> Self {
+        Self::validation(field, format!("`{field}`: {wrong}"))
+    }
+
     /// `QUERY_ERROR`; `database_code` is the database's own (SQLSTATE, an error prefix).
     pub fn query(database_code: &str, message: impl Into<String>) -> Self {
         Self::new(ErrorCode::QueryError, message).with("code", database_code)
+    }
+
+    /// Makes a `QUERY_ERROR` with the code `UNEXPECTED`: the server answered a command in its protocol, but with
+    /// something else than the command promises.
+    pub fn unexpected_answer(command: &str) -> Self {
+        Self::query("UNEXPECTED", format!("the server answered {command} with something else than it should"))
     }
 
     /// `FORBIDDEN`.

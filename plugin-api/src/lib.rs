@@ -61,6 +61,7 @@ pub mod parameters;
 pub mod reply;
 pub mod request;
 pub mod settings;
+pub mod sync;
 pub mod testing;
 pub mod time;
 

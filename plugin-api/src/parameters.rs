@@ -77,7 +77,7 @@ pub(crate) fn refuse_surplus(query: &[(String, String)]) -> Result<(), DriverErr
     match query.first() {
         Some((name, _)) => {
             let name = name.strip_prefix(BYTES_PREFIX).unwrap_or(name);
-            Err(DriverError::validation(name, format!("`{name}`: there is no such query parameter here")))
+            Err(DriverError::field(name, "there is no such query parameter here"))
         }
         None => Ok(()),
     }
@@ -183,7 +183,7 @@ fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
         None => message,
     };
     let message = if message.ends_with(objects::EXPECTED) { "must be an object" } else { message };
-    DriverError::validation(&field, format!("`{field}`: {message}"))
+    DriverError::field(&field, message)
 }
 
 /// The beginning of a text, as much as anyone reads of an error.

@@ -1,8 +1,9 @@
 //! What a driver is given to open a session with.
 
+use crate::DriverError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStructVariant};
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 /// What an option's schema says, with `true`, when the option decides to whom secrets are sent, or how far the other side is
@@ -25,6 +26,12 @@ impl Secret {
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text.into())
+    }
+}
+
+impl From<SecretString> for Secret {
+    fn from(text: SecretString) -> Self {
+        Self(text)
     }
 }
 
@@ -77,9 +84,91 @@ pub struct ConnectionSettings<O> {
     pub options: O,
 }
 
+impl<O: Serialize> ConnectionSettings<O> {
+    /// Writes the settings as the JSON that crosses into a driver, with every secret in the clear. Neither the settings nor
+    /// their endpoint are `Serialize`, so that no other JSON has them in it by mistake.
+    pub fn to_json(&self) -> SecretString {
+        #[derive(Serialize)]
+        struct Exposed<'a, O> {
+            endpoint: ExposedEndpoint<'a>,
+            options: &'a O,
+        }
+        let exposed = Exposed { endpoint: ExposedEndpoint(&self.endpoint), options: &self.options };
+        // Serializing texts and numbers into memory does not fail.
+        serde_json::to_string(&exposed).unwrap_or_default().into()
+    }
+}
+
+struct ExposedEndpoint<'a>(&'a Endpoint);
+
+impl Serialize for ExposedEndpoint<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Endpoint::Parts { host, port, database_name, username, password } => {
+                let mut parts = serializer.serialize_struct_variant("Endpoint", 0, "parts", 5)?;
+                parts.serialize_field("host", host)?;
+                parts.serialize_field("port", port)?;
+                parts.serialize_field("database_name", database_name)?;
+                parts.serialize_field("username", username)?;
+                parts.serialize_field("password", &password.as_ref().map(Secret::expose))?;
+                parts.end()
+            }
+            Endpoint::ConnectionString(text) => {
+                serializer.serialize_newtype_variant("Endpoint", 1, "connection_string", text.expose())
+            }
+        }
+    }
+}
+
+/// Decides whether a connection speaks TLS: as its option `tls` says, or else as its connection string does, whose words
+/// for it are `by_string`. Options that mean nothing without TLS are named with whether they are given.
+///
+/// # Errors
+/// `VALIDATION_ERROR` where option and string differ, and for an option that means nothing.
+pub fn choose_tls(
+    option: Option<bool>,
+    by_string: Option<&str>,
+    only_with_tls: &[(&str, bool)],
+) -> Result<bool, DriverError> {
+    if let (Some(false), Some(by_string)) = (option, by_string) {
+        let wrong = format!("is false, but the connection string says {by_string}");
+        return Err(DriverError::field("options.tls", wrong));
+    }
+    let wanted = option.unwrap_or(by_string.is_some());
+    match only_with_tls.iter().find(|(_, given)| *given) {
+        Some((field, _)) if !wanted => Err(DriverError::field(field, "means nothing without `tls`")),
+        _ => Ok(wanted),
+    }
+}
+
 /// A boxed future, `Send` where there are threads.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A boxed future, `Send` where there are threads.
 #[cfg(target_family = "wasm")]
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn settings_reach_a_driver_as_they_are_and_debug_hides_them() {
+        let parts =
+            json!({"host": "h", "port": 7, "database_name": "d", "username": "u", "password": "s3cret"});
+        let bare = json!({"host": "h", "port": 7, "database_name": null, "username": null, "password": null});
+        for endpoint in [
+            json!({ "parts": parts }),
+            json!({ "parts": bare }),
+            json!({"connection_string": "thing://u:s3cret@h"}),
+        ] {
+            let json = json!({"endpoint": endpoint, "options": {"depth": 3}});
+            let settings: ConnectionSettings<Value> = serde_json::from_value(json.clone()).unwrap();
+            let written: Value = serde_json::from_str(settings.to_json().expose_secret()).unwrap();
+            assert_eq!(written, json);
+            let shown = format!("{settings:?} {:?}", settings.to_json());
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+    }
+}

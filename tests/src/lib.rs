@@ -46,7 +46,7 @@ pub use memcached_server::{MemcachedOptions, MemcachedServer};
 pub use mongo_server::{MongoOptions, MongoServer};
 pub use mongo_world::MongoWorld;
 pub use options::GatewayOptions;
-pub use plugins::{Plugin, Plugins};
+pub use plugins::{Plugin, Plugins, RedisDriver};
 pub use postgres_bouncer::PostgresBouncer;
 pub use postgres_database::PostgresDatabase;
 pub use postgres_meta::PostgresMeta;

@@ -1,6 +1,9 @@
 //! How a gateway is to be started.
 
-use crate::{database::Registry, plugins::Plugins};
+use crate::{
+    database::Registry,
+    plugins::{Plugins, RedisDriver},
+};
 
 /// Settings of a test's gateway; whatever is not said here is as an operator would start it.
 #[derive(Debug, Clone)]
@@ -17,7 +20,7 @@ impl GatewayOptions {
     pub fn new(registry: Registry) -> Self {
         Self {
             registry,
-            plugins: Plugins::default(),
+            plugins: RedisDriver::Library.into(),
             environment: Vec::new(),
             files: None,
             ignores_large_files: false,
@@ -51,6 +54,19 @@ impl GatewayOptions {
     /// Logs everything.
     pub fn trace(self) -> Self {
         self.set("GATEWAY_LOG", "trace")
+    }
+}
+
+impl From<Registry> for GatewayOptions {
+    fn from(registry: Registry) -> Self {
+        Self::new(registry)
+    }
+}
+
+impl From<RedisDriver> for GatewayOptions {
+    /// On SQLite, with this form of the Redis driver.
+    fn from(driver: RedisDriver) -> Self {
+        Self::default().plugins(driver.into())
     }
 }
 

@@ -7,16 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Says as what the Redis driver is tested: `dylib`, the default, or `wasm`. `cargo xtask test` does both.
-pub const REDIS_KIND: &str = "STUDIO_TEST_REDIS_KIND";
-
-/// Whether this test run is for the Redis driver as a component, which knows no clusters and no Sentinels.
-pub fn redis_is_sandboxed() -> bool {
-    match std::env::var(REDIS_KIND).as_deref() {
-        Ok("wasm") => true,
-        Ok("dylib") | Err(_) => false,
-        Ok(other) => panic!("{REDIS_KIND} is {other}, not `dylib` or `wasm`"),
-    }
+/// The two forms of the Redis driver. Tests of what both do are run with each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedisDriver {
+    /// The native library.
+    Library,
+    /// The WebAssembly component, which knows no clusters and no Sentinels.
+    Component,
 }
 
 /// One `[[plugin]]`.
@@ -39,9 +36,12 @@ impl Plugin {
         Self::component_file(database_type, dist::component(database_type))
     }
 
-    /// The Redis driver of the kind that this test run is for.
-    pub fn redis() -> Self {
-        if redis_is_sandboxed() { Self::component("redis") } else { Self::new("redis") }
+    /// The Redis driver in one of its forms.
+    pub fn redis(driver: RedisDriver) -> Self {
+        match driver {
+            RedisDriver::Library => Self::new("redis"),
+            RedisDriver::Component => Self::component("redis"),
+        }
     }
 
     /// Any file, as a native library.
@@ -96,9 +96,9 @@ impl Plugins {
     }
 }
 
-impl Default for Plugins {
+impl From<RedisDriver> for Plugins {
     /// Redis and the probe.
-    fn default() -> Self {
-        Self::new([Plugin::redis(), Plugin::new("probe")])
+    fn from(driver: RedisDriver) -> Self {
+        Self::new([Plugin::redis(driver), Plugin::new("probe")])
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::{
     client::Client,
-    database::Registry,
     gateway::Gateway,
     options::GatewayOptions,
     redis_server::{RedisOptions, RedisServer},
@@ -43,9 +42,9 @@ pub struct Project {
 }
 
 impl World {
-    /// With both drivers and an open Redis.
-    pub async fn start(registry: Registry) -> Self {
-        Self::start_with(GatewayOptions::new(registry), RedisOptions::new()).await
+    /// With both drivers and an open Redis; on a registry, with a form of the Redis driver, or with other options.
+    pub async fn start(gateway: impl Into<GatewayOptions>) -> Self {
+        Self::start_with(gateway.into(), RedisOptions::new()).await
     }
 
     /// With a gateway and a Redis of a special kind; the connections log in to it by its password.

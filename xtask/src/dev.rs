@@ -5,7 +5,7 @@ use crate::{
     gateway::{Gateway, Program},
     process::interrupted,
     sample,
-    servers::{Mongo, Postgres, Redis},
+    servers::{Memcached, Mongo, Postgres, Redis},
     workspace::Workspace,
 };
 use anyhow::{Context, Result};
@@ -26,65 +26,107 @@ const ADDRESS: &str = "127.0.0.1:8787";
 pub fn run(workspace: &Workspace) -> Result<()> {
     let dist = dist::build_and_assemble(workspace, Profile::Debug)?;
     let data = make_data(workspace, &dist)?;
+    println!("starting the databases and the gateway");
     let redis = Redis::start(workspace, Some(&make_folder(&data, "redis")?));
     let mongo = Mongo::start(workspace, &make_folder(&data, "mongodb")?);
     let postgres = Postgres::start(workspace, Some(&make_folder(&data, "postgres")?));
+    let memcached = Memcached::start(workspace);
 
     let mut environment = vec![("GATEWAY_CONFIG", path_text(&data.join("gateway.toml"))?)];
-    if TcpListener::bind(ADDRESS).is_err() {
-        println!("{ADDRESS} is taken, so the gateway listens on a free port");
+    let is_taken = TcpListener::bind(ADDRESS).is_err();
+    if is_taken {
         environment.push(("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()));
     }
+    let log = data.join("gateway.log");
+    let program = Program { log: Some(log.clone()), ..Program::of(&dist, environment) };
     // Dropped before the databases are: the gateway ends first.
-    let mut gateway = Gateway::start(&Program::of(&dist, environment))?;
+    let started = Gateway::start(&program);
+    let mut gateway = started.with_context(|| format!("see {}", log.display()))?;
     gateway.create_project()?;
-    show(&gateway, "Redis", &redis, |redis| {
-        gateway.set_up("redis", redis.port)?;
-        sample::redis::load(redis.port)?;
-        Ok((redis.port, "/api/platform/redis/default/keys"))
-    })?;
-    show(&gateway, "MongoDB", &mongo, |mongo| {
-        gateway.set_up("mongodb", mongo.port)?;
-        sample::mongodb::load(&gateway)?;
-        Ok((mongo.port, sample::mongodb::SHOWN))
-    })?;
-    show(&gateway, "PostgreSQL", &postgres, |postgres| {
-        gateway.set_up_as("postgres", postgres.port, &sample::postgres::login())?;
-        sample::postgres::load(&gateway)?;
-        Ok((postgres.port, sample::postgres::SHOWN))
-    })?;
-    println!("Ctrl-C stops everything.");
+    let databases = [
+        Shown::of("redis", "Redis", &redis, |redis| {
+            gateway.set_up("redis", redis.port)?;
+            sample::redis::load(redis.port)?;
+            Ok((redis.port, "/api/platform/redis/default/keys"))
+        })?,
+        Shown::of("mongodb", "MongoDB", &mongo, |mongo| {
+            gateway.set_up("mongodb", mongo.port)?;
+            sample::mongodb::load(&gateway)?;
+            Ok((mongo.port, sample::mongodb::SHOWN))
+        })?,
+        Shown::of("postgres", "PostgreSQL", &postgres, |postgres| {
+            gateway.set_up_as("postgres", postgres.port, &sample::postgres::login())?;
+            sample::postgres::load(&gateway)?;
+            Ok((postgres.port, sample::postgres::SHOWN))
+        })?,
+        Shown::of("memcached", "memcached", &memcached, |memcached| {
+            gateway.set_up("memcached", memcached.port)?;
+            sample::memcached::load(&gateway)?;
+            Ok((memcached.port, sample::memcached::SHOWN))
+        })?,
+    ];
+    let place = match is_taken {
+        true => format!("{}   ({ADDRESS} is taken)", gateway.address),
+        false => gateway.address.clone(),
+    };
+    print!("{}", summary(&place, &gateway.address, gateway.token(), &data, &databases));
 
     while !interrupted() {
-        gateway.must_run()?;
+        let running = gateway.must_run();
+        running.with_context(|| format!("see {}", log.display()))?;
         sleep(Duration::from_millis(100));
     }
     drop(gateway);
-    drop((redis, mongo, postgres));
+    drop((redis, mongo, postgres, memcached));
     Ok(())
 }
 
-/// Makes project `default` have a database, and says how to see it; or why there is none.
-fn show<S>(
-    gateway: &Gateway,
-    name: &str,
-    server: &Result<S>,
-    set_up: impl FnOnce(&S) -> Result<(u16, &'static str)>,
-) -> Result<()> {
-    let path = match server {
-        Ok(server) => {
-            let (port, path) = set_up(server)?;
-            println!("\n{name} on port {port}, project `default`; some of what is in it:");
-            path
+/// A database of project `default`, as the summary shows it.
+struct Shown {
+    name: &'static str,
+    /// The port it listens on and a path that shows some of what is in it; or why there is none.
+    there: Result<(u16, &'static str), String>,
+}
+
+impl Shown {
+    /// Makes project `default` have a database, if its server runs.
+    fn of<S>(
+        database_type: &'static str,
+        name: &'static str,
+        server: &Result<S>,
+        set_up: impl FnOnce(&S) -> Result<(u16, &'static str)>,
+    ) -> Result<Self> {
+        let there = match server {
+            Ok(server) => Ok(set_up(server).with_context(|| format!("{name} can't be set up"))?),
+            Err(reason) => Err(format!("{reason:#}")),
+        };
+        Ok(Self { name: database_type, there })
+    }
+}
+
+/// Tells what runs where, and what to paste.
+fn summary(place: &str, address: &str, token: &str, data: &Path, databases: &[Shown]) -> String {
+    let mut lines = vec![String::new(), "Running, in project `default`:".to_owned(), String::new()];
+    let mut row = |name: &str, text: &str| lines.push(format!("  {name:<10} {text}"));
+    row("gateway", place);
+    for database in databases {
+        match &database.there {
+            Ok((port, _)) => row(database.name, &format!("127.0.0.1:{port}")),
+            Err(reason) => row(database.name, &format!("none: {reason}")),
         }
-        Err(reason) => {
-            println!("\nNo {name} to show: {reason:#}. The gateway serves all the same:");
-            "/api/platform/plugins"
-        }
-    };
-    // In quotes, for a shell would take what is in a query for its own.
-    println!("\ncurl -H 'Authorization: Bearer {}' '{}{path}'\n", gateway.token(), gateway.address);
-    Ok(())
+    }
+    row("registry", &data.join("platform.db").display().to_string());
+    row("settings", &data.join("gateway.toml").display().to_string());
+    row("log", &data.join("gateway.log").display().to_string());
+    lines.extend([String::new(), "Paste into another terminal:".to_owned(), String::new()]);
+    lines.push(format!("TOKEN={token}"));
+    let paths = databases.iter().filter_map(|database| database.there.as_ref().ok());
+    for path in paths.map(|(_, path)| *path).chain(["/api/platform/plugins"]) {
+        // In quotes, for a shell would take what is in a query for its own.
+        lines.push(format!("curl -H \"Authorization: Bearer $TOKEN\" '{address}{path}'"));
+    }
+    lines.extend([String::new(), "Ctrl-C stops everything.".to_owned(), String::new()]);
+    lines.join("\n")
 }
 
 fn make_folder(data: &Path, name: &str) -> Result<PathBuf> {
@@ -151,4 +193,37 @@ pub fn random_hex() -> Result<String> {
 
 fn path_text(path: &Path) -> Result<String> {
     Ok(path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_is_one_block_with_a_line_for_each_thing() {
+        let databases = [
+            Shown { name: "redis", there: Ok((4001, "/api/platform/redis/default/keys?limit=2")) },
+            Shown { name: "mongodb", there: Err("it is not installed".to_owned()) },
+        ];
+        let address = "http://127.0.0.1:8787";
+        let expected = "
+Running, in project `default`:
+
+  gateway    http://127.0.0.1:8787
+  redis      127.0.0.1:4001
+  mongodb    none: it is not installed
+  registry   data/platform.db
+  settings   data/gateway.toml
+  log        data/gateway.log
+
+Paste into another terminal:
+
+TOKEN=abc
+curl -H \"Authorization: Bearer $TOKEN\" 'http://127.0.0.1:8787/api/platform/redis/default/keys?limit=2'
+curl -H \"Authorization: Bearer $TOKEN\" 'http://127.0.0.1:8787/api/platform/plugins'
+
+Ctrl-C stops everything.
+";
+        assert_eq!(summary(address, address, "abc", Path::new("data"), &databases), expected);
+    }
 }

@@ -5,6 +5,7 @@
 //! libFuzzer themselves what came of an input.
 
 use crate::{
+    compiler::Part,
     process::{run, run_logged, show_end},
     workspace::{Workspace, cargo},
 };
@@ -12,7 +13,6 @@ use anyhow::{Context, Result, bail};
 use std::{
     ffi::OsString,
     fs,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Mutex,
@@ -24,25 +24,12 @@ use std::{
 const PROGRAM: &str = "studio-fuzz";
 /// Tells the program which target is meant.
 const TARGET: &str = "STUDIO_FUZZ_TARGET";
-/// Tells this program that it stands before the compiler.
-const INSTRUMENTS: &str = "STUDIO_FUZZ_INSTRUMENTS";
 /// The profile of the instrumented build, and its folder.
 const PROFILE: &str = "fuzz";
 /// Inputs that each target is given by `cargo xtask test`.
 const RUNS_IN_TESTS: u64 = 20_000;
 /// Seconds that each target is given where nothing is said.
 const SECONDS: u64 = 60;
-
-/// The coverage that libFuzzer is guided by (<https://clang.llvm.org/docs/SanitizerCoverage.html>). What it takes from
-/// sanitizers besides, a stable compiler does not have.
-const COVERAGE: [&str; 6] = [
-    "--cfg=fuzzing",
-    "-Cpasses=sancov-module",
-    "-Cllvm-args=-sanitizer-coverage-level=4",
-    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
-    "-Cllvm-args=-sanitizer-coverage-pc-table",
-    "-Cllvm-args=-sanitizer-coverage-trace-compares",
-];
 
 /// When a target is done. libFuzzer ends at whatever comes first.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +44,7 @@ pub struct Bounds {
 pub fn by_hand(workspace: &Workspace, wanted: Option<&str>, bounds: Bounds) -> Result<()> {
     let mut command = cargo();
     command.args(["build", "--package", PROGRAM, "--profile", PROFILE]).current_dir(&workspace.root);
-    command.env(INSTRUMENTS, "1").env("CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER", std::env::current_exe()?);
+    Part::Coverage.take(workspace, &mut command)?;
     run(&mut command)?;
     let bounds = match bounds {
         Bounds { seconds: None, runs: None } => Bounds { seconds: Some(SECONDS), runs: None },
@@ -161,26 +148,4 @@ fn prefixed(option: &str, path: &Path) -> OsString {
     let mut text = OsString::from(option);
     text.push(path);
     text
-}
-
-/// Becomes the compiler, when cargo runs this program in its place: with coverage for all but build scripts.
-pub fn compile_if_asked() {
-    if std::env::var_os(INSTRUMENTS).is_none() {
-        return;
-    }
-    let mut arguments = std::env::args_os().skip(1).peekable();
-    let Some(compiler) = arguments.next_if(|first| Path::new(first).file_stem() == Some("rustc".as_ref()))
-    else {
-        return;
-    };
-    let arguments: Vec<OsString> = arguments.collect();
-    let mut command = Command::new(compiler);
-    command.args(&arguments);
-    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-    if has("--crate-name") && !has("build_script_build") {
-        command.args(COVERAGE);
-    }
-    let error = command.exec();
-    eprintln!("the compiler can't be run: {error}");
-    std::process::exit(1);
 }

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::mpsc,
@@ -17,18 +18,23 @@ use studio_test_servers::{Orphan, Process, STOP_TIME};
 /// How long a gateway may take until it is ready.
 const START_TIME: Duration = Duration::from_secs(60);
 
+/// How the line begins that says where a gateway listens.
+const LISTENING: &str = "listening on ";
+
 /// A program and the settings it runs with.
 pub struct Program {
     /// `studio-gateway` in a dist folder.
     pub file: PathBuf,
     /// Environment variables.
     pub environment: Vec<(&'static str, String)>,
+    /// The file that its output goes to, instead of this process's own.
+    pub log: Option<PathBuf>,
 }
 
 impl Program {
     /// The gateway of a dist folder.
     pub fn of(dist: &Path, environment: Vec<(&'static str, String)>) -> Self {
-        Self { file: dist.join("studio-gateway"), environment }
+        Self { file: dist.join("studio-gateway"), environment, log: None }
     }
 
     /// A token for a platform admin.
@@ -58,6 +64,15 @@ impl Gateway {
         let token = program.token()?;
         let mut command = Command::new(&program.file);
         command.arg("serve").envs(program.environment.iter().cloned()).stdout(Stdio::piped());
+        let mut log: Box<dyn Write + Send> = Box::new(std::io::stdout());
+        if let Some(file) = &program.log {
+            let output =
+                File::create(file).with_context(|| format!("{} can't be written", file.display()))?;
+            // Colours are for terminals.
+            command.stderr(output.try_clone()?).env("NO_COLOR", "1");
+            log = Box::new(output);
+        }
+        let has_log = program.log.is_some();
         let begin = Instant::now();
         let process = Process::start(command, &Orphan { signal: STOP, folder: None })?;
         let mut gateway = Self { process, address: String::new(), start_time: Duration::ZERO, token };
@@ -66,17 +81,19 @@ impl Gateway {
         // Reads to the end, so that the gateway never writes into a closed pipe.
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if lines.send(line.clone()).is_err() {
-                    println!("{line}");
+                if has_log || !line.starts_with(LISTENING) {
+                    let _ = writeln!(log, "{line}");
                 }
+                let _ = lines.send(line);
             }
         });
         gateway.address = loop {
             match received.recv_timeout(Duration::from_millis(100)) {
-                Ok(line) => match line.strip_prefix("listening on ") {
-                    Some(address) => break address.trim().to_owned(),
-                    None => println!("{line}"),
-                },
+                Ok(line) => {
+                    if let Some(address) = line.strip_prefix(LISTENING) {
+                        break address.trim().to_owned();
+                    }
+                }
                 Err(_) => {
                     gateway.must_run()?;
                     if interrupted() {

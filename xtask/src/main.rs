@@ -1,6 +1,7 @@
 //! The workspace's dev automation. `cargo xtask --help` says what there is.
 
 mod bench;
+mod compiler;
 mod components;
 mod dev;
 mod dist;
@@ -36,10 +37,14 @@ struct Arguments {
 enum Task {
     /// Install what the workspace needs to compile, where it is missing. The other tasks do it too.
     Setup,
-    /// Start a gateway to play with: its own Redis, MongoDB and PostgreSQL with sample data, one project, and a curl to paste.
+    /// Start a gateway to play with: its own Redis, MongoDB, PostgreSQL and memcached with sample data, one project, and
+    /// lines to paste.
     Dev,
     /// Build everything and run all tests, setting up the servers that they need.
     Test {
+        /// Clippy looks at all that is compiled, and its warnings are errors.
+        #[arg(long)]
+        lint: bool,
         /// Handed to the test runner: `cargo xtask test -- identity`.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -83,7 +88,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    fuzz::compile_if_asked();
+    if let Some(ended) = compiler::compile_if_asked() {
+        return ended;
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -99,7 +106,7 @@ fn run() -> Result<()> {
     match Arguments::parse().task {
         Task::Setup => setup::prepare(&workspace),
         Task::Dev => dev::run(&workspace),
-        Task::Test { arguments } => test::run_everything(&workspace, &arguments),
+        Task::Test { lint, arguments } => test::run_everything(&workspace, lint, &arguments),
         Task::Fuzz { target, seconds, runs } => {
             setup::prepare(&workspace)?;
             fuzz::by_hand(&workspace, target.as_deref(), fuzz::Bounds { seconds, runs })

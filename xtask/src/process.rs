@@ -36,6 +36,14 @@ pub fn interrupted() -> bool {
     INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
+/// Does one step of a task, and tells how many seconds it took.
+pub fn timed<T>(step: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let begin = Instant::now();
+    let result = work();
+    eprintln!("== {step}: {:.0} s", begin.elapsed().as_secs_f64());
+    result
+}
+
 /// Runs a command in the foreground; an error when it fails.
 pub fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();

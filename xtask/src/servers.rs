@@ -9,8 +9,8 @@ use std::{
     process::Command,
 };
 use studio_test_servers::{
-    MongoOptions, Place, PostgresMetaOptions, PostgresOptions, PostgresPrograms, Program, RedisOptions,
-    Server, answers_http, is_root,
+    MemcachedOptions, MongoOptions, Place, PostgresMetaOptions, PostgresOptions, PostgresPrograms, Program,
+    RedisOptions, Server, answers_http, is_root,
 };
 
 /// Names for the tests the program that they start as MongoDB. Set by hand, that program takes SecantusDB's place, here
@@ -25,6 +25,8 @@ pub struct Running<P: Program>(Server<P>);
 
 /// A running Redis.
 pub type Redis = Running<RedisOptions>;
+/// A running memcached.
+pub type Memcached = Running<MemcachedOptions>;
 /// A running server of MongoDB's protocol: a replica set of one.
 pub type Mongo = Running<MongoOptions>;
 /// A running PostgreSQL with a superuser `postgres` without a password.
@@ -76,6 +78,31 @@ impl Redis {
     pub fn start(workspace: &Workspace, folder: Option<&Path>) -> Result<Self> {
         let options = RedisOptions::new().program(tools::REDIS.ensure(workspace)?);
         Self::start_with(workspace, options, folder)
+    }
+}
+
+impl Memcached {
+    /// Starts one. It keeps nothing beyond its end.
+    pub fn start(workspace: &Workspace) -> Result<Self> {
+        let port = free_port()?;
+        let mut command = guarded(tools::MEMCACHED.ensure(workspace)?);
+        command.args(["-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()]);
+        if is_root()? {
+            // It refuses to run as root unless it is named.
+            command.args(["-u", "root"]);
+        }
+        let mut server = Server::start("memcached", command)?;
+        let is_ready = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        wait_until(&mut server, START_TIME, is_ready)?;
+        Ok(Self { port, _server: server })
+    }
+}
+
+impl Memcached {
+    /// Starts one. It keeps nothing beyond its end.
+    pub fn start(workspace: &Workspace) -> Result<Self> {
+        let options = MemcachedOptions::new().program(tools::MEMCACHED.ensure(workspace)?);
+        Self::start_with(workspace, options, None)
     }
 }
 

@@ -1,10 +1,11 @@
 //! `cargo xtask test`: everything that the tests need, then all of them.
 
 use crate::{
+    compiler::Part,
     components,
     dist::{self, Contents, Profile},
     fuzz, npm,
-    process::run,
+    process::{run, timed},
     pypi, python,
     servers::{self, Postgres},
     setup, tools,
@@ -29,12 +30,6 @@ const POSTGRES_META: &str = "STUDIO_TEST_POSTGRES_META";
 /// Name for the tests a browser and what steers it, where they can be had.
 const CHROMIUM: &str = "STUDIO_TEST_CHROMIUM";
 const CHROMEDRIVER: &str = "STUDIO_TEST_CHROMEDRIVER";
-
-/// Says as what the tests load the Redis driver.
-const REDIS_KIND: &str = "STUDIO_TEST_REDIS_KIND";
-/// The package of the end-to-end tests, and what the names of those of Redis have in them.
-const TESTS: &str = "studio-gateway-tests";
-const REDIS_TESTS: &str = "redis_";
 
 /// Programs that the tests run, each by its file. Tests of those that can't be had say so and are left out.
 struct Programs {
@@ -77,13 +72,15 @@ impl Programs {
     }
 }
 
-/// Builds and tests. `arguments` go to the test runner.
-pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    setup::prepare(workspace)?;
+/// Builds and tests; with `lint`, clippy looks at all that is built. `arguments` go to the test runner.
+pub fn run_everything(workspace: &Workspace, lint: bool, arguments: &[String]) -> Result<()> {
+    timed("getting what compiling needs", || setup::prepare(workspace))?;
+    let tests = Tests { workspace, lint, all: arguments.is_empty() };
     // Installing waits for the network most of the time, and building for the processor.
     let (installed, built) = thread::scope(|scope| {
-        let installing = scope.spawn(|| Programs::install(workspace));
-        let built = build(workspace, arguments.is_empty());
+        let installing =
+            scope.spawn(|| timed("installing what the tests run", || Programs::install(workspace)));
+        let built = tests.build();
         (installing.join(), built)
     });
     let dist = built?;
@@ -93,12 +90,14 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
         Err(_) => Some(Postgres::start(workspace, None)?),
     };
     if let Some(componentize) = &programs.componentize {
-        python::build_guest(workspace, componentize, &dist.join("drivers/pydb.wasm"))?;
+        timed("building the component pydb", || {
+            python::build_guest(workspace, componentize, &dist.join("drivers/pydb.wasm"))
+        })?;
     }
 
     let runner = |words: &[&str]| {
-        let mut command = in_root(workspace);
-        command.args(words).env(DIST, &dist).env(servers::MONGODB, &programs.mongo);
+        let mut command = tests.cargo()?;
+        command.args(words).env(DIST, &dist).env(servers::MONGODB, &programs.mongo).stdin(Stdio::null());
         if let Some(postgres) = &postgres {
             command.env(POSTGRES_URL, postgres.url());
         }
@@ -114,62 +113,70 @@ pub fn run_everything(workspace: &Workspace, arguments: &[String]) -> Result<()>
                 None => command.env_remove(variable),
             };
         }
-        command
+        anyhow::Ok(command)
     };
-    // The tests of Redis once more, with the driver's component in the place of its library.
-    let again = |words: &[&str]| {
-        let mut command = runner(words);
-        command.env(REDIS_KIND, "wasm").stdin(Stdio::null());
-        command
-    };
-    if has_nextest() {
-        let settings = workspace.root.join("xtask/nextest.toml");
-        // Documentation examples first, so that the summary of the tests proper is what ends the output.
-        if arguments.is_empty() {
-            run(runner(&["test", "--workspace", "--doc", "--quiet"]).stdin(Stdio::null()))?;
-        }
-        // Many tests wait more than they compute.
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2) * 3;
-        let threads = ["--test-threads".to_owned(), threads.to_string()];
-        let mut command = runner(&["nextest", "run", "--workspace", "--config-file"]);
-        run(command.arg(&settings).args(&threads).args(arguments).stdin(Stdio::null()))?;
-        if arguments.is_empty() {
-            // Of the whole workspace: of one package alone, dependencies have fewer features, and are all built again.
-            let mut command = again(&["nextest", "run", "--workspace", "--config-file"]);
-            let tests = format!("package({TESTS}) & test({REDIS_TESTS})");
-            run(command.arg(&settings).args(&threads).args(["--filterset", &tests]))?;
-        }
-    } else {
-        run(runner(&["test", "--workspace"]).args(arguments).stdin(Stdio::null()))?;
-        if arguments.is_empty() {
-            run(&mut again(&["test", "--package", TESTS, REDIS_TESTS]))?;
-        }
+    if !has_nextest() {
+        let run_tests = || run(runner(&["test", "--workspace"])?.args(arguments));
+        return timed("testing", run_tests);
     }
-    Ok(())
+    // Documentation examples first, so that the summary of the tests proper is what ends the output.
+    if tests.all {
+        timed("testing the documentation's examples", || {
+            run(&mut runner(&["test", "--workspace", "--doc", "--quiet"])?)
+        })?;
+    }
+    // Many tests wait more than they compute.
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2) * 3;
+    timed("testing", || {
+        let mut command = runner(&["nextest", "run", "--workspace"])?;
+        command.arg("--config-file").arg(workspace.root.join("xtask/nextest.toml"));
+        run(command.args(["--test-threads", &threads.to_string()]).args(arguments))
+    })
 }
 
 fn browser(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     Ok((tools::CHROMIUM.ensure(workspace)?, tools::CHROMEDRIVER.ensure(workspace)?))
 }
 
-/// Builds everything, and lays it out as an operator has it. Fuzzing, where that is wanted, waits more than it computes,
-/// and goes on beside what is left to build.
-fn build(workspace: &Workspace, with_fuzzing: bool) -> Result<PathBuf> {
-    // With the same targets as the test run, so that nothing is built twice with other features.
-    run(in_root(workspace).args(["build", "--workspace", "--lib", "--bins", "--tests"]))?;
-    thread::scope(|scope| {
-        let fuzzing = with_fuzzing.then(|| scope.spawn(|| fuzz::in_tests(workspace)));
-        let built = components::build(workspace, Contents::WithTestDrivers.drivers(workspace));
-        let fuzzed = fuzzing.map_or(Ok(Ok(())), |fuzzing| fuzzing.join());
-        built.and(fuzzed.map_err(|_| anyhow!("fuzzing panicked"))?)
-    })?;
-    dist::assemble(workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")
+/// What is tested, and how it is built.
+struct Tests<'a> {
+    workspace: &'a Workspace,
+    lint: bool,
+    /// Whether all tests run, and not those alone that somebody asked for.
+    all: bool,
 }
 
-fn in_root(workspace: &Workspace) -> Command {
-    let mut command = cargo();
-    command.current_dir(&workspace.root);
-    command
+impl Tests<'_> {
+    /// Makes a cargo command for the workspace, the same for building and for running: cargo builds anew whatever was
+    /// compiled in another way.
+    fn cargo(&self) -> Result<Command> {
+        let mut command = cargo();
+        command.current_dir(&self.workspace.root);
+        if self.lint {
+            Part::Lints.take(self.workspace, &mut command)?;
+        }
+        Ok(command)
+    }
+
+    /// Builds everything, and lays it out as an operator has it. Fuzzing, where all is tested, waits more than it
+    /// computes, and goes on beside what is left to build.
+    fn build(&self) -> Result<PathBuf> {
+        timed("building the workspace", || {
+            // With the same targets as the test run, so that nothing is built twice with other features.
+            let mut command = self.cargo()?;
+            command.args(["build", "--locked", "--workspace", "--lib", "--bins", "--tests"]);
+            run(command.args(self.lint.then_some("--benches")))
+        })?;
+        thread::scope(|scope| {
+            let fuzz = || timed("fuzzing", || fuzz::in_tests(self.workspace));
+            let fuzzing = self.all.then(|| scope.spawn(fuzz));
+            let drivers = Contents::WithTestDrivers.drivers(self.workspace);
+            let built = timed("building components", || components::build(self.workspace, drivers));
+            let fuzzed = fuzzing.map_or(Ok(Ok(())), |fuzzing| fuzzing.join());
+            built.and(fuzzed.map_err(|_| anyhow!("fuzzing panicked"))?)
+        })?;
+        dist::assemble(self.workspace, Profile::Debug, Contents::WithTestDrivers, "test-dist")
+    }
 }
 
 fn has_nextest() -> bool {

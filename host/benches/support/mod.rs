@@ -10,14 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 use studio_gateway::{
-    app::Gateway,
     config::Settings,
-    connections::input::CreateConnection,
+    gateway::Gateway,
     identity::{NewToken, issue_token},
-    plugins::DriverSession,
-    registry::{AuditRecord, NewOrganization, NewProject, Role},
+    management::input::CreateConnection,
+    plugins::{
+        DriverSession,
+        settings::{DriverSettings, OpenOptions},
+    },
+    registry::{AuditRecord, NewOrganization, NewProject},
+    role::Role,
 };
-use studio_plugin_api::{Access, Call};
+use studio_plugin_api::{Access, Call, Endpoint};
 use tokio::runtime::Runtime;
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
@@ -138,8 +142,15 @@ pub async fn wire_limited(measured: Measured, rate_limit: &str) -> Wired {
 
 pub async fn session(gateway: &Gateway, measured: Measured) -> Box<dyn DriverSession> {
     let driver = gateway.catalog.driver(measured.database_type).expect("the driver");
-    let settings = r#"{"endpoint":{"parts":{"host":"127.0.0.1","port":7}},"options":{}}"#;
-    driver.instance().connect(SecretString::from(settings)).await.expect("a session")
+    let endpoint = Endpoint::Parts {
+        host: "127.0.0.1".to_owned(),
+        port: 7,
+        database_name: None,
+        username: None,
+        password: None,
+    };
+    let settings = DriverSettings { endpoint, options: OpenOptions::new(serde_json::json!({})) };
+    driver.instance().connect(settings).await.expect("a session")
 }
 
 /// Times `run` on a worker of the runtime, where requests run too: from outside, every wake would cross threads.

@@ -1,13 +1,14 @@
 //! All connections: who may have another one, who must make room for it, and who is not waited for any longer.
 
 use super::{
+    address::Address,
     bytes::Account,
     clock::{Clock, Moment},
-    line::{Line, Times, Waiting},
+    line::{Line, Waiting},
+    times::Times,
 };
 use std::{
     collections::{BinaryHeap, HashMap},
-    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,25 +23,6 @@ const TIME_TO_ASK: Duration = Duration::from_millis(128);
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 /// How much sooner than one that is idle a connection makes room that began something and does not go on with it.
 const HALF_DONE: u32 = 8;
-
-/// The owner of a connection, as far as its peer's address tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// A client's; those of an IPv6 /64 are one.
-    Client(IpAddr),
-    /// A trusted proxy's, behind which are many clients.
-    Proxy,
-}
-
-impl Address {
-    /// That of a client.
-    pub fn client(address: IpAddr) -> Self {
-        Self::Client(match address.to_canonical() {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-            address => address,
-        })
-    }
-}
 
 /// There are as many connections as there may be, and all of them work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

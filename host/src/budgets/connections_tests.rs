@@ -3,6 +3,7 @@ use crate::{
     budgets::{Budgets, Delivery, UnderWay},
     config::BudgetSettings,
 };
+use std::net::IpAddr;
 
 const TIMES: Times = Times {
     first_byte: Duration::from_secs(10),

@@ -3,7 +3,7 @@
 use super::{
     bytes::Account,
     clock::{MaybeMoment, Moment},
-    line::Times,
+    times::Times,
 };
 use futures_util::future::AbortHandle;
 use std::{

@@ -1,12 +1,12 @@
 //! The state of one connection: the thing that it waits for.
 
 use super::{
+    address::Address,
     bytes::Account,
     clock::{Clock, MaybeMoment, Moment},
-    connections::Address,
     delivery::Delivery,
+    times::Times,
 };
-use crate::config::BudgetSettings;
 use socket2::SockRef;
 use std::{
     mem::MaybeUninit,
@@ -14,40 +14,8 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::Duration,
 };
 use tokio::{net::TcpStream, sync::Notify, task::AbortHandle};
-
-/// How long clients may take for what.
-#[derive(Debug, Clone, Copy)]
-pub struct Times {
-    /// To send anything.
-    pub first_byte: Duration,
-    /// For a head.
-    pub head: Duration,
-    /// For a body. Requests end their bodies themselves; this is for what is left of one after its answer.
-    pub body: Duration,
-    /// Between requests.
-    pub idle: Duration,
-    /// To take anything.
-    pub no_progress: Duration,
-    /// Bytes a second to take after that.
-    pub least_rate: u32,
-}
-
-impl Times {
-    /// As set.
-    pub fn new(settings: &BudgetSettings) -> Self {
-        Self {
-            first_byte: *settings.first_byte,
-            head: *settings.head,
-            body: *settings.body,
-            idle: *settings.idle,
-            no_progress: *settings.no_progress,
-            least_rate: settings.least_rate.get(),
-        }
-    }
-}
 
 /// Names the thing that a connection waits for its client to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,16 +5,20 @@
 //! `delivery.rs` how one answer gets on; `connections.rs` has all of them, says who must make room and ends whom nobody
 //! should wait for any longer. `files.rs` is the bound under all of it. Time is coarse ([`Clock`]) and always an argument.
 
+mod address;
 mod bytes;
 mod clock;
 mod connections;
 mod delivery;
 mod files;
 mod line;
+mod times;
 
+pub use address::Address;
 pub use bytes::{Account, Budgets, CallShare, Held, Kind, SharedRoom, Spent, Wait};
 pub use clock::{Clock, Moment};
-pub use connections::{Address, Connections, Full, MadeRoom, Place};
+pub use connections::{Connections, Full, MadeRoom, Place};
 pub use delivery::Delivery;
 pub use files::raise_file_limit;
-pub use line::{Line, Times, UnderWay};
+pub use line::{Line, UnderWay};
+pub use times::Times;

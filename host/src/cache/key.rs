@@ -1,7 +1,7 @@
 //! What a kept reply is found by.
 
 use crate::{
-    plugins::catalog::Driver,
+    plugins::Driver,
     registry::{Connection, ConnectionId},
 };
 use std::{

@@ -1,6 +1,6 @@
 //! What can be typed, and what `--help` teaches of it.
 
-use crate::{config::Period, registry::Role};
+use crate::{config::Period, role::Role};
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, str::FromStr};
 

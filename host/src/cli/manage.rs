@@ -5,20 +5,16 @@ use super::{
     arguments::{ConnectionCommand, ProjectCommand, TokenArguments},
 };
 use crate::{
-    addresses::AddressPolicy,
-    app::{driver_loader, open_keyring, open_registry},
-    cache::ReplyCache,
-    config::{OnPluginError, Settings},
-    connections::{input::check_identifier, service::ConnectionService, settings::visible_options},
-    directory::Directory,
-    identity::{MINIMUM_SECRET_BYTES, NewToken, issue_token},
+    config::{MINIMUM_SECRET_BYTES, OnPluginError, Settings},
+    gateway::{Parts, driver_loader, open_keyring, open_registry},
+    identity::{NewToken, issue_token},
+    management::{input::check_identifier, visible_options},
     plugins::catalog::{Catalog, Driver},
     registry::{
         AuditRecord, Connection, ConnectionId, ConnectionSelector, NewOrganization, NewProject, Registry,
         RegistryError, Visibility, jwt_secret_place,
     },
     secrets::Keyring,
-    sessions::Sessions,
 };
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -104,13 +100,9 @@ pub(super) async fn project(settings: &Settings, command: ProjectCommand) -> Res
 
 pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) -> Result<(), CommandError> {
     let (registry, keyring) = open(settings).await?;
-    let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
     let loader = driver_loader(settings, std::env::current_exe().ok(), Some(keyring.clone()));
     let catalog = Catalog::load(&settings.plugins.file, OnPluginError::Skip, loader).await?;
-    let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));
-    let sessions = Sessions::new(settings.sessions.clone(), registry.clone(), keyring.clone());
-    let cache = Arc::new(ReplyCache::new(settings.cache.clone()));
-    let service = ConnectionService::new(directory, keyring, sessions, cache, addresses);
+    let service = Parts::wire(settings, &registry, &keyring).connections;
     let driver = |database_type: &str| {
         catalog
             .driver(database_type)
@@ -176,12 +168,13 @@ async fn find(
 }
 
 fn print(connection: &Connection, driver: Option<&Driver>) -> Result<(), CommandError> {
+    let parts = connection.settings.endpoint.parts();
     let shown = json!({
         "id": connection.id,
         "database_type": connection.database_type,
         "identifier": connection.identifier,
-        "host": connection.host,
-        "port": connection.port,
+        "host": parts.map(|parts| &parts.host),
+        "port": parts.and_then(|parts| parts.port),
         "options": visible_options(driver, connection),
         "is_primary": connection.is_primary,
         "status": connection.status,

@@ -2,8 +2,8 @@
 
 use super::{CommandError, arguments::PluginCommand};
 use crate::{
-    app::driver_loader,
     config::{OnPluginError, Settings},
+    gateway::driver_loader,
     plugins::{
         Inspection, Look, PluginError, REFUSED,
         catalog::Catalog,

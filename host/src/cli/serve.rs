@@ -2,10 +2,11 @@
 
 use super::{CommandError, manage::change};
 use crate::{
-    app::{StartError, check_keys, driver_loader, open_keyring, run},
     config::{OnPluginError, Settings},
+    gateway::{StartError, check_keys, driver_loader, open_keyring},
     plugins::catalog::Catalog,
     registry,
+    serve::run,
 };
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};

@@ -11,7 +11,7 @@ use super::{JwksSource, Secret, Settings};
 /// The file that is read when none is named and it is there.
 const DEFAULT_FILE: &str = "gateway.toml";
 /// The variables that are not settings of the file: this one names it.
-const CONFIG_VARIABLE: &str = "GATEWAY_CONFIG";
+pub(crate) const CONFIG_VARIABLE: &str = "GATEWAY_CONFIG";
 
 /// Why settings can't be used. No message holds a secret.
 #[derive(Debug, thiserror::Error)]

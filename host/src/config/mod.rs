@@ -22,9 +22,11 @@ use serde::{Deserialize, Serialize};
 pub use self::budgets::BudgetSettings;
 pub use self::environment::{ENVIRONMENT, Variable};
 pub use self::http::HttpSettings;
+#[cfg(test)]
+pub(crate) use self::load::CONFIG_VARIABLE;
 pub use self::load::ConfigError;
 pub use self::quotas::QuotaSettings;
-pub use self::rates::{Rate, RateLimitSettings, RequestLimit, RequestLimits};
+pub use self::rates::{ADDRESS_RATE, CLASS_RATE, Rate, RateLimitSettings, RequestLimit, RequestLimits};
 pub use self::values::{
     CorsHeader, ForwardedHeader, JwksAlgorithm, JwksSource, LogFilter, LogFormat, OnPluginError, Origin,
     Period, Secret,
@@ -79,11 +81,14 @@ pub struct RegistrySettings {
     pub encryption_keys_retired: Vec<Secret>,
 }
 
+/// The shortest secret that HS256 tokens are signed or verified with: the length of the hash (RFC 7518 §3.2).
+pub const MINIMUM_SECRET_BYTES: usize = 32;
+
 /// `[identity]`: how callers' tokens are verified.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentitySettings {
-    /// The shared secret of HS256 tokens, at least [`MINIMUM_SECRET_BYTES`](crate::identity::MINIMUM_SECRET_BYTES).
+    /// The shared secret of HS256 tokens, at least [`MINIMUM_SECRET_BYTES`].
     pub jwt_secret: Option<Secret>,
     /// A file to read `jwt_secret` from. [`Settings::load`] does; nothing else needs this.
     pub jwt_secret_file: Option<PathBuf>,
@@ -285,7 +290,7 @@ impl Settings {
                     .to_owned(),
             );
         }
-        let minimum = crate::identity::MINIMUM_SECRET_BYTES;
+        let minimum = MINIMUM_SECRET_BYTES;
         if identity.jwt_secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < minimum) {
             problems.push(format!("identity.jwt_secret is too short: HS256 needs at least {minimum} bytes"));
         }

@@ -7,8 +7,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer, de};
 
-use crate::registry::Role;
+use crate::role::Role;
 
+/// Requests a minute of one class that a user may make where settings say nothing.
+pub const CLASS_RATE: Rate = Rate::per_minute(100);
+/// Requests a minute from one address where settings say nothing.
+pub const ADDRESS_RATE: Rate = Rate::per_minute(6000);
 /// The most that a burst may be, in minutes of its rate: a day. Longer ones would not fit the limiter's clock.
 const LONGEST_BURST: u64 = 24 * 60;
 
@@ -17,7 +21,7 @@ const LONGEST_BURST: u64 = 24 * 60;
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitSettings {
     /// What one client address may, before anyone looks at its tokens. Absent: the larger of
-    /// [`ADDRESS_RATE`](crate::limits::ADDRESS_RATE) and ten times `everyone.total`.
+    /// [`ADDRESS_RATE`] and ten times `everyone.total`.
     pub address: Option<RequestLimit>,
     /// What every user may. A `total` of `0` switches all limiting off, that by address too.
     pub everyone: RequestLimits,

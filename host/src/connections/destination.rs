@@ -1,7 +1,7 @@
 //! Where a connection leads: what of a connection string says which database is meant, and nothing secret.
 
 use crate::{
-    registry::Connection,
+    registry::{Connection, StoredEndpoint},
     secrets::{Keyring, Place},
 };
 use percent_encoding::percent_decode_str;
@@ -42,17 +42,19 @@ impl Destination {
 
     /// Where a connection leads. Nothing when that can't be told.
     pub fn of(connection: &Connection, driver: &Manifest, keyring: &Keyring) -> Option<Self> {
-        if let Some(sealed) = &connection.connection_string {
-            let id = connection.id.to_string();
-            let opened = keyring.open(&Place { record: &id, field: "connection_string" }, sealed).ok()?;
-            return Self::parse(opened.expose_secret(), driver);
+        match &connection.settings.endpoint {
+            StoredEndpoint::ConnectionString(sealed) => {
+                let id = connection.id.to_string();
+                let opened = keyring.open(&Place { record: &id, field: "connection_string" }, sealed).ok()?;
+                Self::parse(opened.expose_secret(), driver)
+            }
+            StoredEndpoint::Parts(parts) => Some(Self {
+                host: parts.host.to_lowercase(),
+                port: parts.port.or(driver.default_port)?,
+                database: parts.database_name.clone().unwrap_or_default(),
+                user: parts.username.clone().unwrap_or_default(),
+            }),
         }
-        Some(Self {
-            host: connection.host.as_ref()?.to_lowercase(),
-            port: connection.port.or(driver.default_port)?,
-            database: connection.database_name.clone().unwrap_or_default(),
-            user: connection.username.clone().unwrap_or_default(),
-        })
     }
 
     /// Host, port, database and user, as texts.

@@ -1,10 +1,7 @@
-//! Connections as people manage them: checked, sealed, stored; and unsealed again for the driver.
+//! Stored connections as sessions need them: where they lead, what opens their secrets, and the projects' own databases.
 
 pub mod destination;
-pub mod input;
-mod options;
 pub mod project_database;
-mod redirection;
 pub mod sealed_string;
-pub mod service;
 pub mod settings;
+pub mod target;

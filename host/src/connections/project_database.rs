@@ -3,8 +3,8 @@
 
 use crate::{
     registry::{
-        Connection, ConnectionId, ConnectionSelector, ConnectionStatus, OwnDatabase, Registry, RegistryError,
-        StoredSecret, database_password_place,
+        Connection, ConnectionId, ConnectionSelector, ConnectionStatus, EndpointParts, OwnDatabase, Registry,
+        RegistryError, StoredEndpoint, StoredSecret, StoredSettings, database_password_place,
     },
     secrets::{Keyring, Place},
 };
@@ -108,13 +108,16 @@ impl ProjectDatabases {
             project_id,
             database_type: database_type.to_owned(),
             identifier: IDENTIFIER.to_owned(),
-            host: Some(database.host),
-            port: Some(database.port),
-            database_name: Some(database.name).filter(|name| !name.is_empty()),
-            username: Some(database.user).filter(|user| !user.is_empty()),
-            password,
-            connection_string: None,
-            options: Map::new(),
+            settings: StoredSettings {
+                endpoint: StoredEndpoint::Parts(EndpointParts {
+                    host: database.host,
+                    port: Some(database.port),
+                    database_name: Some(database.name).filter(|name| !name.is_empty()),
+                    username: Some(database.user).filter(|user| !user.is_empty()),
+                    password,
+                }),
+                options: Map::new(),
+            },
             is_primary: true,
             is_implicit: true,
             status: ConnectionStatus::Active,

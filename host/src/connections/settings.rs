@@ -1,105 +1,73 @@
 //! A stored connection's settings, unsealed, in the form that a driver takes.
 
-use super::options;
 use crate::{
-    plugins::catalog::Driver,
-    registry::Connection,
+    plugins::{
+        Driver,
+        settings::{DriverSettings, OpenOptions},
+    },
+    registry::{ConnectionId, StoredEndpoint, StoredSettings, rewrite_option_strings},
     secrets::{Keyring, OpenError, Place, Sealed},
-    sessions::Target,
 };
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
-use serde::Serialize;
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
-use studio_plugin_api::DriverError;
+use studio_plugin_api::{DriverError, Endpoint, Secret};
 
-/// Why stored settings can't be handed to a driver.
+/// Says that a sealed value of a connection does not open.
 #[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// A sealed value does not open.
-    #[error("connection {connection}: {source}")]
-    Unopened {
-        /// Its id.
-        connection: String,
-        /// Why.
-        source: OpenError,
-    },
-    /// The row has neither a host nor a connection string.
-    #[error("connection {connection} has neither a host nor a connection string")]
-    Incomplete {
-        /// Its id.
-        connection: String,
-    },
-}
-
-/// The JSON of the contract's `ConnectionSettings`.
-#[derive(Serialize)]
-struct DriverSettings<'a> {
-    endpoint: Endpoint<'a>,
-    options: Map<String, Value>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Endpoint<'a> {
-    Parts {
-        host: &'a str,
-        port: u16,
-        database_name: Option<&'a str>,
-        username: Option<&'a str>,
-        password: Option<&'a str>,
-    },
-    ConnectionString(&'a str),
+#[error("connection {connection}: {source}")]
+pub struct SettingsError {
+    connection: ConnectionId,
+    source: OpenError,
 }
 
 /// Unseals a connection's settings for its driver.
 ///
 /// # Errors
 /// A value that was tampered with, moved, or sealed under a key that is gone.
-pub fn open_settings(keyring: &Keyring, target: &Target) -> Result<SecretString, SettingsError> {
-    let connection = &*target.connection;
-    let id = connection.id.to_string();
-    let unopened = |source| SettingsError::Unopened { connection: id.clone(), source };
-    let open = |field, sealed: &Option<Sealed>| {
-        sealed.as_ref().map(|sealed| keyring.open(&Place { record: &id, field }, sealed)).transpose()
+pub fn open_settings(
+    keyring: &Keyring,
+    id: ConnectionId,
+    stored: &StoredSettings,
+    driver: &Driver,
+) -> Result<DriverSettings, SettingsError> {
+    let record = id.to_string();
+    let open = |field, sealed: &Sealed| keyring.open(&Place { record: &record, field }, sealed);
+    let opened = || {
+        let endpoint = match &stored.endpoint {
+            StoredEndpoint::ConnectionString(sealed) => {
+                let text = open("connection_string", sealed)?;
+                Endpoint::ConnectionString(Secret::from(text.expose_secret().trim().to_owned()))
+            }
+            StoredEndpoint::Parts(parts) => Endpoint::Parts {
+                host: parts.host.clone(),
+                port: parts.port.or(driver.manifest().default_port).unwrap_or_default(),
+                database_name: parts.database_name.clone(),
+                username: parts.username.clone(),
+                password: parts
+                    .password
+                    .as_ref()
+                    .map(|sealed| open("password", sealed))
+                    .transpose()?
+                    .map(Secret::from),
+            },
+        };
+        let mut options = stored.options.clone();
+        open_options(keyring, &record, &mut options)?;
+        let options = OpenOptions::new(Value::Object(driver.effective_options(options)));
+        Ok(DriverSettings { endpoint, options })
     };
-    let password = open("password", &connection.password).map_err(unopened)?;
-    let connection_string = open("connection_string", &connection.connection_string).map_err(unopened)?;
-    let endpoint = match (&connection_string, &connection.host) {
-        (Some(text), _) => Endpoint::ConnectionString(text.expose_secret().trim()),
-        (None, Some(host)) => Endpoint::Parts {
-            host,
-            port: connection.port.or(target.driver.manifest().default_port).unwrap_or_default(),
-            database_name: connection.database_name.as_deref(),
-            username: connection.username.as_deref(),
-            password: password.as_ref().map(ExposeSecret::expose_secret),
-        },
-        (None, None) => return Err(SettingsError::Incomplete { connection: id }),
-    };
-    let mut options = connection.options.clone();
-    options::open(keyring, &id, &mut options).map_err(unopened)?;
-    let options = target.driver.effective_options(options);
-    let mut settings = DriverSettings { endpoint, options };
-    // Serializing strings and numbers into memory does not fail.
-    let json = serde_json::to_string(&settings).unwrap_or_default();
-    settings.options.values_mut().for_each(wipe);
-    Ok(json.into())
+    opened().map_err(|source| SettingsError { connection: id, source })
 }
 
 /// Holds settings, as [`open_settings`] makes them, to what the driver's manifest declares.
 ///
 /// # Errors
 /// `VALIDATION_ERROR` that names the field and repeats nothing of it.
-pub fn check_declared(settings: &SecretString, driver: &Driver) -> Result<(), DriverError> {
-    let mut settings: Value = serde_json::from_str(settings.expose_secret()).unwrap_or_default();
-    let string = settings.pointer("/endpoint/connection_string").and_then(Value::as_str);
-    let schemes = &driver.manifest().connection_string_schemes;
-    let checked = string.map_or(Ok(()), |string| check_scheme(string, schemes));
-    let checked = checked.and_then(|()| match settings.get("options") {
-        Some(options) => driver.check_options(options),
-        None => Ok(()),
-    });
-    wipe(&mut settings);
-    checked
+pub fn check_declared(settings: &DriverSettings, driver: &Driver) -> Result<(), DriverError> {
+    if let Endpoint::ConnectionString(text) = &settings.endpoint {
+        check_scheme(text.expose(), &driver.manifest().connection_string_schemes)?;
+    }
+    driver.check_options(settings.options.expose())
 }
 
 /// Whether a connection string begins with one of the driver's schemes.
@@ -122,18 +90,15 @@ fn check_scheme(string: &str, schemes: &[String]) -> Result<(), DriverError> {
     })
 }
 
-/// The options of a connection as they may be shown: without the secret ones.
-pub fn visible_options(driver: Option<&Driver>, connection: &Connection) -> Map<String, Value> {
-    options::shown(driver.map(Driver::options), &connection.options)
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Object(inner) => inner.values_mut().for_each(wipe),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+/// Opens every text that is sealed, whatever the driver's schema says of it now: only the gateway seals.
+fn open_options(keyring: &Keyring, id: &str, options: &mut Map<String, Value>) -> Result<(), OpenError> {
+    rewrite_option_strings(options, &mut |field, text| match text.parse::<Sealed>() {
+        Ok(sealed) => {
+            let secret = keyring.open(&Place { record: id, field }, &sealed)?;
+            Ok(Some(secret.expose_secret().to_owned()))
+        }
+        Err(_) => Ok(None),
+    })
 }
 
 #[cfg(test)]

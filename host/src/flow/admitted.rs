@@ -1,43 +1,37 @@
-//! The third step: whether its caller has not asked too often. Nothing was read or opened for the call before that.
+//! The third step: whether its caller has not asked too often. Nothing was read or opened for the request before that.
 
-use super::{FlowError, authorized::Authorized, call::Call};
+use super::{FlowError, authorized::Authorized, request::Request};
 use crate::{
     identity::Access,
     limits::{Asked, Class, RateLimits, Standing},
 };
 
-/// A call that its caller's limits have room for. Only [`admit`] makes one.
-pub(super) struct Admitted {
-    authorized: Authorized,
-    standing: Option<Standing>,
-}
+/// A request that its caller's limits have room for. Only [`admit`] makes one.
+pub(super) struct Admitted(Authorized);
 
-/// Counts the call, and lets it through or not.
-pub(super) fn admit(limits: &RateLimits, authorized: Authorized) -> Result<Admitted, FlowError> {
-    let call = authorized.call();
-    let operation = call.driver.operation(call.operation).ok_or(FlowError::UnknownPath)?;
+/// Counts the request, and lets it through or not. Tells what is left of the limits that apply to it.
+pub(super) fn admit(
+    limits: &RateLimits,
+    authorized: Authorized,
+) -> Result<(Admitted, Option<Standing>), FlowError> {
+    let request = authorized.request();
     let standing = limits.admit(&Asked {
         principal: authorized.principal(),
         role: Some(authorized.role()),
-        database_type: Some(&call.driver.manifest().database_type),
-        project: Some(&call.reference),
-        class: Class::of_operation(operation.access),
+        database_type: Some(&request.operation.database_type),
+        project: Some(&request.reference),
+        class: Class::of_operation(request.operation.access),
     })?;
-    Ok(Admitted { authorized, standing })
+    Ok((Admitted(authorized), standing))
 }
 
 impl Admitted {
-    /// What is left of the limits that apply to the call.
-    pub(super) fn standing(&self) -> Option<&Standing> {
-        self.standing.as_ref()
-    }
-
     pub(super) fn authorized(&self) -> &Authorized {
-        &self.authorized
+        &self.0
     }
 
-    /// The call, and the most that it may do.
-    pub(super) fn into_parts(self) -> (Call, Access) {
-        self.authorized.into_parts()
+    /// Gives the request, and the most that it may do.
+    pub(super) fn into_parts(self) -> (Request, Access) {
+        self.0.into_parts()
     }
 }

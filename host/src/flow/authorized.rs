@@ -1,32 +1,32 @@
-//! The second step: whether its caller may make the call. Membership is looked at on every request.
+//! The second step: whether its caller may make the request. Membership is looked at on every request.
 
-use super::{FlowError, call::Call};
+use super::{FlowError, request::Request};
 use crate::{
     identity::{Access, Authorization, Gate, Principal},
-    registry::Role,
+    role::Role,
 };
 
-/// A call whose caller may make it. Only [`authorize`] makes one.
+/// A request whose caller may make it. Only [`authorize`] makes one.
 pub(super) struct Authorized {
-    call: Call,
+    request: Request,
     authorization: Authorization,
 }
 
-/// Lets the call through, or not.
-pub(super) async fn authorize(gate: &Gate, call: Call) -> Result<Authorized, FlowError> {
-    let operation = call.driver.operation(call.operation).ok_or(FlowError::UnknownPath)?;
-    let authorization = gate.authorize(&call.headers, &call.reference, operation.access.minimum()).await?;
-    Ok(Authorized { call, authorization })
+/// Lets the request through, or not.
+pub(super) async fn authorize(gate: &Gate, request: Request) -> Result<Authorized, FlowError> {
+    let needed = request.operation.access.minimum();
+    let authorization = gate.authorize(&request.headers, &request.reference, needed).await?;
+    Ok(Authorized { request, authorization })
 }
 
 impl Authorized {
-    /// The call, and the most that it may do.
-    pub(super) fn into_parts(self) -> (Call, Access) {
-        (self.call, self.authorization.granted())
+    /// Gives the request, and the most that it may do.
+    pub(super) fn into_parts(self) -> (Request, Access) {
+        (self.request, self.authorization.granted())
     }
 
-    pub(super) fn call(&self) -> &Call {
-        &self.call
+    pub(super) fn request(&self) -> &Request {
+        &self.request
     }
 
     pub(super) fn role(&self) -> Role {
@@ -37,8 +37,8 @@ impl Authorized {
         self.authorization.principal()
     }
 
-    /// Whether the call may change something, as far as its operation and its caller's role tell.
+    /// Tells whether the request may change something, as far as its operation and its caller's role tell.
     pub(super) fn may_write(&self) -> bool {
-        self.call.driver.may_write(self.call.operation, self.authorization.granted())
+        self.request.operation.may_write(self.authorization.granted())
     }
 }

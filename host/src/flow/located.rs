@@ -1,17 +1,13 @@
 //! The fourth step: the body read, the connection found. What the call still lacks is a session, or a reply that was
 //! kept.
 
-use super::{
-    Flow, FlowError, admitted::Admitted, call::OperationLabel, nesting::is_deeper_than,
-    query::NamedConnection,
-};
+use super::{Flow, FlowError, admitted::Admitted, nesting::is_deeper_than, query::NamedConnection};
 use crate::{
     budgets::{Account, Held, Kind},
-    connections::destination::Destination,
+    connections::{destination::Destination, target::Target},
     directory::Directory,
-    plugins::{OperationCaching, catalog::Driver},
+    plugins::Operation,
     registry::{Connection, ConnectionSelector, ConnectionStatus},
-    sessions::Target,
 };
 use axum::body::{Body, HttpBody};
 use http::HeaderMap;
@@ -28,7 +24,7 @@ const LARGE_BODY: usize = 64 << 10;
 /// A call that may be made, and where. Only [`locate`] makes one.
 #[derive(Clone)]
 pub(super) struct Located {
-    pub(super) label: OperationLabel,
+    pub(super) operation: Arc<Operation>,
     pub(super) headers: Arc<HeaderMap>,
     pub(super) call: Call,
     pub(super) target: Target,
@@ -37,26 +33,18 @@ pub(super) struct Located {
     _room: Option<Arc<Held>>,
 }
 
-impl Located {
-    /// Its operation, as the cache sees it.
-    pub(super) fn caching(&self) -> Option<&OperationCaching> {
-        self.target.driver.caching(self.call.operation)
-    }
-}
-
 /// Finds the connection, which must not be switched off.
 pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -> Result<Located, FlowError> {
-    let (call, granted) = admitted.into_parts();
-    let label = call.label();
-    let by = call.deadline.min(Instant::now() + *flow.budgets.settings().body);
-    let (body, room) = read_body(call.body, flow.limits.max_body_bytes.get(), account, by).await?;
+    let (request, granted) = admitted.into_parts();
+    let by = request.deadline.min(Instant::now() + *flow.budgets.settings().body);
+    let (body, room) = read_body(request.body, flow.limits.max_body_bytes.get(), account, by).await?;
     let limit = flow.limits.max_nesting.get();
     if is_deeper_than(limit, &body) {
         return Err(FlowError::BodyTooDeep { limit });
     }
-    let manifest = call.driver.manifest();
-    let (reference, selector) = (&call.reference, &call.selector);
-    let connection = match (&flow.connection_key, &call.named) {
+    let manifest = request.driver.manifest();
+    let (reference, selector) = (&request.reference, &request.selector);
+    let connection = match (&flow.connection_key, &request.named) {
         (Some(_), Some(named)) if *selector != ConnectionSelector::Primary => {
             let field = named.header.clone();
             let message = format!("a connection is named once, by `{field}` or by a query parameter");
@@ -75,33 +63,34 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -
     if connection.status == ConnectionStatus::Inactive {
         return Err(FlowError::Inactive(connection.identifier.clone()));
     }
-    let target = Target { connection, driver: call.driver };
-    let headers = Arc::new(call.headers);
+    let operation = request.operation;
     let call = Call {
-        operation: call.operation,
+        operation: operation.number,
         granted,
-        path: call.path,
-        query: call.query,
+        path: request.path,
+        query: request.query,
         body,
-        deadline: call.deadline,
+        deadline: request.deadline,
         max_reply_bytes: flow.limits.max_reply_bytes.get() as u64,
-        request_id: call.facts.request_id,
+        request_id: request.request_id,
     };
-    let call = check_call(&target.driver, call).await?;
-    Ok(Located { label, headers, call, target, account: account.clone(), _room: room.map(Arc::new) })
+    let call = check_call(&operation, call).await?;
+    let target = Target { connection, driver: request.driver };
+    let (headers, account) = (Arc::new(request.headers), account.clone());
+    Ok(Located { operation, headers, call, target, account, _room: room.map(Arc::new) })
 }
 
 /// Holds a call to the schemas that its driver declares, where the driver leaves that to the gateway.
-async fn check_call(driver: &Arc<Driver>, call: Call) -> Result<Call, DriverError> {
-    if !driver.checks_calls() {
+async fn check_call(operation: &Arc<Operation>, call: Call) -> Result<Call, DriverError> {
+    if !operation.checks_calls() {
         return Ok(call);
     }
     if call.body.len() <= LARGE_BODY {
-        driver.check_call(&call)?;
+        operation.check_call(&call)?;
         return Ok(call);
     }
-    let driver = driver.clone();
-    let checking = tokio::task::spawn_blocking(move || driver.check_call(&call).map(|()| call));
+    let operation = operation.clone();
+    let checking = tokio::task::spawn_blocking(move || operation.check_call(&call).map(|()| call));
     checking.await.unwrap_or_else(|_| {
         let message = "the call could not be held to the driver's schemas";
         Err(DriverError::new(ErrorCode::DriverError, message))

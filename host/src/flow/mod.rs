@@ -1,15 +1,15 @@
 //! The path of a driver request, read downward. Each step takes what the step before made; the types' fields are
-//! private to their steps, so that a request which was not authorized cannot reach a session.
+//! private to their steps, so that a request which was not authorized cannot reach a session. The first step finds the
+//! [`Operation`]; the others carry it along and look nothing up again.
 //!
 //! ```text
-//! request -> Call -> Authorized -> Admitted -> Located -> Hit ----------> Reply -> response
-//!                                                      -> Miss -> Ready ->
+//! request -> Request -> Authorized -> Admitted -> Located ----------> Ready -> Reply -> response
+//!                                                         \-> kept -----------/
 //! ```
 
 mod admitted;
 mod authorized;
 mod cached;
-mod call;
 mod deadline;
 pub(crate) mod fuzzing;
 mod located;
@@ -17,6 +17,7 @@ mod nesting;
 mod query;
 mod ready;
 mod reply;
+mod request;
 mod trail;
 
 use crate::{
@@ -28,33 +29,31 @@ use crate::{
     directory::Directory,
     identity::{Gate, GateError, TokenError},
     limits::{RateLimits, Refusal, Standing},
-    plugins::catalog::Catalog,
+    plugins::Operation,
     registry::RegistryError,
     sessions::Sessions,
     telemetry::Metrics,
 };
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{body::Body, response::Response};
 use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{ContractCode, DriverError, ErrorCode, HostCode};
+use tracing::{Instrument, debug_span};
 
-use cached::Looked;
-pub(crate) use call::split_prefix;
-pub use call::{OperationLabel, RequestFacts};
 pub(crate) use deadline::time_for;
 pub(crate) use located::read_body;
 pub(crate) use query::read_query;
+pub use request::RequestFacts;
+pub(crate) use request::find_prefix;
 
 use admitted::Admitted;
-use call::Call;
+use request::Request;
 use trail::Trail;
 
 /// The reason given when a budget of the gateway has no room.
 pub(crate) const BUSY: &str = "busy";
 
-/// What the steps work with.
+/// Holds what the steps work with.
 pub struct Flow {
-    /// The drivers.
-    pub catalog: Arc<Catalog>,
     /// Who may what.
     pub gate: Arc<Gate>,
     /// How often they may.
@@ -151,11 +150,11 @@ pub enum FlowError {
     Deadline,
 }
 
-/// How far a driver request came.
+/// Tells how far a driver request came.
 #[derive(Default)]
 pub struct Served {
     /// Its operation, once that is known.
-    pub label: Option<OperationLabel>,
+    pub operation: Option<Arc<Operation>>,
     /// What is left of its caller's limits, once they let it through.
     pub standing: Option<Standing>,
 }
@@ -164,29 +163,33 @@ impl Flow {
     /// Serves one driver request.
     pub async fn serve(
         &self,
-        request: Request<Body>,
+        request: http::Request<Body>,
         facts: RequestFacts,
     ) -> (Served, Result<Response, FlowError>) {
         let mut served = Served::default();
         let result = async {
-            let call = call::route(&self.catalog, &self.limits, request, facts)?;
-            served.label = Some(call.label());
-            let deadline = call.deadline;
-            let admitted = by(deadline, self.admit(call)).await?;
-            served.standing = admitted.standing().cloned();
+            let route = || request::route(&self.limits, request, facts);
+            let request = debug_span!("route").in_scope(route)?;
+            served.operation = Some(request.operation.clone());
+            let deadline = request.deadline;
+            let (admitted, standing) = by(deadline, self.admit(request)).await?;
+            served.standing = standing;
             self.run(admitted, deadline).await
         }
         .await;
         (served, result)
     }
 
-    async fn admit(&self, call: Call) -> Result<Admitted, FlowError> {
-        let authorized = authorized::authorize(&self.gate, call).await?;
-        admitted::admit(&self.rate_limits, authorized)
+    async fn admit(&self, request: Request) -> Result<(Admitted, Option<Standing>), FlowError> {
+        let authorize = authorized::authorize(&self.gate, request);
+        let authorized = authorize.instrument(debug_span!("authorize")).await?;
+        debug_span!("admit").in_scope(|| admitted::admit(&self.rate_limits, authorized))
     }
 
     async fn run(&self, admitted: Admitted, deadline: Instant) -> Result<Response, FlowError> {
-        if admitted.authorized().may_write() {
+        let operation = admitted.authorized().request().operation.clone();
+        let may_write = admitted.authorized().may_write();
+        if may_write {
             // No write begins whose record would have to wait.
             let has_room = async {
                 self.audit.room().await;
@@ -195,24 +198,24 @@ impl Flow {
             by(deadline, has_room).await?;
         }
         let trail = Trail::begin(&self.audit, admitted.authorized());
-        let wrapping = admitted.authorized().call().wrapping().clone();
-        let may_write = admitted.authorized().may_write();
-        let account = self.budgets.project(&admitted.authorized().call().reference);
+        let account = self.budgets.project(&admitted.authorized().request().reference);
         let result = async {
-            let located = by(deadline, located::locate(self, admitted, &account)).await?;
-            match cached::look_up(self, located).await {
-                Looked::Hit(reply) => Ok(reply),
-                Looked::Miss(located, ticket) => ticket.redeem(self, located).await,
+            let locate = located::locate(self, admitted, &account).instrument(debug_span!("locate"));
+            let located = by(deadline, locate).await?;
+            match operation.caching {
+                Some(caching) => cached::answer(self, located, caching).await,
+                None => ready::reply(self, located).await,
             }
         }
         .await;
         trail.finish(result.as_ref().map_err(FlowError::code));
         let mut reply = result?;
-        if let Err(spent) = reply.take_room(&account, &self.clients, deadline).await {
+        let take_room = reply.take_room(&account, &self.clients, deadline);
+        if let Err(spent) = take_room.instrument(debug_span!("reply")).await {
             let outcome = (may_write && !reply.only_read()).then_some("done");
             return Err(FlowError::Busy { spent, outcome });
         }
-        Ok(reply.into_response(&wrapping, account))
+        Ok(reply.into_response(&operation.format, account))
     }
 }
 

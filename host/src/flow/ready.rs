@@ -1,15 +1,15 @@
 //! The last step but one, when no kept reply would do: a session leased; and then the call itself.
 
-use super::{BUSY, located::Located};
+use super::{BUSY, Flow, FlowError, located::Located, reply::Reply};
 use crate::{
     budgets::CallShare,
     cache::{Ending, ReplyCache},
-    plugins::check_payload,
     sessions::{Lease, Sessions},
     telemetry::Metrics,
 };
 use std::time::Instant;
 use studio_plugin_api::{Access, DriverError, ErrorCode, reply::Payload};
+use tracing::{Instrument, debug_span};
 
 /// A call with everything it needs.
 pub(super) struct Ready {
@@ -17,10 +17,30 @@ pub(super) struct Ready {
     lease: Lease,
 }
 
+/// Makes a call for its caller alone, past the cache.
+pub(super) async fn reply(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
+    let connection = located.target.connection.id;
+    let made = make(&flow.sessions, &flow.cache, &flow.metrics, located).await?;
+    Ok(Reply::new(made, connection))
+}
+
+/// Leases a session and makes the call on it.
+pub(super) async fn make(
+    sessions: &Sessions,
+    cache: &ReplyCache,
+    metrics: &Metrics,
+    located: Located,
+) -> Result<Made, DriverError> {
+    let ready = prepare(sessions, located, metrics).instrument(debug_span!("prepare")).await?;
+    ready.run(cache, metrics).instrument(debug_span!("call")).await
+}
+
 /// Leases the session.
-pub(super) async fn prepare(sessions: &Sessions, located: Located) -> Result<Ready, DriverError> {
-    let lease = sessions.lease(&located.target, located.call.deadline).await?;
-    Ok(Ready { located, lease })
+async fn prepare(sessions: &Sessions, located: Located, metrics: &Metrics) -> Result<Ready, DriverError> {
+    let start = Instant::now();
+    let lease = sessions.lease(&located.target, located.call.deadline).await;
+    metrics.lease_waited(&located.operation.database_type, start.elapsed());
+    Ok(Ready { located, lease: lease? })
 }
 
 /// A reply that would have been within the limit, had fewer calls of its project run.
@@ -38,32 +58,30 @@ pub(super) struct Made {
 
 impl Ready {
     /// Makes the call. Kept replies that it may make stale are out of use before its result is known to anyone.
-    pub(super) async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Made, DriverError> {
-        let Located { label, mut call, target, account, .. } = self.located;
-        let (most, operation) = (call.max_reply_bytes, call.operation);
+    async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Made, DriverError> {
+        let Located { operation, mut call, target, account, .. } = self.located;
+        let most = call.max_reply_bytes;
         let request_id = call.request_id.clone();
         let share = account.begin_call(most);
         let limit = share.bytes();
         call.max_reply_bytes = limit;
         let start = Instant::now();
-        let write = match target.driver.caching(call.operation) {
-            Some(caching) if call.granted > Access::Read => {
-                cache.begin_write(target.connection.id, &caching.invalidates, start)
-            }
-            _ => None,
+        let write = match call.granted > Access::Read {
+            true => cache.begin_write(target.connection.id, &operation.invalidates, start),
+            false => None,
         };
-        let result = self.lease.call(call).await;
-        let result = result.and_then(|payload| check_payload(payload, target.driver.wrapping(operation)));
+        let result = self.lease.call(&operation, call).await;
+        let result = result.and_then(|payload| operation.format.check(payload));
         if let Err(error) = &result
             && error.code == ErrorCode::DriverError
         {
-            let (driver, (method, path)) = (label.database_type(), label.operation());
-            tracing::warn!(target: "driver", %driver, %request_id, "{method} {path}: {error}");
+            let driver = &operation.database_type;
+            tracing::warn!(target: "driver", %driver, %request_id, "{}: {error}", operation.name);
         }
         if let Some(write) = write {
             write.end(Ending::of(&result), Instant::now());
         }
-        metrics.driver_answered(&label, start.elapsed(), result.as_ref().err());
+        metrics.driver_answered(&operation, start.elapsed(), result.as_ref().err());
         let result = result.and_then(|payload| match payload.json.len() as u64 > limit {
             true => Err(DriverError::result_too_large(limit)),
             false => Ok(Made { payload, share }),

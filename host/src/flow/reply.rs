@@ -5,7 +5,7 @@ use super::ready::Made;
 use crate::{
     budgets::{Account, CallShare, Connections, Held, Kind, Spent},
     cache::{CacheStatus, Kept, has_already},
-    plugins::{JSON, Wrapping},
+    plugins::{JSON, ReplyFormat},
     registry::ConnectionId,
 };
 use axum::{body::Body, response::Response};
@@ -155,7 +155,7 @@ impl Reply {
         }
     }
 
-    pub(super) fn into_response(self, wrapping: &Wrapping, account: Account) -> Response {
+    pub(super) fn into_response(self, format: &ReplyFormat, account: Account) -> Response {
         let is_large = self.json.len() > LARGE;
         let mut response = match self.is_known {
             true => {
@@ -163,7 +163,7 @@ impl Reply {
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 response
             }
-            false => wrap(self.outcome, self.json, self.room, wrapping),
+            false => wrap(self.outcome, self.json, self.room, format),
         };
         let headers = response.headers_mut();
         if let Some(entity_tag) = self.entity_tag {
@@ -184,7 +184,7 @@ impl Reply {
 }
 
 /// A success with the payload.
-fn wrap(outcome: Outcome, payload: Bytes, room: Option<Arc<Held>>, wrapping: &Wrapping) -> Response {
+fn wrap(outcome: Outcome, payload: Bytes, room: Option<Arc<Held>>, format: &ReplyFormat) -> Response {
     let status = match outcome {
         Outcome::Ok => StatusCode::OK,
         Outcome::Created => StatusCode::CREATED,
@@ -195,9 +195,9 @@ fn wrap(outcome: Outcome, payload: Bytes, room: Option<Arc<Held>>, wrapping: &Wr
         *response.status_mut() = status;
         return response;
     }
-    let (body, media_type) = match wrapping {
-        Wrapping::Data => (envelop(payload, room), JSON),
-        Wrapping::Bare(media_type) => (Body::from(counted(payload, room)), media_type.clone()),
+    let (body, media_type) = match format {
+        ReplyFormat::Data => (envelop(payload, room), JSON),
+        ReplyFormat::Bare(media_type) => (Body::from(counted(payload, room)), media_type.clone()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

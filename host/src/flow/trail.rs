@@ -15,18 +15,16 @@ impl Trail {
         if !authorized.may_write() {
             return Self(None);
         }
-        let call = authorized.call();
-        let label = call.label();
-        let (method, path) = label.operation();
+        let request = authorized.request();
         Self(Some(audit.begin(AuditRecord {
             at: jiff::Timestamp::now(),
             user_id: Some(authorized.principal().to_string()),
-            action: format!("{}: {method} {path}", label.database_type()),
-            project_ref: Some(call.reference.clone()),
+            action: format!("{}: {}", request.operation.database_type, request.operation.name),
+            project_ref: Some(request.reference.clone()),
             target: None,
             result: String::new(),
-            remote_address: call.facts.remote.map(|address| address.to_string()),
-            request_id: Some(call.facts.request_id.clone()),
+            remote_address: request.remote.map(|address| address.to_string()),
+            request_id: Some(request.request_id.clone()),
         })))
     }
 

@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use crate::{
-    app::Gateway,
     flow::{read_body, read_query},
+    gateway::Gateway,
 };
 use axum::{
     body::Body,

@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use crate::{
-    app::Gateway,
     flow::RequestFacts,
+    gateway::Gateway,
     identity::Principal,
     registry::{AuditRecord, Registry, RegistryError},
 };
@@ -29,7 +29,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Facts {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let unknown = || RequestFacts { request_id: String::new(), remote: None };
+        let unknown = || RequestFacts { request_id: String::new(), remote: None, prefix: None };
         Ok(Self(parts.extensions.get().cloned().unwrap_or_else(unknown)))
     }
 }

@@ -6,15 +6,15 @@ use super::{
     error::ApiError,
 };
 use crate::{
-    app::Gateway,
-    connections::{
+    flow::FlowError,
+    gateway::Gateway,
+    identity::Access,
+    management::{
         input::{ChangeConnection, CreateConnection},
         service::ServiceError,
-        settings::visible_options,
+        visible_options,
     },
-    flow::FlowError,
-    identity::Access,
-    plugins::catalog::{Catalog, Driver},
+    plugins::{Driver, catalog::Catalog},
     registry::{Connection, ConnectionId, ConnectionStatus},
 };
 use axum::{
@@ -50,17 +50,19 @@ pub(super) struct ConnectionView<'a> {
 
 pub(super) fn show<'a>(catalog: &Catalog, connection: &'a Connection) -> ConnectionView<'a> {
     let driver = catalog.driver(&connection.database_type);
+    let endpoint = &connection.settings.endpoint;
+    let parts = endpoint.parts();
     ConnectionView {
         id: connection.id,
         project_id: &connection.project_id,
         database_type: &connection.database_type,
         identifier: &connection.identifier,
-        host: connection.host.as_deref(),
-        port: connection.port,
-        database_name: connection.database_name.as_deref(),
-        username: connection.username.as_deref(),
-        has_password: connection.password.is_some(),
-        has_connection_string: connection.connection_string.is_some(),
+        host: parts.map(|parts| parts.host.as_str()),
+        port: parts.and_then(|parts| parts.port),
+        database_name: parts.and_then(|parts| parts.database_name.as_deref()),
+        username: parts.and_then(|parts| parts.username.as_deref()),
+        has_password: parts.is_some_and(|parts| parts.password.is_some()),
+        has_connection_string: endpoint.connection_string().is_some(),
         options: visible_options(driver.as_deref(), connection),
         is_primary: connection.is_primary,
         implicit: connection.is_implicit,
@@ -71,8 +73,8 @@ pub(super) fn show<'a>(catalog: &Catalog, connection: &'a Connection) -> Connect
 }
 
 fn driver(gateway: &Gateway, database_type: &str) -> Result<Arc<Driver>, ApiError> {
-    match gateway.catalog.entrance(database_type) {
-        Some(entrance) if entrance.alias().is_none() => Ok(entrance.driver().clone()),
+    match gateway.catalog.prefix(database_type) {
+        Some(prefix) if prefix.alias().is_none() => Ok(prefix.driver().clone()),
         // Connections are managed under the driver's own type.
         Some(_) => Err(FlowError::UnknownPath.into()),
         None => Err(FlowError::UnknownType(database_type.chars().take(64).collect()).into()),

@@ -1,16 +1,18 @@
 //! The only place where an error becomes a status.
 
+mod code;
 mod registry;
 mod unread;
 
+pub use code::{Code, HttpCode};
 pub(super) use registry::REGISTRY_UNREACHABLE;
 
 use crate::{
     addresses::AddressError,
-    connections::{input::InvalidField, service::ServiceError, settings::SettingsError},
     flow::{BUSY, FlowError},
     identity::{GateError, TokenError},
-    limits::Refusal,
+    limits::{Refusal, TooManyTaken},
+    management::{input::InvalidField, service::ServiceError},
     plugins::{JSON, catalog::CatalogError},
 };
 use axum::response::{IntoResponse, Response};
@@ -18,13 +20,12 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::time::Duration;
-use studio_plugin_api::{Alias, ContractCode, DriverError, ErrorCode, HostCode, alias};
+use studio_plugin_api::{Alias, DriverError, ErrorCode, HostCode, alias};
 
 /// A failure as the client will see it. It becomes a body in `observe.rs`, which knows the request's id.
 #[derive(Debug, Clone)]
 pub struct ApiError {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
     message: String,
     /// In a box: errors are moved often, and looked into once.
     details: Box<Map<String, Value>>,
@@ -67,12 +68,10 @@ impl Serialize for Details<'_> {
 }
 
 impl ApiError {
-    /// With a code of the contract.
-    pub fn new(code: impl Into<ContractCode>, message: impl Into<String>) -> Self {
-        let code = code.into();
+    /// Makes one with its code's status.
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self {
-            status: status(code),
-            code: code.as_str(),
+            code: code.into(),
             message: message.into(),
             details: Box::default(),
             bare_message: None,
@@ -83,7 +82,7 @@ impl ApiError {
 
     /// No driver of this type.
     pub fn unknown_database_type(message: String) -> Self {
-        Self { code: "UNKNOWN_DATABASE_TYPE", ..Self::new(ErrorCode::NotFound, message) }
+        Self::new(HttpCode::UnknownDatabaseType, message)
     }
 
     /// Nothing at this path.
@@ -93,22 +92,12 @@ impl ApiError {
 
     /// A known path, another method.
     pub fn method_not_allowed(allow: Option<String>) -> Self {
-        Self {
-            status: StatusCode::METHOD_NOT_ALLOWED,
-            code: "METHOD_NOT_ALLOWED",
-            allow,
-            ..Self::new(ErrorCode::ValidationError, "this path does not take this method")
-        }
+        Self { allow, ..Self::new(HttpCode::MethodNotAllowed, "this path does not take this method") }
     }
 
     /// The gateway as a whole does not serve now.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            retry_after: Some(Duration::from_secs(1)),
-            code: "UNAVAILABLE",
-            ..Self::new(HostCode::InternalError, message)
-        }
+        Self { retry_after: Some(Duration::from_secs(1)), ..Self::new(HttpCode::Unavailable, message) }
     }
 
     /// The caller did something too often that `setting` bounds.
@@ -143,11 +132,7 @@ impl ApiError {
 
     /// The client took too long to send a body.
     fn body_too_slow(message: String) -> Self {
-        Self {
-            status: StatusCode::REQUEST_TIMEOUT,
-            code: "REQUEST_TIMEOUT",
-            ..Self::new(ErrorCode::Timeout, message)
-        }
+        Self::new(HttpCode::RequestTimeout, message)
     }
 
     /// Adds a detail.
@@ -158,19 +143,19 @@ impl ApiError {
 
     /// The code.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.code.as_str()
     }
 
     /// Whether a name is somebody's already.
     pub fn is_taken(&self) -> bool {
-        self.status == StatusCode::CONFLICT && self.details.contains_key("field")
+        self.code.status() == StatusCode::CONFLICT && self.details.contains_key("field")
     }
 
     /// Whether a body without an envelope has the message in a field of that name as well. Other services tell what they
     /// refuse by `error`, and pages look there; what only a gateway has to say, pages look for in `message`.
     fn repeats_message(&self) -> bool {
         let is_of_the_request = matches!(
-            self.status,
+            self.code.status(),
             StatusCode::BAD_REQUEST
                 | StatusCode::NOT_FOUND
                 | StatusCode::METHOD_NOT_ALLOWED
@@ -189,18 +174,20 @@ impl ApiError {
                 details: Details(&self.details),
             }),
             Some(alias::Envelope::Data) | None => serde_json::to_vec(&Envelope {
-                error: Body { code: self.code, message: &self.message, details: &self.details, request_id },
+                error: Body { code: self.code(), message: &self.message, details: &self.details, request_id },
             }),
         }
         .unwrap_or_default();
-        let own = alias.and_then(|alias| alias.statuses.iter().find(|(code, _)| code.as_str() == self.code));
-        let status = own.and_then(|(_, status)| StatusCode::from_u16(*status).ok()).unwrap_or(self.status);
+        let own = alias
+            .and_then(|alias| alias.statuses.iter().find(|(code, _)| self.code == Code::Contract(**code)));
+        let own_status = self.code.status();
+        let status = own.and_then(|(_, status)| StatusCode::from_u16(*status).ok()).unwrap_or(own_status);
         let mut response = (status, [(header::CONTENT_TYPE, JSON)], json).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
+        if own_status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::REQUEST_TIMEOUT {
+        if own_status == StatusCode::REQUEST_TIMEOUT {
             // The rest of the body may come yet, and is not the next request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -216,29 +203,9 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.code.status().into_response();
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-fn status(code: ContractCode) -> StatusCode {
-    let code = match code {
-        ContractCode::Host(HostCode::Unauthenticated) => return StatusCode::UNAUTHORIZED,
-        ContractCode::Host(HostCode::RateLimited) => return StatusCode::TOO_MANY_REQUESTS,
-        ContractCode::Host(HostCode::InternalError) => return StatusCode::INTERNAL_SERVER_ERROR,
-        ContractCode::Any(code) => code,
-    };
-    match code {
-        ErrorCode::ValidationError | ErrorCode::QueryError => StatusCode::BAD_REQUEST,
-        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
-        ErrorCode::NotFound => StatusCode::NOT_FOUND,
-        ErrorCode::Conflict => StatusCode::CONFLICT,
-        ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::ResultTooLarge => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorCode::ConnectionError => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        ErrorCode::DriverError => StatusCode::BAD_GATEWAY,
     }
 }
 
@@ -301,6 +268,12 @@ impl From<Refusal> for ApiError {
     }
 }
 
+impl From<TooManyTaken> for ApiError {
+    fn from(_: TooManyTaken) -> Self {
+        Self::rate_limited(TooManyTaken::SETTING, TooManyTaken::WAIT)
+    }
+}
+
 impl From<AddressError> for ApiError {
     fn from(error: AddressError) -> Self {
         DriverError::from(error).into()
@@ -313,9 +286,7 @@ impl From<ServiceError> for ApiError {
             ServiceError::Field(error) => error.into(),
             ServiceError::Driver(error) => error.into(),
             ServiceError::Address(error) => error.into(),
-            ServiceError::Settings(SettingsError::Unopened { .. } | SettingsError::Incomplete { .. }) => {
-                internal(&error)
-            }
+            ServiceError::Settings(_) => internal(&error),
             ServiceError::NoConnection(_) => Self::new(ErrorCode::NotFound, error.to_string()),
             ServiceError::Registry(error) => error.into(),
         }

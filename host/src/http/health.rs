@@ -1,7 +1,7 @@
 //! Liveness, readiness, metrics.
 
 use super::error::{ApiError, REGISTRY_UNREACHABLE};
-use crate::{app::Gateway, telemetry::Audience};
+use crate::{gateway::Gateway, telemetry::Audience};
 use axum::{
     extract::State,
     response::{IntoResponse, Response},

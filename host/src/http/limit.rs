@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use crate::{
-    app::Gateway,
     flow::{FlowError, RequestFacts, time_for},
+    gateway::Gateway,
     identity::{Access, GateError},
     limits::{Asked, Class, Refusal},
 };

@@ -6,10 +6,11 @@ use super::{
     error::ApiError,
 };
 use crate::{
-    app::Gateway,
-    connections::input::InvalidField,
+    gateway::Gateway,
     identity::Access,
-    registry::{Member, MemberVia, Registry, RegistryError, Role},
+    management::input::InvalidField,
+    registry::{Member, MemberVia, Registry, RegistryError},
+    role::Role,
 };
 use axum::{
     extract::{Path, State},

@@ -18,7 +18,5 @@ mod projects;
 mod router;
 pub mod server;
 mod socket;
-mod taken_names;
 
 pub use router::{metrics_router, router};
-pub use taken_names::TakenNames;

@@ -2,8 +2,8 @@
 
 use super::{client_address::TrustedProxies, error::ApiError};
 use crate::{
-    flow::{OperationLabel, RequestFacts, split_prefix},
-    plugins::{Entrance, catalog::Catalog},
+    flow::{RequestFacts, find_prefix},
+    plugins::{Operation, catalog::Catalog},
     telemetry::Metrics,
 };
 use axum::{
@@ -22,7 +22,7 @@ const REQUEST_ID: &str = "x-request-id";
 /// The longest id that is taken over from a request.
 const LONGEST_ID: usize = 128;
 
-/// What it takes.
+/// Holds what the layer works with.
 #[derive(Clone)]
 pub(super) struct Observer {
     pub(super) metrics: Arc<Metrics>,
@@ -30,7 +30,7 @@ pub(super) struct Observer {
     pub(super) proxies: TrustedProxies,
 }
 
-/// Wraps the whole service.
+/// Answers a request by the service that it wraps.
 pub(super) async fn observe(
     State(observer): State<Observer>,
     mut request: Request<Body>,
@@ -42,10 +42,11 @@ pub(super) async fn observe(
         .get::<ConnectInfo<SocketAddr>>()
         .map(|ConnectInfo(peer)| observer.proxies.client_address(peer.ip(), request.headers()));
     let request_id = take_or_make_id(&request);
-    request.extensions_mut().insert(RequestFacts { request_id: request_id.clone(), remote });
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    let prefix = find_prefix(&observer.catalog, request.uri().path());
+    let facts = RequestFacts { request_id: request_id.clone(), remote, prefix: prefix.clone() };
+    request.extensions_mut().insert(facts);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
 
     let span = tracing::info_span!("request", request_id = %request_id);
     let mut response = match is_of_one_host(&request) {
@@ -57,27 +58,32 @@ pub(super) async fn observe(
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         code = error.code();
         let (mut head, _) = response.into_parts();
-        // Whoever made the error: an alias is one shape for all that is below it.
-        let entrance = split_prefix(&path).and_then(|(prefix, _)| observer.catalog.entrance(prefix));
-        response = error.respond(&request_id, entrance.as_ref().and_then(Entrance::alias));
-        // What layers further in added stays: CORS headers above all.
+        // Below an alias every error has the alias's shape, whichever layer made it.
+        response = error.respond(&request_id, prefix.as_ref().and_then(|prefix| prefix.alias()));
+        // The headers that layers further in added stay: CORS headers above all.
         head.headers.remove(header::CONTENT_LENGTH);
         response.headers_mut().extend(head.headers);
-        if let Some(label) = head.extensions.remove::<OperationLabel>() {
-            response.extensions_mut().insert(label);
+        if let Some(operation) = head.extensions.remove::<Arc<Operation>>() {
+            response.extensions_mut().insert(operation);
         }
     }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let label = response.extensions().get::<OperationLabel>();
+    let operation = response.extensions().get::<Arc<Operation>>();
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
     let status = response.status().as_u16();
-    observer.metrics.request_answered(label, &route, status, start.elapsed());
+    observer.metrics.request_answered(
+        operation.map(|operation| &**operation),
+        route,
+        status,
+        start.elapsed(),
+    );
     tracing::info!(
         target: "request",
         request_id,
         %method,
-        path,
+        path = uri.path(),
         status,
         code,
         remote = remote.map(tracing::field::display),

@@ -6,9 +6,9 @@ use super::{
     error::ApiError,
 };
 use crate::{
-    app::Gateway,
-    connections::input::{InvalidField, check_identifier},
+    gateway::Gateway,
     identity::GateError,
+    management::input::{InvalidField, check_identifier},
     registry::{NewOrganization, Registry, RegistryError},
 };
 use axum::{extract::State, response::Response};
@@ -66,7 +66,7 @@ pub(super) async fn create(
         |registry: Arc<dyn Registry>, record| async move { registry.create_organization(new, &record).await };
     let attempt = gateway.taken_names.begin(&principal).await?;
     let created = change(&gateway, record, create, |_| (), not_created).await;
-    attempt.end(&created);
+    attempt.end(created.as_ref().is_err_and(ApiError::is_taken));
     created.map(|organization| data(StatusCode::CREATED, organization))
 }
 

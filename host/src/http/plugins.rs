@@ -4,7 +4,7 @@ use super::{
     caller::{Caller, Facts, outcome, record_of},
     error::ApiError,
 };
-use crate::{app::Gateway, identity::GateError};
+use crate::{gateway::Gateway, identity::GateError};
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use std::sync::Arc;

@@ -8,15 +8,14 @@ use super::{
     organizations::check_display_name,
 };
 use crate::{
-    app::Gateway,
-    connections::{
-        input::{InvalidField, check_identifier},
-        project_database::connection_id,
-    },
+    connections::project_database::connection_id,
+    gateway::Gateway,
     identity::{Access, GateError},
+    management::input::{InvalidField, check_identifier},
     registry::{
-        DeletedProject, NewProject, ProjectDatabase, Registry, RegistryError, Role, database_password_place,
+        DeletedProject, NewProject, ProjectDatabase, Registry, RegistryError, database_password_place,
     },
+    role::Role,
 };
 use axum::{
     extract::{Path, State},
@@ -131,7 +130,7 @@ pub(super) async fn create(
         |registry: Arc<dyn Registry>, record| async move { registry.create_project(new, &record).await };
     let attempt = gateway.taken_names.begin(&principal).await?;
     let created = change(&gateway, record, create, |_| (), |error| error.renamed(&FIELDS).into()).await;
-    attempt.end(&created);
+    attempt.end(created.as_ref().is_err_and(ApiError::is_taken));
     created.map(|project| data(StatusCode::CREATED, project))
 }
 

@@ -11,9 +11,9 @@ use super::{
     organizations, plugins, projects,
 };
 use crate::{
-    app::Gateway,
     config::HttpSettings,
     flow::{FlowError, RequestFacts},
+    gateway::Gateway,
 };
 use axum::{
     Extension, Router,
@@ -188,8 +188,8 @@ async fn driver_request(
     if let Some(standing) = served.standing {
         standing.write(response.headers_mut());
     }
-    if let Some(label) = served.label {
-        response.extensions_mut().insert(label);
+    if let Some(operation) = served.operation {
+        response.extensions_mut().insert(operation);
     }
     response
 }

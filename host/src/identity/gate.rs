@@ -1,10 +1,7 @@
 //! The one way from a request's headers to what its caller may do.
 
 use super::{Access, Principal, TokenError, TokenVerifier};
-use crate::{
-    directory::Directory,
-    registry::{RegistryError, Role},
-};
+use crate::{directory::Directory, registry::RegistryError, role::Role};
 use http::{HeaderMap, header::AUTHORIZATION};
 use std::sync::Arc;
 

@@ -7,8 +7,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::MINIMUM_SECRET_BYTES;
-use crate::registry::Role;
+use crate::config::MINIMUM_SECRET_BYTES;
+use crate::role::Role;
 
 /// What a new token says.
 #[derive(Clone, Debug)]

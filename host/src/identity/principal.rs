@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::registry::{Role, Visibility};
+use crate::registry::Visibility;
+use crate::role::Role;
 
 /// A caller whose token was verified.
 ///

@@ -15,8 +15,8 @@ use serde_json::{Number, Value};
 
 use super::jwks::{Jwks, JwksError, NeverFetched, Pace, VerificationKey};
 use super::remembered::{Entry, Fingerprint, PROJECT_TOKENS, Remembered};
-use super::{Grants, MINIMUM_SECRET_BYTES, Principal};
-use crate::config::IdentitySettings;
+use super::{Grants, Principal};
+use crate::config::{IdentitySettings, MINIMUM_SECRET_BYTES};
 
 /// How far the issuer's clock may be off: a token is accepted until `exp` + 10 s and from `nbf` − 10 s, both
 /// inclusive. It is remembered until `exp` at most.

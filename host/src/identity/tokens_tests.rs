@@ -10,7 +10,7 @@ use super::*;
 use crate::config::{JwksSource, Secret};
 use crate::identity::test_keys::{KeyServer, TestKey, encode, key_set, sign_with_secret};
 use crate::identity::{NewToken, issue_token};
-use crate::registry::Role;
+use crate::role::Role;
 
 const SECRET: &str = "a shared secret of at least 32 bytes";
 const ACME_SECRET: &str = "the secret of project acme, 32 bytes+";

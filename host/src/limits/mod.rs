@@ -2,7 +2,7 @@
 //!
 //! Two limits count for a user's request: that of its class, and that of all classes together (`total`). Each comes from
 //! the first table of `[rate_limit]` that sets it: the project's, the driver's, the role's, everyone's. When none sets
-//! either, the class may have [`CLASS_RATE`]. Both must let the request through. A limit counts what falls
+//! either, the class may have [`CLASS_RATE`](crate::config::CLASS_RATE). Both must let the request through. A limit counts what falls
 //! under it, for each user apart: `drivers.redis.read` all their reads of any Redis, `projects.shop.read` those on
 //! project `shop`.
 //!
@@ -12,10 +12,14 @@ mod cells;
 mod rule;
 mod standing;
 mod tables;
+mod taken_names;
 #[cfg(test)]
 mod tests;
 
-pub use self::standing::Standing;
+pub use self::{
+    standing::Standing,
+    taken_names::{TakenNames, TooManyTaken},
+};
 
 use self::{
     rule::{Rule, whole_seconds},
@@ -23,9 +27,9 @@ use self::{
     tables::Tables,
 };
 use crate::{
-    config::{Rate, RateLimitSettings, RequestLimit, RequestLimits},
+    config::{ADDRESS_RATE, Rate, RateLimitSettings, RequestLimit, RequestLimits},
     identity::Principal,
-    registry::Role,
+    role::Role,
     telemetry::Metrics,
 };
 use governor::clock::{Clock, MonotonicClock};
@@ -40,10 +44,6 @@ use std::{
 };
 use studio_plugin_api::manifest::AccessManifest;
 
-/// Requests a minute of one class that a user may make where settings say nothing.
-pub const CLASS_RATE: Rate = Rate::per_minute(100);
-/// Requests a minute from one address where settings say nothing.
-pub const ADDRESS_RATE: Rate = Rate::per_minute(6000);
 /// How many users at their limit may share an address, at the least.
 const USERS_OF_AN_ADDRESS: u32 = 10;
 /// How often callers whose allowance is whole again are forgotten.

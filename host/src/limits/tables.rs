@@ -1,9 +1,9 @@
 //! The tables of the settings, and which of their limits apply to a request.
 
-use super::{Asked, CLASS_RATE, Class, rule::Rule};
+use super::{Asked, Class, rule::Rule};
 use crate::{
-    config::{RateLimitSettings, RequestLimit, RequestLimits},
-    registry::Role,
+    config::{CLASS_RATE, RateLimitSettings, RequestLimit, RequestLimits},
+    role::Role,
 };
 use governor::clock::Clock;
 use sfv::{StringRef, string_ref};

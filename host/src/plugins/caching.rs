@@ -1,11 +1,12 @@
-//! Which replies of a driver are kept, and which of them its writes make stale: what its manifest declares, under what
-//! `plugins.toml` says.
+//! Tells which replies of a driver are kept, and for how long: as its manifest declares, within what `plugins.toml` says.
 
-use super::manifest::LONGEST_CACHE;
 use crate::config::Period;
 use serde::Deserialize;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use studio_plugin_api::manifest::OperationManifest;
+
+/// Seconds that a reply may be served again: a day.
+pub(super) const LONGEST_CACHE: u64 = 86_400;
 
 /// `cache` of a `[[plugin]]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -23,63 +24,46 @@ impl Default for PluginCache {
     }
 }
 
-/// What is kept of an operation's replies.
+/// Tells what becomes of the replies of an operation that its driver declares cacheable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeping {
-    /// None: the driver does not declare them cacheable.
-    Never,
-    /// None: `plugins.toml` does not want what the driver would allow.
+pub enum Caching {
+    /// None is kept: `plugins.toml` does not want what the driver would allow.
     SwitchedOff,
-    /// Each one, for so long.
+    /// Each is kept for so long.
     For(Duration),
 }
 
-/// An operation, as the cache sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OperationCaching {
-    /// Its path template.
-    pub path: Arc<str>,
-    /// What becomes of its replies.
-    pub keeping: Keeping,
-    /// Paths whose kept replies its calls make stale.
-    pub invalidates: Vec<Arc<str>>,
-}
-
-/// Settles it for all operations of a driver, in their order.
-///
-/// # Errors
-/// What is wrong with `settings`, in words.
-pub(super) fn plan_caching(
-    operations: &[OperationManifest],
-    settings: &PluginCache,
-) -> Result<Vec<OperationCaching>, String> {
-    for (path, time) in &settings.times {
-        if !operations.iter().any(|operation| operation.path == *path && operation.cache_seconds.is_some()) {
-            let cacheable = operations.iter().filter(|operation| operation.cache_seconds.is_some());
-            let paths: Vec<_> = cacheable.map(|operation| format!("`{}`", operation.path)).collect();
-            return Err(match paths.is_empty() {
-                true => format!("`times` names `{path}`, and the driver declares no operation cacheable"),
-                false => format!("`times` names `{path}`; cacheable are {}", paths.join(", ")),
-            });
+impl PluginCache {
+    /// Checks that `times` is about operations that are cacheable, and no longer than may be.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn check_operations(&self, operations: &[OperationManifest]) -> Result<(), String> {
+        let cacheable = || operations.iter().filter(|operation| operation.cache_seconds.is_some());
+        for (path, time) in &self.times {
+            if !cacheable().any(|operation| operation.path == *path) {
+                let paths: Vec<_> = cacheable().map(|operation| format!("`{}`", operation.path)).collect();
+                return Err(match paths.is_empty() {
+                    true => format!("`times` names `{path}`, and the driver declares no operation cacheable"),
+                    false => format!("`times` names `{path}`; cacheable are {}", paths.join(", ")),
+                });
+            }
+            if **time > Duration::from_secs(LONGEST_CACHE) {
+                return Err(format!("`times` of `{path}` must be {LONGEST_CACHE} seconds or less"));
+            }
         }
-        if **time > Duration::from_secs(LONGEST_CACHE) {
-            return Err(format!("`times` of `{path}` must be {LONGEST_CACHE} seconds or less"));
-        }
+        Ok(())
     }
-    let keeping = |operation: &OperationManifest| {
-        let Some(declared) = operation.cache_seconds else { return Keeping::Never };
-        let set = settings.times.get(&operation.path).map(|time| **time);
-        match set.unwrap_or(Duration::from_secs(declared)) {
-            time if time.is_zero() || !settings.enabled => Keeping::SwitchedOff,
-            time => Keeping::For(time),
-        }
-    };
-    let plan = |operation: &OperationManifest| OperationCaching {
-        path: operation.path.as_str().into(),
-        keeping: keeping(operation),
-        invalidates: operation.invalidates.iter().map(|path| path.as_str().into()).collect(),
-    };
-    Ok(operations.iter().map(plan).collect())
+
+    /// Settles what becomes of an operation's replies; nothing where the driver does not declare them cacheable.
+    pub(super) fn caching(&self, operation: &OperationManifest) -> Option<Caching> {
+        let declared = Duration::from_secs(operation.cache_seconds?);
+        let time = self.times.get(&operation.path).map_or(declared, |time| **time);
+        Some(match time.is_zero() || !self.enabled {
+            true => Caching::SwitchedOff,
+            false => Caching::For(time),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -98,26 +82,23 @@ mod tests {
         .unwrap()
     }
 
-    fn plan(settings: &str) -> Result<Vec<OperationCaching>, String> {
-        plan_caching(&operations(), &toml::from_str(settings).unwrap())
-    }
-
-    fn keeping(settings: &str) -> Vec<Keeping> {
-        plan(settings).unwrap().iter().map(|operation| operation.keeping).collect()
+    fn caching(settings: &str) -> Vec<Option<Caching>> {
+        let settings: PluginCache = toml::from_str(settings).unwrap();
+        settings.check_operations(&operations()).unwrap();
+        operations().iter().map(|operation| settings.caching(operation)).collect()
     }
 
     #[test]
     fn what_the_driver_declares_holds_unless_the_settings_say_otherwise() {
-        use Keeping::{For, Never, SwitchedOff};
-        let seconds = |seconds| For(Duration::from_secs(seconds));
-        assert_eq!(keeping(""), [seconds(30), seconds(600), Never, Never]);
+        use Caching::{For, SwitchedOff};
+        let seconds = |seconds| Some(For(Duration::from_secs(seconds)));
+        assert_eq!(caching(""), [seconds(30), seconds(600), None, None]);
         assert_eq!(
-            keeping("times = { '/info' = 5, '/lists' = '250ms' }"),
-            [seconds(5), For(Duration::from_millis(250)), Never, Never]
+            caching("times = { '/info' = 5, '/lists' = '250ms' }"),
+            [seconds(5), Some(For(Duration::from_millis(250))), None, None]
         );
-        assert_eq!(keeping("times = { '/info' = 0 }"), [SwitchedOff, seconds(600), Never, Never]);
-        assert_eq!(keeping("enabled = false"), [SwitchedOff, SwitchedOff, Never, Never]);
-        assert_eq!(plan("").unwrap()[3].invalidates, ["/info".into(), "/lists".into()]);
+        assert_eq!(caching("times = { '/info' = 0 }"), [Some(SwitchedOff), seconds(600), None, None]);
+        assert_eq!(caching("enabled = false"), [Some(SwitchedOff), Some(SwitchedOff), None, None]);
     }
 
     #[test]
@@ -127,12 +108,13 @@ mod tests {
             ("times = { '/inof' = 5 }", "`/inof`"),
             ("times = { '/info' = '25h' }", "86400 seconds or less"),
         ] {
-            let Ok(settings) = toml::from_str(settings) else { panic!("{settings}") };
-            let error = plan_caching(&operations(), &settings).unwrap_err();
+            let Ok(settings) = toml::from_str::<PluginCache>(settings) else { panic!("{settings}") };
+            let error = settings.check_operations(&operations()).unwrap_err();
             assert!(error.contains(words), "{error}");
         }
-        let error = plan_caching(&operations()[2..], &toml::from_str("times = { '/x' = 1 }").unwrap());
-        assert!(error.unwrap_err().contains("declares no operation cacheable"));
+        let settings: PluginCache = toml::from_str("times = { '/x' = 1 }").unwrap();
+        let error = settings.check_operations(&operations()[2..]).unwrap_err();
+        assert!(error.contains("declares no operation cacheable"));
         assert!(toml::from_str::<PluginCache>("enabeld = true").is_err());
     }
 }

@@ -1,35 +1,21 @@
 //! The loaded drivers by database type, replaced as a whole when `plugins.toml` is read again.
 
-pub use super::status::PluginStatus;
+pub use super::{driver::Driver, status::PluginStatus};
 use super::{
-    DriverInstance, Entrance, OperationCaching, Wrapping,
-    caching::plan_caching,
-    containment::Containment,
     error::PluginError,
-    faces::{Face, Manners, Prefixes, build_faces, plan_manners},
-    file::{self, PluginEntry, PluginKind, PluginsFileError},
-    load::{Loaded, Loader},
-    options::OptionRules,
-    schema::CallSchemas,
+    file::{self, PluginEntry, PluginsFileError},
+    load::Loader,
+    prefixes::{Prefix, PrefixClaims},
     watch::Watch,
 };
 use crate::config::OnPluginError;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
-use studio_plugin_api::{
-    Access, Call, DriverError,
-    manifest::{AccessManifest, CheckedBy, Manifest, OperationManifest},
-};
-use tokio::sync::Semaphore;
 
 /// Why the catalog could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -49,175 +35,21 @@ pub enum CatalogError {
     },
 }
 
-/// A driver in service.
-pub struct Driver {
-    instance: Arc<dyn DriverInstance>,
-    entry: PluginEntry,
-    sha256: String,
-    faces: Vec<Face>,
-    /// By the operations' numbers.
-    caching: Vec<OperationCaching>,
-    /// By the operations' numbers.
-    manners: Vec<Manners>,
-    containment: Arc<Containment>,
-    generation: u64,
-    options: OptionRules,
-    /// What callers are held to here; nothing where the driver does it.
-    schemas: Option<CallSchemas>,
-    session_cap: Option<Arc<Semaphore>>,
-}
-
-impl std::fmt::Debug for Driver {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Driver({} #{})", self.manifest().database_type, self.generation)
-    }
-}
-
-impl Driver {
-    fn new(loaded: Loaded, entry: PluginEntry, watch: &Arc<Watch>) -> Result<Self, PluginError> {
-        static GENERATION: AtomicU64 = AtomicU64::new(1);
-        let manifest = loaded.instance.manifest();
-        let faces = build_faces(manifest).map_err(PluginError::Manifest)?;
-        let manners = plan_manners(manifest);
-        entry.limits.check_operations(&manifest.operations).map_err(PluginError::Limits)?;
-        let caching = plan_caching(&manifest.operations, &entry.cache).map_err(PluginError::Cache)?;
-        let options = OptionRules::of(&manifest.options).map_err(PluginError::Manifest)?;
-        let checked_by = manifest.checked_by.unwrap_or(match entry.kind {
-            PluginKind::Wasm => CheckedBy::Host,
-            PluginKind::Dylib => CheckedBy::Driver,
-        });
-        let schemas = match checked_by {
-            CheckedBy::Host => Some(CallSchemas::compile(manifest).map_err(PluginError::Manifest)?),
-            CheckedBy::Driver => None,
-        };
-        if let Some(schemas) = schemas.as_ref().filter(|_| !entry.settings.is_empty()) {
-            schemas.check_settings(own_options(&entry)).map_err(PluginError::Settings)?;
-        }
-        Ok(Self {
-            faces,
-            caching,
-            manners,
-            options,
-            schemas,
-            containment: Containment::new(watch.clone(), manifest),
-            session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
-            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
-            instance: loaded.instance,
-            sha256: loaded.sha256,
-            entry,
-        })
-    }
-
-    /// What the driver says of itself.
-    pub fn manifest(&self) -> &Manifest {
-        self.instance.manifest()
-    }
-    /// The running driver.
-    pub fn instance(&self) -> &Arc<dyn DriverInstance> {
-        &self.instance
-    }
-    /// Where its calls run.
-    pub fn containment(&self) -> &Arc<Containment> {
-        &self.containment
-    }
-    /// Its line in plugins.toml.
-    pub fn entry(&self) -> &PluginEntry {
-        &self.entry
-    }
-    /// Another number for every time that a driver is loaded: sessions of an older one are not used again.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-    /// Which of a connection's options are secret, and which say to whom secrets are sent.
-    pub fn options(&self) -> &OptionRules {
-        &self.options
-    }
-    /// One permit for each session that it may have open, when plugins.toml says how many.
-    pub fn session_cap(&self) -> Option<&Arc<Semaphore>> {
-        self.session_cap.as_ref()
-    }
-    /// The prefixes that lead to it, its type first.
-    pub(super) fn faces(&self) -> &[Face] {
-        &self.faces
-    }
-    /// An operation by its number.
-    pub fn operation(&self, number: u32) -> Option<&OperationManifest> {
-        self.manifest().operations.get(number as usize)
-    }
-    /// What is kept of an operation's replies.
-    pub fn caching(&self, number: u32) -> Option<&OperationCaching> {
-        self.caching.get(number as usize)
-    }
-    /// What an operation's payloads are sent as.
-    pub fn wrapping(&self, number: u32) -> &Wrapping {
-        self.manners.get(number as usize).map_or(&Wrapping::Data, |manners| &manners.wrapping)
-    }
-    /// Whether an operation overlooks a query parameter of this name.
-    pub fn overlooks(&self, number: u32, parameter: &str) -> bool {
-        self.manners.get(number as usize).is_some_and(|manners| manners.overlook(parameter))
-    }
-    /// Whether a call of one of its operations may change something, as far as that and the caller's role tell.
-    pub fn may_write(&self, operation: u32, granted: Access) -> bool {
-        match self.operation(operation).map(|operation| operation.access) {
-            Some(AccessManifest::Write | AccessManifest::Admin) => true,
-            Some(AccessManifest::PerCall) => granted > Access::Read,
-            Some(AccessManifest::Read) | None => false,
-        }
-    }
-
-    /// Holds a call to the schemas that the driver declares, where it leaves that to the gateway.
-    ///
-    /// # Errors
-    /// `VALIDATION_ERROR` that names the field.
-    pub fn check_call(&self, call: &Call) -> Result<(), DriverError> {
-        self.schemas.as_ref().map_or(Ok(()), |schemas| schemas.check_call(call))
-    }
-
-    /// Whether [`check_call`](Self::check_call) has anything to do.
-    pub fn checks_calls(&self) -> bool {
-        self.schemas.is_some()
-    }
-
-    /// Holds a connection's options, with the plugin's own under them, to the schema that the driver declares, where it
-    /// leaves that to the gateway.
-    ///
-    /// # Errors
-    /// `VALIDATION_ERROR` that names the option.
-    pub fn check_options(&self, options: &Value) -> Result<(), DriverError> {
-        self.schemas.as_ref().map_or(Ok(()), |schemas| schemas.check_options(options))
-    }
-
-    /// A connection's options over the plugin's own `settings`.
-    pub fn effective_options(&self, options: Map<String, Value>) -> Map<String, Value> {
-        let mut effective = own_options(&self.entry);
-        effective.extend(options);
-        effective
-    }
-}
-
-/// The options that plugins.toml gives all connections of a driver.
-fn own_options(entry: &PluginEntry) -> Map<String, Value> {
-    match serde_json::to_value(&entry.settings) {
-        Ok(Value::Object(settings)) => settings,
-        _ => Map::new(),
-    }
-}
+/// A driver, and the prefixes that lead to it.
+type Reachable = (Arc<Driver>, Vec<Arc<Prefix>>);
 
 #[derive(Default)]
 struct Snapshot {
     drivers: HashMap<String, Arc<Driver>>,
-    /// By prefix, aliases too.
-    entrances: HashMap<String, Entrance>,
+    /// Those of types and aliases alike.
+    prefixes: HashMap<String, Arc<Prefix>>,
     /// Entries of plugins.toml with the reason why each is not in service, if it should be.
     entries: Vec<(PluginEntry, Option<String>)>,
 }
 
 impl Snapshot {
-    fn add(&mut self, driver: Arc<Driver>) {
-        for (face, Face { alias, .. }) in driver.faces.iter().enumerate() {
-            let prefix = alias.as_ref().map_or(&driver.manifest().database_type, |alias| &alias.prefix);
-            self.entrances.insert(prefix.clone(), Entrance { driver: driver.clone(), face });
-        }
+    fn add(&mut self, (driver, prefixes): Reachable) {
+        self.prefixes.extend(prefixes.into_iter().map(|prefix| (prefix.text().to_owned(), prefix)));
         self.drivers.insert(driver.manifest().database_type.clone(), driver);
     }
 }
@@ -261,16 +93,16 @@ impl Catalog {
         let current = self.snapshot.load_full();
         let loads = entries.iter().map(|entry| self.load_entry(entry, &current));
         let mut next = Snapshot::default();
-        let mut prefixes = Prefixes::of_types(&entries);
+        let mut claims = PrefixClaims::of_types(&entries);
         for (entry, result) in entries.iter().zip(join_all(loads).await) {
-            let claimed = result.and_then(|driver| {
-                driver.iter().try_for_each(|driver| prefixes.claim(driver.manifest()))?;
-                Ok(driver)
+            let claimed = result.and_then(|reachable| {
+                reachable.iter().try_for_each(|(driver, _)| claims.claim(driver.manifest()))?;
+                Ok(reachable)
             });
             let reason = match claimed {
                 Ok(None) => None,
-                Ok(Some(driver)) => {
-                    next.add(driver);
+                Ok(Some(reachable)) => {
+                    next.add(reachable);
                     None
                 }
                 Err(reason) => {
@@ -299,25 +131,25 @@ impl Catalog {
         &self,
         entry: &PluginEntry,
         current: &Snapshot,
-    ) -> Result<Option<Arc<Driver>>, PluginError> {
+    ) -> Result<Option<Reachable>, PluginError> {
         if !entry.enabled {
             return Ok(None);
         }
         if let Some(driver) = current.drivers.get(&entry.database_type)
-            && driver.entry == *entry
-            && super::load::sha256_of(&entry.path).is_ok_and(|sha256| sha256 == driver.sha256)
+            && driver.entry() == entry
+            && super::load::sha256_of(&entry.path).is_ok_and(|sha256| sha256 == driver.sha256())
         {
-            return Ok(Some(driver.clone()));
+            return reachable(driver.clone()).map(Some);
         }
         let loaded = self.loader.load(entry).await?;
-        let driver = Driver::new(loaded, entry.clone(), &self.watch)?;
+        let loaded = reachable(Arc::new(Driver::new(loaded, entry.clone(), &self.watch)?))?;
         tracing::info!(
             plugin = %entry.database_type,
-            version = %driver.manifest().version,
-            sha256 = %driver.sha256,
+            version = %loaded.0.manifest().version,
+            sha256 = %loaded.0.sha256(),
             "plugin loaded"
         );
-        Ok(Some(Arc::new(driver)))
+        Ok(Some(loaded))
     }
 
     /// The driver in service for a database type.
@@ -325,9 +157,9 @@ impl Catalog {
         self.snapshot.load().drivers.get(database_type).cloned()
     }
 
-    /// What a segment below `/api/platform/` leads to: a driver, by its type or an alias.
-    pub fn entrance(&self, prefix: &str) -> Option<Entrance> {
-        self.snapshot.load().entrances.get(prefix).cloned()
+    /// Finds the prefix that a segment below `/api/platform/` is: a driver's type or an alias.
+    pub fn prefix(&self, segment: &str) -> Option<Arc<Prefix>> {
+        self.snapshot.load().prefixes.get(segment).cloned()
     }
 
     /// The types whose drivers serve projects' own databases, in the file's order.
@@ -367,7 +199,7 @@ impl Catalog {
                 name: manifest.map(|manifest| manifest.name.clone()),
                 version: manifest.map(|manifest| manifest.version.clone()),
                 api_version: manifest.map(|manifest| manifest.api_version.clone()),
-                sha256: driver.map(|driver| driver.sha256.clone()),
+                sha256: driver.map(|driver| driver.sha256().to_owned()),
                 default_port: manifest.and_then(|manifest| manifest.default_port),
                 aliases: manifest.map(|manifest| manifest.aliases.clone()).unwrap_or_default(),
                 project_database: manifest.is_some_and(|manifest| manifest.project_database),
@@ -378,4 +210,9 @@ impl Catalog {
         };
         snapshot.entries.iter().map(line).collect()
     }
+}
+
+fn reachable(driver: Arc<Driver>) -> Result<Reachable, PluginError> {
+    let prefixes = Prefix::build_all(&driver).map_err(PluginError::Manifest)?;
+    Ok((driver, prefixes))
 }

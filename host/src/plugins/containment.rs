@@ -10,6 +10,7 @@
 
 use super::{
     DriverSession,
+    operation::Operation,
     watch::{Task, Watch},
 };
 use futures_util::{
@@ -27,7 +28,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Manifest, reply::Payload};
+use studio_plugin_api::{Call, DriverError, ErrorCode, reply::Payload};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     task::AbortHandle,
@@ -53,8 +54,6 @@ pub struct Containment {
     workers: Option<usize>,
     watch: Arc<Watch>,
     driver: Arc<str>,
-    /// Operations by their numbers, as the log names them.
-    operations: Vec<Arc<str>>,
     connect: Arc<str>,
     ping: Arc<str>,
     close: Arc<Task>,
@@ -62,18 +61,14 @@ pub struct Containment {
 
 impl Containment {
     /// For a driver whose calls run on the current runtime.
-    pub(super) fn new(watch: Arc<Watch>, manifest: &Manifest) -> Arc<Self> {
+    pub(super) fn new(watch: Arc<Watch>, database_type: &str) -> Arc<Self> {
         let runtime =
             Handle::try_current().ok().filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-        let driver: Arc<str> = manifest.database_type.as_str().into();
-        let operations = manifest.operations.iter();
+        let driver: Arc<str> = database_type.into();
         Arc::new(Self {
             polling: AtomicUsize::new(0),
             workers: runtime.map(|runtime| runtime.metrics().num_workers()),
             watch,
-            operations: operations
-                .map(|operation| format!("{} {}", operation.method.as_str(), operation.path).into())
-                .collect(),
             connect: "connect".into(),
             ping: "ping".into(),
             close: Task::new(&driver, &"closing a session".into(), ""),
@@ -81,10 +76,9 @@ impl Containment {
         })
     }
 
-    /// A call of an operation, for [`run`](Self::run).
-    pub fn call(&self, call: &Call) -> Arc<Task> {
-        let name = self.operations.get(call.operation as usize).unwrap_or(&self.connect);
-        Task::new(&self.driver, name, &call.request_id)
+    /// Names a call of an operation, for [`run`](Self::run).
+    pub fn call(&self, operation: &Operation, request_id: &str) -> Arc<Task> {
+        Task::new(&self.driver, &operation.name, request_id)
     }
 
     /// The opening of a session, for [`run`](Self::run).
@@ -262,11 +256,9 @@ impl Drop for Counted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn containment() -> Arc<Containment> {
-        let manifest = json!({"api_version": "0.1.0", "type": "thing", "name": "Thing", "version": "1", "options": {}, "operations": []});
-        Containment::new(Watch::start(), &serde_json::from_value(manifest).unwrap())
+        Containment::new(Watch::start(), "thing")
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     error::{PluginError, beginning, one_line},
     manifest::check_version,
     record::Record,
+    settings::DriverSettings,
 };
 use abi_stable::{
     library::{LibraryError, lib_header_from_path},
@@ -16,7 +17,7 @@ use abi_stable::{
 };
 use async_ffi::{FfiFuture, FutureExt as _};
 use futures_util::{FutureExt, future::BoxFuture};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::{path::Path, sync::Arc};
 use studio_plugin_api::{
     Call, DriverError, ErrorCode, Outcome,
@@ -88,8 +89,8 @@ impl DriverInstance for DylibDriver {
         &self.manifest
     }
 
-    fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>> {
-        let (check, origin) = (self.module.check(), self.origin(""));
+    fn check(&self, settings: DriverSettings) -> BoxFuture<'static, Result<(), DriverError>> {
+        let (check, origin, settings) = (self.module.check(), self.origin(""), settings.to_json());
         let checking = move || {
             check(settings.expose_secret().into()).into_result().map_err(|error| origin.read_error(&error))
         };
@@ -103,9 +104,9 @@ impl DriverInstance for DylibDriver {
 
     fn connect(
         &self,
-        settings: SecretString,
+        settings: DriverSettings,
     ) -> BoxFuture<'static, Result<Box<dyn DriverSession>, DriverError>> {
-        let opening = self.module.connect()(settings.expose_secret().into());
+        let opening = self.module.connect()(settings.to_json().expose_secret().into());
         let origin = self.origin("");
         async move {
             let session = opening.await.into_result().map_err(|error| origin.read_error(&error))?;

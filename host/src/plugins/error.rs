@@ -1,6 +1,6 @@
 //! Why a file is not a driver.
 
-use super::file::PluginKind;
+use super::kind::PluginKind;
 
 /// Why a file is not a driver that this gateway can run. The message does not name the file; its holder does.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use super::{
     caching::PluginCache,
+    kind::PluginKind,
     wasm::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits},
 };
 use crate::config::Period;
@@ -70,34 +71,6 @@ pub struct PluginEntry {
     /// Which of its replies are kept, and for how long.
     #[serde(default)]
     pub cache: PluginCache,
-}
-
-/// How a driver is shipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PluginKind {
-    /// A native library, trusted.
-    Dylib,
-    /// A WebAssembly component, sandboxed.
-    Wasm,
-}
-
-impl PluginKind {
-    fn extension(self) -> &'static str {
-        match self {
-            Self::Dylib => std::env::consts::DLL_EXTENSION,
-            Self::Wasm => "wasm",
-        }
-    }
-}
-
-impl std::fmt::Display for PluginKind {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Dylib => "dylib",
-            Self::Wasm => "wasm",
-        })
-    }
 }
 
 /// Bounds on one driver.
@@ -180,11 +153,10 @@ impl PluginLimits {
         Ok(())
     }
 
-    /// The time that the operation at a path may take, given the gateway's own bound.
-    pub fn operation_time(&self, path: &str, bound: Duration) -> Duration {
+    /// Finds the time that the operation at a path may take, if they give it any.
+    pub(super) fn operation_time(&self, path: &str) -> Option<Duration> {
         let own = self.operation_timeouts.get(path).map(|time| **time);
-        let general = self.operation_timeout.map(|seconds| Duration::from_secs(seconds.into()));
-        own.or(general).map_or(bound, |time| bound.min(time))
+        own.or_else(|| self.operation_timeout.map(|seconds| Duration::from_secs(seconds.into())))
     }
 
     /// Sessions that one connection of an exclusive driver may have.
@@ -290,21 +262,6 @@ mod tests {
         assert!(
             entry("wasm", "table_elements = 0").unwrap_err().to_string().contains("limits.table_elements")
         );
-    }
-
-    #[test]
-    fn operations_own_time_goes_before_that_of_all_and_never_beyond_the_gateways() {
-        let text = "[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'a.so'\n\
-                    limits = { operation_timeout = 10, operation_timeouts = { '/q' = '20s', '/r' = '1h' } }";
-        let limits = &read_text(text).unwrap()[0].limits;
-        let seconds = |path| limits.operation_time(path, Duration::from_secs(30)).as_secs();
-        assert_eq!(["/q", "/r", "/s"].map(seconds), [20, 30, 10]);
-        let operations = |paths: &[&str]| -> Vec<OperationManifest> {
-            let one = |path| serde_json::json!({"method": "GET", "path": path, "access": "read"});
-            paths.iter().map(|path| serde_json::from_value(one(path)).unwrap()).collect()
-        };
-        assert_eq!(limits.check_operations(&operations(&["/q", "/r"])), Ok(()));
-        assert!(limits.check_operations(&operations(&["/q"])).unwrap_err().contains("`/r`"));
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! What is read of drivers and of paths to them, for fuzz targets.
 
 use super::{
-    caching::{PluginCache, plan_caching},
-    faces::{build_faces, plan_manners},
+    caching::PluginCache,
+    file::PluginLimits,
     manifest,
+    operation::Operation,
     options::OptionRules,
+    prefixes::build_routes,
     routes::{Route, Routes},
     schema,
 };
 use serde_json::Value;
-use studio_plugin_api::manifest::Manifest;
+use studio_plugin_api::manifest::{CheckedBy, Manifest};
 
 pub use super::wasm::fuzzing::{read_guest_error, read_guest_facts, read_guest_settings};
 
@@ -20,9 +22,12 @@ pub use super::wasm::fuzzing::{read_guest_error, read_guest_facts, read_guest_se
 pub fn check_manifest(given: &Manifest) -> Result<(), String> {
     manifest::check_manifest(given).map_err(|error| error.to_string())?;
     manifest::check_version(&given.api_version).map_err(|error| error.to_string())?;
-    build_faces(given)?;
-    plan_manners(given);
-    plan_caching(&given.operations, &PluginCache::default())?;
+    let (limits, cache) = (PluginLimits::default(), PluginCache::default());
+    let operations = Operation::build_all(given, &limits, &cache, CheckedBy::Driver);
+    let operations = operations.map_err(|error| error.to_string())?;
+    for alias in std::iter::once(None).chain(given.aliases.iter().map(Some)) {
+        build_routes(&operations, alias)?;
+    }
     OptionRules::of(&given.options)?;
     Ok(())
 }
@@ -36,7 +41,7 @@ pub fn check_value(schema: &Value, value: &Value, bytes: usize) -> Result<Option
 }
 
 /// A driver's paths.
-pub struct Paths(Routes);
+pub struct Paths(Routes<u32>);
 
 impl Paths {
     /// Under its type, or an alias.
@@ -44,11 +49,13 @@ impl Paths {
     /// # Errors
     /// Paths that can't be told apart, in words.
     pub fn new(given: &Manifest, alias: Option<&str>) -> Result<Self, String> {
-        Routes::build(&given.operations, alias).map(Self)
+        let numbered = (0..).zip(&given.operations);
+        let under = numbered.filter(|(_, operation)| operation.alias.as_deref() == alias);
+        Routes::build(under.map(|(number, operation)| (operation.method, &*operation.path, number))).map(Self)
     }
 
     /// Where a path leads that is still percent-encoded.
-    pub fn find(&self, method: &str, path: &str) -> Route {
+    pub fn find(&self, method: &str, path: &str) -> Route<u32> {
         self.0.find(method, path)
     }
 }

@@ -5,9 +5,11 @@ use super::{
     apart::{Task, private_copy, run_apart},
     dylib::DylibDriver,
     error::PluginError,
-    file::{PluginEntry, PluginKind},
+    file::PluginEntry,
+    kind::PluginKind,
     manifest::check_manifest,
     schema::find_faults,
+    settings::{DriverSettings, OpenOptions},
     wasm::{Sandbox, SandboxLimits, SandboxSettings, WasmDriver},
 };
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use studio_plugin_api::manifest::Manifest;
+use studio_plugin_api::{Endpoint, manifest::Manifest};
 
 /// How a library is loaded for the first time.
 const TRIAL: Task = Task { word: "trial", doing: "loading", time: Duration::from_secs(10) };
@@ -194,9 +196,15 @@ async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> R
     if entry.settings.is_empty() {
         return Ok(());
     }
-    let parts = json!({"host": "localhost", "port": instance.manifest().default_port.unwrap_or(1)});
-    let settings = json!({"endpoint": {"parts": parts}, "options": entry.settings});
-    let checking = instance.check(settings.to_string().into());
+    let endpoint = Endpoint::Parts {
+        host: "localhost".to_owned(),
+        port: instance.manifest().default_port.unwrap_or(1),
+        database_name: None,
+        username: None,
+        password: None,
+    };
+    let options = OpenOptions::new(json!(entry.settings));
+    let checking = instance.check(DriverSettings { endpoint, options });
     match tokio::time::timeout(TRIAL.time, checking)
         .await
         .map_err(|_| PluginError::Hung { doing: "checking its settings", seconds: TRIAL.time.as_secs() })?

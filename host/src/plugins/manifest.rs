@@ -1,6 +1,6 @@
 //! The rules that a driver's manifest must keep: the router and the rest of the host build on them.
 
-use super::error::PluginError;
+use super::{caching::LONGEST_CACHE, error::PluginError};
 use http::{HeaderName, HeaderValue, header};
 use std::collections::HashSet;
 use studio_plugin_api::{
@@ -22,8 +22,6 @@ const MOST_ALIASES: usize = 8;
 const MOST_HEADERS: usize = 8;
 /// What says who calls is never a driver's to see.
 const PRIVATE_HEADERS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
-/// Seconds that a reply may be served again: a day.
-pub(super) const LONGEST_CACHE: u64 = 86_400;
 
 /// Holds a manifest to the rules.
 pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
@@ -53,7 +51,7 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
         if !seen.insert((operation.alias.as_deref(), method, path)) {
             return refuse(format!("`{method} {path}` is declared twice"));
         }
-        check_face(manifest, operation).or_else(refuse)?;
+        check_alias(manifest, operation).or_else(refuse)?;
         if let Some(seconds) = operation.cache_seconds {
             // What a call does must not depend on whether its reply was kept.
             if (operation.method, operation.access) != (Method::Get, AccessManifest::Read) {
@@ -133,7 +131,7 @@ fn check_headers(alias: &Alias) -> Result<(), String> {
 }
 
 /// Whether an operation fits the prefix that it is under.
-fn check_face(manifest: &Manifest, operation: &OperationManifest) -> Result<(), String> {
+fn check_alias(manifest: &Manifest, operation: &OperationManifest) -> Result<(), String> {
     let name = format!("`{} {}`", operation.method.as_str(), operation.path);
     let alias = match &operation.alias {
         None => None,

@@ -1,44 +1,53 @@
 //! Drivers: from `plugins.toml` to something that opens sessions.
 //!
-//! [`catalog`] is the way in: a map from database type to a loaded [`Driver`](catalog::Driver). What a driver is
-//! made of is behind two traits, [`DriverInstance`] and [`DriverSession`]; `dylib.rs` implements them over the native
-//! border, `wasm/` in a sandbox. Nothing outside this module knows of what kind a driver is.
+//! [`catalog`] is the way in: a map from database type, and from [`Prefix`], to a loaded [`Driver`] with its
+//! [`Operation`]s. Two traits, [`DriverInstance`] and [`DriverSession`], hide how a driver is shipped; `dylib.rs`
+//! implements them over the native border, `wasm/` in a sandbox. Nothing outside this module knows of what kind a driver
+//! is.
 
 mod apart;
 mod caching;
 pub mod catalog;
 pub mod containment;
+mod driver;
 mod dylib;
 mod error;
-mod faces;
 pub mod file;
 pub(crate) mod fuzzing;
+mod kind;
 mod load;
 mod manifest;
+mod operation;
 mod options;
+mod prefixes;
 mod record;
+mod reply_format;
 mod routes;
 mod schema;
+pub mod settings;
 mod status;
 mod wasm;
 mod watch;
 
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
+use settings::DriverSettings;
 use std::net::SocketAddr;
 use studio_plugin_api::{
-    Call, DriverError, ErrorCode,
+    Call, DriverError,
     manifest::{Concurrency, Manifest},
-    reply::{MISPLACED_PAYLOAD, Payload},
+    reply::Payload,
 };
 
 pub use apart::REFUSED;
-pub use caching::{Keeping, OperationCaching};
+pub use caching::Caching;
+pub use driver::Driver;
 pub use error::PluginError;
-pub use faces::{Entrance, JSON, Wrapping};
 pub use load::{Inspection, Loader, Look, inspect_in_this_process};
 pub use manifest::RESERVED_TYPES;
+pub use operation::Operation;
 pub use options::{OptionPlace, OptionRules};
+pub use prefixes::Prefix;
+pub use reply_format::{JSON, ReplyFormat};
 pub use routes::Route;
 pub use wasm::{CompiledCache, SandboxSettings, compile_in_this_process};
 
@@ -55,12 +64,11 @@ pub trait DriverInstance: Send + Sync {
         self.manifest().concurrency
     }
 
-    /// Checks settings (JSON of the contract's `ConnectionSettings`) without connecting. A driver that blocks here
-    /// blocks nobody else.
+    /// Checks settings without connecting. A driver that blocks here blocks nobody else.
     ///
     /// # Errors
     /// `VALIDATION_ERROR` that names the field; `DRIVER_ERROR` when the driver can't tell.
-    fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>>;
+    fn check(&self, settings: DriverSettings) -> BoxFuture<'static, Result<(), DriverError>>;
 
     /// Opens a session. Dropping the future gives up.
     ///
@@ -68,7 +76,7 @@ pub trait DriverInstance: Send + Sync {
     /// What the driver says, mostly `CONNECTION_ERROR`.
     fn connect(
         &self,
-        settings: SecretString,
+        settings: DriverSettings,
     ) -> BoxFuture<'static, Result<Box<dyn DriverSession>, DriverError>>;
 }
 
@@ -88,12 +96,4 @@ pub trait DriverSession: Send + Sync {
 
     /// Whether the driver still believes in the session.
     fn is_open(&self) -> bool;
-}
-
-/// Holds a driver to what the contract says of the payload of an operation. What is inside stays unread.
-pub fn check_payload(payload: Payload, wrapping: &Wrapping) -> Result<Payload, DriverError> {
-    match payload.fits(wrapping.is_json()) {
-        true => Ok(payload),
-        false => Err(DriverError::new(ErrorCode::DriverError, MISPLACED_PAYLOAD)),
-    }
 }

@@ -1,15 +1,15 @@
 //! A driver's routers, one for each of its prefixes, built from its manifest.
 
 use percent_encoding::percent_decode_str;
-use studio_plugin_api::manifest::OperationManifest;
+use studio_plugin_api::operations::Method;
 
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum Route<T> {
     /// To an operation, with its path parameters percent-decoded to bytes.
     Operation {
-        /// Index into the manifest.
-        operation: u32,
+        /// As it was given to [`Routes::build`].
+        operation: T,
         /// In the template's order.
         parameters: Vec<Vec<u8>>,
     },
@@ -29,42 +29,39 @@ pub enum Route {
 
 /// All of a driver's paths under one prefix: a router for each method, so that a static segment hides a parameter only where both
 /// have the same method (`POST /keys/batch` leaves `GET /keys/{key}` its key named `batch`).
-pub struct Routes {
-    methods: Vec<(&'static str, matchit::Router<u32>)>,
+pub struct Routes<T> {
+    methods: Vec<(&'static str, matchit::Router<T>)>,
 }
 
-impl Routes {
-    /// Of the operations under an alias, or under the driver's type.
+impl<T: Clone> Routes<T> {
+    /// Builds the routers for methods and path templates that lead to operations.
     ///
     /// # Errors
     /// Two templates of one method that no path can tell apart, in words.
-    pub fn build(operations: &[OperationManifest], alias: Option<&str>) -> Result<Self, String> {
-        let mut methods: Vec<(&'static str, matchit::Router<u32>)> = Vec::new();
-        let numbered = (0u32..).zip(operations);
-        for (number, operation) in numbered.filter(|(_, operation)| operation.alias.as_deref() == alias) {
-            let method = operation.method.as_str();
+    pub fn build<'a>(operations: impl Iterator<Item = (Method, &'a str, T)>) -> Result<Self, String> {
+        let mut methods: Vec<(&'static str, matchit::Router<T>)> = Vec::new();
+        for (method, path, operation) in operations {
+            let method = method.as_str();
             let place = methods.iter().position(|(known, _)| *known == method).unwrap_or_else(|| {
                 methods.push((method, matchit::Router::new()));
                 methods.len() - 1
             });
             if let Some((_, router)) = methods.get_mut(place) {
-                router
-                    .insert(&operation.path, number)
-                    .map_err(|error| format!("`{}`: {error}", operation.path))?;
+                router.insert(path, operation).map_err(|error| format!("`{path}`: {error}"))?;
             }
         }
         Ok(Self { methods })
     }
 
     /// Finds the operation for a path that is still percent-encoded, so that `%2F` stays inside its segment.
-    pub fn find(&self, method: &str, path: &str) -> Route {
+    pub fn find(&self, method: &str, path: &str) -> Route<T> {
         let wanted = if method == "HEAD" { "GET" } else { method };
         let mut allow = Vec::new();
         for (known, router) in &self.methods {
             match router.at(path) {
                 Ok(found) if *known == wanted => {
                     return Route::Operation {
-                        operation: *found.value,
+                        operation: found.value.clone(),
                         parameters: found
                             .params
                             .iter()
@@ -106,14 +103,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn routes(paths: &[(&str, &str)]) -> Routes {
-        let operations: Vec<OperationManifest> = paths
-            .iter()
-            .map(|(method, path)| {
-                serde_json::from_value(json!({"method": method, "path": path, "access": "read"})).unwrap()
-            })
-            .collect();
-        Routes::build(&operations, None).unwrap()
+    fn routes(paths: &[(&str, &str)]) -> Routes<u32> {
+        let method = |name| serde_json::from_value(json!(name)).unwrap();
+        let rows = (0..).zip(paths).map(|(number, (name, path))| (method(name), *path, number));
+        Routes::build(rows).unwrap()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the API tells of each plugin.
 
-use super::file::PluginKind;
+use super::kind::PluginKind;
 use serde::Serialize;
 use serde_json::Value;
 use studio_plugin_api::{Alias, manifest::OperationManifest};

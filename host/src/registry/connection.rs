@@ -69,6 +69,57 @@ impl ConnectionStatus {
     }
 }
 
+/// Holds a connection's settings, each secret sealed for the connection's id and its field.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredSettings {
+    /// Where the database is and how to log in to it.
+    pub endpoint: StoredEndpoint,
+    /// The driver's options; the secret ones are sealed for [`super::option_below`].
+    pub options: Map<String, Value>,
+}
+
+/// Says where a database is and how to log in to it: in parts or in one text, never both.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoredEndpoint {
+    /// Given in parts.
+    Parts(EndpointParts),
+    /// Given as one URL, sealed for `connection_string`.
+    ConnectionString(Sealed),
+}
+
+/// Holds the parts of an endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointParts {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port; a row without one, which the gateway never writes, means the driver's usual port.
+    pub port: Option<u16>,
+    /// The database's name.
+    pub database_name: Option<String>,
+    /// The user to log in as.
+    pub username: Option<String>,
+    /// Sealed for `password`.
+    pub password: Option<Sealed>,
+}
+
+impl StoredEndpoint {
+    /// Returns the parts, if the endpoint is given in parts.
+    pub fn parts(&self) -> Option<&EndpointParts> {
+        match self {
+            Self::Parts(parts) => Some(parts),
+            Self::ConnectionString(_) => None,
+        }
+    }
+
+    /// Returns the connection string, if the endpoint is given as one.
+    pub fn connection_string(&self) -> Option<&Sealed> {
+        match self {
+            Self::Parts(_) => None,
+            Self::ConnectionString(text) => Some(text),
+        }
+    }
+}
+
 /// One stored connection. It is not `Serialize`, so that its secrets cannot get into an answer by mistake.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
@@ -80,20 +131,8 @@ pub struct Connection {
     pub database_type: String,
     /// Its name, unique in the project.
     pub identifier: String,
-    /// Host name or address; absent when there is a connection string.
-    pub host: Option<String>,
-    /// TCP port.
-    pub port: Option<u16>,
-    /// The database's name.
-    pub database_name: Option<String>,
-    /// The user to log in as.
-    pub username: Option<String>,
-    /// Sealed for (`id`, `password`).
-    pub password: Option<Sealed>,
-    /// Sealed for (`id`, `connection_string`).
-    pub connection_string: Option<Sealed>,
-    /// The driver's options; the secret ones sealed for (`id`, [`super::option_below`]).
-    pub options: Map<String, Value>,
+    /// Where it leads, and its options.
+    pub settings: StoredSettings,
     /// Whether it is the one that a route of its type uses when none is named.
     pub is_primary: bool,
     /// It has no row: it is the project's own database.
@@ -112,12 +151,9 @@ impl Connection {
     /// Whether all settings are those of `other`, secrets as they are sealed. Not a setting: whether it is primary or in
     /// use.
     pub(super) fn is_set_as(&self, other: &Self) -> bool {
-        let Self { identifier, host, port, database_name, username, .. } = self;
-        let Self { password, connection_string, options, settings_version, .. } = self;
-        (identifier, host, port, database_name, username)
-            == (&other.identifier, &other.host, &other.port, &other.database_name, &other.username)
-            && (password, connection_string, options, settings_version)
-                == (&other.password, &other.connection_string, &other.options, &other.settings_version)
+        let Self { identifier, settings, settings_version, .. } = self;
+        (identifier, settings, settings_version)
+            == (&other.identifier, &other.settings, &other.settings_version)
     }
 }
 
@@ -130,45 +166,21 @@ pub struct NewConnection {
     pub database_type: String,
     /// Its name, unique in the project.
     pub identifier: String,
-    /// Host name or address.
-    pub host: Option<String>,
-    /// TCP port.
-    pub port: Option<u16>,
-    /// The database's name.
-    pub database_name: Option<String>,
-    /// The user to log in as.
-    pub username: Option<String>,
-    /// Sealed for (`id`, `password`).
-    pub password: Option<Sealed>,
-    /// Sealed for (`id`, `connection_string`).
-    pub connection_string: Option<Sealed>,
-    /// The driver's options.
-    pub options: Map<String, Value>,
+    /// Where it leads, and its options.
+    pub settings: StoredSettings,
     /// Takes the place of the primary one of its type. The first one of its type is primary anyhow.
     pub is_primary: bool,
     /// Whether it is in use.
     pub status: ConnectionStatus,
 }
 
-/// What to change in a connection: `None` leaves a field, `Some(None)` empties it.
+/// What to change in a connection: `None` leaves a field.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionChanges {
     /// A new name.
     pub identifier: Option<String>,
-    /// Another host.
-    pub host: Option<Option<String>>,
-    /// Another port.
-    pub port: Option<Option<u16>>,
-    /// Another database.
-    pub database_name: Option<Option<String>>,
-    /// Another user.
-    pub username: Option<Option<String>>,
-    /// Another password.
-    pub password: Option<Option<Sealed>>,
-    /// Another connection string.
-    pub connection_string: Option<Option<Sealed>>,
-    /// All options anew.
-    pub options: Option<Map<String, Value>>,
+    /// All settings anew.
+    pub settings: Option<StoredSettings>,
     /// `true` makes it the primary one of its type. `false` hands that over to the oldest other one, if there is one.
     pub is_primary: Option<bool>,
     /// Switches it on or off. Not a setting: open sessions keep their version.
@@ -179,15 +191,8 @@ impl ConnectionChanges {
     /// Applies the changes to `connection`, all but `is_primary`, which concerns other rows too. The version goes up when
     /// a setting is another than before.
     pub(super) fn apply(self, connection: &mut Connection) {
-        let mut changed = false;
-        changed |= set(&mut connection.identifier, self.identifier);
-        changed |= set(&mut connection.host, self.host);
-        changed |= set(&mut connection.port, self.port);
-        changed |= set(&mut connection.database_name, self.database_name);
-        changed |= set(&mut connection.username, self.username);
-        changed |= set(&mut connection.password, self.password);
-        changed |= set(&mut connection.connection_string, self.connection_string);
-        changed |= set(&mut connection.options, self.options);
+        let mut changed = set(&mut connection.identifier, self.identifier);
+        changed |= set(&mut connection.settings, self.settings);
         set(&mut connection.status, self.status);
         connection.settings_version += i64::from(changed);
     }

@@ -1,14 +1,16 @@
 //! Connections: the queries. The types are in `connection.rs`.
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
-use sqlx::any::AnyRow;
+use serde_json::Value;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
 
+use super::options::stored_options;
 use super::store::{Quota, Store, optional_text, text, time};
 use super::{
     AuditRecord, Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus,
-    NewConnection, Page, RegistryError,
+    EndpointParts, NewConnection, Page, RegistryError, StoredEndpoint, StoredSettings,
 };
 use crate::secrets::Sealed;
 
@@ -158,7 +160,7 @@ impl Connections for Store {
         if new.is_primary {
             self.demote_primary(&mut transaction, reference, &new.database_type).await?;
         }
-        sqlx::query(self.sql(&format!(
+        let query = sqlx::query(self.sql(&format!(
             "INSERT INTO database_connections (project_id, id, database_type, identifier, host, port, database_name,
                  username, password, connection_string, options, status, created_at, updated_at, is_primary)
              SELECT p.id, CAST($3 AS uuid), $2, $4, $5, $6, $7, $8, $9, $10, $11, $12, clock_timestamp(),
@@ -169,17 +171,8 @@ impl Connections for Store {
         .bind(reference)
         .bind(&new.database_type)
         .bind(new.id.to_string())
-        .bind(new.identifier)
-        .bind(new.host)
-        .bind(new.port.map(i64::from))
-        .bind(new.database_name)
-        .bind(new.username)
-        .bind(new.password.as_ref().map(Sealed::as_str))
-        .bind(new.connection_string.as_ref().map(Sealed::as_str))
-        .bind(Value::Object(new.options).to_string())
-        .bind(new.status.as_str())
-        .execute(&mut *transaction)
-        .await?;
+        .bind(new.identifier);
+        bind_settings(query, new.settings).bind(new.status.as_str()).execute(&mut *transaction).await?;
         let created = self.read_by_id(&mut transaction, reference, &new.database_type, new.id).await?;
         self.commit(transaction, record).await?;
         Ok(created)
@@ -201,7 +194,7 @@ impl Connections for Store {
         }
         let make_primary = changes.is_primary;
         changes.apply(&mut connection);
-        sqlx::query(self.sql(
+        let query = sqlx::query(self.sql(
             "UPDATE database_connections
              SET identifier = $2, host = $3, port = $4, database_name = $5, username = $6, password = $7,
                  connection_string = $8, options = $9, status = $10, settings_version = $11,
@@ -209,18 +202,12 @@ impl Connections for Store {
              WHERE id = CAST($1 AS uuid)",
         ))
         .bind(id.to_string())
-        .bind(connection.identifier)
-        .bind(connection.host)
-        .bind(connection.port.map(i64::from))
-        .bind(connection.database_name)
-        .bind(connection.username)
-        .bind(connection.password.as_ref().map(Sealed::as_str))
-        .bind(connection.connection_string.as_ref().map(Sealed::as_str))
-        .bind(Value::Object(connection.options).to_string())
-        .bind(connection.status.as_str())
-        .bind(connection.settings_version)
-        .execute(&mut *transaction)
-        .await?;
+        .bind(connection.identifier);
+        bind_settings(query, connection.settings)
+            .bind(connection.status.as_str())
+            .bind(connection.settings_version)
+            .execute(&mut *transaction)
+            .await?;
         match make_primary {
             Some(true) if !connection.is_primary => {
                 self.demote_primary(&mut transaction, reference, database_type).await?;
@@ -354,20 +341,32 @@ impl Store {
     }
 }
 
+type Statement = Query<'static, Any, AnyArguments>;
+
+/// Binds the columns `host`, `port`, `database_name`, `username`, `password`, `connection_string` and `options`.
+fn bind_settings(query: Statement, settings: StoredSettings) -> Statement {
+    let StoredSettings { endpoint, options } = settings;
+    let parts = endpoint.parts();
+    query
+        .bind(parts.map(|parts| parts.host.as_str()))
+        .bind(parts.and_then(|parts| parts.port).map(i64::from))
+        .bind(parts.and_then(|parts| parts.database_name.as_deref()))
+        .bind(parts.and_then(|parts| parts.username.as_deref()))
+        .bind(parts.and_then(|parts| parts.password.as_ref()).map(Sealed::as_str))
+        .bind(endpoint.connection_string().map(Sealed::as_str))
+        .bind(Value::Object(options).to_string())
+}
+
 fn connection(row: &AnyRow) -> Result<Connection, RegistryError> {
-    let port: Option<i64> = row.try_get("port")?;
     Ok(Connection {
         id: parsed(&text(row, "id")?, "id")?,
         project_id: text(row, "project_id")?,
         database_type: text(row, "database_type")?,
         identifier: text(row, "identifier")?,
-        host: optional_text(row, "host")?,
-        port: port.map(u16::try_from).transpose().map_err(|_| RegistryError::corrupt("port"))?,
-        database_name: optional_text(row, "database_name")?,
-        username: optional_text(row, "username")?,
-        password: sealed(row, "password")?,
-        connection_string: sealed(row, "connection_string")?,
-        options: stored_options(&text(row, "options")?)?,
+        settings: StoredSettings {
+            endpoint: endpoint(row)?,
+            options: stored_options(&text(row, "options")?)?,
+        },
         is_primary: row.try_get::<i64, _>("is_primary")? != 0,
         is_implicit: false,
         status: ConnectionStatus::parse(&text(row, "status")?)
@@ -378,9 +377,18 @@ fn connection(row: &AnyRow) -> Result<Connection, RegistryError> {
     })
 }
 
-/// The JSON object in column `options`.
-pub(super) fn stored_options(text: &str) -> Result<Map<String, Value>, RegistryError> {
-    serde_json::from_str(text).map_err(|_| RegistryError::corrupt("options"))
+fn endpoint(row: &AnyRow) -> Result<StoredEndpoint, RegistryError> {
+    if let Some(text) = sealed(row, "connection_string")? {
+        return Ok(StoredEndpoint::ConnectionString(text));
+    }
+    let port: Option<i64> = row.try_get("port")?;
+    Ok(StoredEndpoint::Parts(EndpointParts {
+        host: optional_text(row, "host")?.ok_or_else(|| RegistryError::corrupt("host"))?,
+        port: port.map(u16::try_from).transpose().map_err(|_| RegistryError::corrupt("port"))?,
+        database_name: optional_text(row, "database_name")?,
+        username: optional_text(row, "username")?,
+        password: sealed(row, "password")?,
+    }))
 }
 
 fn sealed(row: &AnyRow, column: &str) -> Result<Option<Sealed>, RegistryError> {

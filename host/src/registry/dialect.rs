@@ -13,7 +13,7 @@ use std::fmt::Write;
 
 use sqlx::AssertSqlSafe;
 
-use super::model::Role;
+use crate::role::Role;
 
 /// Which of the two databases is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::rows::NewRow;
 use super::store::{Quota, Store, optional_text, text};
-use super::{AuditRecord, Member, MemberVia, RegistryError, Role};
+use super::{AuditRecord, Member, MemberVia, RegistryError};
+use crate::role::Role;
 
 /// What the registry does with members.
 #[async_trait]

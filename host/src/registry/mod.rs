@@ -32,22 +32,25 @@ mod survey;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use self::store::Store;
 use crate::config::QuotaSettings;
 
 pub use audit::Audit;
 pub use connection::{
-    Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, NewConnection, Page,
+    Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus, EndpointParts,
+    NewConnection, Page, StoredEndpoint, StoredSettings,
 };
 pub use connections::Connections;
 pub use error::RegistryError;
 pub use members::Members;
 pub use model::{
     AuditRecord, DeletedProject, Member, MemberVia, NewOrganization, NewProject, Organization, OwnDatabase,
-    Project, ProjectAccess, ProjectDatabase, Role, StoredSecret, Visibility, database_password_place,
+    Project, ProjectAccess, ProjectDatabase, StoredSecret, Visibility, database_password_place,
     jwt_secret_place,
 };
 pub use options::{Rewrite, option_below, rewrite_option_strings, rewrite_options_below};
@@ -55,6 +58,9 @@ pub use organizations::Organizations;
 pub use projects::Projects;
 pub use seals::{Resealed, Seals};
 pub use survey::{Problem, Survey};
+
+/// How long a sign of life may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The platform database, whole.
 #[async_trait]
@@ -84,5 +90,29 @@ pub trait Registry: Organizations + Projects + Members + Connections + Seals + A
 /// # Errors
 /// [`RegistryError::Url`] when it names neither; [`RegistryError::Unavailable`] when the database does not answer.
 pub async fn open(url: &SecretString, quotas: &QuotaSettings) -> Result<Arc<dyn Registry>, RegistryError> {
-    Ok(Arc::new(store::Store::open(url, quotas.clone()).await?))
+    Ok(Arc::new(Store::open(url, quotas.clone()).await?))
+}
+
+#[async_trait]
+impl Registry for Store {
+    async fn ping(&self) -> Result<(), RegistryError> {
+        let query = async { Ok(sqlx::query("SELECT 1 AS one").execute(&self.reader).await.map(drop)?) };
+        match tokio::time::timeout(PING_TIMEOUT, query).await {
+            Ok(result) => result,
+            Err(_) => Err(RegistryError::Unavailable("no answer in time".to_owned())),
+        }
+    }
+
+    async fn migrate(&self) -> Result<usize, RegistryError> {
+        self.apply_migrations().await
+    }
+
+    async fn pending_migrations(&self) -> Result<usize, RegistryError> {
+        let mut transaction = self.reader.begin_with(self.dialect.begin_to_look()).await?;
+        Ok(self.plan_migrations(&mut transaction).await?.pending)
+    }
+
+    async fn survey(&self) -> Result<Survey, RegistryError> {
+        self.look_around().await
+    }
 }

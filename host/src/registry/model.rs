@@ -1,58 +1,11 @@
 //! What the registry knows about organizations, projects and people. (Connections: see `connection.rs`.)
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::ConnectionId;
+use crate::role::Role;
 use crate::secrets::{Keyring, OpenError, Place, Sealed};
-
-/// What a user may do on a project or organization; a later one may all that an earlier one may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// May read.
-    Viewer,
-    /// May read and write.
-    Developer,
-    /// May also manage connections and databases.
-    Admin,
-    /// May everything, members included.
-    Owner,
-}
-
-impl Role {
-    /// Every name of a role that rows may hold, in any case; `member` and `read_only` are an older Studio's.
-    pub(super) const STORED: &[(&str, Self)] = &[
-        ("viewer", Self::Viewer),
-        ("member", Self::Viewer),
-        ("read_only", Self::Viewer),
-        ("developer", Self::Developer),
-        ("admin", Self::Admin),
-        ("owner", Self::Owner),
-    ];
-
-    /// The role's one name in input and output.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Developer => "developer",
-            Self::Admin => "admin",
-            Self::Owner => "owner",
-        }
-    }
-
-    /// Reads a role from input: exactly one of the four names.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Viewer, Self::Developer, Self::Admin, Self::Owner]
-            .into_iter()
-            .find(|role| role.as_str() == name)
-    }
-
-    /// Reads a role from a row: older names and any case are understood, anything else gives no role.
-    pub fn from_stored(name: &str) -> Option<Self> {
-        Self::STORED.iter().find(|(stored, _)| stored.eq_ignore_ascii_case(name)).map(|(_, role)| *role)
-    }
-}
 
 /// Which organizations or projects a list shows.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,13 @@
 
 use serde_json::{Map, Value};
 
+use super::RegistryError;
+
+/// Reads the JSON object in column `options`.
+pub(super) fn stored_options(text: &str) -> Result<Map<String, Value>, RegistryError> {
+    serde_json::from_str(text).map_err(|_| RegistryError::corrupt("options"))
+}
+
 /// Called with a field name and a string; returns what to put in the string's place, if anything.
 pub type Rewrite<'a, E> = dyn FnMut(&str, &str) -> Result<Option<String>, E> + 'a;
 

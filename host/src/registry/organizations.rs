@@ -6,7 +6,8 @@ use sqlx::any::AnyRow;
 
 use super::rows::NewRow;
 use super::store::{Quota, Store, optional_text, optional_time, text};
-use super::{AuditRecord, NewOrganization, Organization, Page, RegistryError, Role, Visibility};
+use super::{AuditRecord, NewOrganization, Organization, Page, RegistryError, Visibility};
+use crate::role::Role;
 
 /// What the registry does with organizations.
 #[async_trait]

@@ -8,8 +8,9 @@ use super::rows::NewRow;
 use super::store::{Quota, Store, optional_text, optional_time, text};
 use super::{
     AuditRecord, ConnectionId, DeletedProject, NewProject, OwnDatabase, Page, Project, ProjectAccess,
-    ProjectDatabase, RegistryError, Role, StoredSecret, Visibility,
+    ProjectDatabase, RegistryError, StoredSecret, Visibility,
 };
+use crate::role::Role;
 use crate::secrets::Sealed;
 
 /// What the registry does with projects.

@@ -2,10 +2,11 @@
 
 use sqlx::{Acquire, AnyConnection};
 
+use super::RegistryError;
 use super::dialect::Dialect;
 use super::rows::NewRow;
 use super::store::{Store, text};
-use super::{RegistryError, Role};
+use crate::role::Role;
 
 /// The names that a column takes: an enum's, and texts in the checks of the column or its type.
 const NAMES: &str = "

@@ -4,8 +4,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use sqlx::any::AnyRow;
 
-use super::connections::stored_options;
-use super::options::rewrite_option_strings;
+use super::options::{rewrite_option_strings, stored_options};
 use super::store::{Store, optional_text, text};
 use super::{RegistryError, database_password_place, jwt_secret_place};
 use crate::secrets::{Keyring, OpenError, Place, Sealed};

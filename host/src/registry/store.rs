@@ -1,25 +1,22 @@
-//! `Store`: the one implementation of [`Registry`]. Here: opening, migrating, and what the resources' files share.
+//! `Store`: the one implementation of [`Registry`](super::Registry). Here: opening, and all that the resources' files share.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{Any, AssertSqlSafe, ConnectOptions, Connection, Row, Transaction};
 
+use super::RegistryError;
 use super::dialect::Dialect;
 use super::pool::Pool;
-use super::{Registry, RegistryError, Survey};
 use crate::config::QuotaSettings;
 
 /// Database connections for queries; a small gateway's share of a server that others use too.
 const POOL_SIZE: u32 = 8;
-/// How long a sign of life may take.
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -106,30 +103,6 @@ impl Store {
             return Ok(());
         }
         Err(RegistryError::Full { what: quota.what, most: quota.most.get() })
-    }
-}
-
-#[async_trait]
-impl Registry for Store {
-    async fn ping(&self) -> Result<(), RegistryError> {
-        let query = async { Ok(sqlx::query("SELECT 1 AS one").execute(&self.reader).await.map(drop)?) };
-        match tokio::time::timeout(PING_TIMEOUT, query).await {
-            Ok(result) => result,
-            Err(_) => Err(RegistryError::Unavailable("no answer in time".to_owned())),
-        }
-    }
-
-    async fn migrate(&self) -> Result<usize, RegistryError> {
-        self.apply_migrations().await
-    }
-
-    async fn pending_migrations(&self) -> Result<usize, RegistryError> {
-        let mut transaction = self.reader.begin_with(self.dialect.begin_to_look()).await?;
-        Ok(self.plan_migrations(&mut transaction).await?.pending)
-    }
-
-    async fn survey(&self) -> Result<Survey, RegistryError> {
-        self.look_around().await
     }
 }
 

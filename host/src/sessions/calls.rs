@@ -1,7 +1,7 @@
 //! Calls under way for each project: so many at once, those beyond in line.
 
 use super::{
-    lock,
+    lock::lock,
     pace::{Pace, too_many_waiting},
 };
 use crate::config::SessionSettings;

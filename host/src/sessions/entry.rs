@@ -1,14 +1,14 @@
 //! One connection's place among the sessions: its pool behind a lock, and what the pool's decisions lead to.
 
 use super::{
-    Count, Shared, Target,
     calls::ProjectCalls,
     lease::Lease,
-    lock,
+    lock::lock,
     pool::{After, Asked, Ended, News, Pool, Pooled, Size},
     session::Session,
+    shared::Shared,
 };
-use crate::{config::SessionSettings, registry::ConnectionStatus};
+use crate::{config::SessionSettings, connections::target::Target, registry::ConnectionStatus};
 use std::{
     sync::{
         Arc, Mutex, Weak,
@@ -31,6 +31,19 @@ pub(super) struct Entry {
     pub(super) held_up: AtomicUsize,
     shared: Weak<Shared>,
     pool: Mutex<Pool<Arc<Session>, oneshot::Sender<Answer>>>,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Open sessions.
+    pub open: usize,
+    /// Callers that have one.
+    pub running: usize,
+    /// Callers that wait for one, or for a place among their project's calls.
+    pub waiting: usize,
+    /// Connections that are left alone because their database fails.
+    pub open_circuits: usize,
 }
 
 /// What a caller gets who asks for a session.

@@ -7,6 +7,7 @@ use super::{
     pool::{Ended, Pooled},
     session::Session,
 };
+use crate::plugins::Operation;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -43,17 +44,17 @@ impl Lease {
         Ok(self)
     }
 
-    /// Runs one operation by its deadline. Dropping the future cancels it.
+    /// Makes a call of this operation by its deadline. Dropping the future cancels it.
     ///
     /// # Errors
     /// The driver's; `TIMEOUT` at the deadline, with `details.outcome` `unknown` where something may be changed.
-    pub async fn call(mut self, call: Call) -> Result<Payload, DriverError> {
+    pub async fn call(mut self, operation: &Operation, call: Call) -> Result<Payload, DriverError> {
         let deadline = call.deadline;
-        let may_write = self.entry.target.driver.may_write(call.operation, call.granted);
+        let may_write = operation.may_write(call.granted);
         // The task's own hold on the session: one that is cut keeps its place under the caps until it is gone.
         let session = self.session.clone();
         let containment = self.entry.target.driver.containment().clone();
-        let task = containment.call(&call);
+        let task = containment.call(operation, &call.request_id);
         let running = async move {
             let result = session.driver_session.call(call).await;
             drop(session);

@@ -1,7 +1,7 @@
 //! The caps on open sessions: over all, for each project, and for each driver that has one.
 
-use super::{Target, lock};
-use crate::config::SessionSettings;
+use super::lock::lock;
+use crate::{config::SessionSettings, connections::target::Target};
 use std::{
     collections::HashMap,
     pin::pin,

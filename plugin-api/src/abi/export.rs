@@ -6,7 +6,7 @@ use super::{
     log::{level_filter, write},
 };
 use crate::{
-    Call, ConnectionSettings, Driver, DriverError, Endpoint, ErrorCode, Network, Outcome,
+    Call, ConnectionSettings, Driver, DriverError, ErrorCode, Network, Outcome,
     log_bridge::{LogBridge, LogRecord},
     manifest,
     operations::Operation,
@@ -21,7 +21,6 @@ use abi_stable::{
 };
 use async_ffi::{FfiFuture, FutureExt};
 use secrecy::zeroize::Zeroize;
-use serde::Deserialize;
 use std::{
     any::Any,
     future::Future,
@@ -96,20 +95,13 @@ extern "C" fn connect<D: Driver>(settings: RString) -> FfiFuture<RResult<Session
     Guarded::new(None, opening).into_ffi()
 }
 
-/// The host's JSON: an endpoint, and options still unread.
-#[derive(Deserialize)]
-struct RawSettings {
-    endpoint: Endpoint,
-    options: serde_json::Value,
-}
-
 fn read_settings<D: Driver>(text: RString) -> Result<ConnectionSettings<D::Options>, DriverError> {
     let mut text = String::from(text);
-    let raw = serde_json::from_str::<RawSettings>(&text);
+    let read = serde_json::from_str::<ConnectionSettings<serde_json::Value>>(&text);
     text.zeroize();
-    let raw = raw.map_err(|_| broken("the host sent settings that do not read"))?;
-    let options = parameters::options_from_json(raw.options)?;
-    Ok(ConnectionSettings { endpoint: raw.endpoint, options })
+    let ConnectionSettings { endpoint, options } =
+        read.map_err(|_| broken("the host sent settings that do not read"))?;
+    Ok(ConnectionSettings { endpoint, options: parameters::options_from_json(options)? })
 }
 
 fn network() -> Network {

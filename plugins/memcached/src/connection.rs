@@ -9,8 +9,8 @@ use crate::{
     stats::Stats,
     wire::{Facts, Head, Incoming, Refusal, not_memcached},
 };
-use std::sync::{Mutex, PoisonError};
-use studio_plugin_api::{DriverError, Network, Stream};
+use std::sync::Mutex;
+use studio_plugin_api::{DriverError, Network, Stream, sync::lock};
 
 /// The first version with the meta commands as they are today: `ms` with a length, `HD`, `ma`, base64 keys.
 const OLDEST: [u32; 3] = [1, 6, 10];
@@ -110,7 +110,7 @@ impl Connection {
 
     /// False as soon as the connection is known to be of no more use.
     pub(crate) fn is_open(&self) -> bool {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.link).is_some()
     }
 
     /// One meta command and its reply, whose value may have `most` bytes. A server that announces far more has lost the
@@ -201,7 +201,7 @@ impl Connection {
     }
 
     fn lease(&self) -> Result<Lease<'_>, DriverError> {
-        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let link = lock(&self.link).take();
         let link = link.ok_or_else(|| DriverError::connection("closed", "the connection was lost before"))?;
         Ok(Lease { home: &self.link, link })
     }
@@ -210,7 +210,7 @@ impl Connection {
 impl Lease<'_> {
     /// All that was asked is answered.
     fn give_back(self) {
-        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.link);
+        *lock(self.home) = Some(self.link);
     }
 }
 

@@ -34,14 +34,6 @@ pub(crate) fn too_large(limit: Option<u64>) -> DriverError {
     }
 }
 
-/// A reply that has its form but not its place: no memcached gives it to this command.
-pub(crate) fn unexpected(command: &str) -> DriverError {
-    DriverError::query(
-        "UNEXPECTED",
-        format!("the server answered {command} with something else than it should"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

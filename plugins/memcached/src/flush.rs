@@ -33,7 +33,7 @@ pub(crate) async fn flush(
 ) -> Result<Json<FlushAnswer>, DriverError> {
     let FlushBody { delay } = body.0.unwrap_or_default();
     if delay > MAX_DELAY {
-        return Err(DriverError::validation("delay", format!("`delay`: must be from 0 to {MAX_DELAY}")));
+        return Err(DriverError::field("delay", format!("must be from 0 to {MAX_DELAY}")));
     }
     let line = memcached.connection.ask_line(&format!("flush_all {delay}\r\n")).await?;
     match (line.as_str(), Refusal::parse(&line)) {

@@ -76,27 +76,21 @@ impl Driver for Memcached {
             .post("/keys/{key}", keys::write::write)
             .write()
             .summary("Store a value: set, add, replace, append, prepend, or compare and set")
-            .invalidates(AFTER_WRITE)
             .delete("/keys/{key}", keys::expiry::delete)
             .write()
             .summary("Delete a key")
-            .invalidates(AFTER_WRITE)
             .post("/keys/{key}/increment", keys::count::increment)
             .write()
             .summary("Add to a counter")
-            .invalidates(AFTER_WRITE)
             .post("/keys/{key}/decrement", keys::count::decrement)
             .write()
             .summary("Take from a counter, down to 0")
-            .invalidates(AFTER_WRITE)
             .post("/keys/{key}/touch", keys::expiry::touch)
             .write()
             .summary("Set or remove a key's expiry")
-            .invalidates(AFTER_WRITE)
             .post("/flush", flush::flush)
             .admin()
             .summary("Drop every item")
-            .invalidates(AFTER_WRITE)
             .get("/info", stats::info::info)
             .read()
             .cache(Duration::from_secs(30))
@@ -107,6 +101,7 @@ impl Driver for Memcached {
             .get("/slabs", stats::slabs::slabs)
             .read()
             .summary("Tell how the memory is divided")
+            .each_write_invalidates(&AFTER_WRITE)
     }
 
     fn check(settings: &ConnectionSettings<MemcachedOptions>) -> Result<(), DriverError> {
@@ -143,7 +138,7 @@ impl Memcached {
     /// The server's clock, in Unix time.
     async fn server_time(&self) -> Result<i64, DriverError> {
         let stats = self.connection.stats("", MAX_STATS).await?;
-        stats.find("time").ok_or_else(|| errors::unexpected("stats"))
+        stats.find("time").ok_or_else(|| DriverError::unexpected_answer("stats"))
     }
 
     /// How many bytes an item may have.

@@ -1,7 +1,7 @@
 //! A connection's options, and what they and its address come to together.
 
 use percent_encoding::percent_decode_str;
-use studio_plugin_api::{connection_string, prelude::*};
+use studio_plugin_api::{connection_string, prelude::*, settings::choose_tls};
 
 /// The options of a memcached connection.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -45,55 +45,48 @@ impl Target {
     pub(crate) fn new(settings: &ConnectionSettings<MemcachedOptions>) -> Result<Self, DriverError> {
         let place = match &settings.endpoint {
             Endpoint::Parts { database_name: Some(_), .. } => {
-                return Err(refuse("database_name", "memcached has no databases"));
+                return Err(DriverError::field("database_name", "memcached has no databases"));
             }
             Endpoint::Parts { username, password, .. } => {
                 Place { tls: false, username: username.clone(), password: password.clone() }
             }
             Endpoint::ConnectionString(text) => parse_connection_string(text)?,
         };
-        let tls = choose_tls(&settings.options, place.tls)?;
+        let tls = read_tls(&settings.options, place.tls)?;
         let login = match (place.username, place.password) {
             (None, None) => None,
             (Some(username), Some(password)) => {
                 // The server splits the two at the first space.
                 if username.is_empty() || username.contains(char::is_whitespace) {
-                    return Err(refuse("username", "must not be empty or have spaces"));
+                    return Err(DriverError::field("username", "must not be empty or have spaces"));
                 }
                 Some(Login { username, password })
             }
-            (None, Some(_)) => return Err(refuse("username", "is missing beside the password")),
-            (Some(_), None) => return Err(refuse("password", "is missing beside the username")),
+            (None, Some(_)) => return Err(DriverError::field("username", "is missing beside the password")),
+            (Some(_), None) => return Err(DriverError::field("password", "is missing beside the username")),
         };
         Ok(Self { tls, login })
     }
 }
 
-fn choose_tls(options: &MemcachedOptions, by_scheme: bool) -> Result<bool, DriverError> {
-    let wanted = options.tls.unwrap_or(by_scheme);
-    if by_scheme && !wanted {
-        return Err(refuse("options.tls", "is false, but the connection string says `memcacheds://`"));
-    }
-    if !wanted {
-        let lone = options.tls_ca.as_ref().map(|_| "options.tls_ca");
-        return match lone.or(options.tls_insecure.then_some("options.tls_insecure")) {
-            Some(field) => Err(refuse(field, "means nothing without `tls`")),
-            None => Ok(false),
-        };
-    }
+fn read_tls(options: &MemcachedOptions, by_scheme: bool) -> Result<bool, DriverError> {
+    let only_with_tls =
+        [("options.tls_ca", options.tls_ca.is_some()), ("options.tls_insecure", options.tls_insecure)];
+    let wanted = choose_tls(options.tls, by_scheme.then_some("`memcacheds://`"), &only_with_tls)?;
     // The host reads it; this much can be told here, before anything connects.
-    if options.tls_ca.as_ref().is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")) {
-        return Err(refuse("options.tls_ca", "has no certificate in PEM"));
+    if wanted && options.tls_ca.as_ref().is_some_and(|text| !text.contains("-----BEGIN CERTIFICATE-----")) {
+        return Err(DriverError::field("options.tls_ca", "has no certificate in PEM"));
     }
-    Ok(true)
+    Ok(wanted)
 }
 
 /// No message here repeats any part of the text: it may hold a password in an unexpected place.
 fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
     const FIELD: &str = "connection_string";
     let form = "is not a URL like memcached://[user:password@]host[:port] or memcacheds://…";
-    let wrong = || refuse(FIELD, form);
-    let text = connection_string::read(text.expose()).map_err(|message| refuse(FIELD, message))?;
+    let wrong = || DriverError::field(FIELD, form);
+    let text =
+        connection_string::read(text.expose()).map_err(|message| DriverError::field(FIELD, message))?;
     let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "memcached" => false,
@@ -102,7 +95,7 @@ fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?', '#']) {
-        return Err(refuse(
+        return Err(DriverError::field(
             FIELD,
             "has more than a host and a port; a `/`, `?` or `#` in a password is percent-encoded",
         ));
@@ -135,10 +128,6 @@ fn check_address(address: &str) -> Option<()> {
     };
     let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     (!host.is_empty() && !host.contains([' ', '[', ']', ',']) && port_fits).then_some(())
-}
-
-fn refuse(field: &str, message: &str) -> DriverError {
-    DriverError::validation(field, format!("`{field}`: {message}"))
 }
 
 #[cfg(test)]

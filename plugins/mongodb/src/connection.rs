@@ -31,9 +31,8 @@ impl MongoDb {
     /// # Errors
     /// `CONNECTION_ERROR` with a reason, `FORBIDDEN` for an address that the gateway's rules exclude.
     pub(crate) async fn open(target: Target, network: Network) -> Result<Self, DriverError> {
-        let mut options = ClientOptions::parse(target.connection)
-            .await
-            .map_err(|error| errors::from_client(&error, &Reach::default()))?;
+        let mut options =
+            ClientOptions::parse(target.connection).await.map_err(|error| errors::from_client(&error))?;
         let only = only_place(&options);
         let reach = Arc::new(Reach::new(options.repl_set_name.clone(), only.clone()));
         // The relay speaks it in the client library's place.
@@ -58,7 +57,7 @@ impl MongoDb {
         options.retry_reads = Some(true);
         let seeds = options.hosts.len();
         let finding = options.server_selection_timeout.unwrap_or(PING_TIMEOUT);
-        let client = Client::with_options(options).map_err(|error| errors::from_client(&error, &reach))?;
+        let client = Client::with_options(options).map_err(|error| reach.tell(&error))?;
         let session = Self { client, reach, _relay: relay };
         tokio::select! {
             // Both are ready when a server answers after others failed.
@@ -85,7 +84,7 @@ impl MongoDb {
     /// The server's, or the connection's.
     pub(crate) async fn command(&self, database: &str, command: Document) -> Result<Document, DriverError> {
         let answer = self.client.database(database).run_command(command).await;
-        answer.map_err(|error| errors::from_client(&error, &self.reach))
+        answer.map_err(|error| self.reach.tell(&error))
     }
 }
 

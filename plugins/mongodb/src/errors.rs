@@ -2,10 +2,7 @@
 
 mod code_names;
 
-use crate::{
-    ejson::{self, Form},
-    reach::Reach,
-};
+use crate::ejson::{self, Form};
 use bson::{Document, RawDocument, RawDocumentBuf};
 use mongodb::error::{
     CommandError, Error, ErrorKind, NO_WRITES_PERFORMED, RETRYABLE_WRITE_ERROR, WriteConcernError,
@@ -212,12 +209,9 @@ fn index_named_in(message: &str) -> Option<&str> {
     Some(name.rsplit_once(".$").map_or(name, |(_, name)| name).trim())
 }
 
-/// Any error of the client library.
-pub(crate) fn from_client(error: &Error, reach: &Reach) -> DriverError {
-    let of_server = matches!(error.kind.as_ref(), ErrorKind::Command(_) | ErrorKind::Write(_));
-    if !of_server && let Some(breach) = reach.breach() {
-        return breach;
-    }
+/// Maps any error of the client library, by nothing else than what it says. Where a session has servers, `reach.rs`
+/// knows more of why one of them can't be used.
+pub(crate) fn from_client(error: &Error) -> DriverError {
     match error.kind.as_ref() {
         ErrorKind::Command(command) => {
             let info = error.server_response().and_then(|answer| info_in(answer));
@@ -231,11 +225,9 @@ pub(crate) fn from_client(error: &Error, reach: &Reach) -> DriverError {
         ),
         ErrorKind::InvalidTlsConfig { message, .. } => DriverError::connection("tls", message.clone()),
         ErrorKind::DnsResolve { message, .. } => DriverError::connection("not_resolved", message.clone()),
-        ErrorKind::Io(io) => reach.refusal().unwrap_or_else(|| from_io(io)),
+        ErrorKind::Io(io) => from_io(io),
         ErrorKind::ConnectionPoolCleared { .. } => DriverError::connection("closed", LOST),
-        ErrorKind::ProxyConnect { .. } | ErrorKind::ServerSelection { .. } => {
-            reach.explain().unwrap_or_else(|| no_server(error))
-        }
+        ErrorKind::ProxyConnect { .. } | ErrorKind::ServerSelection { .. } => no_server(error),
         ErrorKind::InvalidArgument { message, .. } => {
             DriverError::new(ErrorCode::ValidationError, message.clone())
         }
@@ -295,23 +287,22 @@ pub(crate) fn from_io(error: &io::Error) -> DriverError {
     }
 }
 
-/// An error of a write. Where it may have been done all the same, `details.outcome` says `unknown`.
-pub(crate) fn from_write(error: &Error, reach: &Reach) -> DriverError {
-    let mapped = from_client(error, reach);
-    if may_have_happened(error) { outcome_unknown(mapped) } else { mapped }
+/// Says of a write's error, which was told so, whether it may have been done all the same: `details.outcome` is `unknown`
+/// then.
+pub(crate) fn of_write(error: &Error, told: DriverError) -> DriverError {
+    if may_have_happened(error) { outcome_unknown(told) } else { told }
 }
 
-/// An error of a write of several things, one after the other. Some of them may have been written before the server came
-/// to what it refuses, so that only a refusal of the whole leaves nothing open.
-pub(crate) fn from_write_of_several(error: &Error, reach: &Reach) -> DriverError {
-    let mapped = from_client(error, reach);
+/// Says the same of a write of several things, one after the other. Some of them may have been written before the server
+/// came to what it refuses, so that only a refusal of the whole leaves nothing open.
+pub(crate) fn of_write_of_several(error: &Error, told: DriverError) -> DriverError {
     let is_open = match error.kind.as_ref() {
         _ if error.contains_label(NO_WRITES_PERFORMED) => false,
         ErrorKind::Command(command) => !code::BEFORE_ANY.contains(&command.code),
         ErrorKind::Write(_) => true,
         _ => may_have_happened(error),
     };
-    if is_open { outcome_unknown(mapped) } else { mapped }
+    if is_open { outcome_unknown(told) } else { told }
 }
 
 /// Says of a failed write that it may have been done.

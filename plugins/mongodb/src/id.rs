@@ -80,7 +80,7 @@ fn is_told_apart(text: &str) -> bool {
 fn parse<T: FromStr>(text: &str, wanted: &str, make: impl Fn(T) -> Bson) -> Result<Bson, DriverError> {
     text.parse()
         .map(make)
-        .map_err(|_| DriverError::validation("id", format!("`id`: must be {wanted}, as `id_type` says")))
+        .map_err(|_| DriverError::field("id", format!("must be {wanted}, as `id_type` says")))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl DatabaseName {
     /// # Errors
     /// `VALIDATION_ERROR`.
     pub(crate) fn new(name: &str, field: &str) -> Result<Self, DriverError> {
-        Self::try_from(name.to_owned()).map_err(|wrong| invalid(field, &wrong))
+        Self::try_from(name.to_owned()).map_err(|wrong| DriverError::field(field, wrong))
     }
 
     /// The name, for a caller who may look into this database.
@@ -96,7 +96,7 @@ impl CollectionName {
     /// # Errors
     /// `VALIDATION_ERROR`.
     pub(crate) fn new(name: &str, field: &str) -> Result<Self, DriverError> {
-        Self::try_from(name.to_owned()).map_err(|wrong| invalid(field, &wrong))
+        Self::try_from(name.to_owned()).map_err(|wrong| DriverError::field(field, wrong))
     }
 
     /// The collection in its database, for this use by this caller.
@@ -170,10 +170,6 @@ impl fmt::Display for Unfit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.0)
     }
-}
-
-fn invalid(field: &str, wrong: &Unfit) -> DriverError {
-    DriverError::validation(field, format!("`{field}`: {wrong}"))
 }
 
 #[cfg(test)]

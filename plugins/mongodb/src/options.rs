@@ -4,7 +4,7 @@ use mongodb::options::{
     AuthMechanism, ConnectionString, Credential, HostInfo, ServerAddress, Tls, TlsOptions,
 };
 use std::time::Duration;
-use studio_plugin_api::{connection_string, prelude::*};
+use studio_plugin_api::{connection_string, prelude::*, settings::choose_tls};
 
 /// The most connections to one server that carry operations.
 const MAX_POOL_SIZE: u32 = 10;
@@ -117,37 +117,40 @@ impl Target {
     }
 }
 
-fn refuse(field: &str, message: impl std::fmt::Display) -> DriverError {
-    DriverError::validation(field, format!("`{field}`: {message}"))
-}
-
 fn parse_connection_string(text: &Secret) -> Result<ConnectionString, DriverError> {
     const FIELD: &str = "connection_string";
-    let text = connection_string::read(text.expose()).map_err(|message| refuse(FIELD, message))?;
+    let text =
+        connection_string::read(text.expose()).map_err(|message| DriverError::field(FIELD, message))?;
     // What the library says of it may quote the password.
     let connection = ConnectionString::parse(text).map_err(|_| {
-        refuse(FIELD, "is no MongoDB connection string, `mongodb://user:password@host:port/?options`")
+        DriverError::field(
+            FIELD,
+            "is no MongoDB connection string, `mongodb://user:password@host:port/?options`",
+        )
     })?;
     if let HostInfo::HostIdentifiers(hosts) = &connection.host_info
         && hosts.iter().any(|host| !matches!(host, ServerAddress::Tcp { .. }))
     {
-        return Err(refuse(FIELD, "names a Unix socket; only TCP is possible"));
+        return Err(DriverError::field(FIELD, "names a Unix socket; only TCP is possible"));
     }
     if connection.socks5_proxy.is_some() {
-        return Err(refuse(FIELD, "a proxy (`proxyHost`) can't be used"));
+        return Err(DriverError::field(FIELD, "a proxy (`proxyHost`) can't be used"));
     }
     if let Some(Tls::Enabled(tls)) = &connection.tls {
         if tls.ca_file_path.is_some() {
-            return Err(refuse(FIELD, "`tlsCAFile` names a file; give `options.tls_ca` instead"));
+            return Err(DriverError::field(FIELD, "`tlsCAFile` names a file; give `options.tls_ca` instead"));
         }
         if tls.cert_key_file_path.is_some() {
             let message = "`tlsCertificateKeyFile` names a file; give `options.tls_certificate_key` instead";
-            return Err(refuse(FIELD, message));
+            return Err(DriverError::field(FIELD, message));
         }
     }
     #[allow(deprecated)]
     if connection.socket_timeout.is_some() {
-        return Err(refuse(FIELD, "`socketTimeoutMS` is unknown; operations end at the request's deadline"));
+        return Err(DriverError::field(
+            FIELD,
+            "`socketTimeoutMS` is unknown; operations end at the request's deadline",
+        ));
     }
     let mechanism = connection.credential.as_ref().and_then(|credential| credential.mechanism.as_ref());
     match mechanism {
@@ -158,9 +161,10 @@ fn parse_connection_string(text: &Secret) -> Result<ConnectionString, DriverErro
             | AuthMechanism::MongoDbX509
             | AuthMechanism::Plain,
         ) => Ok(connection),
-        Some(_) => {
-            Err(refuse(FIELD, "`authMechanism` must be SCRAM-SHA-256, SCRAM-SHA-1, MONGODB-X509 or PLAIN"))
-        }
+        Some(_) => Err(DriverError::field(
+            FIELD,
+            "`authMechanism` must be SCRAM-SHA-256, SCRAM-SHA-1, MONGODB-X509 or PLAIN",
+        )),
     }
 }
 
@@ -182,10 +186,13 @@ fn set_credential(connection: &mut ConnectionString, options: &MongoDbOptions) -
         let credential = connection.credential.get_or_insert_default();
         if mechanism == Mechanism::X509 {
             if credential.password.is_some() {
-                return Err(refuse("options.auth_mechanism", "MONGODB-X509 takes no password"));
+                return Err(DriverError::field("options.auth_mechanism", "MONGODB-X509 takes no password"));
             }
             if options.tls_certificate_key.is_none() {
-                return Err(refuse("options.tls_certificate_key", "MONGODB-X509 logs in with it"));
+                return Err(DriverError::field(
+                    "options.tls_certificate_key",
+                    "MONGODB-X509 logs in with it",
+                ));
             }
             credential.source = Some("$external".to_owned());
         }
@@ -194,20 +201,25 @@ fn set_credential(connection: &mut ConnectionString, options: &MongoDbOptions) -
     match (&mut connection.credential, &options.auth_source) {
         (Some(credential), Some(source)) => {
             if credential.mechanism == Some(AuthMechanism::MongoDbX509) && source != "$external" {
-                return Err(refuse("options.auth_source", "of MONGODB-X509 it is always `$external`"));
+                return Err(DriverError::field(
+                    "options.auth_source",
+                    "of MONGODB-X509 it is always `$external`",
+                ));
             }
             credential.source = Some(source.clone());
         }
-        (None, Some(_)) => return Err(refuse("options.auth_source", "means nothing without a username")),
+        (None, Some(_)) => {
+            return Err(DriverError::field("options.auth_source", "means nothing without a username"));
+        }
         (_, None) => {}
     }
     let Some(credential) = &connection.credential else { return Ok(()) };
     if credential.mechanism != Some(AuthMechanism::MongoDbX509) {
         if credential.username.is_none() {
-            return Err(refuse("username", "is needed where there is a password"));
+            return Err(DriverError::field("username", "is needed where there is a password"));
         }
         if credential.password.is_none() {
-            return Err(refuse("password", "is needed where there is a username"));
+            return Err(DriverError::field("password", "is needed where there is a username"));
         }
     }
     Ok(())
@@ -222,30 +234,21 @@ fn set_tls(
         (None, HostInfo::DnsRecord(_)) => Some(true),
         (None, _) => None,
     };
-    let wanted = match (by_string, options.tls) {
-        (Some(true), Some(false)) => {
-            return Err(refuse("options.tls", "is false, but the connection string says to speak TLS"));
-        }
-        (Some(false), Some(true)) => {
-            return Err(refuse("options.tls", "is true, but the connection string says `tls=false`"));
-        }
-        (by_string, by_options) => by_options.or(by_string).unwrap_or(false),
-    };
-    if !wanted {
-        for (field, given) in [
-            ("options.tls_ca", options.tls_ca.is_some()),
-            ("options.tls_insecure", options.tls_insecure),
-            ("options.tls_certificate_key", options.tls_certificate_key.is_some()),
-        ] {
-            if given {
-                return Err(refuse(field, "means nothing without `tls`"));
-            }
-        }
+    if let (Some(false), Some(true)) = (by_string, options.tls) {
+        return Err(DriverError::field("options.tls", "is true, but the connection string says `tls=false`"));
+    }
+    let only_with_tls = [
+        ("options.tls_ca", options.tls_ca.is_some()),
+        ("options.tls_insecure", options.tls_insecure),
+        ("options.tls_certificate_key", options.tls_certificate_key.is_some()),
+    ];
+    let by_string = by_string.unwrap_or(false).then_some("to speak TLS");
+    if !choose_tls(options.tls, by_string, &only_with_tls)? {
         connection.tls = Some(Tls::Disabled);
         return Ok(None);
     }
     if let Some(pem) = &options.tls_ca {
-        studio_tls::read_authorities(pem).map_err(|error| refuse("options.tls_ca", error))?;
+        studio_net::read_authorities(pem).map_err(|error| DriverError::field("options.tls_ca", error))?;
     }
     let mut tls = match connection.tls.take() {
         Some(Tls::Enabled(tls)) => tls,
@@ -264,7 +267,7 @@ fn set_tls(
 fn set_topology(connection: &mut ConnectionString, options: &MongoDbOptions) -> Result<(), DriverError> {
     match (&connection.replica_set, &options.replica_set) {
         (Some(by_string), Some(by_options)) if by_string != by_options => {
-            return Err(refuse("options.replica_set", "is not the one in the connection string"));
+            return Err(DriverError::field("options.replica_set", "is not the one in the connection string"));
         }
         (None, Some(name)) => connection.replica_set = Some(name.clone()),
         _ => {}
@@ -277,9 +280,10 @@ fn set_topology(connection: &mut ConnectionString, options: &MongoDbOptions) -> 
         _ => 0,
     };
     match connection.direct_connection {
-        Some(true) if hosts != 1 => {
-            Err(refuse("options.direct_connection", "is possible with one host only, and without `+srv`"))
-        }
+        Some(true) if hosts != 1 => Err(DriverError::field(
+            "options.direct_connection",
+            "is possible with one host only, and without `+srv`",
+        )),
         Some(_) => Ok(()),
         None => {
             // As mongosh does: the members of a set are often known by names that mean nothing here.
@@ -294,14 +298,20 @@ fn set_topology(connection: &mut ConnectionString, options: &MongoDbOptions) -> 
 fn set_bounds(connection: &mut ConnectionString, options: &MongoDbOptions) -> Result<(), DriverError> {
     if let Some(name) = &options.app_name {
         if name.len() > MAX_APP_NAME {
-            return Err(refuse("options.app_name", format!("must have at most {MAX_APP_NAME} bytes")));
+            return Err(DriverError::field(
+                "options.app_name",
+                format!("must have at most {MAX_APP_NAME} bytes"),
+            ));
         }
         connection.app_name = Some(name.clone());
     }
     connection.app_name.get_or_insert_with(|| APP_NAME.to_owned());
     if let Some(milliseconds) = options.server_selection_timeout {
         if !(1..=60_000).contains(&milliseconds) {
-            return Err(refuse("options.server_selection_timeout", "must be from 1 to 60000 milliseconds"));
+            return Err(DriverError::field(
+                "options.server_selection_timeout",
+                "must be from 1 to 60000 milliseconds",
+            ));
         }
         connection.server_selection_timeout = Some(Duration::from_millis(milliseconds));
     }

@@ -12,11 +12,11 @@ use mongodb::{
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
-use studio_plugin_api::{DriverError, ErrorCode};
+use studio_plugin_api::{DriverError, ErrorCode, sync::lock};
 use tokio::sync::Notify;
 
 /// The port of a server that names none.
@@ -141,12 +141,12 @@ impl Reach {
 
     /// The relay could not connect.
     pub(crate) fn refused(&self, place: &Place, error: DriverError) {
-        self.lock().refused.insert(place.clone(), error);
+        lock(&self.seen).refused.insert(place.clone(), error);
     }
 
     /// The relay did connect.
     pub(crate) fn connected(&self, place: &Place) {
-        self.lock().refused.remove(place);
+        lock(&self.seen).refused.remove(place);
     }
 
     /// What the client library calls whenever it has checked a server.
@@ -166,11 +166,13 @@ impl Reach {
         let Some(place) = self.place(address) else { return };
         // What the relay said of it in its own words is all that there is to know.
         let error = match failure.kind.as_ref() {
-            ErrorKind::ProxyConnect { .. } | ErrorKind::Io(_) => self.lock().refused.get(&place).cloned(),
+            ErrorKind::ProxyConnect { .. } | ErrorKind::Io(_) => {
+                lock(&self.seen).refused.get(&place).cloned()
+            }
             _ => None,
         };
-        let error = error.unwrap_or_else(|| errors::from_client(failure, self));
-        self.lock().failing.insert(place, error);
+        let error = error.unwrap_or_else(|| self.tell(failure));
+        lock(&self.seen).failing.insert(place, error);
         self.changed.notify_waiters();
     }
 
@@ -183,17 +185,28 @@ impl Reach {
                 let is = set
                     .map_or_else(|| "of no replica set".to_owned(), |set| format!("of `{}`", shorten(set)));
                 let message = format!("the MongoDB server is {is}, and not of the replica set `{expected}`");
-                self.lock().strangers.insert(place, DriverError::connection("replica_set", message));
+                lock(&self.seen).strangers.insert(place, DriverError::connection("replica_set", message));
                 self.changed.notify_waiters();
             }
-            _ => drop(self.lock().strangers.remove(&place)),
+            _ => drop(lock(&self.seen).strangers.remove(&place)),
         }
     }
 
     fn forget(&self, address: &ServerAddress) {
         if let Some(place) = self.place(address) {
-            self.lock().failing.remove(&place);
+            lock(&self.seen).failing.remove(&place);
         }
+    }
+
+    /// Tells an error of the client library, with what is known here of why a server can't be used.
+    pub(crate) fn tell(&self, error: &Error) -> DriverError {
+        let known = match error.kind.as_ref() {
+            ErrorKind::Command(_) | ErrorKind::Write(_) => None,
+            ErrorKind::Io(_) => self.breach().or_else(|| self.refusal()),
+            ErrorKind::ProxyConnect { .. } | ErrorKind::ServerSelection { .. } => self.explain(),
+            _ => self.breach(),
+        };
+        known.unwrap_or_else(|| errors::from_client(error))
     }
 
     /// Why no server can be used, as far as that is known.
@@ -201,27 +214,23 @@ impl Reach {
         if let Some(breach) = self.breach() {
             return Some(breach);
         }
-        let seen = self.lock();
+        let seen = lock(&self.seen);
         seen.failures().next().or_else(|| seen.refused.values().next()).cloned()
     }
 
     /// Why the relay could not connect to the only server, if it could not. To the client library that is a connection
     /// that closes.
     pub(crate) fn refusal(&self) -> Option<DriverError> {
-        self.only.as_ref().and_then(|place| self.lock().refused.get(place).cloned())
+        self.only.as_ref().and_then(|place| lock(&self.seen).refused.get(place).cloned())
     }
 
     /// Waits until this many servers fail, and says why one of them does.
     pub(crate) async fn all_fail(&self, servers: usize) -> DriverError {
         let look = || {
-            let seen = self.lock();
+            let seen = lock(&self.seen);
             let enough = seen.failures().count() >= servers.max(1);
             seen.failures().next().filter(|_| enough).cloned()
         };
         self.until(look).await
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

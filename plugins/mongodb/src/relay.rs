@@ -22,7 +22,7 @@ use fast_socks5::{
 };
 use mongodb::options::{ClientOptions, ServerAddress, Socks5Proxy};
 use std::{collections::HashSet, io, net::Ipv4Addr, sync::Arc, time::Duration};
-use studio_plugin_api::ErrorCode;
+use studio_plugin_api::{ErrorCode, sync::lock};
 use tempfile::TempDir;
 use tokio::{
     io::AsyncWriteExt,
@@ -155,7 +155,7 @@ struct Places(std::sync::Mutex<HashSet<Place>>);
 impl Places {
     /// Whether there may be a connection to this place.
     fn admit(&self, place: &Place) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = lock(&self.0);
         known.contains(place) || (known.len() < MAX_PLACES && known.insert(place.clone()))
     }
 }

@@ -172,10 +172,13 @@ impl MongoDb {
             (Ok(Err(Failure::Told(error))), _) => error,
             (Ok(Err(Failure::AfterAll(error))), Kind::Reads) => error,
             (Ok(Err(Failure::AfterAll(error))), _) => errors::outcome_unknown(error),
-            (Ok(Err(Failure::Client(error))), Kind::Reads) => errors::from_client(&error, &self.reach),
-            (Ok(Err(Failure::Client(error))), Kind::Writes) => errors::from_write(&error, &self.reach),
-            (Ok(Err(Failure::Client(error))), Kind::WritesSeveral) => {
-                errors::from_write_of_several(&error, &self.reach)
+            (Ok(Err(Failure::Client(error))), kind) => {
+                let told = self.reach.tell(&error);
+                match kind {
+                    Kind::Reads => told,
+                    Kind::Writes => errors::of_write(&error, told),
+                    Kind::WritesSeveral => errors::of_write_of_several(&error, told),
+                }
             }
             (Err(_), Kind::Reads) => out_of_time(),
             (Err(_), _) => errors::outcome_unknown(out_of_time()),

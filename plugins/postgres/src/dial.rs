@@ -6,7 +6,6 @@ use crate::{
 };
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
-use socket2::{SockRef, TcpKeepalive};
 use std::{
     io,
     net::SocketAddr,
@@ -15,19 +14,17 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use studio_net::{Check, Identity, Keepalive};
 use studio_plugin_api::{DriverError, Network};
-use studio_tls::{Check, Identity};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls::ClientConfig};
+use tokio_rustls::{client::TlsStream, rustls::ClientConfig};
 
-/// A peer that vanished without a word is noticed after about half a minute.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
+/// The server in an error's words.
+const SERVER: &str = "the PostgreSQL server";
 /// For the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -66,15 +63,9 @@ pub(crate) async fn open(
     peer: SocketAddr,
     transport: Transport,
 ) -> Result<Stream, DriverError> {
-    let connect = async {
-        let stream = TcpStream::connect(peer).await?;
-        set_up(&stream)?;
-        Ok(stream)
-    };
-    let stream = match timeout(target.connect_timeout, connect).await {
-        Ok(connected) => connected.map_err(|error| unreachable_server(&error))?,
-        Err(_) => return Err(unreachable_server(&io::ErrorKind::TimedOut.into())),
-    };
+    let stream = studio_net::connect(&[peer], target.connect_timeout, Keepalive::Prompt)
+        .await
+        .map_err(|error| studio_net::unreachable_server(SERVER, &error))?;
     if transport == Transport::Plain {
         return Ok(Stream::Plain(stream));
     }
@@ -104,13 +95,9 @@ async fn ask_for_tls(
     asked.await.map_err(|error| errors::from_io(&error))?;
     match (answer, transport) {
         ([b'S'], _) => {
-            let name = studio_tls::server_name(&address.host)
-                .ok_or_else(|| DriverError::connection("tls", "the host's name can't be in a certificate"))?;
-            let connector = TlsConnector::from(Arc::new(tls_settings(target)?));
-            let shaken = connector.connect(name, stream).await;
-            let stream = shaken.map_err(|error| {
-                DriverError::connection("tls", format!("TLS with the PostgreSQL server failed: {error}"))
-            })?;
+            let config = Arc::new(tls_settings(target)?);
+            let shaken = studio_net::shake_hands(stream, &address.host, config).await;
+            let stream = shaken.map_err(|error| error.with(SERVER))?;
             Ok(Stream::Tls(Box::new(stream)))
         }
         ([b'N'], Transport::TlsWhereOffered) => Ok(Stream::Plain(stream)),
@@ -128,29 +115,10 @@ fn tls_settings(target: &Target) -> Result<ClientConfig, DriverError> {
     };
     let identity =
         target.identity.as_ref().map(|(certificates, key)| Identity { certificates, key: key.expose() });
-    let mut settings = studio_tls::client_config(target.tls_ca.as_deref(), check, identity)
+    let mut settings = studio_net::client_config(target.tls_ca.as_deref(), check, identity)
         .map_err(|error| DriverError::connection("tls", format!("the TLS options: {error}")))?;
     settings.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(settings)
-}
-
-fn set_up(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
-    )?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
-    Ok(())
-}
-
-fn unreachable_server(error: &io::Error) -> DriverError {
-    let reason = match error.kind() {
-        io::ErrorKind::TimedOut => "timeout",
-        _ => "refused",
-    };
-    DriverError::connection(reason, format!("the PostgreSQL server can't be reached: {error}"))
 }
 
 impl Stream {

@@ -135,7 +135,7 @@ impl Target {
         }
         target.tls_ca.clone_from(&options.tls_ca);
         if let Some(pem) = &options.tls_ca {
-            studio_tls::read_authorities(pem).map_err(|error| {
+            studio_net::read_authorities(pem).map_err(|error| {
                 DriverError::validation("options.tls_ca", format!("`options.tls_ca` {error}"))
             })?;
         }

@@ -20,12 +20,12 @@ use postgres_protocol::message::backend::Message;
 use std::{
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
-use studio_plugin_api::{DriverError, ErrorCode, Network};
+use studio_plugin_api::{DriverError, ErrorCode, Network, sync::lock};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -157,7 +157,7 @@ impl Connections {
 
     /// Has connections closed that nobody used for a while, and lets other sessions find these.
     fn look_after(&self) {
-        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = lock(&POOLS);
         pools.retain(|pool| pool.upgrade().is_some());
         pools.push(self.pool.weak());
         let (pool, idle) = (self.pool.weak(), self.way.target.idle_timeout);
@@ -174,7 +174,7 @@ impl Connections {
     /// of others to a database, or as a user, that the text names.
     pub(crate) fn replace_idle(&self, text: &str) {
         let pools: Vec<_> = {
-            let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+            let pools = lock(&POOLS);
             pools.iter().filter_map(WeakPool::upgrade).collect()
         };
         for pool in pools {

@@ -11,11 +11,8 @@ use crate::{
     type_names::TypeNames,
     wire::Wire,
 };
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
-use studio_plugin_api::{Context, DriverError, ServerFacts};
+use std::{sync::Mutex, time::Duration};
+use studio_plugin_api::{Context, DriverError, ServerFacts, sync::lock};
 use tokio::time::timeout;
 
 /// How long the server may take to say who it is.
@@ -50,13 +47,13 @@ impl Postgres {
     /// whether a session is well would open one, which a statement that needs the database alone finds in its way; and
     /// those in use have deadlines of their own. A session given up for them would leave what they run behind.
     pub(crate) async fn greet(&self) -> Result<ServerFacts, DriverError> {
-        let known = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = lock(&self.facts).clone();
         let connections = &self.connections;
         if let Some(facts) = known.filter(|_| connections.is_empty() || connections.are_all_in_use()) {
             return Ok(facts);
         }
         let facts = self.ask_who().await?;
-        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts.clone());
+        *lock(&self.facts) = Some(facts.clone());
         Ok(facts)
     }
 

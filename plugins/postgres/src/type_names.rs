@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
+use studio_plugin_api::sync::lock;
 
 /// How many are remembered, and how long they may be, in bytes.
 const MOST_NAMES: usize = 10_000;
@@ -19,13 +20,13 @@ pub(crate) struct TypeNames(Mutex<HashMap<u32, (String, Instant)>>);
 impl TypeNames {
     /// The name of the type with this number, while it counts.
     pub(crate) fn get(&self, oid: u32) -> Option<String> {
-        let names = self.lock();
+        let names = lock(&self.0);
         names.get(&oid).filter(|(_, since)| since.elapsed() < FRESH).map(|(name, _)| name.clone())
     }
 
     /// Remembers a name.
     pub(crate) fn learn(&self, oid: u32, name: &str) {
-        let mut names = self.lock();
+        let mut names = lock(&self.0);
         if names.len() >= MOST_NAMES {
             names.clear();
         }
@@ -36,10 +37,6 @@ impl TypeNames {
 
     /// Forgets all of them.
     pub(crate) fn forget(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, (String, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).clear();
     }
 }

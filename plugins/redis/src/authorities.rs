@@ -5,13 +5,12 @@ use studio_plugin_api::DriverError;
 /// Checks what can be checked without connecting: that they are certificates. In the sandbox, what is in them is for
 /// the host to judge.
 pub(crate) fn check(pem: &str) -> Result<(), DriverError> {
-    read(pem)
-        .map_err(|message| DriverError::validation("options.tls_ca", format!("`options.tls_ca`: {message}")))
+    read(pem).map_err(|wrong| DriverError::field("options.tls_ca", wrong))
 }
 
 #[cfg(not(target_family = "wasm"))]
 fn read(pem: &str) -> Result<(), String> {
-    studio_tls::read_authorities(pem).map(drop).map_err(|error| error.to_string())
+    studio_net::read_authorities(pem).map(drop).map_err(|error| error.to_string())
 }
 
 #[cfg(target_family = "wasm")]

@@ -66,14 +66,6 @@ pub(crate) fn credentials_refused() -> DriverError {
     DriverError::connection("authentication_failed", "the Redis server refuses the stored credentials")
 }
 
-/// An error answer that is not the value that was asked for, where the protocol promises one.
-pub(crate) fn unexpected(command: &str) -> DriverError {
-    DriverError::query(
-        "UNEXPECTED",
-        format!("the server answered {command} with something else than it should"),
-    )
-}
-
 /// Whether the server refuses the command itself, to this user or to everyone, whatever key it is about.
 pub(crate) fn refuses_command(error: &ServerError) -> bool {
     let details = error.details().unwrap_or_default();

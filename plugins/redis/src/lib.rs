@@ -22,6 +22,7 @@ mod native;
 mod options;
 mod pubsub;
 mod resp;
+mod route;
 #[cfg(any(target_family = "wasm", test))]
 mod sandboxed;
 mod standing;

@@ -3,7 +3,7 @@
 use crate::authorities;
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 use std::fmt;
-use studio_plugin_api::{connection_string, prelude::*};
+use studio_plugin_api::{connection_string, prelude::*, settings::choose_tls};
 
 /// The highest database number that the contract allows.
 const MAX_DATABASE: u8 = 15;
@@ -162,12 +162,12 @@ impl Target {
         let place = Place::new(&settings.endpoint)?;
         let database = agree("options.db", place.database, options.db)?.unwrap_or(0);
         if database > MAX_DATABASE {
-            return Err(refuse("options.db", "must be from 0 to 15"));
+            return Err(DriverError::field("options.db", "must be from 0 to 15"));
         }
         let username = agree("options.username", place.username, options.username.clone())?;
-        let tls = choose_tls(options, place.tls, place.insecure)?;
+        let tls = read_tls(options, place.tls, place.insecure)?;
         if options.cluster && database != 0 {
-            return Err(refuse("options.db", "a cluster has database 0 only"));
+            return Err(DriverError::field("options.db", "a cluster has database 0 only"));
         }
         let topology = choose_topology(options, place.address)?;
         if cfg!(target_family = "wasm") {
@@ -196,28 +196,22 @@ impl Target {
 fn refuse_in_sandbox(topology: &Topology, insecure_by_url: bool) -> Result<(), DriverError> {
     const REFUSAL: &str = "the sandboxed (WASM) build of this driver can't do it, the native one can";
     match topology {
-        Topology::Cluster(_) => Err(refuse("options.cluster", REFUSAL)),
-        Topology::Sentinel { .. } => Err(refuse("options.sentinel", REFUSAL)),
+        Topology::Cluster(_) => Err(DriverError::field("options.cluster", REFUSAL)),
+        Topology::Sentinel { .. } => Err(DriverError::field("options.sentinel", REFUSAL)),
         Topology::Single(_) if insecure_by_url => {
             let message = format!("`#insecure`: {REFUSAL}; say `options.tls_insecure` instead");
-            Err(refuse("connection_string", &message))
+            Err(DriverError::field("connection_string", message))
         }
         Topology::Single(_) => Ok(()),
     }
 }
 
-fn choose_tls(options: &RedisOptions, by_scheme: bool, insecure: bool) -> Result<Option<Tls>, DriverError> {
-    let wanted = options.tls.unwrap_or(by_scheme);
-    if by_scheme && !wanted {
-        return Err(refuse("options.tls", "is false, but the connection string says `rediss://`"));
-    }
+fn read_tls(options: &RedisOptions, by_scheme: bool, insecure: bool) -> Result<Option<Tls>, DriverError> {
     let insecure = insecure || options.tls_insecure;
-    if !wanted {
-        let lone = if options.tls_ca.is_some() { Some("options.tls_ca") } else { None };
-        return match lone.or(options.tls_insecure.then_some("options.tls_insecure")) {
-            Some(field) => Err(refuse(field, "means nothing without `tls`")),
-            None => Ok(None),
-        };
+    let only_with_tls =
+        [("options.tls_ca", options.tls_ca.is_some()), ("options.tls_insecure", options.tls_insecure)];
+    if !choose_tls(options.tls, by_scheme.then_some("`rediss://`"), &only_with_tls)? {
+        return Ok(None);
     }
     if let Some(pem) = &options.tls_ca {
         authorities::check(pem)?;
@@ -227,10 +221,10 @@ fn choose_tls(options: &RedisOptions, by_scheme: bool, insecure: bool) -> Result
 
 fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology, DriverError> {
     if !options.cluster && !options.cluster_nodes.is_empty() {
-        return Err(refuse("options.cluster_nodes", "means nothing without `cluster`"));
+        return Err(DriverError::field("options.cluster_nodes", "means nothing without `cluster`"));
     }
     if options.cluster_nodes.len() > MAX_SEEDS {
-        return Err(refuse("options.cluster_nodes", &format!("may have {MAX_SEEDS}")));
+        return Err(DriverError::field("options.cluster_nodes", format!("may have {MAX_SEEDS}")));
     }
     let Some(sentinel) = &options.sentinel else {
         if !options.cluster {
@@ -241,13 +235,13 @@ fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology,
         return Ok(Topology::Cluster([address].into_iter().chain(further).collect()));
     };
     if options.cluster {
-        return Err(refuse("options.sentinel", "does not go together with `cluster`"));
+        return Err(DriverError::field("options.sentinel", "does not go together with `cluster`"));
     }
     if sentinel.master.is_empty() {
-        return Err(refuse("options.sentinel.master", "must not be empty"));
+        return Err(DriverError::field("options.sentinel.master", "must not be empty"));
     }
     if sentinel.sentinels.len() > MAX_SEEDS {
-        return Err(refuse("options.sentinel.sentinels", &format!("may have {MAX_SEEDS}")));
+        return Err(DriverError::field("options.sentinel.sentinels", format!("may have {MAX_SEEDS}")));
     }
     let named = sentinel.sentinels.iter();
     let mut sentinels: Vec<_> =
@@ -261,38 +255,48 @@ fn choose_topology(options: &RedisOptions, address: Address) -> Result<Topology,
 /// No message here repeats any part of the text: it may hold a password in an unexpected place.
 fn parse_connection_string(text: &Secret) -> Result<Place, DriverError> {
     const FIELD: &str = "connection_string";
-    let text = connection_string::read(text.expose()).map_err(|message| refuse(FIELD, message))?;
+    let text =
+        connection_string::read(text.expose()).map_err(|message| DriverError::field(FIELD, message))?;
     let mut url = redis::parse_redis_url(text).ok_or_else(|| {
-        refuse(FIELD, "is not a URL like redis://[user:password@]host[:port][/database] or rediss://…")
+        DriverError::field(
+            FIELD,
+            "is not a URL like redis://[user:password@]host[:port][/database] or rediss://…",
+        )
     })?;
     if url.scheme().contains("unix") {
-        return Err(refuse(FIELD, "Unix sockets are not supported: the gateway reaches databases over TCP"));
+        return Err(DriverError::field(
+            FIELD,
+            "Unix sockets are not supported: the gateway reaches databases over TCP",
+        ));
     }
     if let Some((name, _)) = url.query_pairs().find(|(name, _)| name != "protocol") {
         let known = name.len() < 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let name = if known { format!(" `{name}`") } else { String::new() };
-        return Err(refuse(FIELD, &format!("unknown parameter{name}; `protocol` is the only one")));
+        return Err(DriverError::field(
+            FIELD,
+            format!("unknown parameter{name}; `protocol` is the only one"),
+        ));
     }
     // The library itself reads what says TLS only where it is built to speak it.
     let tls = matches!(url.scheme(), "rediss" | "valkeys");
     let insecure = match url.fragment() {
         Some("insecure") => tls,
-        Some(_) if tls => return Err(refuse(FIELD, "only `#insecure` may stand after `#`")),
+        Some(_) if tls => return Err(DriverError::field(FIELD, "only `#insecure` may stand after `#`")),
         _ => false,
     };
-    url.set_scheme("redis").map_err(|()| refuse(FIELD, "has no scheme"))?;
+    url.set_scheme("redis").map_err(|()| DriverError::field(FIELD, "has no scheme"))?;
     let port = url.port();
     let database = url.path().trim_matches('/').to_owned();
     let info = url.into_connection_info().map_err(|error| {
         // The category is a fixed text of the library.
-        refuse(FIELD, &format!("is not a usable Redis URL ({})", error.category()))
+        DriverError::field(FIELD, format!("is not a usable Redis URL ({})", error.category()))
     })?;
     let ConnectionAddr::Tcp(host, server_port) = info.addr() else {
-        return Err(refuse(FIELD, "names no host"));
+        return Err(DriverError::field(FIELD, "names no host"));
     };
     let address = Address { host: host.clone(), port: *server_port };
     if port == Some(0) {
-        return Err(refuse(FIELD, "port 0 can't be reached"));
+        return Err(DriverError::field(FIELD, "port 0 can't be reached"));
     }
     let login = info.redis_settings();
     Ok(Place {
@@ -315,20 +319,16 @@ fn database_number(text: &str) -> Result<u8, DriverError> {
     text.parse()
         .ok()
         .filter(|number| *number <= MAX_DATABASE)
-        .ok_or_else(|| refuse("database_name", "a Redis database is a number from 0 to 15"))
+        .ok_or_else(|| DriverError::field("database_name", "a Redis database is a number from 0 to 15"))
 }
 
 fn agree<T: PartialEq>(field: &str, first: Option<T>, second: Option<T>) -> Result<Option<T>, DriverError> {
     match (first, second) {
         (Some(first), Some(second)) if first != second => {
-            Err(refuse(field, "differs from what the connection itself says"))
+            Err(DriverError::field(field, "differs from what the connection itself says"))
         }
         (first, second) => Ok(first.or(second)),
     }
-}
-
-fn refuse(field: &str, message: &str) -> DriverError {
-    DriverError::validation(field, format!("`{field}`: {message}"))
 }
 
 #[cfg(test)]

@@ -2,10 +2,9 @@
 
 use crate::{
     Redis,
-    connection::{Join, Route, Spread},
-    errors,
     keys::{in_parts, read_name},
     lone::json_bytes,
+    route::{Join, Route, Spread},
     wire,
 };
 use redis::{Value, cmd};
@@ -85,7 +84,7 @@ pub(crate) async fn channels(
     {
         ask.arg(pattern);
     }
-    let unexpected = || errors::unexpected("PUBSUB");
+    let unexpected = || DriverError::unexpected_answer("PUBSUB");
     let limit = redis.max_reply_bytes();
     let names = wire::items(
         redis.connection.query_within(&ask, Route::Many(Spread::Nodes(Join::Lists)), limit).await?,
@@ -129,7 +128,8 @@ pub(crate) async fn publish(
     let mut publish = cmd("PUBLISH");
     publish.arg(channel).arg(message);
     let reached = redis.connection.query(&publish, Route::Any).await?;
-    let subscribers_reached = wire::integer(&reached).ok_or_else(|| errors::unexpected("PUBLISH"))?;
+    let subscribers_reached =
+        wire::integer(&reached).ok_or_else(|| DriverError::unexpected_answer("PUBLISH"))?;
     Ok(Json(Published { subscribers_reached }))
 }
 
@@ -137,7 +137,7 @@ fn read_message(json: &RawValue, encoding: Option<Encoding>) -> Result<Vec<u8>, 
     match serde_json::from_str::<String>(json.get()) {
         Ok(text) => read_name(&text, encoding, "message"),
         Err(_) if encoding == Some(Encoding::Base64) => {
-            Err(DriverError::validation("message", "`message`: must be a string to be base64"))
+            Err(DriverError::field("message", "must be a string to be base64"))
         }
         Err(_) => Ok(json.get().trim().as_bytes().to_vec()),
     }

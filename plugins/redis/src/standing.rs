@@ -8,12 +8,12 @@ use crate::{
 use redis::Value;
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use studio_plugin_api::{DriverError, time::Instant};
+use studio_plugin_api::{DriverError, sync::lock, time::Instant};
 
 /// So long after the opening the role is asked for first, and so long it is believed.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ impl Standing {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -113,6 +113,24 @@ async fn limit_that_is_reached_is_told_in_the_aliases_shape() {
 }
 
 #[tokio::test]
+async fn error_keeps_the_shape_of_its_prefix_over_a_reload() {
+    let options = GatewayOptions::default().set("GATEWAY_REQUEST_TIMEOUT", "5s");
+    let (gateway, project) = start(options).await;
+    let (viewer, wait) = (project.viewer.clone(), project.path(OLD, "/wait?milliseconds=60000"));
+    let waiting = tokio::spawn(async move { viewer.get(&wait).await });
+    eventually("the call is under way", async || {
+        let metrics = gateway.anonymous().get("/metrics").await.expect(200);
+        let metrics = String::from_utf8(metrics.bytes).unwrap();
+        metrics.lines().any(|line| line.starts_with("studio_gateway_running_calls{") && line.ends_with(" 1"))
+    })
+    .await;
+    Plugins::new([Plugin::new("probe").disabled()]).write(&gateway.plugins_file());
+    gateway.platform_admin().post("/api/platform/plugins/reload", json!({})).await.expect(200);
+    project.viewer.get(&project.path("probe", "/nothing")).await.refused(404, "UNKNOWN_DATABASE_TYPE");
+    refused(&waiting.await.unwrap(), 408, "deadline");
+}
+
+#[tokio::test]
 async fn write_by_one_prefix_makes_replies_of_the_other_stale() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
     let [new, old] = ["probe", OLD].map(|prefix| project.path(prefix, "/counters/c"));

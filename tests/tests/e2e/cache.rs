@@ -3,7 +3,8 @@
 use serde_json::json;
 use std::time::Duration;
 use studio_gateway_tests::{
-    Answer, Client, Gateway, GatewayOptions, Plugin, Plugins, Project, Registry, World, eventually,
+    Answer, Client, Gateway, GatewayOptions, Plugin, Plugins, Project, RedisDriver, Registry, World,
+    eventually,
 };
 use tokio::task::JoinSet;
 
@@ -317,9 +318,8 @@ async fn stampede_on_a_cold_reply_makes_one_call() {
     assert_eq!(reads(&project).await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stampede_on_cold_redis_info_asks_redis_once() {
-    let world = World::start(Registry::Sqlite).await;
+async fn stampede_on_cold_redis_info_asks_redis_once(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let path = world.alpha.path("redis", "/info");
     // So that the session is open, which asks INFO too.
     world.alpha.viewer.get(&world.alpha.path("redis", "/keys")).await.expect(200);
@@ -382,3 +382,5 @@ async fn each_caller_keeps_their_own_deadline() {
         assert!(time >= Duration::from_millis(1900), "cut off by another's deadline after {time:?}");
     }
 }
+
+on_both_kinds!(stampede_on_cold_redis_info_asks_redis_once);

@@ -12,7 +12,7 @@ use std::{
     },
     time::Duration,
 };
-use studio_gateway_tests::{Answer, Client, Gateway, GatewayOptions, Project, Registry, World};
+use studio_gateway_tests::{Answer, Client, Gateway, GatewayOptions, Project, RedisDriver, World};
 use tokio::task::JoinSet;
 
 /// What one caller does to a Redis.
@@ -107,17 +107,27 @@ impl RedisCaller {
 
 #[test]
 fn redis_readers_never_see_what_was_before_an_acknowledged_write() {
-    check_redis(Callers::Patient);
+    check_redis(RedisDriver::Library, Callers::Patient);
+}
+
+#[test]
+fn redis_component_never_shows_what_was_before_a_write() {
+    check_redis(RedisDriver::Component, Callers::Patient);
 }
 
 #[test]
 fn redis_readers_never_see_what_was_before_an_acknowledged_write_when_callers_leave() {
-    check_redis(Callers::Leaving);
+    check_redis(RedisDriver::Library, Callers::Leaving);
 }
 
-fn check_redis(kind: Callers) {
+#[test]
+fn redis_component_shows_no_old_value_when_callers_leave() {
+    check_redis(RedisDriver::Component, Callers::Leaving);
+}
+
+fn check_redis(driver: RedisDriver, kind: Callers) {
     let runtime = runtime();
-    let world = runtime.block_on(World::start(Registry::Sqlite));
+    let world = runtime.block_on(World::start(driver));
     let histories = [Arc::new(History::default()), Arc::new(History::default())];
     let cases = AtomicU64::new(0);
     let callers = proptest::collection::vec(proptest::collection::vec(redis_step(kind), 1..25), 2..9);

@@ -21,6 +21,24 @@ macro_rules! on_both_registries {
     };
 }
 
+/// Makes two tests of each of these functions, one for each form of the Redis driver.
+macro_rules! on_both_kinds {
+    ($($name:ident),+ $(,)?) => {
+        mod library {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(studio_gateway_tests::RedisDriver::Library).await;
+            })+
+        }
+        mod component {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(studio_gateway_tests::RedisDriver::Component).await;
+            })+
+        }
+    };
+}
+
 mod aliases;
 mod browser;
 mod browser_leaving;
@@ -146,4 +164,5 @@ mod shutdown;
 mod slow_clients;
 mod studio_database;
 mod studio_database_rights;
+mod watching;
 mod worst_callers;

@@ -4,7 +4,7 @@
 use crate::redis_hostile::{GROWTH, Street};
 use serde_json::{Value, json};
 use std::time::Instant;
-use studio_gateway_tests::{HostileServer, Memory, PATIENCE, Says};
+use studio_gateway_tests::{HostileServer, Memory, PATIENCE, RedisDriver, Says};
 
 /// Speaks memcached until it is asked for what a test is about.
 fn until(path: &str, asked: &str, says: &Says) -> Says {
@@ -19,7 +19,7 @@ fn until(path: &str, asked: &str, says: &Says) -> Says {
 
 #[tokio::test]
 async fn memcached_servers_that_announce_or_say_too_much_cost_their_caller_an_error() {
-    let mut street = Street::start().await;
+    let mut street = Street::start(RedisDriver::Library).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
     let dumped = "key=a exp=-1 la=1700000000 cas=7 fetch=no cls=1 size=67\n";

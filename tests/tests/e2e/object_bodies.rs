@@ -6,7 +6,7 @@ use mongodb::bson::doc;
 use serde_json::{Value, json};
 use studio_gateway_tests::{
     Answer, Client, GatewayOptions, MemcachedOptions, MemcachedServer, MongoWorld, PostgresWorld, Project,
-    Registry, World,
+    RedisDriver, Registry, World,
 };
 
 /// Neither an object nor nothing.
@@ -42,9 +42,8 @@ async fn mongodb_deletes_and_changes_nothing_for_an_array_in_the_place_of_an_obj
     assert_eq!(left, [doc! {"_id": 1, "n": 1}, doc! {"_id": 2, "n": 2}]);
 }
 
-#[tokio::test]
-async fn redis_writes_nothing_for_an_array_in_the_place_of_an_object_or_inside_one() {
-    let world = World::start(Registry::Sqlite).await;
+async fn redis_writes_nothing_for_an_array_in_the_place_of_an_object_or_inside_one(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let (owner, key) = (&world.alpha.owner, world.alpha.path("redis", "/keys/k"));
     owner.post(&key, json!({"value": "kept"})).await.expect(201);
     for (method, rest) in
@@ -116,3 +115,5 @@ async fn gateways_own_routes_refuse_an_array_in_the_place_of_an_object() {
     }
     assert_eq!(admin.get(&alpha.connections("redis")).await.items().len(), 1);
 }
+
+on_both_kinds!(redis_writes_nothing_for_an_array_in_the_place_of_an_object_or_inside_one);

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{fs, path::Path};
-use studio_gateway_tests::{Gateway, GatewayOptions, Plugin, Plugins, Project, Registry, World, dist};
+use studio_gateway_tests::{
+    Gateway, GatewayOptions, Plugin, Plugins, Project, RedisDriver, Registry, World, dist,
+};
 
 pub fn sha256(file: &Path) -> String {
     Sha256::digest(fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -52,7 +54,7 @@ async fn disabled_driver_is_an_unknown_type_and_nothing_else_changes(registry: R
         world.alpha.viewer.get(&world.alpha.path("probe", "/nothing")).await.expect(200);
         assert_eq!(world.alpha.viewer.get(databases).await.expect(200).items(), before);
     }
-    Plugins::default().write(&world.gateway.plugins_file());
+    Plugins::from(RedisDriver::Library).write(&world.gateway.plugins_file());
     world.gateway.restart().await;
     world.alpha.viewer.get(&world.alpha.path("redis", "/keys")).await.expect(200);
 }
@@ -207,7 +209,7 @@ async fn reload_applies_the_file_and_keeps_what_works_when_it_is_bad() {
         viewer.get(&nothing).await.expect(200);
     }
 
-    Plugins::default().write(&file);
+    Plugins::from(RedisDriver::Library).write(&file);
     reload().await.expect(200);
     viewer.get(&keys).await.expect(200);
     // Again and again, while it is used.

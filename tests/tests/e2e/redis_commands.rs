@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use studio_gateway_tests::{
-    Client, GatewayOptions, RedisOptions, RedisServer, Registry, World, eventually, time::within,
+    Client, GatewayOptions, RedisDriver, RedisOptions, RedisServer, World, eventually, time::within,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -35,8 +35,8 @@ async fn command(client: &Client, world: &World, words: &Value) -> studio_gatewa
     client.post(&world.alpha.path("redis", "/command"), json!({"command": words})).await
 }
 
-async fn every_route_is_open_from_its_role_up_and_closed_below(registry: Registry) {
-    let world = World::start(registry).await;
+async fn every_route_is_open_from_its_role_up_and_closed_below(options: impl Into<GatewayOptions>) {
+    let world = World::start(options).await;
     let ranks = ["viewer", "developer", "admin", "owner"];
     for (method, path, body, least, status) in routes() {
         let path = world.alpha.path("redis", path);
@@ -62,9 +62,8 @@ async fn every_route_is_open_from_its_role_up_and_closed_below(registry: Registr
     }
 }
 
-#[tokio::test]
-async fn wrong_method_names_the_right_ones() {
-    let world = World::start(Registry::Sqlite).await;
+async fn wrong_method_names_the_right_ones(driver: RedisDriver) {
+    let world = World::start(driver).await;
     for (method, path, allowed) in [
         ("DELETE", "/keys", vec!["GET"]),
         ("PATCH", "/keys/k", vec!["GET", "POST", "PUT", "DELETE"]),
@@ -78,9 +77,8 @@ async fn wrong_method_names_the_right_ones() {
     world.alpha.owner.get(&world.alpha.path("redis", "/nowhere")).await.refused(404, "NOT_FOUND");
 }
 
-#[tokio::test]
-async fn commands_are_open_by_what_they_do() {
-    let world = World::start(Registry::Sqlite).await;
+async fn commands_are_open_by_what_they_do(driver: RedisDriver) {
+    let world = World::start(driver).await;
     world.redis.run(&["SET", "k", "v"]).await;
     // From this role up; "nobody" means that no role may.
     for (words, least) in [
@@ -143,9 +141,8 @@ async fn commands_are_open_by_what_they_do() {
     world.alpha.viewer.get(&world.alpha.path("redis", "/keys/k")).await.refused(404, "NOT_FOUND");
 }
 
-#[tokio::test]
-async fn replies_are_json_of_their_kind() {
-    let world = World::start(Registry::Sqlite).await;
+async fn replies_are_json_of_their_kind(driver: RedisDriver) {
+    let world = World::start(driver).await;
     for (words, result) in [
         (json!(["SET", "k", "v"]), json!("OK")),
         (json!(["SET", {"base64": "/w=="}, {"base64": "AP8="}]), json!("OK")),
@@ -166,9 +163,8 @@ async fn replies_are_json_of_their_kind() {
     }
 }
 
-#[tokio::test]
-async fn servers_refusal_is_a_query_error_with_its_own_code() {
-    let world = World::start(Registry::Sqlite).await;
+async fn servers_refusal_is_a_query_error_with_its_own_code(driver: RedisDriver) {
+    let world = World::start(driver).await;
     world.redis.run(&["SET", "k", "text"]).await;
     for (words, code) in [
         (json!(["LPUSH", "k", "x"]), "WRONGTYPE"),
@@ -181,11 +177,10 @@ async fn servers_refusal_is_a_query_error_with_its_own_code() {
     }
 }
 
-#[tokio::test]
-async fn password_of_the_server_is_never_shown() {
+async fn password_of_the_server_is_never_shown(driver: RedisDriver) {
     let (password, other) = ("hunter2-secret", "replica-secret");
     let redis = RedisOptions::new().password(password).line(format!("masterauth {other}"));
-    let world = World::start_with(GatewayOptions::default().trace(), redis).await;
+    let world = World::start_with(GatewayOptions::from(driver).trace(), redis).await;
     let admin = &world.alpha.admin;
     for pattern in ["requirepass", "REQUIREPASS", "masterauth", "*"] {
         let shown = command(admin, &world, &json!(["CONFIG", "GET", pattern])).await.expect(200);
@@ -217,9 +212,8 @@ async fn receives(stream: &mut TcpStream, wanted: &[u8]) {
     .await;
 }
 
-#[tokio::test]
-async fn published_message_reaches_who_listens_and_channels_are_listed() {
-    let world = World::start(Registry::Sqlite).await;
+async fn published_message_reaches_who_listens_and_channels_are_listed(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let (channels, publish) =
         (world.alpha.path("redis", "/pubsub/channels"), world.alpha.path("redis", "/pubsub/publish"));
     assert_eq!(world.alpha.viewer.get(&channels).await.expect(200).data(), json!([]));
@@ -252,9 +246,8 @@ async fn published_message_reaches_who_listens_and_channels_are_listed() {
     assert_eq!(sent, json!({"subscribers_reached": 0}));
 }
 
-#[tokio::test]
-async fn info_and_stats_tell_what_the_contract_names() {
-    let world = World::start(Registry::Sqlite).await;
+async fn info_and_stats_tell_what_the_contract_names(driver: RedisDriver) {
+    let world = World::start(driver).await;
     world.redis.run(&["SET", "k", "v", "EX", "1000"]).await;
     world.redis.run(&["SET", "l", "v"]).await;
     let viewer = &world.alpha.viewer;
@@ -292,8 +285,8 @@ async fn info_and_stats_tell_what_the_contract_names() {
     assert!(stats["used_memory"].as_u64().unwrap() > 0 && stats["connected_clients"].as_u64().unwrap() > 0);
 }
 
-async fn writes_leave_a_trail_and_reads_leave_none(registry: Registry) {
-    let world = World::start(registry).await;
+async fn writes_leave_a_trail_and_reads_leave_none(options: impl Into<GatewayOptions>) {
+    let world = World::start(options).await;
     let (viewer, developer) = (&world.alpha.viewer, &world.alpha.developer);
     let table = world.gateway.database.table("gateway_audit_logs");
     let rows = async |request: &str| {
@@ -350,4 +343,16 @@ async fn writes_leave_a_trail_and_reads_leave_none(registry: Registry) {
 on_both_registries!(
     every_route_is_open_from_its_role_up_and_closed_below,
     writes_leave_a_trail_and_reads_leave_none,
+);
+
+on_both_kinds!(
+    every_route_is_open_from_its_role_up_and_closed_below,
+    writes_leave_a_trail_and_reads_leave_none,
+    wrong_method_names_the_right_ones,
+    commands_are_open_by_what_they_do,
+    replies_are_json_of_their_kind,
+    servers_refusal_is_a_query_error_with_its_own_code,
+    password_of_the_server_is_never_shown,
+    published_message_reaches_who_listens_and_channels_are_listed,
+    info_and_stats_tell_what_the_contract_names,
 );

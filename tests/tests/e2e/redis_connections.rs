@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 use studio_gateway_tests::{
-    Answer, Gateway, GatewayOptions, Project, RedisOptions, RedisServer, Registry, World, eventually,
+    Answer, Gateway, GatewayOptions, Project, RedisDriver, RedisOptions, RedisServer, World, eventually,
     process::free_port,
 };
 
 /// A gateway with project `alpha`, which has no connections yet.
-async fn start() -> (Gateway, Project) {
-    let gateway = Gateway::start(GatewayOptions::default()).await;
+async fn start(driver: RedisDriver) -> (Gateway, Project) {
+    let gateway = Gateway::start(GatewayOptions::from(driver)).await;
     let project = Project::create_empty(&gateway, "alpha").await;
     (gateway, project)
 }
@@ -49,9 +49,8 @@ async fn fails(project: &Project, body: Value, reason: &str) {
     assert_eq!(found["error"]["details"]["reason"], reason, "{identifier}: {found}");
 }
 
-#[tokio::test]
-async fn passwords_and_acl_users_log_in_and_wrong_ones_are_told() {
-    let (gateway, alpha) = start().await;
+async fn passwords_and_acl_users_log_in_and_wrong_ones_are_told(driver: RedisDriver) {
+    let (gateway, alpha) = start(driver).await;
     let options = RedisOptions::new().password("default-pass-1");
     let options = options.acl_user("writer", "on >writer-pass-1 ~* &* +@all");
     let server =
@@ -86,9 +85,8 @@ async fn passwords_and_acl_users_log_in_and_wrong_ones_are_told() {
     }
 }
 
-#[tokio::test]
-async fn tls_is_checked_by_the_given_authority_unless_told_not_to() {
-    let (_gateway, alpha) = start().await;
+async fn tls_is_checked_by_the_given_authority_unless_told_not_to(driver: RedisDriver) {
+    let (_gateway, alpha) = start(driver).await;
     let server = RedisServer::start(RedisOptions::new().tls()).await;
     let other = RedisServer::start(RedisOptions::new().tls()).await;
     let (port, plain) = (server.port, RedisServer::plain().await);
@@ -124,9 +122,8 @@ async fn tls_is_checked_by_the_given_authority_unless_told_not_to() {
     set(&alpha, "plain-to-tls", "k", "v").await.refused(503, "CONNECTION_ERROR");
 }
 
-#[tokio::test]
-async fn options_that_make_no_sense_are_refused_when_they_are_given() {
-    let (_gateway, alpha) = start().await;
+async fn options_that_make_no_sense_are_refused_when_they_are_given(driver: RedisDriver) {
+    let (_gateway, alpha) = start(driver).await;
     for (extra, field) in [
         (json!({"options": {"db": 16}}), "options.db"),
         (json!({"options": {"db": -1}}), "options.db"),
@@ -162,9 +159,8 @@ async fn value_in(server: &RedisServer, database: u8) -> Option<String> {
     answers.remove(0)
 }
 
-#[tokio::test]
-async fn database_is_the_one_that_is_named_in_any_way() {
-    let (_gateway, alpha) = start().await;
+async fn database_is_the_one_that_is_named_in_any_way(driver: RedisDriver) {
+    let (_gateway, alpha) = start(driver).await;
     let server = RedisServer::plain().await;
     let string = |identifier: &str, path: &str| {
         let url = format!("redis://127.0.0.1:{}{path}", server.port);
@@ -193,11 +189,10 @@ async fn database_is_the_one_that_is_named_in_any_way() {
     fails(&alpha, parts("too-high", few.port, json!({"options": {"db": 9}})), "database").await;
 }
 
-#[tokio::test]
-async fn connection_strings_work_and_are_never_shown() {
+async fn connection_strings_work_and_are_never_shown(driver: RedisDriver) {
     // Every character of the password has a meaning in a URL unless it is encoded.
     let redis = RedisOptions::new().acl_user("odd", "on >p%61:/@ss-w0rd ~* &* +@all");
-    let world = World::start_with(GatewayOptions::default(), redis).await;
+    let world = World::start_with(GatewayOptions::from(driver), redis).await;
     let alpha = Project::create_empty(&world.gateway, "gamma").await;
     let url = format!("redis://odd:p%2561%3A%2F%40ss-w0rd@127.0.0.1:{}/4", world.redis.port);
     let body = json!({"identifier": "string", "connection_string": url});
@@ -226,10 +221,9 @@ async fn connection_strings_work_and_are_never_shown() {
     assert!(!world.gateway.log().contains("ss-w0rd"), "a secret is in the log");
 }
 
-#[tokio::test]
-async fn server_that_does_not_tell_sizes_is_listed_without_them() {
+async fn server_that_does_not_tell_sizes_is_listed_without_them(driver: RedisDriver) {
     let redis = RedisOptions::new().rename_command("MEMORY", "").rename_command("OBJECT", "");
-    let world = World::start_with(GatewayOptions::default(), redis).await;
+    let world = World::start_with(GatewayOptions::from(driver), redis).await;
     world.redis.run(&["SET", "k", "v"]).await;
     world.redis.run(&["HSET", "h", "a", "b"]).await;
     let viewer = &world.alpha.viewer;
@@ -249,9 +243,8 @@ async fn server_that_does_not_tell_sizes_is_listed_without_them() {
     }
 }
 
-#[tokio::test]
-async fn selectors_pick_the_server_and_the_primary_is_taken_without_one() {
-    let (_gateway, alpha) = start().await;
+async fn selectors_pick_the_server_and_the_primary_is_taken_without_one(driver: RedisDriver) {
+    let (_gateway, alpha) = start(driver).await;
     let servers = [RedisServer::plain().await, RedisServer::plain().await];
     let mut ids = Vec::new();
     for (server, identifier) in servers.iter().zip(["first", "second"]) {
@@ -279,9 +272,8 @@ async fn selectors_pick_the_server_and_the_primary_is_taken_without_one() {
     assert_eq!(alpha.viewer.get(&path).await.expect(200).data()["value"], "second");
 }
 
-#[tokio::test]
-async fn every_route_says_that_the_connection_is_missing_inactive_or_down() {
-    let (_gateway, alpha) = start().await;
+async fn every_route_says_that_the_connection_is_missing_inactive_or_down(driver: RedisDriver) {
+    let (_gateway, alpha) = start(driver).await;
     let every = async |expected: (u16, &str)| -> Vec<Value> {
         let mut details = Vec::new();
         for (method, path, body, _, _) in crate::redis_commands::routes() {
@@ -309,9 +301,8 @@ async fn every_route_says_that_the_connection_is_missing_inactive_or_down() {
     alpha.viewer.post(&alpha.path("redis", "/keys/k"), json!({"value": "v"})).await.refused(403, "FORBIDDEN");
 }
 
-#[tokio::test]
-async fn redis_that_goes_down_is_refused_at_the_next_call_and_back_soon_after_it_is() {
-    let mut world = World::start(Registry::Sqlite).await;
+async fn redis_that_goes_down_is_refused_at_the_next_call_and_back_soon_after_it_is(driver: RedisDriver) {
+    let mut world = World::start(driver).await;
     let (viewer, path) = (world.alpha.viewer.clone(), world.alpha.path("redis", "/keys"));
     viewer.get(&path).await.expect(200);
     world.redis.kill().await;
@@ -326,3 +317,15 @@ async fn redis_that_goes_down_is_refused_at_the_next_call_and_back_soon_after_it
     world.redis.start_again().await;
     eventually("it works again", async || viewer.get(&path).await.status == 200).await;
 }
+
+on_both_kinds!(
+    passwords_and_acl_users_log_in_and_wrong_ones_are_told,
+    tls_is_checked_by_the_given_authority_unless_told_not_to,
+    options_that_make_no_sense_are_refused_when_they_are_given,
+    database_is_the_one_that_is_named_in_any_way,
+    connection_strings_work_and_are_never_shown,
+    server_that_does_not_tell_sizes_is_listed_without_them,
+    selectors_pick_the_server_and_the_primary_is_taken_without_one,
+    every_route_says_that_the_connection_is_missing_inactive_or_down,
+    redis_that_goes_down_is_refused_at_the_next_call_and_back_soon_after_it_is,
+);

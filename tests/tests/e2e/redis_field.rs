@@ -4,13 +4,13 @@ use crate::redis_hostile::connect;
 use serde_json::{Value, json};
 use std::{collections::HashSet, process::Command};
 use studio_gateway_tests::{
-    Gateway, GatewayOptions, HostileServer, Project, RedisOptions, RedisServer, Says, eventually,
-    plugins::redis_is_sandboxed,
+    Gateway, GatewayOptions, HostileServer, Project, RedisDriver, RedisOptions, RedisServer, Says,
+    eventually,
     process::{free_port, listen},
 };
 
-async fn start() -> (Gateway, Project) {
-    let gateway = Gateway::start(GatewayOptions::default()).await;
+async fn start(driver: RedisDriver) -> (Gateway, Project) {
+    let gateway = Gateway::start(GatewayOptions::from(driver)).await;
     let project = Project::create_empty(&gateway, "alpha").await;
     (gateway, project)
 }
@@ -41,10 +41,7 @@ async fn run(project: &Project, body: Value) -> studio_gateway_tests::Answer {
 
 #[tokio::test]
 async fn redis_cluster_listings_are_whole_after_a_reshard_and_a_dead_node_is_an_error() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let (_gateway, alpha) = start().await;
+    let (_gateway, alpha) = start(RedisDriver::Library).await;
     let mut nodes = RedisServer::cluster().await;
     connect(&alpha, nodes[0].port, json!({"cluster": true})).await;
     let sets: Vec<_> =
@@ -95,10 +92,7 @@ async fn redis_cluster_listings_are_whole_after_a_reshard_and_a_dead_node_is_an_
 
 #[tokio::test]
 async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let (_gateway, alpha) = start().await;
+    let (_gateway, alpha) = start(RedisDriver::Library).await;
     let nodes = RedisServer::cluster().await;
     connect(&alpha, nodes[0].port, json!({"cluster": true})).await;
     let key = |key: &str| alpha.path("redis", &format!("/keys/{key}"));
@@ -161,10 +155,7 @@ async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
 
 #[tokio::test]
 async fn redis_clusters_are_found_by_any_of_the_nodes_that_a_connection_names() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let (_gateway, alpha) = start().await;
+    let (_gateway, alpha) = start(RedisDriver::Library).await;
     let nodes = RedisServer::cluster().await;
     let further =
         json!([{"host": "127.0.0.1", "port": free_port()}, {"host": "127.0.0.1", "port": nodes[2].port}]);
@@ -172,9 +163,8 @@ async fn redis_clusters_are_found_by_any_of_the_nodes_that_a_connection_names() 
     alpha.developer.post(&alpha.path("redis", "/keys/k"), json!({"value": "v"})).await.expect(201);
 }
 
-#[tokio::test]
-async fn redis_sessions_with_a_primary_that_became_a_replica_are_given_up() {
-    let (_gateway, alpha) = start().await;
+async fn redis_sessions_with_a_primary_that_became_a_replica_are_given_up(driver: RedisDriver) {
+    let (_gateway, alpha) = start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&alpha, redis.port, json!({})).await;
     let key = alpha.path("redis", "/keys/k");
@@ -217,9 +207,8 @@ async fn redis_sessions_with_a_primary_that_became_a_replica_are_given_up() {
     eventually("a read is refused", async || alpha.viewer.get(&key).await.status == 503).await;
 }
 
-#[tokio::test]
-async fn redis_scripts_that_keep_a_server_busy_are_a_reason_to_come_back_later() {
-    let (_gateway, alpha) = start().await;
+async fn redis_scripts_that_keep_a_server_busy_are_a_reason_to_come_back_later(driver: RedisDriver) {
+    let (_gateway, alpha) = start(driver).await;
     let redis = RedisServer::start(RedisOptions::new().line("lua-time-limit 50")).await;
     connect(&alpha, redis.port, json!({})).await;
     let key = alpha.path("redis", "/keys/k");
@@ -245,10 +234,7 @@ async fn redis_scripts_that_keep_a_server_busy_are_a_reason_to_come_back_later()
 
 #[tokio::test]
 async fn redis_masters_are_found_though_most_sentinels_hang() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let (_gateway, alpha) = start().await;
+    let (_gateway, alpha) = start(RedisDriver::Library).await;
     let redis = RedisServer::plain().await;
     // They take connections and say nothing.
     let silent = [listen(), listen()];
@@ -267,3 +253,8 @@ async fn redis_masters_are_found_though_most_sentinels_hang() {
     connect(&alpha, 1, json!({"sentinel": {"master": "m", "sentinels": addresses}})).await;
     alpha.developer.post(&alpha.path("redis", "/keys/k"), json!({"value": "v"})).await.expect(201);
 }
+
+on_both_kinds!(
+    redis_sessions_with_a_primary_that_became_a_replica_are_given_up,
+    redis_scripts_that_keep_a_server_busy_are_a_reason_to_come_back_later,
+);

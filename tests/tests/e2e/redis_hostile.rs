@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use studio_gateway_tests::{
-    Answer, Gateway, GatewayOptions, HostileServer, Memory, PATIENCE, Plugin, Plugins, Project, RedisServer,
-    Says, plugins::redis_is_sandboxed,
+    Answer, Gateway, GatewayOptions, HostileServer, Memory, PATIENCE, Plugin, Plugins, Project, RedisDriver,
+    RedisServer, Says,
 };
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -20,10 +20,10 @@ pub(crate) struct Street {
 }
 
 impl Street {
-    pub(crate) async fn start() -> Self {
-        let plugins = Plugins::new([Plugin::redis(), Plugin::component("memcached")]);
+    pub(crate) async fn start(driver: RedisDriver) -> Self {
+        let plugins = Plugins::new([Plugin::redis(driver), Plugin::component("memcached")]);
         let options =
-            GatewayOptions::default().plugins(plugins).set("GATEWAY_SESSIONS_CONNECT_TIMEOUT", "20s");
+            GatewayOptions::from(driver).plugins(plugins).set("GATEWAY_SESSIONS_CONNECT_TIMEOUT", "20s");
         let (gateway, redis) = tokio::join!(Gateway::start(options), RedisServer::plain());
         redis.run(&["SET", "k", "v"]).await;
         let neighbour = Project::create_empty(&gateway, "neighbour").await;
@@ -73,9 +73,8 @@ async fn viewer_runs(project: &Project, command: Value) -> Answer {
     project.viewer.post(&project.path("redis", "/command"), json!({"command": command})).await
 }
 
-#[tokio::test]
-async fn redis_replies_beyond_their_bound_end_before_they_are_read() {
-    let mut street = Street::start().await;
+async fn redis_replies_beyond_their_bound_end_before_they_are_read(driver: RedisDriver) {
+    let mut street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
     redis.run(&["SET", "k", &"x".repeat(10 << 10)]).await;
@@ -102,9 +101,8 @@ async fn redis_replies_beyond_their_bound_end_before_they_are_read() {
     neighbour.was_well().await;
 }
 
-#[tokio::test]
-async fn redis_callers_beside_one_whose_reply_is_too_large_have_their_answers() {
-    let street = Street::start().await;
+async fn redis_callers_beside_one_whose_reply_is_too_large_have_their_answers(driver: RedisDriver) {
+    let street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
     redis.run(&["SET", "k", &"x".repeat(10 << 10)]).await;
@@ -143,9 +141,8 @@ pub(crate) fn until_get(asked: &str, says: &Says) -> Says {
     }
 }
 
-#[tokio::test]
-async fn redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error() {
-    let mut street = Street::start().await;
+async fn redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error(driver: RedisDriver) {
+    let mut street = Street::start(driver).await;
     let over = (507, "RESULT_TOO_LARGE");
     let no_redis = (503, "CONNECTION_ERROR");
     let push = ">2\r\n$7\r\nmessage\r\n$100\r\n";
@@ -192,7 +189,7 @@ async fn redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error(
         let request = street.attacker.viewer.request("POST", &path).header("x-request-timeout", time);
         let answer = street.attacker.viewer.send(request.json(&json!({"command": ["GET", "k"]}))).await;
         let right = answer.status == status && (status == 200 || answer.error_code() == code)
-            || redis_is_sandboxed() && [200, 504, 507].contains(&status) && too_large(&answer);
+            || driver == RedisDriver::Component && [200, 504, 507].contains(&status) && too_large(&answer);
         assert!(right, "{name}: {answer}");
         assert!(memory.grown() < GROWTH, "{name}: {} MiB", memory.grown());
     }
@@ -200,9 +197,8 @@ async fn redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error(
     neighbour.was_well().await;
 }
 
-#[tokio::test]
-async fn redis_servers_that_say_too_much_before_the_login_are_no_redis() {
-    let mut street = Street::start().await;
+async fn redis_servers_that_say_too_much_before_the_login_are_no_redis(driver: RedisDriver) {
+    let mut street = Street::start(driver).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
     for (name, says) in [
@@ -213,7 +209,7 @@ async fn redis_servers_that_say_too_much_before_the_login_are_no_redis() {
     ] {
         let server = HostileServer::start(move |_| says.clone());
         for options in [json!({}), json!({"cluster": true}), json!({"sentinel": {"master": "m"}})] {
-            if redis_is_sandboxed() && options != json!({}) {
+            if driver == RedisDriver::Component && options != json!({}) {
                 continue;
             }
             let body =
@@ -230,9 +226,8 @@ async fn redis_servers_that_say_too_much_before_the_login_are_no_redis() {
     neighbour.was_well().await;
 }
 
-#[tokio::test]
-async fn redis_commands_with_millions_of_arguments_are_refused_at_little_cost() {
-    let mut street = Street::start().await;
+async fn redis_commands_with_millions_of_arguments_are_refused_at_little_cost(driver: RedisDriver) {
+    let mut street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
     viewer_runs(&street.attacker, json!(["PING"])).await.expect(200);
@@ -266,9 +261,10 @@ async fn redis_commands_with_millions_of_arguments_are_refused_at_little_cost() 
     neighbour.was_well().await;
 }
 
-#[tokio::test]
-async fn redis_values_of_millions_of_parts_or_of_names_repeated_are_refused_at_little_cost() {
-    let mut street = Street::start().await;
+async fn redis_values_of_millions_of_parts_or_of_names_repeated_are_refused_at_little_cost(
+    driver: RedisDriver,
+) {
+    let mut street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
     let developer = &street.attacker.developer;
@@ -302,9 +298,10 @@ async fn redis_values_of_millions_of_parts_or_of_names_repeated_are_refused_at_l
     neighbour.was_well().await;
 }
 
-#[tokio::test]
-async fn redis_values_that_are_far_longer_in_json_are_refused_before_they_are_written_as_such() {
-    let mut street = Street::start().await;
+async fn redis_values_that_are_far_longer_in_json_are_refused_before_they_are_written_as_such(
+    driver: RedisDriver,
+) {
+    let mut street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
     // Each of these bytes is six in JSON.
@@ -325,9 +322,8 @@ async fn redis_values_that_are_far_longer_in_json_are_refused_before_they_are_wr
     neighbour.was_well().await;
 }
 
-#[tokio::test]
-async fn redis_servers_that_are_long_winded_about_themselves_cost_their_caller_an_error() {
-    let mut street = Street::start().await;
+async fn redis_servers_that_are_long_winded_about_themselves_cost_their_caller_an_error(driver: RedisDriver) {
+    let mut street = Street::start(driver).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
     let table = |names: usize| {
@@ -365,3 +361,14 @@ async fn redis_servers_that_are_long_winded_about_themselves_cost_their_caller_a
     assert!(memory.grown() < GROWTH, "{} MiB", memory.grown());
     neighbour.was_well().await;
 }
+
+on_both_kinds!(
+    redis_replies_beyond_their_bound_end_before_they_are_read,
+    redis_callers_beside_one_whose_reply_is_too_large_have_their_answers,
+    redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error,
+    redis_servers_that_say_too_much_before_the_login_are_no_redis,
+    redis_commands_with_millions_of_arguments_are_refused_at_little_cost,
+    redis_values_of_millions_of_parts_or_of_names_repeated_are_refused_at_little_cost,
+    redis_values_that_are_far_longer_in_json_are_refused_before_they_are_written_as_such,
+    redis_servers_that_are_long_winded_about_themselves_cost_their_caller_an_error,
+);

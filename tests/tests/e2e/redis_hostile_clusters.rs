@@ -10,14 +10,11 @@ use std::{
     },
     time::Instant,
 };
-use studio_gateway_tests::{HostileServer, Memory, PATIENCE, RedisServer, Says, plugins::redis_is_sandboxed};
+use studio_gateway_tests::{HostileServer, Memory, PATIENCE, RedisDriver, RedisServer, Says};
 
 #[tokio::test]
 async fn redis_cluster_replies_beyond_their_bound_end_before_they_are_read() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let mut street = Street::start().await;
+    let mut street = Street::start(RedisDriver::Library).await;
     let nodes = RedisServer::cluster().await;
     connect(&street.attacker, nodes[0].port, json!({"cluster": true})).await;
     let developer = &street.attacker.developer;
@@ -88,10 +85,7 @@ fn start(address: Ipv4Addr, manners: impl Fn(&str, u16) -> Says + Clone + Send +
 
 #[tokio::test]
 async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_their_caller_an_error() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let mut street = Street::start().await;
+    let mut street = Street::start(RedisDriver::Library).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
     let string = |_: u16| Says::once("$4000000000\r\n").then_forever("x");
@@ -140,10 +134,7 @@ async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_the
 
 #[tokio::test]
 async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_connected_to() {
-    if redis_is_sandboxed() {
-        return;
-    }
-    let mut street = Street::start().await;
+    let mut street = Street::start(RedisDriver::Library).await;
     let neighbour = street.neighbour();
     let files = |gateway: &mut studio_gateway_tests::Gateway| {
         let folder = format!("/proc/{}/fd", gateway.process().id());

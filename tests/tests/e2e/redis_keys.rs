@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use studio_gateway_tests::{GatewayOptions, RedisOptions, Registry, World};
+use studio_gateway_tests::{GatewayOptions, RedisDriver, RedisOptions, World};
 
 /// The path of a key, given as it stands in a URL, or of anything else below `/keys`.
 fn keys(world: &World, rest: &str) -> String {
@@ -35,9 +35,8 @@ fn without_measures(mut payload: Value) -> Value {
     payload
 }
 
-#[tokio::test]
-async fn string_is_created_read_changed_and_deleted() {
-    let world = World::start(Registry::Sqlite).await;
+async fn string_is_created_read_changed_and_deleted(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let (developer, path) = (&world.alpha.developer, keys(&world, "/greeting"));
     let created = developer.post(&path, json!({"value": "hello"})).await.expect(201).data();
     assert_eq!(created, json!({"key": "greeting", "type": "string", "ttl": -1, "created": true}));
@@ -55,9 +54,8 @@ async fn string_is_created_read_changed_and_deleted() {
     assert_eq!(number(&world, "EXISTS greeting").await, 0);
 }
 
-#[tokio::test]
-async fn every_type_is_written_and_read_in_its_own_form() {
-    let world = World::start(Registry::Sqlite).await;
+async fn every_type_is_written_and_read_in_its_own_form(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     let entries = json!([{"id": "1-1", "fields": {"a": "1"}}, {"id": "2-1", "fields": {"b": "2"}}]);
     let scored = json!([{"member": "low", "score": -1.5}, {"member": "top", "score": "inf"}]);
@@ -112,9 +110,8 @@ async fn every_type_is_written_and_read_in_its_own_form() {
     }
 }
 
-#[tokio::test]
-async fn bytes_come_and_go_as_base64() {
-    let world = World::start(Registry::Sqlite).await;
+async fn bytes_come_and_go_as_base64(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     let binary = BASE64_STANDARD.encode([0xFF, 0x00, 0xFE]);
     let body = json!({"value": binary, "value_encoding": "base64"});
@@ -148,9 +145,8 @@ async fn bytes_come_and_go_as_base64() {
     assert_eq!(truth::<i64>(&world, &[b"EXISTS", b"\xFF\x00"]).await, 0);
 }
 
-#[tokio::test]
-async fn slashes_unicode_and_other_odd_names_are_keys_like_any() {
-    let world = World::start(Registry::Sqlite).await;
+async fn slashes_unicode_and_other_odd_names_are_keys_like_any(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     for (path, key) in [
         ("a%2Fb", "a/b"),
@@ -181,9 +177,8 @@ async fn slashes_unicode_and_other_odd_names_are_keys_like_any() {
     assert_eq!(developer.get(&keys(&world, "/batch")).await.expect(200).data()["value"], "b");
 }
 
-#[tokio::test]
-async fn empty_and_large_strings_are_kept_whole() {
-    let world = World::start(Registry::Sqlite).await;
+async fn empty_and_large_strings_are_kept_whole(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     for value in [String::new(), "ä".repeat(1 << 19), "x".repeat((1 << 20) + 1)] {
         developer.post(&keys(&world, "/k"), json!({"value": value})).await;
@@ -194,9 +189,8 @@ async fn empty_and_large_strings_are_kept_whole() {
     }
 }
 
-#[tokio::test]
-async fn hash_of_ten_thousand_pages_to_its_end() {
-    let world = World::start(Registry::Sqlite).await;
+async fn hash_of_ten_thousand_pages_to_its_end(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     let fields: BTreeMap<String, String> = (0..10_000).map(|n| (format!("f{n}"), format!("v{n}"))).collect();
     developer.post(&keys(&world, "/big"), json!({"value": fields})).await.expect(201);
@@ -235,9 +229,8 @@ async fn all_pages(world: &World, key: &str, name: &str, count: usize) -> Vec<Va
     }
 }
 
-#[tokio::test]
-async fn ordered_collections_page_in_order_without_gap_or_repetition() {
-    let world = World::start(Registry::Sqlite).await;
+async fn ordered_collections_page_in_order_without_gap_or_repetition(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     let values: Vec<String> = (0..2_505).map(|n| format!("i{n:04}")).collect();
     let scored: Vec<Value> =
@@ -278,9 +271,8 @@ async fn listing(world: &World, query: &str) -> BTreeMap<String, Value> {
     }
 }
 
-#[tokio::test]
-async fn listing_of_2500_keys_goes_to_the_end_by_pattern_type_and_count() {
-    let world = World::start(Registry::Sqlite).await;
+async fn listing_of_2500_keys_goes_to_the_end_by_pattern_type_and_count(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let mut pipeline = redis::pipe();
     for n in 0..2_000 {
         pipeline.cmd("SET").arg(format!("user:{n}")).arg("v").ignore();
@@ -315,9 +307,8 @@ async fn listing_of_2500_keys_goes_to_the_end_by_pattern_type_and_count() {
     assert_eq!(listing(&world, "pattern=user:8").await["user:8"]["ttl"], -1);
 }
 
-#[tokio::test]
-async fn result_over_the_bound_is_refused_and_never_cut() {
-    let options = GatewayOptions::default().set("GATEWAY_MAX_REPLY_BYTES", "20000");
+async fn result_over_the_bound_is_refused_and_never_cut(driver: RedisDriver) {
+    let options = GatewayOptions::from(driver).set("GATEWAY_MAX_REPLY_BYTES", "20000");
     let world = World::start_with(options, RedisOptions::new()).await;
     let (alpha, viewer) = (&world.alpha, &world.alpha.viewer);
     truth::<()>(&world, &[b"SET", b"string", "x".repeat(30_000).as_bytes()]).await;
@@ -340,3 +331,15 @@ async fn result_over_the_bound_is_refused_and_never_cut() {
     truth::<()>(&world, &[b"SET", b"bytes", &[0xFF; 16_000]]).await;
     viewer.get(&keys(&world, "/bytes")).await.refused(507, "RESULT_TOO_LARGE");
 }
+
+on_both_kinds!(
+    string_is_created_read_changed_and_deleted,
+    every_type_is_written_and_read_in_its_own_form,
+    bytes_come_and_go_as_base64,
+    slashes_unicode_and_other_odd_names_are_keys_like_any,
+    empty_and_large_strings_are_kept_whole,
+    hash_of_ten_thousand_pages_to_its_end,
+    ordered_collections_page_in_order_without_gap_or_repetition,
+    listing_of_2500_keys_goes_to_the_end_by_pattern_type_and_count,
+    result_over_the_bound_is_refused_and_never_cut,
+);

@@ -5,7 +5,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
-use studio_gateway_tests::{Answer, GatewayOptions, RedisOptions, Registry, World};
+use studio_gateway_tests::{Answer, GatewayOptions, RedisDriver, RedisOptions, World};
 
 /// How many objects of Java serialized as keys begin.
 const JAVA: &[u8] = b"\xAC\xED\x00\x05t\x00\x07";
@@ -18,9 +18,8 @@ async fn command(world: &World, words: Value) -> Answer {
     world.alpha.developer.post(&world.alpha.path("redis", "/command"), json!({"command": words})).await
 }
 
-#[tokio::test]
-async fn redis_patterns_of_bytes_find_keys_and_channels_of_bytes() {
-    let world = World::start(Registry::Sqlite).await;
+async fn redis_patterns_of_bytes_find_keys_and_channels_of_bytes(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let mut connection = world.redis.connection().await;
     for name in ["session", "account"] {
         let key = [JAVA, name.as_bytes()].concat();
@@ -50,9 +49,8 @@ async fn redis_patterns_of_bytes_find_keys_and_channels_of_bytes() {
     get(&world, "/keys?bytes:pattern=rO0q").await.refused_field("bytes:pattern");
 }
 
-#[tokio::test]
-async fn redis_key_of_an_empty_name_is_listed_and_reached_and_its_path_says_how() {
-    let world = World::start(Registry::Sqlite).await;
+async fn redis_key_of_an_empty_name_is_listed_and_reached_and_its_path_says_how(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let batch = json!({"operations": [{"action": "set", "key": "", "value": "v"}]});
     let path = world.alpha.path("redis", "/keys/batch");
     let done = world.alpha.developer.post(&path, batch).await.expect(200).data();
@@ -71,9 +69,8 @@ async fn redis_key_of_an_empty_name_is_listed_and_reached_and_its_path_says_how(
     assert_eq!(world.redis.run(&["DBSIZE"]).await, redis::Value::Int(0));
 }
 
-#[tokio::test]
-async fn redis_names_that_are_words_of_commands_are_names() {
-    let world = World::start(Registry::Sqlite).await;
+async fn redis_names_that_are_words_of_commands_are_names(driver: RedisDriver) {
+    let world = World::start(driver).await;
     for word in [
         "block",
         "streams",
@@ -120,9 +117,8 @@ async fn redis_names_that_are_words_of_commands_are_names() {
     }
 }
 
-#[tokio::test]
-async fn redis_keys_that_change_their_type_while_they_are_read_are_read_again() {
-    let world = World::start_with(GatewayOptions::default(), RedisOptions::new()).await;
+async fn redis_keys_that_change_their_type_while_they_are_read_are_read_again(driver: RedisDriver) {
+    let world = World::start_with(GatewayOptions::from(driver), RedisOptions::new()).await;
     let mut connection = world.redis.connection().await;
     let done = Arc::new(AtomicBool::new(false));
     let stop = done.clone();
@@ -158,3 +154,10 @@ async fn redis_keys_that_change_their_type_while_they_are_read_are_read_again() 
     changing.await.unwrap();
     assert!(types.len() > 1, "it never changed: {types:?}");
 }
+
+on_both_kinds!(
+    redis_patterns_of_bytes_find_keys_and_channels_of_bytes,
+    redis_key_of_an_empty_name_is_listed_and_reached_and_its_path_says_how,
+    redis_names_that_are_words_of_commands_are_names,
+    redis_keys_that_change_their_type_while_they_are_read_are_read_again,
+);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use studio_gateway_tests::{
-    Gateway, GatewayOptions, Plugin, Plugins, Project, RedisOptions, RedisServer, plugins::redis_is_sandboxed,
+    Gateway, GatewayOptions, Plugin, Plugins, Project, RedisDriver, RedisOptions, RedisServer,
 };
 
 /// A gateway, and a project whose connection is to a server of a special kind.
@@ -14,16 +14,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) async fn start(options: RedisOptions, connection: Value) -> Self {
+    pub(crate) async fn start(driver: RedisDriver, options: RedisOptions, connection: Value) -> Self {
         let server = RedisServer::start(options).await;
         let port = server.port;
-        Self::with(server, port, connection).await
+        Self::with(driver, server, port, connection).await
     }
 
     /// Its connection is to this port.
-    pub(crate) async fn with(server: RedisServer, port: u16, connection: Value) -> Self {
+    pub(crate) async fn with(driver: RedisDriver, server: RedisServer, port: u16, connection: Value) -> Self {
         let gateway =
-            Gateway::start(GatewayOptions::default().plugins(Plugins::new([Plugin::redis()]))).await;
+            Gateway::start(GatewayOptions::from(driver).plugins(Plugins::new([Plugin::redis(driver)]))).await;
         let project = Project::create_empty(&gateway, "alpha").await;
         let mut body = json!({"identifier": "main", "host": "127.0.0.1", "port": port});
         body.as_object_mut().unwrap().extend(connection.as_object().cloned().unwrap_or_default());
@@ -63,9 +63,8 @@ fn body(value: &str, rest: Value) -> Value {
     body
 }
 
-#[tokio::test]
-async fn refused_items_cost_no_value_and_are_named_by_their_place() {
-    let place = Place::start(RedisOptions::new(), json!({})).await;
+async fn refused_items_cost_no_value_and_are_named_by_their_place(driver: RedisDriver) {
+    let place = Place::start(driver, RedisOptions::new(), json!({})).await;
     let developer = &place.project.developer;
     for value in [
         r#"[{"member":"x","score":1},{"member":"y","score":1e-400}]"#,
@@ -100,9 +99,8 @@ async fn refused_items_cost_no_value_and_are_named_by_their_place() {
     }
 }
 
-#[tokio::test]
-async fn entry_of_a_stream_has_as_many_fields_as_a_command_may_have() {
-    let place = Place::start(RedisOptions::new(), json!({})).await;
+async fn entry_of_a_stream_has_as_many_fields_as_a_command_may_have(driver: RedisDriver) {
+    let place = Place::start(driver, RedisOptions::new(), json!({})).await;
     let (developer, path) = (&place.project.developer, place.key("s"));
     for (count, stays) in [(3_999, true), (3_999, false), (20_000, false)] {
         let fields: serde_json::Map<_, _> = (0..count).map(|at| (format!("f{at}"), json!("v"))).collect();
@@ -129,9 +127,8 @@ async fn entry_of_a_stream_has_as_many_fields_as_a_command_may_have() {
     assert_eq!(place.ask::<i64>("XLEN s").await, 1);
 }
 
-#[tokio::test]
-async fn expiry_stays_to_the_millisecond_however_far_it_is() {
-    let place = Place::start(RedisOptions::new(), json!({})).await;
+async fn expiry_stays_to_the_millisecond_however_far_it_is(driver: RedisDriver) {
+    let place = Place::start(driver, RedisOptions::new(), json!({})).await;
     let developer = &place.project.developer;
     for (key, make, value) in KINDS {
         place.ask::<redis::Value>(make).await;
@@ -154,9 +151,8 @@ async fn expiry_stays_to_the_millisecond_however_far_it_is() {
     }
 }
 
-#[tokio::test]
-async fn value_is_what_the_body_says_whatever_there_was() {
-    let place = Place::start(RedisOptions::new(), json!({})).await;
+async fn value_is_what_the_body_says_whatever_there_was(driver: RedisDriver) {
+    let place = Place::start(driver, RedisOptions::new(), json!({})).await;
     let developer = &place.project.developer;
     // Beyond what a server keeps in its small forms, and what one call of a script's function takes.
     let large: Vec<_> = (0..12_000).map(|at| format!("m{at}")).collect();
@@ -199,9 +195,8 @@ async fn value_is_what_the_body_says_whatever_there_was() {
     }
 }
 
-#[tokio::test]
-async fn stream_keeps_its_groups_or_the_refusal_names_them() {
-    let place = Place::start(RedisOptions::new(), json!({})).await;
+async fn stream_keeps_its_groups_or_the_refusal_names_them(driver: RedisDriver) {
+    let place = Place::start(driver, RedisOptions::new(), json!({})).await;
     let (developer, path) = (&place.project.developer, place.key("s"));
     for entry in ["1-1 f a", "1-2 f b g c f d", "3-0 f e", "9-9 f gone"] {
         place.ask::<String>(&format!("XADD s {entry}")).await;
@@ -254,9 +249,9 @@ async fn stream_keeps_its_groups_or_the_refusal_names_them() {
     assert_eq!(place.ask::<Vec<Vec<redis::Value>>>("XINFO GROUPS s").await.len(), 0);
 }
 
-#[tokio::test]
-async fn full_server_lets_keys_expire() {
-    let place = Place::start(RedisOptions::new().line("maxmemory-policy noeviction"), json!({})).await;
+async fn full_server_lets_keys_expire(driver: RedisDriver) {
+    let place =
+        Place::start(driver, RedisOptions::new().line("maxmemory-policy noeviction"), json!({})).await;
     let developer = &place.project.developer;
     for (key, make, _) in KINDS {
         place.ask::<redis::Value>(make).await;
@@ -296,9 +291,6 @@ async fn full_server_lets_keys_expire() {
 
 #[tokio::test]
 async fn cluster_s_moving_slot_loses_nothing() {
-    if redis_is_sandboxed() {
-        return;
-    }
     let mut nodes = RedisServer::cluster().await;
     let slot: u16 = ask(&nodes[0], "CLUSTER KEYSLOT {t}").await;
     let place = nodes.iter().position(|node| node.port == owner(&nodes, slot)).unwrap();
@@ -306,7 +298,7 @@ async fn cluster_s_moving_slot_loses_nothing() {
     let (from_id, to_id): (String, String) =
         (ask(&from, "CLUSTER MYID").await, ask(&to, "CLUSTER MYID").await);
     let port = from.port;
-    let place = Place::with(from, port, json!({"options": {"cluster": true}})).await;
+    let place = Place::with(RedisDriver::Library, from, port, json!({"options": {"cluster": true}})).await;
     let developer = &place.project.developer;
     for (key, make, _) in KINDS {
         let make = make.replacen(key, &format!("{{t}}{key}"), 1);
@@ -346,3 +338,12 @@ async fn cluster_s_moving_slot_loses_nothing() {
 fn owner(nodes: &[RedisServer], slot: u16) -> u16 {
     nodes[usize::from(slot) * nodes.len() / 16384].port
 }
+
+on_both_kinds!(
+    refused_items_cost_no_value_and_are_named_by_their_place,
+    entry_of_a_stream_has_as_many_fields_as_a_command_may_have,
+    expiry_stays_to_the_millisecond_however_far_it_is,
+    value_is_what_the_body_says_whatever_there_was,
+    stream_keeps_its_groups_or_the_refusal_names_them,
+    full_server_lets_keys_expire,
+);

@@ -15,7 +15,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use studio_gateway_tests::{Answer, RedisOptions, RedisServer, eventually, process::listen};
+use studio_gateway_tests::{Answer, RedisDriver, RedisOptions, RedisServer, eventually, process::listen};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -23,9 +23,23 @@ use tokio::{
 
 const LOGIN: &str = "app-pass-1";
 
-pub(crate) async fn start_with_user(rules: &str) -> Place {
-    let options = RedisOptions::new().acl_user("app", &format!("on >{LOGIN} ~* &* {rules}"));
-    Place::start(options, json!({"username": "app", "password": LOGIN})).await
+pub(crate) async fn start_with_user(driver: RedisDriver, rules: &str) -> Place {
+    start_on(RedisOptions::new(), driver, rules).await
+}
+
+async fn start_on(options: RedisOptions, driver: RedisDriver, rules: &str) -> Place {
+    let options = options.acl_user("app", &format!("on >{LOGIN} ~* &* {rules}"));
+    Place::start(driver, options, json!({"username": "app", "password": LOGIN})).await
+}
+
+/// The servers that writes are tried on, each with a number of cases. Fields of a hash expire in Valkey alone.
+fn servers(cases: usize) -> impl Iterator<Item = (RedisOptions, usize)> {
+    [Some(RedisOptions::new()), RedisOptions::valkey()].into_iter().flatten().zip([cases, cases / 2])
+}
+
+/// Whether the server knows when a field of a hash expires.
+async fn knows_fields_expiry(server: &RedisServer) -> bool {
+    ask::<Vec<redis::Value>>(server, "COMMAND INFO hpexpiretime").await != [redis::Value::Nil]
 }
 
 pub(crate) async fn allow(place: &Place, rules: &str) {
@@ -74,7 +88,18 @@ async fn whole(server: &RedisServer, key: &str) -> String {
     if kind == "set" {
         value.sort();
     }
-    // Who may not ask for the time itself, goes by what is left, which runs down on the way.
+    if kind == "hash" && knows_fields_expiry(server).await {
+        let times: Vec<i64> = ask(server, &format!("HPEXPIRETIME {key} FIELDS 3 a b c")).await;
+        value.push(format!("{times:?}"));
+    }
+    if kind == "stream" {
+        let groups: Vec<redis::Value> = ask(server, &format!("XINFO GROUPS {key}")).await;
+        if !groups.is_empty() {
+            let pending: redis::Value = ask(server, &format!("XPENDING {key} g")).await;
+            value.push(format!("{groups:?} {pending:?}"));
+        }
+    }
+    // A user who may not ask for the time itself goes by what is left, which runs down on the way.
     let time: i64 = ask(server, &format!("PEXPIRETIME {key}")).await;
     let time = if time > 0 { time / 1_000_000 } else { time };
     format!("{kind} {value:?} {time}")
@@ -87,11 +112,14 @@ struct Write {
     after: usize,
     method: &'static str,
     typed: bool,
+    /// Whether a stream has a group that has not acknowledged an entry.
+    group: bool,
 }
 
 fn writes() -> impl Strategy<Value = Write> {
-    (0..6usize, 0..6usize, prop::sample::select(vec!["PUT", "POST", "batch"]), any::<bool>())
-        .prop_map(|(before, after, method, typed)| Write { before, after, method, typed })
+    let method = prop::sample::select(vec!["PUT", "POST", "batch"]);
+    (0..6usize, 0..6usize, method, any::<bool>(), any::<bool>())
+        .prop_map(|(before, after, method, typed, group)| Write { before, after, method, typed, group })
 }
 
 impl Write {
@@ -101,11 +129,19 @@ impl Write {
         place.ask::<i64>("DEL k").await;
         let words: Vec<String> = match *kind {
             "string" => vec!["SET k old".into()],
+            "hash" if knows_fields_expiry(&place.server).await => {
+                vec!["HSET k a old b 2".into(), "HPEXPIREAT k 1999999999123 FIELDS 2 a b".into()]
+            }
             "hash" => vec!["HSET k a old b 2".into()],
             "list" => vec!["RPUSH k old b".into()],
             "set" => vec!["SADD k old b".into()],
             "zset" => vec!["ZADD k 1 old 2 b".into()],
-            _ => vec!["XADD k 1-1 f old".into()],
+            _ if !self.group => vec!["XADD k 1-1 f old".into()],
+            _ => vec![
+                "XADD k 1-1 f old".into(),
+                "XGROUP CREATE k g 0".into(),
+                "XREADGROUP GROUP g c STREAMS k >".into(),
+            ],
         };
         assert!(!value.is_null());
         for words in words {
@@ -151,9 +187,7 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new(config)
 }
 
-#[tokio::test]
-async fn whatever_a_user_may_not_the_old_value_or_the_new_one_is_there() {
-    let place = start_with_user("+@all").await;
+async fn whatever_a_user_may_not_the_old_value_or_the_new_one_is_there(driver: RedisDriver) {
     let commands = [
         "eval",
         "multi",
@@ -188,25 +222,28 @@ async fn whatever_a_user_may_not_the_old_value_or_the_new_one_is_there() {
     ];
     let mut runner = runner(1);
     let cases = (writes(), prop::sample::subsequence(commands.to_vec(), 0..8));
-    let (mut changed, mut refused) = (0, 0);
-    for _ in 0..150 {
-        let (write, without) = cases.new_tree(&mut runner).unwrap().current();
-        allow(&place, "+@all").await;
-        let (before, after) = write.expected(&place).await;
-        write.prepare(&place).await;
-        let rules: Vec<_> = without.iter().map(|name| format!("-{name}")).collect();
-        allow(&place, format!("+@all {}", rules.join(" ")).trim_end()).await;
-        let answer = write.send(&place).await;
-        let now = whole(&place.server, "k").await;
-        if write.succeeded(&answer) {
-            assert_eq!(now, after, "{write:?} without {without:?}: {answer}");
-            changed += 1;
-        } else {
-            assert_eq!(now, before, "{write:?} without {without:?}: {answer}");
-            refused += 1;
+    for (options, count) in servers(150) {
+        let place = start_on(options, driver, "+@all").await;
+        let (mut changed, mut refused) = (0, 0);
+        for _ in 0..count {
+            let (write, without) = cases.new_tree(&mut runner).unwrap().current();
+            allow(&place, "+@all").await;
+            let (before, after) = write.expected(&place).await;
+            write.prepare(&place).await;
+            let rules: Vec<_> = without.iter().map(|name| format!("-{name}")).collect();
+            allow(&place, format!("+@all {}", rules.join(" ")).trim_end()).await;
+            let answer = write.send(&place).await;
+            let now = whole(&place.server, "k").await;
+            if write.succeeded(&answer) {
+                assert_eq!(now, after, "{write:?} without {without:?}: {answer}");
+                changed += 1;
+            } else {
+                assert_eq!(now, before, "{write:?} without {without:?}: {answer}");
+                refused += 1;
+            }
         }
+        assert!(changed > 15 && refused > 15, "{changed} {refused}");
     }
-    assert!(changed > 20 && refused > 20, "{changed} {refused}");
 }
 
 /// Before a server, it spoils the command that comes when the counter is at 0: the server is asked something that it
@@ -259,17 +296,21 @@ async fn read_command(from: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Vec<u
     Some(command)
 }
 
-#[tokio::test]
-async fn wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there() {
-    let server =
-        RedisServer::start(RedisOptions::new().acl_user("app", &format!("on >{LOGIN} ~* &* +@all"))).await;
+async fn wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there(driver: RedisDriver) {
+    for (options, count) in servers(100) {
+        breaks_off(driver, options, count).await;
+    }
+}
+
+async fn breaks_off(driver: RedisDriver, options: RedisOptions, count: usize) {
+    let server = RedisServer::start(options.acl_user("app", &format!("on >{LOGIN} ~* &* +@all"))).await;
     let (counter, cuts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let port = start_spoiler(server.port, counter.clone(), cuts.clone()).await;
-    let place = Place::with(server, port, json!({"username": "app", "password": LOGIN})).await;
+    let place = Place::with(driver, server, port, json!({"username": "app", "password": LOGIN})).await;
     let mut runner = runner(1);
     let cases = (writes(), 1..14usize, prop::bool::weighted(0.2), any::<bool>());
     let (mut changed, mut refused) = (0, 0);
-    for _ in 0..100 {
+    for _ in 0..count {
         let (write, at, cut, scripts) = cases.new_tree(&mut runner).unwrap().current();
         allow(&place, if scripts { "+@all" } else { "+@all -eval" }).await;
         let (before, after) = write.expected(&place).await;
@@ -290,3 +331,8 @@ async fn wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there() {
     }
     assert!(changed > 10 && refused > 10, "{changed} {refused}");
 }
+
+on_both_kinds!(
+    whatever_a_user_may_not_the_old_value_or_the_new_one_is_there,
+    wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there,
+);

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use studio_gateway_tests::{
-    Gateway, GatewayOptions, HostileServer, Project, RedisOptions, RedisServer, Says,
+    Gateway, GatewayOptions, HostileServer, Project, RedisDriver, RedisOptions, RedisServer, Says,
 };
 
-async fn start() -> (Gateway, Project) {
-    let gateway = Gateway::start(GatewayOptions::default()).await;
+async fn start(driver: RedisDriver) -> (Gateway, Project) {
+    let gateway = Gateway::start(GatewayOptions::from(driver)).await;
     let project = Project::create_empty(&gateway, "alpha").await;
     (gateway, project)
 }
@@ -39,9 +39,8 @@ fn names(page: &Value) -> Vec<&str> {
     names
 }
 
-#[tokio::test]
-async fn redis_keys_that_the_user_may_not_look_at_are_left_out_and_counted() {
-    let (_gateway, project) = start().await;
+async fn redis_keys_that_the_user_may_not_look_at_are_left_out_and_counted(driver: RedisDriver) {
+    let (_gateway, project) = start(driver).await;
     let options = RedisOptions::new()
         .acl_user("app", "on >secret-1 ~app:* +@all")
         .acl_user("sizeless", "on >secret-1 ~* +@all -memory")
@@ -76,9 +75,10 @@ async fn redis_keys_that_the_user_may_not_look_at_are_left_out_and_counted() {
     assert_eq!((&read["value"], &read["ttl"], &read["encoding"]), (&json!("v"), &Value::Null, &Value::Null));
 }
 
-#[tokio::test]
-async fn redis_connections_that_work_pass_their_test_whatever_their_user_or_server_does_not_tell() {
-    let (_gateway, project) = start().await;
+async fn redis_connections_that_work_pass_their_test_whatever_their_user_or_server_does_not_tell(
+    driver: RedisDriver,
+) {
+    let (_gateway, project) = start(driver).await;
     let users = RedisOptions::new()
         .acl_user("pingless", "on >secret-1 ~* +@all -ping")
         .acl_user("factless", "on >secret-1 ~* +@all -info")
@@ -106,9 +106,8 @@ async fn redis_connections_that_work_pass_their_test_whatever_their_user_or_serv
     assert_eq!((&found["success"], &found["version"]), (&json!(true), &json!("7.0.15")), "{found}");
 }
 
-#[tokio::test]
-async fn redis_servers_that_let_nobody_in_are_told_by_their_reason_at_whatever_step() {
-    let (_gateway, project) = start().await;
+async fn redis_servers_that_let_nobody_in_are_told_by_their_reason_at_whatever_step(driver: RedisDriver) {
+    let (_gateway, project) = start(driver).await;
     let options =
         RedisOptions::new().password("default-pass-1").acl_user("few", "on >secret-1 ~* +@all -select");
     let server = RedisServer::start(options).await;
@@ -157,3 +156,9 @@ async fn redis_servers_that_let_nobody_in_are_told_by_their_reason_at_whatever_s
         assert!(message.contains("protected mode"), "{message}");
     }
 }
+
+on_both_kinds!(
+    redis_keys_that_the_user_may_not_look_at_are_left_out_and_counted,
+    redis_connections_that_work_pass_their_test_whatever_their_user_or_server_does_not_tell,
+    redis_servers_that_let_nobody_in_are_told_by_their_reason_at_whatever_step,
+);

@@ -1,12 +1,12 @@
 //! Redis values and names of the sizes that the documentation promises, both ways.
 
 use serde_json::{Value, json};
-use studio_gateway_tests::{GatewayOptions, RedisOptions, World, plugins::redis_is_sandboxed};
+use studio_gateway_tests::{GatewayOptions, RedisDriver, RedisOptions, World};
 
 const MIB: usize = 1 << 20;
 
-async fn world() -> World {
-    World::start_with(GatewayOptions::default(), RedisOptions::new()).await
+async fn world(driver: RedisDriver) -> World {
+    World::start_with(GatewayOptions::from(driver), RedisOptions::new()).await
 }
 
 async fn set(world: &World, key: &str, value: &[u8]) {
@@ -15,9 +15,8 @@ async fn set(world: &World, key: &str, value: &[u8]) {
     command.exec_async(&mut world.redis.connection().await).await.unwrap();
 }
 
-#[tokio::test]
-async fn redis_strings_are_read_up_to_what_a_session_has_room_for_and_refused_beyond() {
-    let world = world().await;
+async fn redis_strings_are_read_up_to_what_a_session_has_room_for_and_refused_beyond(driver: RedisDriver) {
+    let world = world(driver).await;
     let (viewer, path) =
         (&world.alpha.viewer, |key: &str| world.alpha.path("redis", &format!("/keys/{key}")));
     let text = "x".repeat(19 * MIB);
@@ -27,7 +26,7 @@ async fn redis_strings_are_read_up_to_what_a_session_has_room_for_and_refused_be
     set(&world, "bytes", &vec![0xFF; 14 * MIB + 3]).await;
     set(&world, "large", &vec![b'y'; 40 * MIB]).await;
     // An instance is used again: what is left of the first round is in the way of the second.
-    for _ in 0..if redis_is_sandboxed() { 2 } else { 1 } {
+    for _ in 0..if driver == RedisDriver::Component { 2 } else { 1 } {
         assert!(viewer.get(&path("text")).await.expect(200).data()["value"] == json!(text));
         let quotes = viewer.get(&path("quotes")).await.expect(200).data();
         assert_eq!(quotes["value"].as_str().unwrap().len(), 8 * MIB);
@@ -37,7 +36,7 @@ async fn redis_strings_are_read_up_to_what_a_session_has_room_for_and_refused_be
             ((14 * MIB + 3).div_ceil(3) * 4, &json!("base64"))
         );
         let large = viewer.get(&path("large")).await;
-        if redis_is_sandboxed() {
+        if driver == RedisDriver::Component {
             assert!(large.refused(507, "RESULT_TOO_LARGE")["limit_bytes"].as_u64().unwrap() < 40 << 20);
         } else {
             large.expect(200);
@@ -48,9 +47,8 @@ async fn redis_strings_are_read_up_to_what_a_session_has_room_for_and_refused_be
     }
 }
 
-#[tokio::test]
-async fn redis_values_are_written_up_to_the_largest_body() {
-    let world = world().await;
+async fn redis_values_are_written_up_to_the_largest_body(driver: RedisDriver) {
+    let world = world(driver).await;
     let developer = &world.alpha.developer;
     let text = "x".repeat(9 * MIB);
     let items: Vec<_> = (0..9).map(|number| format!("{number}{}", "y".repeat(MIB))).collect();
@@ -76,9 +74,8 @@ async fn redis_values_are_written_up_to_the_largest_body() {
     assert_eq!(done["summary"]["succeeded"], 1);
 }
 
-#[tokio::test]
-async fn redis_keys_of_long_names_are_listed() {
-    let world = world().await;
+async fn redis_keys_of_long_names_are_listed(driver: RedisDriver) {
+    let world = world(driver).await;
     let mut connection = world.redis.connection().await;
     let mut pipeline = redis::pipe();
     for number in 0..150 {
@@ -110,3 +107,9 @@ async fn redis_keys_of_long_names_are_listed() {
         world.alpha.viewer.get(&world.alpha.path("redis", "/keys/h?count=1000")).await.expect(200).data();
     assert_eq!(page["fields"].as_object().unwrap().len(), 100);
 }
+
+on_both_kinds!(
+    redis_strings_are_read_up_to_what_a_session_has_room_for_and_refused_beyond,
+    redis_values_are_written_up_to_the_largest_body,
+    redis_keys_of_long_names_are_listed,
+);

@@ -2,12 +2,11 @@
 
 use crate::redis_replacing::Place;
 use serde_json::json;
-use studio_gateway_tests::RedisOptions;
+use studio_gateway_tests::{RedisDriver, RedisOptions};
 
-#[tokio::test]
-async fn fields_of_a_hash_keep_their_expiry() {
+async fn fields_of_a_hash_keep_their_expiry(driver: RedisDriver) {
     let Some(options) = RedisOptions::valkey() else { return };
-    let place = Place::start(options, json!({})).await;
+    let place = Place::start(driver, options, json!({})).await;
     let (developer, path) = (&place.project.developer, place.key("h"));
     place.server.run(&["ACL", "SETUSER", "default", "+@all"]).await;
     let times = async || place.ask::<Vec<i64>>("HPEXPIRETIME h FIELDS 4 a b c d").await;
@@ -38,10 +37,9 @@ async fn fields_of_a_hash_keep_their_expiry() {
     }
 }
 
-#[tokio::test]
-async fn valkey_is_known_by_its_own_name() {
+async fn valkey_is_known_by_its_own_name(driver: RedisDriver) {
     let Some(options) = RedisOptions::valkey() else { return };
-    let place = Place::start(options, json!({})).await;
+    let place = Place::start(driver, options, json!({})).await;
     let info: String = place.ask("INFO server").await;
     let version = info.lines().find_map(|line| line.strip_prefix("valkey_version:")).unwrap();
     let path = place.project.path("redis", "/info");
@@ -54,3 +52,5 @@ async fn valkey_is_known_by_its_own_name() {
     let tested = tested.to_string();
     assert!(tested.contains(&format!("\"{version}\"")) && tested.contains("\"standalone\""), "{tested}");
 }
+
+on_both_kinds!(fields_of_a_hash_keep_their_expiry, valkey_is_known_by_its_own_name,);

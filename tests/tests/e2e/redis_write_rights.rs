@@ -6,11 +6,10 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use studio_gateway_tests::RedisOptions;
+use studio_gateway_tests::{RedisDriver, RedisOptions};
 
-#[tokio::test]
-async fn rights_of_a_write_are_those_of_its_commands() {
-    let place = start_with_user("+@all").await;
+async fn rights_of_a_write_are_those_of_its_commands(driver: RedisDriver) {
+    let place = start_with_user(driver, "+@all").await;
     let developer = &place.project.developer;
     let login = "+hello +ping +client +select +info";
     let hash = json!({"a": "1", "b": "2"});
@@ -74,10 +73,9 @@ async fn rights_of_a_write_are_those_of_its_commands() {
     developer.post(&place.key("h"), json!({"value": hash, "nx": true})).await.refused(409, "CONFLICT");
 }
 
-#[tokio::test]
-async fn server_without_scripts_has_everything_but_conditions_on_what_is_no_string() {
+async fn server_without_scripts_has_everything_but_conditions_on_what_is_no_string(driver: RedisDriver) {
     let options = RedisOptions::new().rename_command("EVAL", "").rename_command("EXISTS", "");
-    let place = Place::start(options, json!({})).await;
+    let place = Place::start(driver, options, json!({})).await;
     let developer = &place.project.developer;
     for (kind, first, second) in values() {
         let path = place.key(kind);
@@ -121,3 +119,8 @@ async fn server_without_scripts_has_everything_but_conditions_on_what_is_no_stri
     // Another's right to expire is none that a write needs where nothing expires.
     developer.put(&place.key("hash"), json!({"value": {"a": "1"}, "ttl": -1})).await.expect(200);
 }
+
+on_both_kinds!(
+    rights_of_a_write_are_those_of_its_commands,
+    server_without_scripts_has_everything_but_conditions_on_what_is_no_string,
+);

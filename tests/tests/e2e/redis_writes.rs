@@ -1,7 +1,7 @@
 //! Writing Redis keys through the gateway: expiry, conditions, batches, and what is refused.
 
 use serde_json::{Value, json};
-use studio_gateway_tests::{Registry, World};
+use studio_gateway_tests::{RedisDriver, World};
 
 fn keys(world: &World, rest: &str) -> String {
     world.alpha.path("redis", &format!("/keys{rest}"))
@@ -17,9 +17,8 @@ async fn lives(world: &World, key: &str, seconds: i64) {
     assert!(left <= seconds && left > seconds - 30, "{key} lives {left} s, not {seconds} s");
 }
 
-#[tokio::test]
-async fn expiry_is_set_kept_changed_and_removed() {
-    let world = World::start(Registry::Sqlite).await;
+async fn expiry_is_set_kept_changed_and_removed(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     for (key, value) in [("s", json!("v")), ("h", json!({"a": "b"})), ("l", json!(["x"]))] {
         let (path, expire) = (keys(&world, &format!("/{key}")), keys(&world, &format!("/{key}/expire")));
@@ -61,9 +60,8 @@ async fn expiry_is_set_kept_changed_and_removed() {
     .await;
 }
 
-#[tokio::test]
-async fn nx_and_xx_hold_for_every_type() {
-    let world = World::start(Registry::Sqlite).await;
+async fn nx_and_xx_hold_for_every_type(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     for (key, value) in [("s", json!("v")), ("h", json!({"a": "b"})), ("l", json!(["x"]))] {
         let path = keys(&world, &format!("/{key}"));
@@ -78,9 +76,8 @@ async fn nx_and_xx_hold_for_every_type() {
     }
 }
 
-#[tokio::test]
-async fn value_of_another_form_needs_a_type_to_replace_a_key() {
-    let world = World::start(Registry::Sqlite).await;
+async fn value_of_another_form_needs_a_type_to_replace_a_key(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let (developer, path) = (&world.alpha.developer, keys(&world, "/h"));
     developer.post(&path, json!({"value": {"a": "b"}, "ttl": 800})).await.expect(201);
     for value in [json!("text"), json!(["x"])] {
@@ -97,9 +94,8 @@ async fn value_of_another_form_needs_a_type_to_replace_a_key() {
     lives(&world, "h", 800).await;
 }
 
-#[tokio::test]
-async fn batch_tells_what_became_of_each_operation() {
-    let world = World::start(Registry::Sqlite).await;
+async fn batch_tells_what_became_of_each_operation(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     ask::<()>(&world, "MSET old 1 taken 2 short 3").await;
     let operations = json!([
@@ -143,9 +139,8 @@ async fn batch_tells_what_became_of_each_operation() {
     assert_eq!(ask::<String>(&world, "TYPE a/b").await, "set");
 }
 
-#[tokio::test]
-async fn batch_has_up_to_a_hundred_operations_and_is_checked_before_any_is_done() {
-    let world = World::start(Registry::Sqlite).await;
+async fn batch_has_up_to_a_hundred_operations_and_is_checked_before_any_is_done(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     let path = keys(&world, "/batch");
     let sets = |count: usize| -> Vec<Value> {
@@ -179,9 +174,8 @@ async fn batch_has_up_to_a_hundred_operations_and_is_checked_before_any_is_done(
     assert_eq!(ask::<i64>(&world, "DBSIZE").await, 100);
 }
 
-#[tokio::test]
-async fn what_does_not_fit_is_refused_by_its_field() {
-    let world = World::start(Registry::Sqlite).await;
+async fn what_does_not_fit_is_refused_by_its_field(driver: RedisDriver) {
+    let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     ask::<()>(&world, "RPUSH list a b").await;
     for (path, field) in [
@@ -259,9 +253,8 @@ async fn what_does_not_fit_is_refused_by_its_field() {
     assert_eq!(ask::<i64>(&world, "LLEN list").await, 2);
 }
 
-#[tokio::test]
-async fn absent_key_is_not_found_and_stays_absent() {
-    let world = World::start(Registry::Sqlite).await;
+async fn absent_key_is_not_found_and_stays_absent(driver: RedisDriver) {
+    let world = World::start(driver).await;
     for (method, path, body) in [
         ("GET", "/absent", None),
         ("PUT", "/absent", Some(json!({"value": "v"}))),
@@ -277,3 +270,13 @@ async fn absent_key_is_not_found_and_stays_absent() {
     }
     assert_eq!(ask::<i64>(&world, "DBSIZE").await, 0);
 }
+
+on_both_kinds!(
+    expiry_is_set_kept_changed_and_removed,
+    nx_and_xx_hold_for_every_type,
+    value_of_another_form_needs_a_type_to_replace_a_key,
+    batch_tells_what_became_of_each_operation,
+    batch_has_up_to_a_hundred_operations_and_is_checked_before_any_is_done,
+    what_does_not_fit_is_refused_by_its_field,
+    absent_key_is_not_found_and_stays_absent,
+);

@@ -3,7 +3,8 @@
 use serde_json::json;
 use std::time::{Duration, Instant};
 use studio_gateway_tests::{
-    Client, GatewayOptions, Mode, Project, Proxy, RedisOptions, Registry, World, eventually, time::within,
+    Client, GatewayOptions, Mode, Project, Proxy, RedisDriver, RedisOptions, Registry, World, eventually,
+    time::within,
 };
 use tokio::task::JoinSet;
 
@@ -14,8 +15,8 @@ const SLACK: Duration = Duration::from_secs(3);
 /// How long recovery may take once the database is back.
 const RECOVERY: Duration = Duration::from_secs(2);
 
-async fn start() -> World {
-    let options = GatewayOptions::default().set("GATEWAY_REQUEST_TIMEOUT", "2s");
+async fn start(driver: RedisDriver) -> World {
+    let options = GatewayOptions::from(driver).set("GATEWAY_REQUEST_TIMEOUT", "2s");
     World::start_with(options.set("GATEWAY_SESSIONS_CONNECT_TIMEOUT", "1s"), RedisOptions::new()).await
 }
 
@@ -53,9 +54,8 @@ async fn recovers(client: &Client, path: &str) {
     assert_eq!(failed, 0, "failures after recovery");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_that_restarts_under_load_costs_only_what_was_in_flight() {
-    let mut world = start().await;
+async fn redis_that_restarts_under_load_costs_only_what_was_in_flight(driver: RedisDriver) {
+    let mut world = start(driver).await;
     let (viewer, path) = (world.alpha.viewer.clone(), key(&world.alpha, "main"));
     let rounds = 3;
     for _ in 0..rounds {
@@ -89,9 +89,8 @@ async fn load_tolerating_absence(client: &Client, path: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn paused_redis_is_a_timeout_and_no_hang() {
-    let world = start().await;
+async fn paused_redis_is_a_timeout_and_no_hang(driver: RedisDriver) {
+    let world = start(driver).await;
     world.redis.run(&["SET", "k", "v"]).await;
     let (viewer, path) = (world.alpha.viewer.clone(), key(&world.alpha, "main"));
     viewer.get(&path).await.expect(200);
@@ -106,7 +105,7 @@ async fn paused_redis_is_a_timeout_and_no_hang() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn network_that_stalls_cuts_or_is_slow_is_told_as_it_is() {
-    let world = start().await;
+    let world = start(RedisDriver::Library).await;
     world.redis.run(&["SET", "k", "v"]).await;
     let proxy = Proxy::start(world.redis.port).await;
     let body = json!({"identifier": "proxied", "host": "127.0.0.1", "port": proxy.port});
@@ -153,3 +152,8 @@ async fn idle_session_is_closed_and_opened_again_when_needed() {
         .await;
     world.alpha.viewer.get(&keys).await.expect(200);
 }
+
+on_both_kinds!(
+    redis_that_restarts_under_load_costs_only_what_was_in_flight,
+    paused_redis_is_a_timeout_and_no_hang,
+);

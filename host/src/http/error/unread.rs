@@ -1,7 +1,7 @@
 //! Answers to what never became a request: on a connection that is closed before anyone asks, and to a head that can't be
 //! read.
 
-use super::{ApiError, Body, Envelope};
+use super::{ApiError, Body, Code, Envelope, HttpCode};
 use http::StatusCode;
 use std::time::Duration;
 use studio_plugin_api::ErrorCode;
@@ -13,13 +13,17 @@ impl ApiError {
     pub(in crate::http) fn of_unread_head(answer: &[u8]) -> Option<Self> {
         let (digits, rest) = answer.strip_prefix(b"HTTP/1.1 ")?.split_at_checked(3)?;
         let status = StatusCode::from_bytes(digits).ok()?;
-        let message = match status {
-            StatusCode::BAD_REQUEST => {
-                "the request is not HTTP: its first line or one of its headers can't be read"
-            }
-            StatusCode::URI_TOO_LONG => "the request's path and query are longer than 65534 bytes together",
+        let (code, message): (Code, _) = match status {
+            StatusCode::BAD_REQUEST => (
+                ErrorCode::ValidationError.into(),
+                "the request is not HTTP: its first line or one of its headers can't be read",
+            ),
+            StatusCode::URI_TOO_LONG => (
+                HttpCode::UriTooLong.into(),
+                "the request's path and query are longer than 65534 bytes together",
+            ),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                "the request's head is larger than `budgets.head_bytes`"
+                (HttpCode::HeadTooLarge.into(), "the request's head is larger than `budgets.head_bytes`")
             }
             _ => return None,
         };
@@ -28,24 +32,19 @@ impl ApiError {
         if head.contains("\r\nx-request-id:") || !head.contains("\r\ncontent-length: 0\r\n") {
             return None;
         }
-        let code = match status {
-            StatusCode::URI_TOO_LONG => "URI_TOO_LONG",
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "HEAD_TOO_LARGE",
-            _ => ErrorCode::ValidationError.as_str(),
-        };
-        Some(Self { status, code, ..Self::new(ErrorCode::ValidationError, message) })
+        Some(Self::new(code, message))
     }
 
     /// The whole answer as HTTP/1.1 has it, after which the connection is closed.
     pub(in crate::http) fn as_text(&self) -> String {
         let request_id = &*Uuid::new_v4().simple().to_string();
-        let error = Body { code: self.code, message: &self.message, details: &self.details, request_id };
+        let error = Body { code: self.code(), message: &self.message, details: &self.details, request_id };
         let json = serde_json::to_string(&Envelope { error }).unwrap_or_default();
         let wait = |wait: Duration| format!("retry-after: {}\r\n", wait.as_secs().max(1));
         format!(
             "HTTP/1.1 {}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n{}connection: close\r\n\
              content-length: {}\r\n\r\n{json}",
-            self.status,
+            self.code.status(),
             self.retry_after.map(wait).unwrap_or_default(),
             json.len()
         )
@@ -58,7 +57,7 @@ mod tests {
 
     #[test]
     fn answers_of_hyper_s_own_are_told_from_the_router_s() {
-        let code = |answer: &str| ApiError::of_unread_head(answer.as_bytes()).map(|error| error.code);
+        let code = |answer: &str| ApiError::of_unread_head(answer.as_bytes()).map(|error| error.code());
         let of = |status: &str, header: &str| {
             format!("HTTP/1.1 {status}\r\nconnection: close\r\n{header}\r\ndate: x\r\n\r\n")
         };

@@ -16,16 +16,43 @@ use studio_plugin_api::{
 /// What checking a connection's options may take, as if they had so many bytes.
 const MOST_OF_OPTIONS: usize = 64 << 10;
 
-/// All schemas of a driver that callers are held to.
+/// The schema that the options of a driver's connections are held to.
 #[derive(Debug)]
-pub(in crate::plugins) struct CallSchemas {
-    options: Schema,
-    /// By the operations' numbers.
-    operations: Vec<Operation>,
+pub(in crate::plugins) struct OptionsSchema(Schema);
+
+impl OptionsSchema {
+    /// Compiles the schema that a manifest declares.
+    ///
+    /// # Errors
+    /// The first part that is no schema, with its place in the manifest.
+    pub(in crate::plugins) fn compile(manifest: &Manifest) -> Result<Self, String> {
+        compile(&manifest.options, "/options").map(Self)
+    }
+
+    /// Holds a connection's options, over the plugin's own, to it.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the option.
+    pub(in crate::plugins) fn check(&self, options: &Value) -> Result<(), DriverError> {
+        self.0.check(options, MOST_OF_OPTIONS).map_err(refuse_option)
+    }
+
+    /// Holds the options that plugins.toml gives all connections to it, as far as they go.
+    ///
+    /// # Errors
+    /// The option that does not fit, in words.
+    pub(in crate::plugins) fn check_settings(&self, settings: Map<String, Value>) -> Result<(), String> {
+        match self.0.check(&Value::Object(settings), MOST_OF_OPTIONS) {
+            // Connections give the rest.
+            Err(Misfit::Field { reason, .. }) if reason == IS_REQUIRED => Ok(()),
+            checked => checked.map_err(|misfit| refuse_option(misfit).message),
+        }
+    }
 }
 
+/// The schemas that an operation's calls are held to.
 #[derive(Debug)]
-struct Operation {
+pub(in crate::plugins) struct OperationSchemas {
     /// The names in the path's template.
     path_names: Vec<String>,
     path: Option<Schema>,
@@ -33,62 +60,12 @@ struct Operation {
     body: Option<Schema>,
 }
 
-impl CallSchemas {
-    /// Compiles what a manifest declares.
+impl OperationSchemas {
+    /// Compiles the schemas that a manifest declares for the operation of this number.
     ///
     /// # Errors
     /// The first part that is no schema, with its place in the manifest.
-    pub(in crate::plugins) fn compile(manifest: &Manifest) -> Result<Self, String> {
-        let options = compile(&manifest.options, "/options")?;
-        let numbered = manifest.operations.iter().enumerate();
-        let operations = numbered.map(|(number, operation)| Operation::compile(number, operation));
-        Ok(Self { options, operations: operations.collect::<Result<_, _>>()? })
-    }
-
-    /// Holds a connection's options, over the plugin's own, to their schema.
-    ///
-    /// # Errors
-    /// `VALIDATION_ERROR` that names the option.
-    pub(in crate::plugins) fn check_options(&self, options: &Value) -> Result<(), DriverError> {
-        self.options.check(options, MOST_OF_OPTIONS).map_err(refuse_option)
-    }
-
-    /// Holds the options that plugins.toml gives all connections to their schema, as far as they go.
-    ///
-    /// # Errors
-    /// The option that does not fit, in words.
-    pub(in crate::plugins) fn check_settings(&self, settings: Map<String, Value>) -> Result<(), String> {
-        match self.options.check(&Value::Object(settings), MOST_OF_OPTIONS) {
-            // Connections give the rest.
-            Err(Misfit::Field { reason, .. }) if reason == IS_REQUIRED => Ok(()),
-            checked => checked.map_err(|misfit| refuse_option(misfit).message),
-        }
-    }
-
-    /// Holds a call to its operation's schemas.
-    ///
-    /// # Errors
-    /// `VALIDATION_ERROR` that names the field; `DRIVER_ERROR` for a schema that takes too long to hold it to.
-    pub(in crate::plugins) fn check_call(&self, call: &Call) -> Result<(), DriverError> {
-        let Some(operation) = self.operations.get(call.operation as usize) else { return Ok(()) };
-        if let Some(schema) = &operation.path {
-            let texts = operation.path_names.iter().zip(&call.path);
-            let texts = texts.map(|(name, bytes)| (name.as_str(), String::from_utf8_lossy(bytes)));
-            check_texts(schema, texts, "path")?;
-        }
-        if let Some(schema) = &operation.query {
-            let own = call.query.iter().filter(|(name, _)| !name.starts_with(HEADER_PREFIX));
-            check_texts(schema, own.map(|(name, text)| read_parameter(name, text)), "query")?;
-        }
-        match &operation.body {
-            Some(schema) => check_body(schema, &call.body),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Operation {
-    fn compile(number: usize, operation: &OperationManifest) -> Result<Self, String> {
+    pub(in crate::plugins) fn compile(number: u32, operation: &OperationManifest) -> Result<Self, String> {
         let schema = |schema: &Option<Value>, name: &str| {
             schema.as_ref().map(|schema| compile(schema, &format!("/operations/{number}/{name}"))).transpose()
         };
@@ -98,6 +75,26 @@ impl Operation {
             query: schema(&operation.query, "query")?,
             body: schema(&operation.body, "body")?,
         })
+    }
+
+    /// Holds a call of the operation to them.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the field; `DRIVER_ERROR` for a schema that takes too long to hold it to.
+    pub(in crate::plugins) fn check_call(&self, call: &Call) -> Result<(), DriverError> {
+        if let Some(schema) = &self.path {
+            let texts = self.path_names.iter().zip(&call.path);
+            let texts = texts.map(|(name, bytes)| (name.as_str(), String::from_utf8_lossy(bytes)));
+            check_texts(schema, texts, "path")?;
+        }
+        if let Some(schema) = &self.query {
+            let own = call.query.iter().filter(|(name, _)| !name.starts_with(HEADER_PREFIX));
+            check_texts(schema, own.map(|(name, text)| read_parameter(name, text)), "query")?;
+        }
+        match &self.body {
+            Some(schema) => check_body(schema, &call.body),
+            None => Ok(()),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use regex::Regex;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
-pub(super) use calls::CallSchemas;
+pub(super) use calls::{OperationSchemas, OptionsSchema};
 pub(super) use faults::find_faults;
 
 /// Parts of one schema.

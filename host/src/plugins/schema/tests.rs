@@ -230,11 +230,8 @@ fn messages_repeat_nothing_of_the_value() {
 fn query_values_that_are_no_text_are_held_to_the_schema_under_the_names_that_callers_gave_them() {
     let query = json!({"type": "object", "properties": {"pattern": {"type": "string", "maxLength": 3}},
         "required": ["pattern"], "additionalProperties": false});
-    let manifest = json!({
-        "api_version": "0.1.0", "type": "thing", "name": "Thing", "version": "1", "options": {},
-        "operations": [{"method": "GET", "path": "/", "access": "read", "query": query}],
-    });
-    let schemas = CallSchemas::compile(&serde_json::from_value(manifest).unwrap()).unwrap();
+    let operation = json!({"method": "GET", "path": "/", "access": "read", "query": query});
+    let schemas = OperationSchemas::compile(0, &serde_json::from_value(operation).unwrap()).unwrap();
     let check = |query: &[(&str, &str)]| {
         let query = query.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
         schemas.check_call(&Call {

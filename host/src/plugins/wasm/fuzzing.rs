@@ -7,8 +7,9 @@ use super::{
     session,
     settings::OpenSettings,
 };
-use secrecy::SecretString;
-use studio_plugin_api::DriverError;
+use crate::plugins::settings::{DriverSettings, OpenOptions};
+use serde_json::{Map, Value};
+use studio_plugin_api::{ConnectionSettings, DriverError};
 
 /// An error as a guest answers with it.
 pub fn read_guest_error(message: String, details: String, retry_after: Option<u32>) -> DriverError {
@@ -24,5 +25,8 @@ pub fn read_guest_facts(text: &str) -> Option<serde_json::Map<String, serde_json
 
 /// The host and port that a connection's settings, in JSON, let a guest connect to.
 pub fn read_guest_settings(json: String, default_port: Option<u16>) -> Option<(String, u16)> {
-    OpenSettings::read(&SecretString::from(json)).ok()?.place(default_port).ok()
+    let read: ConnectionSettings<Map<String, Value>> = serde_json::from_str(&json).ok()?;
+    let settings =
+        DriverSettings { endpoint: read.endpoint, options: OpenOptions::new(Value::Object(read.options)) };
+    OpenSettings::new(settings).place(default_port).ok()
 }

@@ -17,6 +17,7 @@ mod imports;
 mod journal;
 mod limits;
 mod network;
+mod sandbox;
 mod session;
 mod settings;
 mod state;
@@ -25,21 +26,22 @@ mod turns;
 
 pub use cache::CompiledCache;
 pub use code::compile_in_this_process;
-pub(super) use engine::Sandbox;
-pub use engine::SandboxSettings;
 pub(super) use limits::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
+pub(super) use sandbox::Sandbox;
+pub use sandbox::SandboxSettings;
 
 use super::{
     DriverInstance, DriverSession,
     error::{PluginError, one_line},
     manifest::check_version,
+    settings::DriverSettings,
 };
 use convert::read_error;
-use engine::{Compiled, LONGEST_REASON};
+use engine::LONGEST_REASON;
 use futures_util::{FutureExt, future::BoxFuture};
 use journal::Journal;
 use network::Egress;
-use secrecy::SecretString;
+use sandbox::Compiled;
 use session::{Instance, WasmSession};
 use settings::OpenSettings;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -140,10 +142,10 @@ impl DriverInstance for WasmDriver {
         Concurrency::Exclusive
     }
 
-    fn check(&self, settings: SecretString) -> BoxFuture<'static, Result<(), DriverError>> {
+    fn check(&self, settings: DriverSettings) -> BoxFuture<'static, Result<(), DriverError>> {
         let shared = self.shared.clone();
         let checking = async move {
-            let settings = OpenSettings::read(&settings)?;
+            let settings = OpenSettings::new(settings);
             let mut instance = Instance::start(&shared, Egress::Nowhere).await?;
             instance.check(settings).await?.map_err(|error| read_error(error, &shared.journal).0)
         };
@@ -157,12 +159,12 @@ impl DriverInstance for WasmDriver {
 
     fn connect(
         &self,
-        settings: SecretString,
+        settings: DriverSettings,
     ) -> BoxFuture<'static, Result<Box<dyn DriverSession>, DriverError>> {
         let shared = self.shared.clone();
         let default_port = self.manifest.default_port;
         async move {
-            let settings = OpenSettings::read(&settings)?;
+            let settings = OpenSettings::new(settings);
             let egress = settings.egress(default_port, shared.compiled.resolve.clone());
             let mut instance = Instance::start(&shared, egress).await?;
             instance.open(settings).await?.map_err(|error| read_error(error, &shared.journal).0)?;

@@ -7,14 +7,13 @@ use super::{
 use crate::plugins::Resolve;
 use rustls::ClientConfig;
 use std::{io, sync::Arc, time::Duration};
+use studio_net::{ADDRESS_TIMEOUT, Check, Keepalive, client_config};
 use studio_plugin_api::{DriverError, ErrorCode};
-use studio_tls::{Check, client_config, server_name};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
-/// For one address of a host that has several; the whole is bounded by the session's own time.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// For the TLS handshake: a server that does not speak TLS waits for more, and would never answer.
+/// The server in an error's words.
+const SERVER: &str = "the server";
+/// For the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Where an instance may connect to.
@@ -59,19 +58,10 @@ impl Egress {
 
 impl Server {
     async fn connect(&self) -> Result<TcpStream, Failure> {
-        let addresses = (self.resolve)(self.host.clone(), self.port).await.map_err(unresolved)?;
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in addresses {
-            match tokio::time::timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    stream.set_nodelay(true).map_err(|error| unreachable_server(&error))?;
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
-            }
-        }
-        Err(unreachable_server(&last))
+        let addresses = (self.resolve)(self.host.clone(), self.port).await.map_err(of_driver)?;
+        studio_net::connect(&addresses, ADDRESS_TIMEOUT, Keepalive::Prompt)
+            .await
+            .map_err(|error| of_driver(studio_net::unreachable_server(SERVER, &error)))
     }
 
     fn tls(&self) -> Result<ClientConfig, Failure> {
@@ -80,16 +70,10 @@ impl Server {
     }
 
     async fn shake_hands(&self, stream: TcpStream, config: ClientConfig) -> Result<ByteStream, Failure> {
-        let name = server_name(&self.host)
-            .ok_or_else(|| failure(Reason::Tls, "the host's name can't be in a certificate"))?;
-        let shaking = TlsConnector::from(Arc::new(config)).connect(name, stream);
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await {
-            Ok(Ok(stream)) => Ok(ByteStream::tls(stream)),
-            Ok(Err(error)) => Err(failure(Reason::Tls, format!("TLS with the server failed: {error}"))),
-            Err(_) => {
-                Err(failure(Reason::Tls, "the server does not answer TLS; does it speak it on this port?"))
-            }
-        }
+        studio_net::shake_hands_within(HANDSHAKE_TIMEOUT, stream, &self.host, Arc::new(config))
+            .await
+            .map(ByteStream::tls)
+            .map_err(|error| of_driver(error.with(SERVER)))
     }
 }
 
@@ -103,19 +87,31 @@ pub(super) fn broken_stream(error: &io::Error) -> Failure {
     failure(Reason::Closed, format!("the connection to the server was lost: {error}"))
 }
 
-fn unreachable_server(error: &io::Error) -> Failure {
-    let reason = match error.kind() {
-        io::ErrorKind::TimedOut => Reason::Timeout,
-        _ => Reason::Refused,
-    };
-    failure(reason, format!("the server can't be reached: {error}"))
-}
-
-fn unresolved(error: DriverError) -> Failure {
-    let reason = match error.code {
-        ErrorCode::Forbidden => Reason::Forbidden,
-        _ if error.details.get("reason").is_some_and(|reason| reason == "timeout") => Reason::Timeout,
+fn of_driver(error: DriverError) -> Failure {
+    let reason = match error.details.get("reason").and_then(|reason| reason.as_str()) {
+        _ if error.code == ErrorCode::Forbidden => Reason::Forbidden,
+        Some("refused") => Reason::Refused,
+        Some("timeout") => Reason::Timeout,
+        Some("tls") => Reason::Tls,
         _ => Reason::NotResolved,
     };
     failure(reason, error.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn connections_of_components_are_kept_alive() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let resolve: Arc<Resolve> = Arc::new(move |_, _| Box::pin(async move { Ok(vec![address]) }));
+        let (host, port) = ("database".to_owned(), address.port());
+        let server = Server { host, port, authorities: None, insecure: false, resolve };
+        let stream = server.connect().await.ok().unwrap();
+        assert!(SockRef::from(&stream).keepalive().unwrap() && stream.nodelay().unwrap());
+    }
 }

@@ -7,7 +7,7 @@ use super::{
     network::Egress,
     settings::OpenSettings,
     state::State,
-    turns::{Turn, run_in_line},
+    turns::{Place, SHARE, run_in_line},
 };
 use crate::plugins::DriverSession;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -18,7 +18,7 @@ use std::{
 };
 use studio_plugin_api::{Call, DriverError, reply::Payload};
 use tokio::runtime::Handle;
-use wasmtime::{AsContextMut, Store, Trap};
+use wasmtime::{Store, Trap};
 
 /// How long an instance may take to say goodbye to its server.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl Instance {
         // What one host call may take out of the guest's memory; that can't be more than there is.
         store.set_hostcall_fuel(shared.limits.memory_bytes());
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().turn.again()));
-        let place = Turn::begin(store.as_context_mut());
+        let place = begin_turn(&mut store);
         let running = sandbox.turns.run();
         let started = run_in_line(place, compiled.component.instantiate_async(&mut store)).await;
         drop(running);
@@ -63,7 +63,7 @@ impl Instance {
         &mut self,
         run: impl AsyncFnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, DriverError> {
-        let place = Turn::begin(self.store.as_context_mut());
+        let place = begin_turn(&mut self.store);
         let running = self.sandbox.turns.run();
         let result = run_in_line(place, run(self.driver.studio_driver_guest(), &mut self.store)).await;
         drop(running);
@@ -81,6 +81,12 @@ impl Instance {
     pub(super) async fn open(&mut self, settings: OpenSettings) -> Result<Result<(), Error>, DriverError> {
         self.run(async |guest, store| guest.call_open(store, &settings.settings).await).await
     }
+}
+
+/// Gives the guest its first share of a call.
+fn begin_turn(store: &mut Store<State>) -> Arc<Mutex<Place>> {
+    store.set_epoch_deadline(SHARE);
+    store.data_mut().turn.begin()
 }
 
 /// What happened, for the caller; the log has more.

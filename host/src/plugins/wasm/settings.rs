@@ -1,19 +1,17 @@
 //! A connection's settings on their way into a guest.
 
 use super::{
-    bindings::studio::driver::types::{Endpoint, Parts, Settings},
-    broken,
+    bindings::studio::driver::types::{Endpoint as GuestEndpoint, Parts, Settings},
     network::{Egress, Server},
 };
-use crate::plugins::Resolve;
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use crate::plugins::{Resolve, settings::DriverSettings};
+use secrecy::zeroize::Zeroize;
+use serde_json::Value;
 use std::sync::Arc;
-use studio_plugin_api::DriverError;
+use studio_plugin_api::{Endpoint, Secret};
 use url::Url;
 
-/// The contract's `ConnectionSettings`, in the clear. Wiped when dropped.
+/// Holds a driver's settings in the guest's own types, in the clear, and wipes them when dropped.
 pub(super) struct OpenSettings {
     /// For the guest.
     pub(super) settings: Settings,
@@ -21,50 +19,29 @@ pub(super) struct OpenSettings {
     insecure: bool,
 }
 
-#[derive(Deserialize)]
-struct Text {
-    endpoint: EndpointText,
-    options: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum EndpointText {
-    Parts {
-        host: String,
-        port: u16,
-        #[serde(default)]
-        database_name: Option<String>,
-        #[serde(default)]
-        username: Option<String>,
-        #[serde(default)]
-        password: Option<String>,
-    },
-    ConnectionString(String),
-}
-
 impl OpenSettings {
-    /// Reads the JSON that every kind of driver is given.
-    pub(super) fn read(json: &SecretString) -> Result<Self, DriverError> {
-        let text: Text = serde_json::from_str(json.expose_secret())
-            .map_err(|_| broken("the host made settings that do not read"))?;
-        let endpoint = match text.endpoint {
-            EndpointText::Parts { host, port, database_name, username, password } => {
-                Endpoint::Parts(Parts { host, port, database_name, username, password })
+    /// Opens what every kind of driver is given.
+    pub(super) fn new(settings: DriverSettings) -> Self {
+        let expose = |secret: Secret| secret.expose().to_owned();
+        let endpoint = match settings.endpoint {
+            Endpoint::Parts { host, port, database_name, username, password } => {
+                let password = password.map(expose);
+                GuestEndpoint::Parts(Parts { host, port, database_name, username, password })
             }
-            EndpointText::ConnectionString(url) => Endpoint::ConnectionString(url),
+            Endpoint::ConnectionString(url) => GuestEndpoint::ConnectionString(expose(url)),
         };
-        let authorities = text.options.get("tls_ca").and_then(Value::as_str).map(str::to_owned);
-        let insecure = text.options.get("tls_insecure").and_then(Value::as_bool).unwrap_or(false);
-        let options = Value::Object(text.options).to_string();
-        Ok(Self { settings: Settings { endpoint, options }, authorities, insecure })
+        let options = settings.options.expose();
+        let authorities = options.get("tls_ca").and_then(Value::as_str).map(str::to_owned);
+        let insecure = options.get("tls_insecure").and_then(Value::as_bool).unwrap_or(false);
+        let options = options.to_string();
+        Self { settings: Settings { endpoint, options }, authorities, insecure }
     }
 
     /// The host and port that they lead to.
     pub(super) fn place(&self, default_port: Option<u16>) -> Result<(String, u16), &'static str> {
         match &self.settings.endpoint {
-            Endpoint::Parts(parts) => Ok((parts.host.clone(), parts.port)),
-            Endpoint::ConnectionString(url) => read_place(url, default_port),
+            GuestEndpoint::Parts(parts) => Ok((parts.host.clone(), parts.port)),
+            GuestEndpoint::ConnectionString(url) => read_place(url, default_port),
         }
     }
 
@@ -86,8 +63,8 @@ impl OpenSettings {
 impl Drop for OpenSettings {
     fn drop(&mut self) {
         match &mut self.settings.endpoint {
-            Endpoint::Parts(parts) => parts.password.zeroize(),
-            Endpoint::ConnectionString(url) => url.zeroize(),
+            GuestEndpoint::Parts(parts) => parts.password.zeroize(),
+            GuestEndpoint::ConnectionString(url) => url.zeroize(),
         }
         self.settings.options.zeroize();
     }

@@ -5,7 +5,6 @@
 //! one more share at a time. Nearly every call is done within its first share, or begins another after waiting for its
 //! server, and never notices.
 
-use super::state::State;
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -17,12 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::{EngineWeak, StoreContextMut, UpdateDeadline};
+use wasmtime::{EngineWeak, UpdateDeadline};
 
 /// The time between two ticks.
 const TICK: Duration = Duration::from_millis(1);
 /// Ticks in a share. The first comes at any time after it begins, so two are between one and two milliseconds.
-const SHARE: u64 = 2;
+pub(super) const SHARE: u64 = 2;
 /// Shares that one call may begin anew after waiting for the host. One that goes on computing and waiting by turns is in
 /// line like one that only computes.
 const FREE_SHARES: u32 = 20;
@@ -135,13 +134,11 @@ pub(super) struct Place {
 }
 
 impl Turn {
-    /// Begins a call.
-    pub(super) fn begin(mut store: StoreContextMut<'_, State>) -> Arc<Mutex<Place>> {
-        store.set_epoch_deadline(SHARE);
-        let turn = &mut store.data_mut().turn;
-        turn.free_shares = FREE_SHARES;
-        lock(&turn.place).has_waited = false;
-        turn.place.clone()
+    /// Begins a call, for which the guest gets its first [`SHARE`].
+    pub(super) fn begin(&mut self) -> Arc<Mutex<Place>> {
+        self.free_shares = FREE_SHARES;
+        lock(&self.place).has_waited = false;
+        self.place.clone()
     }
 
     /// At the end of a share: lets others run, and waits for a lane.

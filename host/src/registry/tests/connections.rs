@@ -14,6 +14,7 @@ on_both_databases!(
     status_is_noted_only_for_the_same_settings_and_not_when_switched_off,
     twenty_new_primaries_at_once_leave_exactly_one,
     many_writers_at_once_all_succeed,
+    row_that_leads_nowhere_is_corrupt_and_two_ways_are_the_string,
 );
 
 async fn create(fixture: &Fixture, database_type: &str, identifier: &str) -> Connection {
@@ -41,19 +42,22 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
     let keyring = keyring(1, &[]);
     let id = ConnectionId::random();
     let place = id.to_string();
-    let seal = |field, text| Some(keyring.seal(&Place { record: &place, field }, text));
+    let seal = |field, text| keyring.seal(&Place { record: &place, field }, text);
     let serde_json::Value::Object(options) =
         json!({"db": 3, "tls": true, "name": "größer 'x'", "list": [1, null]})
     else {
         unreachable!()
     };
-    let new = NewConnection {
-        id,
+    let parts = EndpointParts {
         database_name: Some("0".to_owned()),
         username: Some("default".to_owned()),
-        password: seal("password", "hunter2"),
-        connection_string: seal("connection_string", "redis://x"),
-        options: options.clone(),
+        password: Some(seal("password", "hunter2")),
+        ..local()
+    };
+    let settings = StoredSettings { options, ..in_parts(parts) };
+    let new = NewConnection {
+        id,
+        settings: settings.clone(),
         status: ConnectionStatus::Inactive,
         ..new_connection("redis", "cache")
     };
@@ -65,13 +69,7 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
         project_id: registry.find_project("shop").await.unwrap().unwrap().id,
         database_type: "redis".to_owned(),
         identifier: "cache".to_owned(),
-        host: Some("127.0.0.1".to_owned()),
-        port: Some(6379),
-        database_name: Some("0".to_owned()),
-        username: Some("default".to_owned()),
-        password: created.password.clone(),
-        connection_string: created.connection_string.clone(),
-        options,
+        settings,
         is_primary: true,
         is_implicit: false,
         status: ConnectionStatus::Inactive,
@@ -80,15 +78,22 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
         updated_at: created.updated_at.clone(),
     };
     assert_eq!(created, expected);
-    let password = created.password.as_ref().unwrap();
+    let password = created.settings.endpoint.parts().unwrap().password.as_ref().unwrap();
     let opened = keyring.open(&Place { record: &place, field: "password" }, password).unwrap();
     assert_eq!(opened.expose_secret(), "hunter2");
     let found = registry.find_connection("shop", "redis", &ConnectionSelector::Id(id)).await.unwrap();
     assert_eq!(found, Some(created));
 
-    let bare = NewConnection { host: None, port: None, ..new_connection("redis", "bare") };
-    let bare = registry.create_connection("shop", bare, &record()).await.unwrap();
-    assert_eq!((bare.host, bare.port, bare.password), (None, None, None));
+    let bare = in_parts(EndpointParts { port: None, ..local() });
+    let string = seal("connection_string", "redis://x");
+    let string = StoredSettings { endpoint: StoredEndpoint::ConnectionString(string), ..bare.clone() };
+    for (identifier, settings) in [("bare", bare), ("string", string)] {
+        let new = NewConnection { settings: settings.clone(), ..new_connection("redis", identifier) };
+        let created = registry.create_connection("shop", new, &record()).await.unwrap();
+        assert_eq!(created.settings, settings);
+        let selector = ConnectionSelector::Id(created.id);
+        assert_eq!(registry.find_connection("shop", "redis", &selector).await.unwrap(), Some(created));
+    }
 }
 
 async fn a_taken_identifier_is_a_duplicate_in_its_project_only(fixture: Fixture) {
@@ -158,7 +163,8 @@ async fn a_connection_is_found_only_in_its_project_and_type(fixture: Fixture) {
         ("shop", "mongodb", cache.id),
         ("shop", "redis", ConnectionId::random()),
     ] {
-        let changes = ConnectionChanges { host: Some(None), ..Default::default() };
+        let settings = in_parts(EndpointParts { host: "::1".to_owned(), ..local() });
+        let changes = ConnectionChanges { settings: Some(settings), ..Default::default() };
         let missing = RegistryError::NotFound { what: "connection" };
         let before = Connection { id, database_type: database_type.to_owned(), ..cache.clone() };
         let error = registry.update_connection(reference, &before, changes, &record()).await.unwrap_err();
@@ -223,41 +229,41 @@ async fn changes_leave_absent_fields_and_bump_the_version_for_settings_only(fixt
         update(ConnectionChanges { status: Some(ConnectionStatus::Error), ..Default::default() }).await;
     assert_eq!((after.status, after.settings_version), (ConnectionStatus::Error, 1));
     assert!(after.updated_at > before.updated_at && after.created_at == before.created_at);
-    let same =
-        ConnectionChanges { host: Some(before.host.clone()), port: Some(Some(6379)), ..Default::default() };
-    assert_eq!(update(same).await.settings_version, 1);
+    let set = |settings| ConnectionChanges { settings: Some(settings), ..Default::default() };
+    assert_eq!(update(set(in_parts(local()))).await.settings_version, 1);
 
     let password = keyring(1, &[]).seal(&Place { record: "x", field: "password" }, "hunter2");
     let options: serde_json::Map<_, _> = [("db".to_owned(), json!(2))].into_iter().collect();
-    let after = update(ConnectionChanges {
-        identifier: Some("renamed".to_owned()),
-        host: Some(None),
-        port: Some(None),
-        database_name: Some(Some("0".to_owned())),
-        username: Some(Some("default".to_owned())),
-        password: Some(Some(password.clone())),
-        connection_string: Some(Some(password.clone())),
-        options: Some(options.clone()),
-        ..Default::default()
-    })
-    .await;
-    let expected = Connection {
-        identifier: "renamed".to_owned(),
-        host: None,
+    let parts = EndpointParts {
+        host: "::1".to_owned(),
         port: None,
         database_name: Some("0".to_owned()),
         username: Some("default".to_owned()),
         password: Some(password.clone()),
-        connection_string: Some(password),
-        options,
+    };
+    let settings = StoredSettings { options, ..in_parts(parts.clone()) };
+    let identifier = Some("renamed".to_owned());
+    let after = update(ConnectionChanges { identifier, ..set(settings.clone()) }).await;
+    let expected = Connection {
+        identifier: "renamed".to_owned(),
+        settings,
         status: ConnectionStatus::Error,
         settings_version: 2,
         updated_at: after.updated_at.clone(),
         ..before.clone()
     };
     assert_eq!(after, expected);
-    let after = update(ConnectionChanges { password: Some(None), ..Default::default() }).await;
-    assert_eq!((after.password, after.settings_version), (None, 3));
+    let bare = in_parts(EndpointParts { password: None, ..parts });
+    let after = update(set(bare.clone())).await;
+    assert_eq!((after.settings, after.settings_version), (bare.clone(), 3));
+    let string = StoredSettings { endpoint: StoredEndpoint::ConnectionString(password), ..bare };
+    let after = update(set(string.clone())).await;
+    assert_eq!((after.settings, after.settings_version), (string, 4));
+    // Of the parts nothing is left in the row.
+    fixture.execute("UPDATE database_connections SET connection_string = NULL").await;
+    let columns = "SELECT COALESCE(CAST(port AS TEXT), database_name, username, password, host, 'none')
+                   FROM database_connections";
+    assert_eq!(fixture.read(columns).await, "none");
 }
 
 async fn status_is_noted_only_for_the_same_settings_and_not_when_switched_off(fixture: Fixture) {
@@ -311,7 +317,8 @@ async fn many_writers_at_once_all_succeed(fixture: Fixture) {
                 let connection = new_connection("redis", &format!("c{number}"));
                 let created = registry.create_connection("shop", connection, &record()).await?;
                 registry.put_member("shop", &format!("user{number}"), Role::Viewer, &record()).await?;
-                let changes = ConnectionChanges { port: Some(Some(7000)), ..Default::default() };
+                let settings = in_parts(EndpointParts { port: Some(7000), ..local() });
+                let changes = ConnectionChanges { settings: Some(settings), ..Default::default() };
                 update(&*registry, "redis", created.id, changes).await?;
                 registry.find_access("shop", "olga").await?;
                 registry.delete_connection("shop", "redis", created.id, &record()).await
@@ -323,4 +330,17 @@ async fn many_writers_at_once_all_succeed(fixture: Fixture) {
     }
     assert_eq!(fixture.registry().list_connections("shop", None, 1, 0).await.unwrap().total, 0);
     assert_eq!(fixture.registry().list_members("shop").await.unwrap().len(), 61);
+}
+
+async fn row_that_leads_nowhere_is_corrupt_and_two_ways_are_the_string(fixture: Fixture) {
+    let fixture = fixture.with_project().await;
+    create(&fixture, "redis", "cache").await;
+    let find =
+        async || fixture.registry().find_connection("shop", "redis", &ConnectionSelector::Primary).await;
+    let text = "v1.0123abcd.0123456789012345678901234567890123456789";
+    fixture.execute("UPDATE database_connections SET connection_string = 'v1.0123abcd.0123456789012345678901234567890123456789'").await;
+    let found = find().await.unwrap().unwrap();
+    assert_eq!(found.settings.endpoint, StoredEndpoint::ConnectionString(text.parse().unwrap()));
+    fixture.execute("UPDATE database_connections SET connection_string = NULL, host = NULL").await;
+    assert_eq!(find().await.unwrap_err(), RegistryError::Corrupt { what: "host".to_owned() });
 }

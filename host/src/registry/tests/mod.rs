@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use self::postgres_database::PostgresDatabase;
 use super::store::Store;
 use super::*;
+use crate::role::Role;
 use crate::secrets::{Keyring, Place};
 
 /// Makes each test function, which takes a `Fixture`, a test on SQLite and a test on PostgreSQL.
@@ -158,18 +159,27 @@ fn shop(organization_id: &str) -> NewProject {
     }
 }
 
+/// An endpoint on this machine.
+fn local() -> EndpointParts {
+    EndpointParts {
+        host: "127.0.0.1".to_owned(),
+        port: Some(6379),
+        database_name: None,
+        username: None,
+        password: None,
+    }
+}
+
+fn in_parts(parts: EndpointParts) -> StoredSettings {
+    StoredSettings { endpoint: StoredEndpoint::Parts(parts), options: serde_json::Map::new() }
+}
+
 fn new_connection(database_type: &str, identifier: &str) -> NewConnection {
     NewConnection {
         id: ConnectionId::random(),
         database_type: database_type.to_owned(),
         identifier: identifier.to_owned(),
-        host: Some("127.0.0.1".to_owned()),
-        port: Some(6379),
-        database_name: None,
-        username: None,
-        password: None,
-        connection_string: None,
-        options: serde_json::Map::new(),
+        settings: in_parts(local()),
         is_primary: false,
         status: ConnectionStatus::Active,
     }

@@ -73,7 +73,7 @@ async fn count(
     // A number has 20 digits at most, and may have spaces behind it.
     match memcached.connection.ask(&key.command("ma", &flags), 64).await? {
         Reply::Value(value, facts) => {
-            let unexpected = || errors::unexpected("ma");
+            let unexpected = || DriverError::unexpected_answer("ma");
             let value = String::from_utf8(value).ok().and_then(|text| text.trim_end().parse().ok());
             let (key, key_encoding) = encoding::show(key.bytes);
             Ok(Json(Counter {
@@ -92,6 +92,6 @@ async fn count(
             ))
         }
         Reply::Head(Head::Refused(refusal)) => Err(errors::from_server(&refusal)),
-        _ => Err(errors::unexpected("ma")),
+        _ => Err(DriverError::unexpected_answer("ma")),
     }
 }

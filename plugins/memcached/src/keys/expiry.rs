@@ -96,7 +96,7 @@ pub(crate) async fn touch(
         }
         Reply::Head(Head::Absent) => Err(no_such_key()),
         Reply::Head(Head::Refused(refusal)) => Err(errors::from_server(&refusal)),
-        _ => Err(errors::unexpected("mg")),
+        _ => Err(DriverError::unexpected_answer("mg")),
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) async fn delete(
         Reply::Head(Head::Done(_)) => Ok(NoContent),
         Reply::Head(Head::Absent) => Err(no_such_key()),
         Reply::Head(Head::Refused(refusal)) => Err(errors::from_server(&refusal)),
-        _ => Err(errors::unexpected("md")),
+        _ => Err(DriverError::unexpected_answer("md")),
     }
 }
 

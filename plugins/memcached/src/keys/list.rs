@@ -80,7 +80,7 @@ pub(crate) async fn list(
 ) -> Result<Json<KeyPage>, DriverError> {
     let limit = match query.limit.unwrap_or(100) {
         limit @ 1..=MAX_PAGE => limit as usize,
-        _ => return Err(DriverError::validation("limit", format!("`limit`: must be from 1 to {MAX_PAGE}"))),
+        _ => return Err(DriverError::field("limit", format!("must be from 1 to {MAX_PAGE}"))),
     };
     let after = parse_cursor(query.cursor.as_deref().unwrap_or("0"))?;
     let pattern = query.pattern.as_ref().map(|pattern| pattern.0.as_slice());
@@ -179,7 +179,7 @@ fn parse_cursor(cursor: &str) -> Result<Vec<u8>, DriverError> {
         return Ok(Vec::new());
     }
     let key = URL_SAFE_NO_PAD.decode(cursor).ok().filter(|key| !key.is_empty());
-    key.ok_or_else(|| DriverError::validation("cursor", "`cursor`: is not the cursor of a page before"))
+    key.ok_or_else(|| DriverError::field("cursor", "is not the cursor of a page before"))
 }
 
 #[cfg(test)]

@@ -117,13 +117,13 @@ pub(crate) async fn get(
 fn show(key: Key, reply: Reply, limit: u64) -> Result<Result<ReadKey, Key>, DriverError> {
     match reply {
         Reply::Value(value, facts) => {
-            let item = show_item(key, value, &facts).ok_or_else(|| errors::unexpected("mg"))?;
+            let item = show_item(key, value, &facts).ok_or_else(|| DriverError::unexpected_answer("mg"))?;
             Ok(Ok(item))
         }
         Reply::TooLarge => Err(DriverError::result_too_large(limit)),
         Reply::Head(Head::Absent) => Ok(Err(key)),
         Reply::Head(Head::Refused(refusal)) => Err(errors::from_server(&refusal)),
-        Reply::Head(_) => Err(errors::unexpected("mg")),
+        Reply::Head(_) => Err(DriverError::unexpected_answer("mg")),
     }
 }
 

@@ -115,17 +115,16 @@ pub(crate) async fn write(
 
 /// What does not go together.
 fn check(body: &WriteBody) -> Result<(), DriverError> {
-    let refuse = |field: &str, message: &str| DriverError::validation(field, format!("`{field}`: {message}"));
     if body.cas.is_some() && body.mode != Mode::Set {
-        return Err(refuse("cas", "goes with mode `set` only"));
+        return Err(DriverError::field("cas", "goes with mode `set` only"));
     }
     if matches!(body.mode, Mode::Append | Mode::Prepend) {
         let message = "does not belong to this mode: the item keeps its own";
         if body.flags.is_some() {
-            return Err(refuse("flags", message));
+            return Err(DriverError::field("flags", message));
         }
         if body.ttl.is_some() {
-            return Err(refuse("ttl", message));
+            return Err(DriverError::field("ttl", message));
         }
     }
     Ok(())
@@ -168,7 +167,7 @@ impl Writing {
             Reply::Head(Head::NotStored | Head::Absent) => Err(Held::Absent),
             Reply::Head(Head::Changed) => Err(Held::Changed),
             Reply::Head(Head::Refused(refusal)) => Err(Held::Failed(refused(memcached, &refusal).await?)),
-            _ => Err(Held::Failed(errors::unexpected("ms"))),
+            _ => Err(Held::Failed(DriverError::unexpected_answer("ms"))),
         }
     }
 }

@@ -90,17 +90,13 @@ fn check(options: &Document) -> Result<(), DriverError> {
     match options.get("pipeline") {
         None => {}
         Some(Bson::Array(stages)) => check_view("options.pipeline", stages)?,
-        Some(_) => return Err(wanted("options.pipeline", "must be an array of stages")),
+        Some(_) => return Err(DriverError::field("options.pipeline", "must be an array of stages")),
     }
     match options.get("viewOn") {
         None => Ok(()),
         Some(Bson::String(name)) => {
             CollectionName::new(name, "options.viewOn")?.open_for(Use::Read).map(drop)
         }
-        Some(_) => Err(wanted("options.viewOn", "must be the name of a collection or view")),
+        Some(_) => Err(DriverError::field("options.viewOn", "must be the name of a collection or view")),
     }
-}
-
-fn wanted(field: &str, wanted: &str) -> DriverError {
-    DriverError::validation(field, format!("`{field}`: {wanted}"))
 }

@@ -135,28 +135,21 @@ pub(super) fn into_stages(pipeline: Vec<Bson>) -> Result<Vec<Document>, DriverEr
         Bson::Document(stage) => Ok(stage),
         _ => {
             let field = format!("pipeline[{index}]");
-            Err(DriverError::validation(
-                &field,
-                format!("`{field}`: must be an object, as {{\"$match\": {{}}}}"),
-            ))
+            Err(DriverError::field(&field, "must be an object, as {\"$match\": {}}"))
         }
     });
     stages.collect()
 }
 
 fn read_collation(collation: Document) -> Result<Collation, DriverError> {
-    bson::deserialize_from_document(collation).map_err(|error| {
-        DriverError::validation("options.collation", format!("`options.collation`: is no collation: {error}"))
-    })
+    bson::deserialize_from_document(collation)
+        .map_err(|error| DriverError::field("options.collation", format!("is no collation: {error}")))
 }
 
 fn read_hint(hint: Bson) -> Result<mongodb::options::Hint, DriverError> {
     match hint {
         Bson::String(name) => Ok(mongodb::options::Hint::Name(name)),
         Bson::Document(keys) => Ok(mongodb::options::Hint::Keys(keys)),
-        _ => Err(DriverError::validation(
-            "options.hint",
-            "`options.hint`: must be an index's name, or its keys as an object",
-        )),
+        _ => Err(DriverError::field("options.hint", "must be an index's name, or its keys as an object")),
     }
 }

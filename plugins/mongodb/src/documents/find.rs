@@ -119,7 +119,7 @@ impl FindBody {
     fn check(self) -> Result<Request, DriverError> {
         let limit = self.limit.unwrap_or(PAGE);
         if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(DriverError::validation("limit", format!("`limit`: must be from 1 to {MAX_PAGE}")));
+            return Err(DriverError::field("limit", format!("must be from 1 to {MAX_PAGE}")));
         }
         let skip = self.skip.unwrap_or(0);
         if i64::try_from(skip).is_err() {

@@ -94,10 +94,7 @@ pub(crate) async fn insert(
     let ids = match (document, documents) {
         (Some(Object(document)), None) => {
             if ordered.is_some() {
-                return Err(DriverError::validation(
-                    "ordered",
-                    "`ordered`: means nothing with one `document`",
-                ));
+                return Err(DriverError::field("ordered", "means nothing with one `document`"));
             }
             insert_one(&context, &collection, encode(&with_id(document), "document")?).await?
         }
@@ -108,7 +105,7 @@ pub(crate) async fn insert(
             insert_many(&context, &collection, documents, ordered.unwrap_or(true)).await?
         }
         (None, Some(_)) => {
-            return Err(DriverError::validation("documents", "`documents`: must hold one document or more"));
+            return Err(DriverError::field("documents", "must hold one document or more"));
         }
         _ => {
             let message = "give either `document`, an object, or `documents`, an array of objects";

@@ -105,7 +105,7 @@ const MAX_DOCUMENT: usize = 16 << 20;
 /// `PAYLOAD_TOO_LARGE` over 16 MiB, `VALIDATION_ERROR` where it has no BSON form.
 pub(crate) fn encode(document: &Document, field: &str) -> Result<RawDocumentBuf, DriverError> {
     let raw = RawDocumentBuf::try_from(document)
-        .map_err(|error| DriverError::validation(field, format!("`{field}`: has no BSON form: {error}")))?;
+        .map_err(|error| DriverError::field(field, format!("has no BSON form: {error}")))?;
     check_size(&raw, field)?;
     Ok(raw)
 }

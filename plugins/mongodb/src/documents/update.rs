@@ -128,7 +128,7 @@ pub(crate) async fn update_many(
     let update = match check_update(update)? {
         UpdateModifications::Document(document) => Bson::Document(document),
         UpdateModifications::Pipeline(stages) => stages.into(),
-        _ => return Err(DriverError::validation("update", "`update`: is of an unknown kind")),
+        _ => return Err(DriverError::field("update", "is of an unknown kind")),
     };
     let mut statement = doc! { "q": filter, "u": update, "multi": true, "upsert": upsert };
     if let Some(array_filters) = check_array_filters(array_filters)? {

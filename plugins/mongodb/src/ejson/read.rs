@@ -68,7 +68,7 @@ fn parse<'de, T: Deserialize<'de>>(text: &'de str, field: &str) -> Result<T, Dri
         };
         let message = error.inner().to_string();
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        DriverError::validation(&place, format!("`{place}`: {message}"))
+        DriverError::field(&place, message)
     })?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)

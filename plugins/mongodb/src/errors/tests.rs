@@ -65,10 +65,9 @@ fn a_validator_says_why() {
 
 #[test]
 fn a_broken_connection_leaves_a_write_open_and_a_refused_one_does_not() {
-    let reach = Reach::default();
     let outcome = |kind: io::ErrorKind| {
-        let error = from_write(&io::Error::from(kind).into(), &reach);
-        error.details.get("outcome").cloned()
+        let error = Error::from(io::Error::from(kind));
+        of_write(&error, from_client(&error)).details.get("outcome").cloned()
     };
     assert_eq!(outcome(io::ErrorKind::ConnectionReset), Some("unknown".into()));
     assert_eq!(outcome(io::ErrorKind::UnexpectedEof), Some("unknown".into()));
@@ -82,7 +81,7 @@ fn a_write_that_the_server_broke_off_is_left_open_and_one_that_it_refused_is_not
         let command: mongodb::error::CommandError =
             bson::deserialize_from_document(doc! { "code": code, "codeName": "", "errmsg": "" }).unwrap();
         let error = Error::from(ErrorKind::Command(command));
-        from_write(&error, &Reach::default()).details.get("outcome").cloned()
+        of_write(&error, from_client(&error)).details.get("outcome").cloned()
     };
     for code in [50, 91, 189, 262, 279, 10107, 11600, 11601, 11602] {
         assert_eq!(outcome(code), Some("unknown".into()), "{code}");

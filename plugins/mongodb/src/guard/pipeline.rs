@@ -175,7 +175,7 @@ fn read_name<'a>(fields: &'a Document, key: &str, path: &Path<'_>) -> Result<Opt
         Some(Bson::String(name)) => Ok(Some(name)),
         Some(_) => {
             let path = Path::Key(path, key).to_string();
-            Err(DriverError::validation(&path, format!("`{path}`: must be a name, a string")))
+            Err(DriverError::field(&path, "must be a name, a string"))
         }
     }
 }

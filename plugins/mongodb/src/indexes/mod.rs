@@ -32,7 +32,7 @@ pub(crate) async fn drop_index(
     path: Path<IndexPath>,
 ) -> Result<NoContent, DriverError> {
     let namespace = path.coll.open_in(&path.db, Use::Write, context.granted())?;
-    let refuse = |message: &str| Err(DriverError::validation("name", format!("`name`: {message}")));
+    let refuse = |message: &str| Err(DriverError::field("name", message));
     match path.name.as_str() {
         ID_INDEX => return refuse("`_id_` is the index of `_id`, without which a collection can't be"),
         EVERY_INDEX => return refuse("`*` would drop every index; name one"),

@@ -6,23 +6,17 @@ use crate::{
     options::Certificates,
     reach::{Place, Reach},
 };
-use socket2::{SockRef, TcpKeepalive};
 use std::{io, sync::Arc, time::Duration};
+use studio_net::{ADDRESS_TIMEOUT, Check, HandshakeError, Identity, Keepalive};
 use studio_plugin_api::{DriverError, Network};
-use studio_tls::{Check, Identity};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls::ClientConfig};
+use tokio_rustls::{client::TlsStream, rustls::ClientConfig};
 
-/// For one address of a host that has several; the whole is bounded by the client's own timeout.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long TLS may take to begin.
 const TLS_TIMEOUT: Duration = Duration::from_secs(4);
-/// As the client library sets it on its own sockets, which lead no further than to the relay.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
 
 /// Reaches a session's servers.
 pub(crate) struct Onward {
@@ -50,7 +44,7 @@ pub(crate) fn tls_config(
 ) -> Result<Arc<ClientConfig>, DriverError> {
     let pem = certificates.certificate_key.as_ref().map(|pem| pem.expose());
     let identity = pem.map(|pem| Identity { certificates: pem, key: pem });
-    studio_tls::client_config(certificates.authorities.as_deref(), Check::unless(insecure), identity)
+    studio_net::client_config(certificates.authorities.as_deref(), Check::unless(insecure), identity)
         .map(Arc::new)
         .map_err(|error| DriverError::connection("tls", format!("certificates: {error}")))
 }
@@ -65,31 +59,18 @@ impl Onward {
         if let Some(breach) = self.reach.breach() {
             return Err(breach);
         }
-        let stream = self.connect_plainly(place).await?;
+        let addresses = self.network.resolve(&place.host, place.port).await?;
+        // As the client library has it on its own sockets, which lead no further than to the relay.
+        let stream = studio_net::connect(&addresses, ADDRESS_TIMEOUT, Keepalive::Patient)
+            .await
+            .map_err(|error| errors::from_io(&error))?;
         let Some(tls) = &self.tls else { return Ok(Server::Plain(stream)) };
-        let name = studio_tls::server_name(&place.host)
-            .ok_or_else(|| DriverError::connection("tls", "the host's name can't be in a certificate"))?;
-        let connecting = TlsConnector::from(tls.clone()).connect(name, stream);
-        match timeout(TLS_TIMEOUT, connecting).await {
-            Ok(Ok(stream)) => Ok(Server::Tls(Box::new(stream))),
-            Ok(Err(error)) => Err(errors::from_io(&error)),
-            Err(_) => Err(errors::from_io(&io::ErrorKind::TimedOut.into())),
+        match studio_net::shake_hands_within(TLS_TIMEOUT, stream, &place.host, tls.clone()).await {
+            Ok(stream) => Ok(Server::Tls(Box::new(stream))),
+            Err(HandshakeError::Failed(error)) => Err(errors::from_io(&error)),
+            Err(HandshakeError::Unanswered) => Err(errors::from_io(&io::ErrorKind::TimedOut.into())),
+            Err(error @ HandshakeError::NoName) => Err(error.with("the MongoDB server")),
         }
-    }
-
-    async fn connect_plainly(&self, place: &Place) -> Result<TcpStream, DriverError> {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in self.network.resolve(&place.host, place.port).await? {
-            match timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(server)) => match set_up(&server) {
-                    Ok(()) => return Ok(server),
-                    Err(error) => last = error,
-                },
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
-            }
-        }
-        Err(errors::from_io(&last))
     }
 }
 
@@ -117,9 +98,4 @@ impl Server {
             Err(NotMongo::Stranger) => reach.strange(),
         }
     }
-}
-
-fn set_up(server: &TcpStream) -> io::Result<()> {
-    server.set_nodelay(true)?;
-    SockRef::from(server).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))
 }

@@ -1,39 +1,9 @@
 //! What the catalogs say.
 
-use super::database::{Found, Function, Relation, Type};
+use super::rows::{Constraint, Found, Function, Relation, Schema, Type, View};
 use crate::{Postgres, statement::Statement};
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _},
-};
+use serde::de::DeserializeOwned;
 use studio_plugin_api::{Context, DriverError, ErrorCode};
-
-/// A schema.
-#[derive(Debug, Deserialize)]
-pub(super) struct Schema {
-    #[serde(deserialize_with = "name")]
-    pub(super) name: String,
-}
-
-/// A key, or a reference to one.
-#[derive(Debug, Deserialize)]
-pub(super) struct Constraint {
-    #[serde(deserialize_with = "name")]
-    pub(super) name: String,
-    /// `f` for a reference.
-    pub(super) kind: String,
-    pub(super) relation: u32,
-    pub(super) columns: Vec<i16>,
-    pub(super) referenced_relation: u32,
-    pub(super) referenced_columns: Option<Vec<i16>>,
-}
-
-/// What a view is made from, as the server keeps it.
-#[derive(Debug, Deserialize)]
-pub(super) struct View {
-    pub(super) id: u32,
-    pub(super) tree: String,
-}
 
 /// What the catalogs said, as JSON.
 pub(super) struct Read {
@@ -109,18 +79,6 @@ fn parse<T: DeserializeOwned>(rows: Vec<u8>) -> Result<Vec<T>, DriverError> {
     serde_json::from_slice(&rows).map_err(|error| {
         DriverError::new(ErrorCode::DriverError, format!("the catalogs are not as expected: {error}"))
     })
-}
-
-/// How long a name may be, in bytes: four times what PostgreSQL has unless it is built for more.
-const LONGEST_NAME: usize = 256;
-
-/// Reads a name. A longer one is no name of PostgreSQL's, and each of its letters may be a level: `_` is an array's.
-pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    match name.len() <= LONGEST_NAME {
-        true => Ok(name),
-        false => Err(D::Error::custom(format!("a name of {} bytes", name.len()))),
-    }
 }
 
 /// Schemas that are not the system's, of those asked for.

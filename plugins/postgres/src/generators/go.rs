@@ -1,8 +1,9 @@
 //! Go.
 
 use super::{
-    database::{Column, Database, Kind, Relation, TypeName},
+    database::Database,
     names::{pascal, quote},
+    rows::{Column, Kind, Relation, Type, TypeName},
 };
 
 /// Writes the database's types in Go.
@@ -96,7 +97,7 @@ fn type_of(database: &Database<'_>, type_name: &TypeName, optional: bool) -> Str
     if let Some(plain) = plain(&type_name.name) {
         return choose(plain);
     }
-    match database.type_named(type_name).map(super::database::Type::kind) {
+    match database.type_named(type_name).map(Type::kind) {
         Some(Kind::Enumeration | Kind::Range) => choose(("string", "*string")),
         Some(Kind::Composite) => "map[string]interface{}".to_owned(),
         _ => "interface{}".to_owned(),

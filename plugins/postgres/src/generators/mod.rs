@@ -1,7 +1,7 @@
 //! `/generators/…`: the database's tables, views, functions and types, as types of a programming language.
 //!
-//! `catalog.rs` asks what there is, `database.rs` puts it together within the bounds of `budget.rs`, `relationships.rs` finds what refers to what; then
-//! each language has a module, which writes what postgres-meta writes, to the letter.
+//! `catalog.rs` asks what there is, in the rows of `rows.rs`; `database.rs` puts them together within the bounds of
+//! `budget.rs`; `relationships.rs` finds what refers to what. Then each language has a module, which writes what postgres-meta writes, to the letter.
 
 mod budget;
 mod catalog;
@@ -10,6 +10,7 @@ mod go;
 mod names;
 mod python;
 mod relationships;
+mod rows;
 mod swift;
 mod typescript;
 

@@ -1,8 +1,9 @@
 //! Python, for pydantic.
 
 use super::{
-    database::{Column, Database, Kind, Relation, TypeName},
+    database::Database,
     names::{pascal, quote, snake},
+    rows::{Column, Kind, Relation, Type, TypeName},
 };
 
 const HEADER: &str = "\
@@ -118,7 +119,7 @@ fn type_of(database: &Database<'_>, type_name: &TypeName) -> String {
         "time" | "timetz" => "datetime.time",
         "timestamp" | "timestamptz" => "datetime.datetime",
         "json" | "jsonb" => "JsonValue",
-        _ => match database.type_named(type_name).map(super::database::Type::kind) {
+        _ => match database.type_named(type_name).map(Type::kind) {
             Some(Kind::Range) => "str",
             Some(_) => return class_name(&type_name.schema, &type_name.name),
             None => "Any",

@@ -2,9 +2,8 @@
 
 use super::{
     budget::Budget,
-    catalog::{Constraint, View},
-    database::Relation,
     names::Order,
+    rows::{Constraint, Relation, View},
 };
 use serde_json::json;
 use std::{

@@ -1,8 +1,9 @@
 //! Swift.
 
 use super::{
-    database::{Column, Database, Kind, Relation, TypeName},
+    database::Database,
     names::{camel, pascal, quote},
+    rows::{Column, Kind, Relation, Type, TypeName},
 };
 
 /// Writes the database's types in Swift, to be seen by whom `access` says.
@@ -114,7 +115,7 @@ fn type_of(database: &Database<'_>, type_name: &TypeName) -> String {
     if let Some(plain) = plain(&type_name.name) {
         return plain.to_owned();
     }
-    match database.type_named(type_name).map(super::database::Type::kind) {
+    match database.type_named(type_name).map(Type::kind) {
         Some(Kind::Enumeration) => pascal(&type_name.name),
         Some(_) => pascal(&type_name.name) + "Select",
         None => "AnyJSON".to_owned(),

@@ -1,7 +1,4 @@
-use super::{
-    database::{Database, Found},
-    *,
-};
+use super::{database::Database, rows::Found, *};
 use serde_json::{Value, json};
 
 /// A schema with a table, a view of it, an enumeration and functions, as the catalogs tell of them.

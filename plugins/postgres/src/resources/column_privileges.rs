@@ -156,10 +156,7 @@ fn outcome<'a>(columns: impl Iterator<Item = &'a str>) -> Statement {
 
 fn missing(id: &str) -> DriverError {
     match ids([id].into_iter()).1.is_empty() {
-        true => DriverError::validation(
-            "column_id",
-            "`column_id`: must be a table's number, a dot and a column's",
-        ),
+        true => DriverError::field("column_id", "must be a table's number, a dot and a column's"),
         false => DriverError::not_found(format!("Cannot find a column with ID {id}")),
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn required<'a>(field: &str, name: Option<&'a String>) -> Result<&'a 
 pub(super) fn keyword<'a>(field: &str, words: &'a str) -> Result<&'a str, DriverError> {
     match words.chars().all(|letter| letter.is_ascii_alphabetic() || letter == ' ') {
         true => Ok(words),
-        false => Err(DriverError::validation(field, format!("`{field}`: `{words}` is no keyword"))),
+        false => Err(DriverError::field(field, format!("`{words}` is no keyword"))),
     }
 }
 

@@ -11,8 +11,8 @@ pub(crate) use table::CommandTable;
 
 use crate::{
     Redis,
-    connection::{Primary, Route, Spread},
-    errors, wire,
+    route::{Primary, Route, Spread},
+    wire,
 };
 use access::Rule;
 use places::Place;
@@ -97,7 +97,7 @@ async fn find_place<'a>(
 ) -> Result<Found<'a>, DriverError> {
     if !redis.connection.is_cluster() {
         return match node {
-            Some(_) => Err(DriverError::validation("node", "`node`: means nothing without a cluster")),
+            Some(_) => Err(DriverError::field("node", "means nothing without a cluster")),
             None => Ok(Found::Any),
         };
     }
@@ -189,9 +189,9 @@ async fn permit(redis: &Context<Redis>, words: &Cmd) -> Result<Access, DriverErr
 /// Asked when a session needs it first. Where the connection's user may not ask, only admins may run commands at all.
 async fn load_table(redis: &Redis) -> Result<CommandTable, DriverError> {
     match redis.connection.query_within(&cmd("COMMAND"), Route::Any, MAX_TABLE).await {
-        Ok(answer) => {
-            wire::items(answer).and_then(CommandTable::read).ok_or_else(|| errors::unexpected("COMMAND"))
-        }
+        Ok(answer) => wire::items(answer)
+            .and_then(CommandTable::read)
+            .ok_or_else(|| DriverError::unexpected_answer("COMMAND")),
         Err(error) if matches!(error.code, ErrorCode::QueryError | ErrorCode::Forbidden) => {
             Ok(CommandTable::unavailable())
         }

@@ -8,7 +8,7 @@ use super::{
     access::word,
     table::{CommandTable, FirstKey},
 };
-use crate::connection::{Join, Spread};
+use crate::route::{Join, Spread};
 use redis::Cmd;
 
 /// Where a command goes.

@@ -88,7 +88,7 @@ pub(super) fn read(json: &RawValue) -> Result<Cmd, DriverError> {
 /// The command out of at most so many words; that there are not too many is looked at first.
 fn walk(json: &RawValue, most: usize) -> Result<Cmd, DriverError> {
     let mut walk = Walk { command: Cmd::new(), most, outcome: Ok(()) };
-    let not_words = |_| DriverError::validation("command", "`command`: must be an array of words");
+    let not_words = |_| DriverError::field("command", "must be an array of words");
     let mut deserializer = serde_json::Deserializer::from_str(json.get());
     let outcome = walk.deserialize(&mut deserializer);
     walk.outcome?;

@@ -2,7 +2,7 @@
 
 pub(crate) mod stats;
 
-use crate::{Redis, connection::Route, errors, wire};
+use crate::{Redis, route::Route, wire};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::cmd;
 use std::collections::{BTreeMap, HashMap};
@@ -278,7 +278,7 @@ pub(crate) async fn gather(redis: &Redis) -> Result<Facts, DriverError> {
 
 async fn ask(redis: &Redis, route: Route<'_>) -> Result<Facts, DriverError> {
     let answer = redis.connection.query_within(&cmd("INFO"), route, MAX_INFO).await?;
-    let text = wire::bytes(answer).ok_or_else(|| errors::unexpected("INFO"))?;
+    let text = wire::bytes(answer).ok_or_else(|| DriverError::unexpected_answer("INFO"))?;
     Ok(Facts::parse(&String::from_utf8_lossy(&text)))
 }
 

@@ -114,7 +114,7 @@ pub(crate) async fn stats(
     query: Query<StatsQuery>,
 ) -> Result<Json<Snapshot>, DriverError> {
     if query.interval.is_some_and(|interval| !(1..=60).contains(&interval)) {
-        return Err(DriverError::validation("interval", "`interval`: must be from 1 to 60 seconds"));
+        return Err(DriverError::field("interval", "must be from 1 to 60 seconds"));
     }
     let facts = gather(&redis).await?;
     let milliseconds = u64::try_from(time::since_unix_epoch().as_millis()).unwrap_or(u64::MAX);

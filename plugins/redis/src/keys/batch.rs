@@ -12,7 +12,7 @@ use super::{
     value::JsonValue,
     write::SetBody,
 };
-use crate::{Redis, connection::Route, errors, wire};
+use crate::{Redis, errors, route::Route, wire};
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! `DELETE /keys/{key}` and `POST /keys/{key}/expire`.
 
 use super::{KeyPath, command, no_such_key, read_ttl, seconds};
-use crate::{Redis, connection::Route, wire};
+use crate::{Redis, route::Route, wire};
 use redis::{Cmd, Pipeline, Value};
 use studio_plugin_api::{
     encoding::{self, Encoding},

@@ -7,10 +7,9 @@
 
 use super::{command, in_parts, memory_usage, page::explained, read_count, read_expiry, seconds};
 use crate::{
-    Redis,
-    connection::{Primary, Route},
-    errors,
+    Redis, errors,
     lone::json_bytes,
+    route::{Primary, Route},
     wire,
 };
 use redis::{Pipeline, Value, cmd};
@@ -91,7 +90,8 @@ pub(crate) async fn list(
     }
     let route = node.as_ref().map_or(Route::Any, Route::Node);
     let answer = redis.connection.query_within(&scan, route, redis.max_reply_bytes()).await;
-    let (position, keys) = read_scan(answer.map_err(explained)?).ok_or_else(|| errors::unexpected("SCAN"))?;
+    let (position, keys) =
+        read_scan(answer.map_err(explained)?).ok_or_else(|| DriverError::unexpected_answer("SCAN"))?;
 
     if keys.iter().map(|key| json_bytes(key)).sum::<u64>() > redis.max_reply_bytes() {
         return Err(explained(DriverError::result_too_large(redis.max_reply_bytes())));
@@ -137,7 +137,7 @@ async fn describe_part(
     let mut forbidden = 0;
     for key in keys {
         let (Some(key_type), Some(milliseconds)) = (answers.next(), answers.next()) else {
-            return Err(errors::unexpected("TYPE"));
+            return Err(DriverError::unexpected_answer("TYPE"));
         };
         let size = if with_memory {
             answers.next().and_then(|answer| redis.read_memory_usage(&answer))
@@ -166,7 +166,7 @@ fn is_forbidden(answer: &Value) -> bool {
 
 fn read_type(answer: Value) -> Result<Option<String>, DriverError> {
     let answer = wire::told(answer)?;
-    answer.map(|answer| wire::text(answer).ok_or_else(|| errors::unexpected("TYPE"))).transpose()
+    answer.map(|answer| wire::text(answer).ok_or_else(|| DriverError::unexpected_answer("TYPE"))).transpose()
 }
 
 fn read_scan(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
@@ -236,7 +236,7 @@ impl std::fmt::Display for Cursor {
 }
 
 fn bad_cursor() -> DriverError {
-    DriverError::validation("cursor", "`cursor`: must be the `cursor` of the page before, or 0 to begin")
+    DriverError::field("cursor", "must be the `cursor` of the page before, or 0 to begin")
 }
 
 #[cfg(test)]

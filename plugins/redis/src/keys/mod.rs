@@ -96,7 +96,9 @@ pub(crate) fn seconds(milliseconds: i64) -> i64 {
 /// Milliseconds left, from the answer to `PTTL`; nothing where the server does not tell.
 pub(crate) fn read_expiry(answer: Value) -> Result<Option<i64>, DriverError> {
     let answer = wire::told(answer)?;
-    answer.map(|answer| wire::integer(&answer).ok_or_else(|| errors::unexpected("PTTL"))).transpose()
+    answer
+        .map(|answer| wire::integer(&answer).ok_or_else(|| DriverError::unexpected_answer("PTTL")))
+        .transpose()
 }
 
 /// A time to live in a body: 1 second or more, or −1 for none. Answers milliseconds, `None` for none.
@@ -104,9 +106,9 @@ pub(crate) fn read_ttl(ttl: i64, field: &str) -> Result<Option<i64>, DriverError
     match ttl {
         -1 => Ok(None),
         1..=MAX_TTL => Ok(Some(ttl * 1000)),
-        _ => Err(DriverError::validation(
+        _ => Err(DriverError::field(
             field,
-            format!("`{field}`: must be from 1 to {MAX_TTL} seconds, or -1 for no expiry"),
+            format!("must be from 1 to {MAX_TTL} seconds, or -1 for no expiry"),
         )),
     }
 }
@@ -135,7 +137,7 @@ pub(crate) fn in_parts(names: Vec<Vec<u8>>) -> impl Iterator<Item = Vec<Vec<u8>>
 pub(crate) fn read_count(count: Option<u32>) -> Result<u32, DriverError> {
     match count.unwrap_or(100) {
         count @ 1..=MAX_PAGE => Ok(count),
-        _ => Err(DriverError::validation("count", format!("`count`: must be from 1 to {MAX_PAGE}"))),
+        _ => Err(DriverError::field("count", format!("must be from 1 to {MAX_PAGE}"))),
     }
 }
 

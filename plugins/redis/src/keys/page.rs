@@ -4,12 +4,11 @@
 //! go by position, a sorted set by rank, lowest score first, as its users expect to see it; streams go by entry id.
 
 use super::{KeyType, command, no_such_key};
-use crate::{Redis, connection::Route, errors, lone::json_bytes, wire};
+use crate::{Redis, lone::json_bytes, route::Route, wire};
 use redis::{Cmd, Pipeline, Value};
-use schemars::JsonSchema;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serializer, ser::SerializeMap};
 use std::collections::HashSet;
-use studio_plugin_api::{DriverError, ErrorCode, encoding::Encoding};
+use studio_plugin_api::{encoding::Encoding, prelude::*};
 
 /// Which page.
 pub(crate) struct Request<'a> {
@@ -127,13 +126,14 @@ pub(crate) async fn read(
     let answers = redis.connection.pipeline_within(pipeline, Route::Key(key), request.limit).await;
     let mut answers = answers.map_err(explained)?.into_iter();
     let length = wire::check(answers.next().unwrap_or_default())?;
-    let length = wire::integer(&length).ok_or_else(|| errors::unexpected("the question for a length"))?;
+    let length =
+        wire::integer(&length).ok_or_else(|| DriverError::unexpected_answer("the question for a length"))?;
     let answer = wire::check(answers.next().unwrap_or_default())?;
     if length == 0 && key_type != KeyType::Stream {
         // Only a stream can be there and be empty: the key went since its type was read.
         return Err(no_such_key());
     }
-    let unexpected = || errors::unexpected("the question for a page");
+    let unexpected = || DriverError::unexpected_answer("the question for a page");
     let (raw, cursor) = match key_type {
         KeyType::Hash | KeyType::Set => read_scan(answer, key_type).ok_or_else(unexpected)?,
         KeyType::Stream => read_entries(answer, request.count as usize).ok_or_else(unexpected)?,
@@ -172,7 +172,7 @@ struct Start {
 
 impl Start {
     fn parse(key_type: KeyType, cursor: &str) -> Result<Self, DriverError> {
-        let bad = || DriverError::validation("cursor", "`cursor`: must be the `cursor` of the page before");
+        let bad = || DriverError::field("cursor", "must be the `cursor` of the page before");
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let mut start = Self { offset: 0, id: "-".to_owned(), scan: 0 };
         match key_type {

@@ -1,7 +1,7 @@
 //! `GET /keys/{key}`.
 
 use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, read_expiry, seconds};
-use crate::{Redis, connection::Route, errors, lone::json_bytes, wire};
+use crate::{Redis, errors, lone::json_bytes, route::Route, wire};
 use redis::{Pipeline, Value, cmd};
 use studio_plugin_api::{
     encoding::{self, Encoding},
@@ -135,7 +135,7 @@ async fn ask(redis: &Redis, key: &[u8]) -> Result<Facts, DriverError> {
     }
     let mut answers = redis.connection.pipeline(pipeline, Route::Key(key)).await?.into_iter();
     let mut next = || answers.next().unwrap_or_default();
-    let key_type = wire::text(wire::check(next())?).ok_or_else(|| errors::unexpected("TYPE"))?;
+    let key_type = wire::text(wire::check(next())?).ok_or_else(|| DriverError::unexpected_answer("TYPE"))?;
     let milliseconds = read_expiry(next())?;
     // Not known, not allowed, or the key is gone: then there is simply no encoding to show.
     let encoding = wire::text(next());
@@ -178,7 +178,7 @@ async fn whole_string(
 }
 
 fn read_string(answer: Value) -> Result<Vec<u8>, DriverError> {
-    wire::bytes(wire::check(answer)?).ok_or_else(|| errors::unexpected("GETRANGE"))
+    wire::bytes(wire::check(answer)?).ok_or_else(|| DriverError::unexpected_answer("GETRANGE"))
 }
 
 fn within(value: Vec<u8>, limit: u64) -> Result<Vec<u8>, DriverError> {

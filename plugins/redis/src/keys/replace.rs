@@ -3,11 +3,11 @@
 
 use super::{
     KeyType, command, no_such_key,
-    setting::{Condition, Expiry, Setting, Written, exists, has_groups, mismatch},
+    setting::{Condition, Expiry, Progress, Setting, Written, exists, has_groups, mismatch},
     value::entry_id,
     with_all,
 };
-use crate::{Redis, connection::Route, errors, wire};
+use crate::{Redis, errors, route::Route, wire};
 use redis::{Cmd, Pipeline, Value, cmd};
 use std::{collections::HashMap, time::Duration};
 use studio_plugin_api::prelude::*;
@@ -31,6 +31,17 @@ struct Held {
     transactions: Result<(), DriverError>,
 }
 
+impl Setting {
+    /// Does it, in one round trip where one command can.
+    pub(crate) async fn write(&self, redis: &Context<Redis>, key: &[u8]) -> Result<Written, DriverError> {
+        let answer = redis.connection.query(&self.command(key), Route::Key(key)).await;
+        match self.read(answer)? {
+            Progress::Done(written) => Ok(written),
+            Progress::NeedsTransaction(refusal) => replace(redis, key, self, refusal).await,
+        }
+    }
+}
+
 /// Writes a key; `refusal` is why a script could not.
 pub(super) async fn replace(
     redis: &Context<Redis>,
@@ -47,9 +58,9 @@ pub(super) async fn replace(
                 "the connection's Redis user may not use EVAL, which `nx` needs for a value that is no string",
             ),
             (_, Some(refusal)) => refusal,
-            (_, None) => DriverError::validation(
+            (_, None) => DriverError::field(
                 "value",
-                "`value`: an entry of a stream has too many fields to be written with `nx`",
+                "an entry of a stream has too many fields to be written with `nx`",
             ),
         });
     }
@@ -101,7 +112,7 @@ async fn look(redis: &Redis, key: &[u8]) -> Result<Held, DriverError> {
     // By itself EXEC has nothing to do. A user who may begin a transaction and not end it must not begin one.
     let questions = [cmd("EXEC"), command("TYPE", key), command("PEXPIRETIME", key), command("PTTL", key)];
     let mut answers = ask(redis, key, questions).await?.into_iter();
-    let mut next = || answers.next().unwrap_or_else(|| Err(errors::unexpected("TYPE")));
+    let mut next = || answers.next().unwrap_or_else(|| Err(DriverError::unexpected_answer("TYPE")));
     let transactions = match next() {
         Err(error) if errors::is_refused(&error) => Err(error),
         _ => {
@@ -110,11 +121,12 @@ async fn look(redis: &Redis, key: &[u8]) -> Result<Held, DriverError> {
         }
     };
     let key_type = next().and_then(|answer| {
-        let name = wire::text(answer).ok_or_else(|| errors::unexpected("TYPE"))?;
+        let name = wire::text(answer).ok_or_else(|| DriverError::unexpected_answer("TYPE"))?;
         Ok((name != "none").then_some(name))
     });
     let time = next().ok().as_ref().and_then(wire::integer);
-    let left = next().and_then(|answer| wire::integer(&answer).ok_or_else(|| errors::unexpected("PTTL")));
+    let left = next()
+        .and_then(|answer| wire::integer(&answer).ok_or_else(|| DriverError::unexpected_answer("PTTL")));
     let expiry = match (time, &left) {
         // To the millisecond, where the server has a word for it.
         (Some(time), _) => (time >= 0).then(|| command("PEXPIREAT", key).arg(time).to_owned()),
@@ -180,10 +192,10 @@ fn expire(key: &[u8], milliseconds: i64) -> Cmd {
 async fn change_hash(redis: &Context<Redis>, key: &[u8], setting: &Setting) -> Result<Vec<Cmd>, DriverError> {
     let limit = redis.max_reply_bytes();
     let answer = redis.connection.query_within(&command("HGETALL", key), Route::Key(key), limit).await?;
-    let pairs = wire::pairs(answer).ok_or_else(|| errors::unexpected("HGETALL"))?;
+    let pairs = wire::pairs(answer).ok_or_else(|| DriverError::unexpected_answer("HGETALL"))?;
     let held = pairs.into_iter().map(|(name, value)| Some((wire::bytes(name)?, wire::bytes(value)?)));
     let held: Option<HashMap<_, _>> = held.collect();
-    let mut gone = held.ok_or_else(|| errors::unexpected("HGETALL"))?;
+    let mut gone = held.ok_or_else(|| DriverError::unexpected_answer("HGETALL"))?;
     let (mut given, mut set) = (HashMap::new(), command("HSET", key));
     for pair in setting.value.arguments.chunks_exact(2) {
         if let [name, value] = pair {
@@ -243,7 +255,7 @@ async fn keep_last_id(
 ) -> Result<Option<Cmd>, DriverError> {
     let about = |what: &str| cmd("XINFO").arg(what).arg(key).to_owned();
     let limit = redis.max_reply_bytes();
-    let unexpected = || errors::unexpected("XINFO");
+    let unexpected = || DriverError::unexpected_answer("XINFO");
     let answer = redis.connection.query_within(&about("STREAM"), Route::Key(key), limit).await?;
     let (mut groups, mut last) = (None, None);
     for (name, value) in wire::pairs(answer).ok_or_else(unexpected)? {
@@ -294,7 +306,7 @@ async fn send_after_removal(
     match (&held.key_type, first_refusal) {
         (Ok(None), _) => send(redis, key, held, &commands).await.map(|_| false),
         (_, Some(refusal)) => Err(refusal),
-        (_, None) => Err(errors::unexpected("DEL")),
+        (_, None) => Err(DriverError::unexpected_answer("DEL")),
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! A string is one `SET`, wherever the key's type need not be looked at. Everything else is a script on the one key
 //! (`write.lua`), which looks, compares and writes in one step: nobody sees a half-written value, and conditions hold
-//! against other writers. What a script can't do, or may not, is done by a transaction (`replace.rs`).
+//! against other writers. What a script can't do, or may not, is done by a transaction (`replace.rs`, which also has the
+//! whole of a write).
 
-use super::{KeyType, command, no_such_key, replace, value::NewValue, with_all};
-use crate::{Redis, connection::Route, errors, wire};
+use super::{KeyType, command, no_such_key, value::NewValue, with_all};
+use crate::{errors, wire};
 use redis::{Cmd, Value, cmd};
 use studio_plugin_api::prelude::*;
 
@@ -128,7 +129,7 @@ impl Setting {
     }
 
     fn read_script(&self, answer: Vec<Value>) -> Result<Progress, DriverError> {
-        let unexpected = || errors::unexpected("EVAL");
+        let unexpected = || DriverError::unexpected_answer("EVAL");
         let mut parts = answer.into_iter();
         let mut next_text = || parts.next().and_then(wire::text).ok_or_else(unexpected);
         let (outcome, before) = (next_text()?, next_text()?);
@@ -158,15 +159,6 @@ impl Setting {
             Expiry::After(milliseconds) => Some(milliseconds),
         };
         Written { before, now: now.to_owned(), milliseconds }
-    }
-
-    /// Does it, in one round trip where one command can.
-    pub(crate) async fn write(&self, redis: &Context<Redis>, key: &[u8]) -> Result<Written, DriverError> {
-        let answer = redis.connection.query(&self.command(key), Route::Key(key)).await;
-        match self.read(answer)? {
-            Progress::Done(written) => Ok(written),
-            Progress::NeedsTransaction(refusal) => replace::replace(redis, key, self, refusal).await,
-        }
     }
 }
 

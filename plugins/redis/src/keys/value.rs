@@ -380,7 +380,7 @@ fn too_many(field: &str) -> DriverError {
 fn refuse(field: &str, message: &str) -> DriverError {
     // A name in it may be megabytes.
     let field = errors::start(field, LONGEST_FIELD);
-    DriverError::validation(field, format!("`{field}`: {message}"))
+    DriverError::field(field, message)
 }
 
 #[cfg(test)]

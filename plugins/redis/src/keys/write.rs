@@ -10,7 +10,7 @@ use super::{
     setting::{Condition, Expiry, Setting, Written},
     value::{JsonValue, NewValue},
 };
-use crate::{Redis, connection::Route, errors, wire};
+use crate::{Redis, errors, route::Route, wire};
 use redis::{Pipeline, Value};
 use studio_plugin_api::{
     encoding::{self, Encoding},
@@ -184,7 +184,7 @@ async fn change_expiry(redis: &Redis, key: Vec<u8>, ttl: Option<i64>) -> Result<
     let before = wire::check(answers.next().unwrap_or_default());
     let before = match before {
         Err(error) if errors::is_refused(&error) => "unknown".to_owned(),
-        before => wire::text(before?).ok_or_else(|| errors::unexpected("TYPE"))?,
+        before => wire::text(before?).ok_or_else(|| DriverError::unexpected_answer("TYPE"))?,
     };
     read_expired(answers)?;
     Ok(show(

@@ -1,33 +1,20 @@
 //! Opening one connection to one server: resolve, connect, TLS, log in.
 
-use super::{
-    mux::{Failure, Mux},
-    tls,
-};
+use super::mux::{Failure, Mux};
 use crate::{
     login::{self, Exchange, GREETING_BYTES, GREETING_TIMEOUT},
     options::{Address, Tls},
 };
-use redis::{
-    Cmd, RedisConnectionInfo, Value,
-    io::tcp::socket2::{SockRef, TcpKeepalive},
-};
-use std::{io, sync::Arc, time::Duration};
+use redis::{Cmd, RedisConnectionInfo, Value};
+use std::sync::Arc;
+use studio_net::{ADDRESS_TIMEOUT, Check, Keepalive};
 use studio_plugin_api::{DriverError, Network};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-use tokio_rustls::TlsConnector;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-/// For one address of a host that has several; the whole is bounded by the host's deadline.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// A peer that vanished without a word is noticed after about half a minute.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of an answer about one server.
 const SHORT_ANSWER: u64 = 64 << 10;
+/// The server in an error's words.
+const SERVER: &str = "the Redis server";
 
 /// Connects to one server and logs in.
 pub(super) async fn dial_server(
@@ -36,52 +23,18 @@ pub(super) async fn dial_server(
     login: &RedisConnectionInfo,
     network: &Network,
 ) -> Result<Mux, DriverError> {
-    let stream = connect_tcp(address, network).await?;
+    let addresses = network.resolve(&address.host, address.port).await?;
+    let stream = studio_net::connect(&addresses, ADDRESS_TIMEOUT, Keepalive::Prompt)
+        .await
+        .map_err(|error| studio_net::unreachable_server(SERVER, &error))?;
     let Some(tls) = tls else {
         return log_in(stream, login).await;
     };
-    let connector = TlsConnector::from(Arc::new(tls::client_config(tls)?));
-    let name = tls::server_name(&address.host)?;
-    let failed = |message: String| DriverError::connection("tls", message);
-    let stream = tokio::time::timeout(GREETING_TIMEOUT, connector.connect(name, stream))
-        .await
-        .map_err(|_| failed("the server does not answer TLS; does it speak it on this port?".to_owned()))?
-        .map_err(|error| failed(format!("TLS with the Redis server failed: {error}")))?;
-    log_in(stream, login).await
-}
-
-async fn connect_tcp(address: &Address, network: &Network) -> Result<TcpStream, DriverError> {
-    let mut last = None;
-    for place in network.resolve(&address.host, address.port).await? {
-        match tokio::time::timeout(ADDRESS_TIMEOUT, TcpStream::connect(place)).await {
-            Ok(Ok(stream)) => {
-                set_up(&stream).map_err(|error| unreachable_server(&error))?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = Some(error),
-            Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
-        }
-    }
-    Err(unreachable_server(&last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())))
-}
-
-fn set_up(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
-    )?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT))?;
-    Ok(())
-}
-
-fn unreachable_server(error: &io::Error) -> DriverError {
-    let reason = match error.kind() {
-        io::ErrorKind::TimedOut => "timeout",
-        _ => "refused",
-    };
-    DriverError::connection(reason, format!("the Redis server can't be reached: {error}"))
+    let config = studio_net::client_config(tls.authorities.as_deref(), Check::unless(tls.insecure), None)
+        .map_err(|error| DriverError::connection("tls", format!("`options.tls_ca`: {error}")))?;
+    let shaken =
+        studio_net::shake_hands_within(GREETING_TIMEOUT, stream, &address.host, Arc::new(config)).await;
+    log_in(shaken.map_err(|error| error.with(SERVER))?, login).await
 }
 
 async fn log_in(

@@ -4,12 +4,11 @@ mod cluster;
 mod dial;
 mod mux;
 mod sentinel;
-mod tls;
 
 use crate::{
-    connection::{Primary, Route},
     errors,
     options::{Target, Topology},
+    route::{Primary, Route},
 };
 use cluster::Cluster;
 use mux::Mux;

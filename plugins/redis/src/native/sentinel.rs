@@ -76,7 +76,7 @@ async fn ask_sentinel(
     let mut question = cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
     let answer = wire::check(dial::ask(&server, &question).await?)?;
-    let parts = wire::items(answer).ok_or_else(|| errors::unexpected("SENTINEL"))?;
+    let parts = wire::items(answer).ok_or_else(|| DriverError::unexpected_answer("SENTINEL"))?;
     let mut parts = parts.into_iter().filter_map(wire::text);
     Ok(Step::Named(match (parts.next(), parts.next().and_then(|port| port.parse().ok())) {
         (Some(host), Some(port)) => Some(Address { host, port }),

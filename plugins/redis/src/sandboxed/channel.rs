@@ -82,7 +82,7 @@ impl Channel {
         self.packed.extend_from_slice(format!("*{}\r\n", command.args_iter().len()).as_bytes());
         for word in command.args_iter() {
             // A cursor is what the library's own iterators have.
-            let Arg::Simple(word) = word else { return Err(errors::unexpected("a cursor")) };
+            let Arg::Simple(word) = word else { return Err(DriverError::unexpected_answer("a cursor")) };
             self.packed.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
             if word.len() >= WRITE_SIZE {
                 self.flush().await?;

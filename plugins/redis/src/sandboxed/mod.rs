@@ -5,7 +5,7 @@ mod login;
 #[cfg(test)]
 mod tests;
 
-use crate::{connection::Route, errors, options::Target};
+use crate::{errors, options::Target, route::Route};
 use channel::Channel;
 use futures_util::lock::Mutex;
 use redis::{Cmd, Pipeline, Value, cmd};

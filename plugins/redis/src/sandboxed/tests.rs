@@ -1,10 +1,6 @@
 //! The driver as a component has it, on this machine: with a stream that the test's network opens.
 
-use crate::{
-    Redis,
-    connection::{Connection, Route},
-    options::Target,
-};
+use crate::{Redis, connection::Connection, options::Target, route::Route};
 use redis::{Cmd, Pipeline, Value, cmd};
 use serde_json::json;
 use std::{

@@ -1,7 +1,7 @@
 //! Functions in TypeScript, as far as PostgREST can call them.
 
 use super::{
-    super::database::{Argument, Function},
+    super::rows::{Argument, Function},
     Database, Relation, key,
     layout::{Layout, text},
     types,

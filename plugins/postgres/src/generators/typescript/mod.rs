@@ -4,7 +4,10 @@ mod functions;
 mod layout;
 mod types;
 
-use super::database::{Column, Database, Kind, Relation};
+use super::{
+    database::Database,
+    rows::{Column, Kind, Relation},
+};
 use layout::{Layout, key, text};
 
 /// How it is written.

@@ -1,7 +1,7 @@
 //! PostgreSQL's types in TypeScript.
 
 use super::{
-    super::database::TypeName,
+    super::rows::TypeName,
     Column, Database, Kind, Relation,
     layout::{Layout, text},
 };

@@ -9,10 +9,8 @@ use serde_json::Value;
 use studio_plugin_api::DriverError;
 
 pub(super) fn create(name: &str, new: &New) -> Result<String, DriverError> {
-    let definition = new
-        .definition
-        .as_ref()
-        .ok_or_else(|| DriverError::validation("definition", "`definition`: a function has one"))?;
+    let definition =
+        new.definition.as_ref().ok_or_else(|| DriverError::field("definition", "a function has one"))?;
     let arguments = new.args.as_deref().unwrap_or_default().join(", ");
     let mut sql = format!(
         "create function {name}({arguments}) returns {} language {} {} security {}",

@@ -1,6 +1,6 @@
 //! Commands that concern several nodes: who gets which part, and how the answers become one.
 
-use crate::{command::access, connection::Join, errors, wire};
+use crate::{command::access, errors, route::Join, wire};
 use redis::{Arg, Cmd, ToRedisArgs, Value};
 use std::collections::{BTreeMap, HashMap};
 use studio_plugin_api::DriverError;
@@ -127,7 +127,7 @@ fn counts(answers: Vec<Value>) -> Result<Value, DriverError> {
 }
 
 fn unexpected() -> DriverError {
-    errors::unexpected("one node of several")
+    DriverError::unexpected_answer("one node of several")
 }
 
 /// Whether this is the start of a transaction.

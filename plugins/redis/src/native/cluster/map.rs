@@ -1,15 +1,13 @@
 //! The slots of a cluster and the primaries that serve them, as the cluster's own nodes tell.
 
-use crate::{
-    connection::{MAX_NODES, Primary},
-    errors,
-    options::Address,
-    wire,
-};
+use crate::{options::Address, route::Primary, wire};
 use crc16::{State, XMODEM};
 use redis::{Cmd, Value, cmd};
 use std::{collections::HashMap, sync::Arc};
 use studio_plugin_api::DriverError;
+
+/// The most nodes that one cluster may have. Redis itself advises against more than a thousand.
+pub(super) const MAX_NODES: usize = 512;
 
 /// As many slots as every cluster has.
 pub(super) const SLOTS: usize = 16384;
@@ -37,7 +35,7 @@ pub(super) fn questions() -> [Cmd; 2] {
 impl Map {
     /// Reads the answers to [`questions`], which the node at this address gave.
     pub(super) fn read(slots: Value, nodes: Value, asked: &Address) -> Result<Self, DriverError> {
-        let unexpected = || errors::unexpected("CLUSTER SLOTS");
+        let unexpected = || DriverError::unexpected_answer("CLUSTER SLOTS");
         if matches!(&slots, Value::ServerError(error) if error.code() == "ERR") {
             return Err(DriverError::connection("unsupported", "the server is no node of a cluster"));
         }

@@ -9,10 +9,10 @@ mod node;
 mod redirect;
 
 use crate::{
-    connection::{Join, Primary, Route, Spread},
     errors,
     options::{Address, Target},
     resp::OWN_ANSWERS,
+    route::{Join, Primary, Route, Spread},
 };
 use follow::Sent;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -21,12 +21,12 @@ use node::{Node, Nodes};
 use redis::{Cmd, Pipeline, Value};
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use studio_plugin_api::{DriverError, Network};
+use studio_plugin_api::{DriverError, Network, sync::lock};
 
 /// So many nodes are asked at once for what all of them answer.
 const ASKED_AT_ONCE: usize = 16;
@@ -223,7 +223,7 @@ impl Cluster {
     }
 
     fn map(&self) -> Arc<Map> {
-        self.map.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.map).clone()
     }
 
     /// Asks for the map, unless somebody has since this one was seen. The first node that answers is believed.
@@ -263,7 +263,7 @@ impl Cluster {
     }
 
     fn set_map(&self, map: Map) {
-        *self.map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+        *lock(&self.map) = Arc::new(map);
     }
 
     async fn ask_for_map(&self, address: &Address) -> Result<Map, DriverError> {

@@ -1,20 +1,22 @@
 //! The connections to a cluster's nodes, by their addresses. They are made when they are needed first.
 
-use super::super::{
-    dial,
-    mux::{Failure, Mux},
+use super::{
+    super::{
+        dial,
+        mux::{Failure, Mux},
+    },
+    map::MAX_NODES,
 };
 use crate::{
-    connection::MAX_NODES,
     errors,
     options::{Address, Tls},
 };
 use redis::{RedisConnectionInfo, Value};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
-use studio_plugin_api::{DriverError, ErrorCode, Network};
+use studio_plugin_api::{DriverError, ErrorCode, Network, sync::lock};
 
 /// All connections to the nodes of one cluster.
 pub(super) struct Nodes {
@@ -86,7 +88,7 @@ impl Nodes {
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places)
     }
 }
 

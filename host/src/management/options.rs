@@ -1,14 +1,13 @@
 //! The secrets among a connection's options, at any depth: each is sealed where it stands, and no longer seen.
 //!
-//! What is secret the driver's schema says; see `plugins/options.rs`. All ways through options are here.
+//! The driver's schema says which are secret; see `plugins/options.rs`. `connections/settings.rs` opens them again.
 
 use super::input::InvalidField;
 use crate::{
-    plugins::{OptionPlace, OptionRules},
-    registry::{option_below, rewrite_option_strings, rewrite_options_below},
-    secrets::{Keyring, OpenError, Place, Sealed},
+    plugins::{Driver, OptionPlace, OptionRules},
+    registry::{Connection, option_below, rewrite_option_strings, rewrite_options_below},
+    secrets::{Keyring, Place, Sealed},
 };
-use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -142,22 +141,11 @@ fn has_other_than_texts(value: &Value) -> bool {
     }
 }
 
-/// Opens every text that is sealed, whatever the driver's schema says of it now: only the gateway seals.
-pub(super) fn open(keyring: &Keyring, id: &str, options: &mut Map<String, Value>) -> Result<(), OpenError> {
-    rewrite_option_strings(options, &mut |field, text| match text.parse::<Sealed>() {
-        Ok(sealed) => {
-            let secret = keyring.open(&Place { record: id, field }, &sealed)?;
-            Ok(Some(secret.expose_secret().to_owned()))
-        }
-        Err(_) => Ok(None),
-    })
-}
-
-/// Options as they may be shown. What is sealed stays hidden even when its driver, which knew it for a secret, is not
-/// loaded.
-pub(super) fn shown(rules: Option<&OptionRules>, options: &Map<String, Value>) -> Map<String, Value> {
-    let root = rules.filter(|rules| rules.has_secrets()).map(OptionRules::root);
-    visible_members(root.as_ref(), options)
+/// The options of a connection as they may be shown: without the secret ones. What is sealed stays hidden even when its
+/// driver, which knew it for a secret, is not loaded.
+pub fn visible_options(driver: Option<&Driver>, connection: &Connection) -> Map<String, Value> {
+    let rules = driver.map(Driver::options).filter(|rules| rules.has_secrets());
+    visible_members(rules.map(OptionRules::root).as_ref(), &connection.settings.options)
 }
 
 fn visible_members(place: Option<&OptionPlace<'_>>, members: &Map<String, Value>) -> Map<String, Value> {

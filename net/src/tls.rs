@@ -1,4 +1,4 @@
-//! TLS towards databases, for the gateway (on behalf of sandboxed drivers) and for native drivers alike.
+//! TLS towards databases: whom to trust, the handshake, and how to say what is wrong.
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -9,9 +9,16 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use studio_plugin_api::DriverError;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Why TLS can't be set up. Fit for the eyes of whoever gave the certificates.
+/// Says why TLS can't be set up, in words that may be shown to the author of the certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The authorities are no PEM.
@@ -31,7 +38,7 @@ pub enum TlsError {
     Refused(#[from] rustls::Error),
 }
 
-/// What a server's certificate must be like.
+/// Says what a server's certificate must be like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// As it likes, if the server only holds its key.
@@ -43,7 +50,7 @@ pub enum Check {
 }
 
 impl Check {
-    /// Nothing, where the settings say that any certificate will do; else all of it.
+    /// Checks nothing where the settings say that any certificate will do, else all of it.
     pub fn unless(insecure: bool) -> Self {
         if insecure { Self::Nothing } else { Self::AuthorityAndName }
     }
@@ -58,7 +65,7 @@ pub struct Identity<'a> {
     pub key: &'a str,
 }
 
-/// The client's side of a handshake. Trusted are the `authorities` (PEM), or else the system's.
+/// Makes the client's side of a handshake, which trusts the `authorities` (PEM), or else the system's.
 ///
 /// # Errors
 /// [`TlsError`]: what is wrong with the authorities or the identity.
@@ -92,9 +99,55 @@ pub fn client_config(
     builder.with_client_auth_cert(certificates, key).map_err(|_| TlsError::BadIdentity)
 }
 
-/// The name that the server's certificate must be for; `None` for what can't be in a certificate.
-pub fn server_name(host: &str) -> Option<ServerName<'static>> {
-    ServerName::try_from(host.to_owned()).ok()
+/// Says why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// No certificate can be for this host.
+    #[error("the host's name can't be in a certificate")]
+    NoName,
+    /// The time for it is over.
+    #[error("the server does not answer TLS; does it speak it on this port?")]
+    Unanswered,
+    /// The connection broke, or one side refused the other.
+    #[error("{0}")]
+    Failed(io::Error),
+}
+
+impl HandshakeError {
+    /// Makes `CONNECTION_ERROR` out of it. The server is named as in `the Redis server`.
+    pub fn with(&self, server: &str) -> DriverError {
+        let message = match self {
+            Self::Failed(error) => format!("TLS with {server} failed: {error}"),
+            Self::NoName | Self::Unanswered => self.to_string(),
+        };
+        DriverError::connection("tls", message)
+    }
+}
+
+/// Begins TLS on a connection, with the server at this host.
+///
+/// # Errors
+/// [`HandshakeError`], never [`Unanswered`](HandshakeError::Unanswered): that is the caller's to tell.
+pub async fn shake_hands(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| HandshakeError::NoName)?;
+    TlsConnector::from(config).connect(name, stream).await.map_err(HandshakeError::Failed)
+}
+
+/// Begins TLS as [`shake_hands`] does, within this time: a server that does not speak TLS waits for more, and would never answer.
+///
+/// # Errors
+/// [`HandshakeError`].
+pub async fn shake_hands_within(
+    time: Duration,
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    timeout(time, shake_hands(stream, host, config)).await.unwrap_or(Err(HandshakeError::Unanswered))
 }
 
 /// Reads certificates in PEM.

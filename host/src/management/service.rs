@@ -2,25 +2,27 @@
 
 use super::{
     input::{
-        ChangeConnection, CreateConnection, GivenChange, GivenSettings, InvalidField, SettableStatus,
+        ChangeConnection, CreateConnection, GivenConnection, GivenSettings, InvalidField, SettableStatus,
         check_identifier,
     },
-    options,
-    project_database::connection_id,
-    redirection,
-    settings::{SettingsError, check_declared, open_settings},
+    options, redirection,
 };
 use crate::{
     addresses::{AddressError, AddressPolicy},
     cache::ReplyCache,
+    connections::{
+        project_database::connection_id,
+        settings::{SettingsError, check_declared, open_settings},
+        target::Target,
+    },
     directory::Directory,
-    plugins::catalog::Driver,
+    plugins::Driver,
     registry::{
         AuditRecord, Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus,
-        NewConnection, Registry, RegistryError,
+        NewConnection, Registry, RegistryError, StoredSettings,
     },
     secrets::{Keyring, Place},
-    sessions::{Sessions, Target},
+    sessions::Sessions,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -100,40 +102,17 @@ impl ConnectionService {
         record: AuditRecord,
     ) -> Result<Connection, ServiceError> {
         check_identifier("identifier", &body.identifier)?;
-        let mut connection = Connection {
-            id: ConnectionId::random(),
-            project_id: String::new(),
-            database_type: driver.manifest().database_type.clone(),
-            identifier: body.identifier.clone(),
-            host: None,
-            port: None,
-            database_name: None,
-            username: None,
-            password: None,
-            connection_string: None,
-            options: Map::new(),
-            is_primary: body.is_primary.unwrap_or(false),
-            is_implicit: false,
-            status: stored_status(body.status).unwrap_or_default(),
-            settings_version: 0,
-            created_at: String::new(),
-            updated_at: String::new(),
-        };
-        self.put_settings(&mut connection, driver, body.into_settings()?)?;
-        self.check(&connection, driver).await?;
+        let id = ConnectionId::random();
+        let GivenConnection { identifier, is_primary, status, settings } = body.check()?;
+        let settings = self.seal_settings(id, driver, None, settings)?;
+        self.check(id, &settings, driver).await?;
         let new = NewConnection {
-            id: connection.id,
-            database_type: connection.database_type,
-            identifier: connection.identifier,
-            host: connection.host,
-            port: connection.port,
-            database_name: connection.database_name,
-            username: connection.username,
-            password: connection.password,
-            connection_string: connection.connection_string,
-            options: connection.options,
-            is_primary: connection.is_primary,
-            status: connection.status,
+            id,
+            database_type: driver.manifest().database_type.clone(),
+            identifier,
+            settings,
+            is_primary: is_primary.unwrap_or(false),
+            status: stored_status(status).unwrap_or_default(),
         };
         let record = AuditRecord { target: Some(new.id.to_string()), ..record };
         let reference = reference.to_owned();
@@ -172,7 +151,7 @@ impl ConnectionService {
         if let Some(identifier) = &body.identifier {
             check_identifier("identifier", identifier)?;
         }
-        let given = body.into_change()?;
+        let given = body.check()?;
         let mut attempt = 1;
         loop {
             match self.try_change(reference, driver, id, given.clone(), record.clone()).await {
@@ -188,28 +167,16 @@ impl ConnectionService {
         reference: &str,
         driver: &Arc<Driver>,
         id: ConnectionId,
-        given: GivenChange,
+        given: GivenConnection<Option<String>>,
         record: AuditRecord,
     ) -> Result<Connection, ServiceError> {
-        let GivenChange { identifier, is_primary, status, settings } = given;
+        let GivenConnection { identifier, is_primary, status, settings } = given;
         let status = stored_status(status);
         let before = self.find(reference, &driver.manifest().database_type, id).await?;
-        let mut after = before.clone();
-        self.put_settings(&mut after, driver, settings)?;
-        redirection::refuse(&before, &after, driver)?;
-        self.check(&after, driver).await?;
-        let changes = ConnectionChanges {
-            identifier,
-            is_primary,
-            status,
-            host: differs(&before.host, after.host),
-            port: differs(&before.port, after.port),
-            database_name: differs(&before.database_name, after.database_name),
-            username: differs(&before.username, after.username),
-            password: differs(&before.password, after.password),
-            connection_string: differs(&before.connection_string, after.connection_string),
-            options: differs(&before.options, after.options),
-        };
+        let settings = self.seal_settings(id, driver, Some(&before.settings), settings)?;
+        redirection::refuse(&before.settings, &settings, driver)?;
+        self.check(id, &settings, driver).await?;
+        let changes = ConnectionChanges { identifier, settings: Some(settings), is_primary, status };
         let (reference, version) = (reference.to_owned(), before.settings_version);
         let change = |registry: Arc<dyn Registry>| async move {
             registry.update_connection(&reference, &before, changes, &record).await
@@ -276,79 +243,40 @@ impl ConnectionService {
         found.ok_or_else(|| ServiceError::NoConnection(id.to_string()))
     }
 
-    /// Puts given settings into a connection, sealing what is secret.
-    fn put_settings(
+    /// Makes settings of those given and those before, and seals what is secret.
+    fn seal_settings(
         &self,
-        connection: &mut Connection,
+        id: ConnectionId,
         driver: &Driver,
+        before: Option<&StoredSettings>,
         given: GivenSettings,
-    ) -> Result<(), InvalidField> {
-        let id = connection.id.to_string();
-        let seal = |field, text: Option<SecretString>| {
-            text.map(|text| self.keyring.seal(&Place { record: &id, field }, text.expose_secret()))
+    ) -> Result<StoredSettings, InvalidField> {
+        let id = id.to_string();
+        let none = Map::new();
+        let options = before.map_or(&none, |before| &before.options);
+        let options = match given.options {
+            Some(given) => options::replace(driver.options(), (&self.keyring, &id), options, given)?,
+            None => options.clone(),
         };
-        // A connection string stands instead of the parts, so giving one form takes the other away.
-        if let (Some(Some(_)), None) = (&given.connection_string, &given.host) {
-            (connection.host, connection.port, connection.database_name) = (None, None, None);
-            (connection.username, connection.password) = (None, None);
-        }
-        if let (Some(Some(_)), None) = (&given.host, &given.connection_string) {
-            connection.connection_string = None;
-        }
-        put(&mut connection.host, given.host);
-        put(&mut connection.port, given.port);
-        put(&mut connection.database_name, given.database_name);
-        put(&mut connection.username, given.username);
-        put(&mut connection.password, given.password.map(|text| seal("password", text)));
-        put(
-            &mut connection.connection_string,
-            given.connection_string.map(|text| seal("connection_string", text)),
-        );
-        if let Some(given) = given.options {
-            connection.options =
-                options::replace(driver.options(), (&self.keyring, &id), &connection.options, given)?;
-        }
-        match (&connection.host, &connection.connection_string) {
-            (Some(_), Some(_)) => Err(InvalidField::new(
-                "connection_string",
-                "stands instead of `host`: give one of them, not both",
-            )),
-            (None, None) => {
-                Err(InvalidField::new("host", "is required, or a `connection_string` in its place"))
-            }
-            (Some(_), None) => {
-                if connection.port.is_none() {
-                    connection.port = driver.manifest().default_port;
-                }
-                match connection.port {
-                    Some(_) => Ok(()),
-                    None => Err(InvalidField::new("port", "is required: this database has no usual one")),
-                }
-            }
-            (None, Some(_)) => {
-                let part = [
-                    ("port", connection.port.is_some()),
-                    ("database_name", connection.database_name.is_some()),
-                    ("username", connection.username.is_some()),
-                    ("password", connection.password.is_some()),
-                ];
-                match part.iter().find(|(_, given)| *given) {
-                    Some((field, _)) => {
-                        Err(InvalidField::new(*field, "belongs into the `connection_string` here"))
-                    }
-                    None => Ok(()),
-                }
-            }
-        }
+        let seal = |field, text: SecretString| {
+            self.keyring.seal(&Place { record: &id, field }, text.expose_secret())
+        };
+        let before = before.map(|before| &before.endpoint);
+        let endpoint = given.endpoint.over(before, driver.manifest().default_port, seal)?;
+        Ok(StoredSettings { endpoint, options })
     }
 
     /// Asks the address rules and the driver.
-    async fn check(&self, connection: &Connection, driver: &Arc<Driver>) -> Result<(), ServiceError> {
-        if let Some(host) = &connection.host {
-            self.addresses.check_literal(host)?;
+    async fn check(
+        &self,
+        id: ConnectionId,
+        settings: &StoredSettings,
+        driver: &Driver,
+    ) -> Result<(), ServiceError> {
+        if let Some(parts) = settings.endpoint.parts() {
+            self.addresses.check_literal(&parts.host)?;
         }
-        let target = Target { connection: Arc::new(connection.clone()), driver: driver.clone() };
-        let settings = open_settings(&self.keyring, &target)?;
+        let settings = open_settings(&self.keyring, id, settings, driver)?;
         check_declared(&settings, driver)?;
         match tokio::time::timeout(CHECK_TIME, driver.instance().check(settings)).await {
             Ok(result) => Ok(result?),
@@ -370,14 +298,4 @@ fn stored_status(status: Option<SettableStatus>) -> Option<ConnectionStatus> {
         SettableStatus::Active => ConnectionStatus::Active,
         SettableStatus::Inactive => ConnectionStatus::Inactive,
     })
-}
-
-fn put<T>(field: &mut T, given: Option<T>) {
-    if let Some(given) = given {
-        *field = given;
-    }
-}
-
-fn differs<T: PartialEq>(before: &T, after: T) -> Option<T> {
-    (*before != after).then_some(after)
 }

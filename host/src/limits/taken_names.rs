@@ -4,7 +4,6 @@
 //! creates something learns whether the name was free; that can't be kept from them, but they can be kept from trying
 //! all names.
 
-use super::error::ApiError;
 use crate::{config::QuotaSettings, identity::Principal};
 use moka::future::Cache;
 use std::{
@@ -27,7 +26,19 @@ pub struct TakenNames {
 }
 
 /// A try under way. It counts, unless it is told that the name was free.
-pub(super) struct Try(Arc<AtomicUsize>);
+pub struct Try(Arc<AtomicUsize>);
+
+/// The refusal of a caller who found too many names that are taken.
+#[derive(Debug, thiserror::Error)]
+#[error("too many names that are taken were tried")]
+pub struct TooManyTaken;
+
+impl TooManyTaken {
+    /// The setting that bounds it.
+    pub const SETTING: &str = "quotas.taken_names_per_hour";
+    /// The longest time until a caller may try again.
+    pub const WAIT: Duration = WINDOW;
+}
 
 impl TakenNames {
     /// With this quota.
@@ -41,21 +52,21 @@ impl TakenNames {
     /// Lets a caller try a name.
     ///
     /// # Errors
-    /// `RATE_LIMITED` when they have found too many that are taken.
-    pub(super) async fn begin(&self, caller: &Principal) -> Result<Try, ApiError> {
+    /// [`TooManyTaken`] when they have found too many that are taken.
+    pub async fn begin(&self, caller: &Principal) -> Result<Try, TooManyTaken> {
         let tries = self.tries.get_with(caller.to_string(), async { Arc::default() }).await;
         if tries.fetch_add(1, Ordering::Relaxed) < self.most {
             return Ok(Try(tries));
         }
         tries.fetch_sub(1, Ordering::Relaxed);
-        Err(ApiError::rate_limited("quotas.taken_names_per_hour", WINDOW))
+        Err(TooManyTaken)
     }
 }
 
 impl Try {
     /// Ends it: it counts when it failed because the name is somebody's.
-    pub(super) fn end<T>(self, result: &Result<T, ApiError>) {
-        if !result.as_ref().is_err_and(ApiError::is_taken) {
+    pub fn end(self, is_taken: bool) {
+        if !is_taken {
             self.0.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -1,17 +1,17 @@
-//! The only place that wires everything together: from settings to a gateway that serves, and back to nothing.
+//! The only place that wires the parts together, for `serve.rs` and for the command line.
 
 use crate::{
     addresses::AddressPolicy,
     audit::AuditTrail,
     budgets::{Budgets, Connections, Times, raise_file_limit},
     cache::ReplyCache,
-    config::{ConfigError, HttpSettings, Settings},
-    connections::{sealed_string::ConnectionKey, service::ConnectionService},
+    config::{ConfigError, Settings},
+    connections::sealed_string::ConnectionKey,
     directory::Directory,
     flow::Flow,
-    http::{TakenNames, metrics_router, router, server::Server},
     identity::{Gate, JwksError, TokenVerifier},
-    limits::RateLimits,
+    limits::{RateLimits, TakenNames},
+    management::service::ConnectionService,
     plugins::{
         CompiledCache, Loader, SandboxSettings,
         catalog::{Catalog, CatalogError},
@@ -24,28 +24,13 @@ use crate::{
 use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
-    future::Future,
-    io::{ErrorKind, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, atomic::AtomicBool},
 };
 use studio_plugin_api::DriverError;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::task::JoinHandle;
 
-/// Connections of a listener for `/metrics` alone.
-const METRICS_CONNECTIONS: usize = 32;
-
-/// How long the audit trail may take to be written at the end: what is left of the time to stop, and no less than this.
-const SHORTEST_FLUSH: Duration = Duration::from_millis(250);
-/// How much of the time to stop is kept for it.
-const LONGEST_FLUSH: Duration = Duration::from_secs(2);
-
-/// Why the gateway does not start.
+/// Tells why the parts can't be wired.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The settings.
@@ -74,14 +59,6 @@ pub enum StartError {
     /// The plugins.
     #[error(transparent)]
     Plugins(#[from] CatalogError),
-    /// The address is taken, or not ours.
-    #[error("can't listen on {address}: {source}")]
-    Listen {
-        /// As set.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 /// A gateway, wired.
@@ -155,7 +132,7 @@ pub async fn check_keys(registry: &dyn Registry, keyring: &Keyring) -> Result<()
 /// A loader of drivers whose name look-ups follow the address rules. `program` tries a driver before it is loaded; with
 /// a keyring, compiled components are kept for the next start.
 pub fn driver_loader(settings: &Settings, program: Option<PathBuf>, keyring: Option<Arc<Keyring>>) -> Loader {
-    let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
+    let addresses = address_policy(settings);
     let resolve = move |host: String, port: u16| {
         async move { addresses.resolve(&host, port).await.map_err(DriverError::from) }.boxed()
     };
@@ -166,6 +143,10 @@ pub fn driver_loader(settings: &Settings, program: Option<PathBuf>, keyring: Opt
         cache,
     };
     Loader::new(program, Arc::new(resolve), sandbox)
+}
+
+fn address_policy(settings: &Settings) -> AddressPolicy {
+    AddressPolicy { allow_private: settings.addresses.allow_private }
 }
 
 /// No connections yet. Half of the files that may be open is for them, the rest for databases, the registry and drivers.
@@ -179,27 +160,25 @@ fn clients(settings: &Settings) -> Arc<Connections> {
     Connections::new(most, budgets.connections_per_address.get(), Times::new(budgets))
 }
 
-impl Gateway {
-    /// Wires a gateway. The returned task ends when the gateway is gone and the audit trail is written.
-    ///
-    /// # Errors
-    /// [`StartError`], all but `Listen`.
-    pub async fn wire(
-        settings: &Settings,
-        program: Option<PathBuf>,
-    ) -> Result<(Arc<Self>, JoinHandle<()>), StartError> {
-        settings.check()?;
-        let keyring = Arc::new(open_keyring(settings)?);
-        let addresses = AddressPolicy { allow_private: settings.addresses.allow_private };
-        let loader = driver_loader(settings, program, Some(keyring.clone()));
-        let (registry, catalog) = tokio::join!(
-            open_registry(settings, &keyring),
-            Catalog::load(&settings.plugins.file, settings.plugins.on_plugin_error, loader)
-        );
-        let (registry, catalog) = (registry?, Arc::new(catalog?));
+/// The parts that connections are managed with, in a gateway and by the command line.
+pub struct Parts {
+    /// The registry's recent answers, and the registry.
+    pub directory: Arc<Directory>,
+    /// Open driver sessions.
+    pub sessions: Sessions,
+    /// Replies that may be served again.
+    pub cache: Arc<ReplyCache>,
+    /// Where connections may lead.
+    pub addresses: AddressPolicy,
+    /// Managing connections.
+    pub connections: ConnectionService,
+}
+
+impl Parts {
+    /// Wires them over a registry.
+    pub fn wire(settings: &Settings, registry: &Arc<dyn Registry>, keyring: &Arc<Keyring>) -> Self {
+        let addresses = address_policy(settings);
         let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));
-        let verifier = TokenVerifier::open(&settings.identity, directory.clone()).await?;
-        let gate = Arc::new(Gate::new(verifier, directory.clone()));
         let sessions = Sessions::new(settings.sessions.clone(), registry.clone(), keyring.clone());
         let cache = Arc::new(ReplyCache::new(settings.cache.clone()));
         let connections = ConnectionService::new(
@@ -209,11 +188,35 @@ impl Gateway {
             cache.clone(),
             addresses,
         );
+        Self { directory, sessions, cache, addresses, connections }
+    }
+}
+
+impl Gateway {
+    /// Wires a gateway. The returned task ends when the gateway is gone and the audit trail is written.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn wire(
+        settings: &Settings,
+        program: Option<PathBuf>,
+    ) -> Result<(Arc<Self>, JoinHandle<()>), StartError> {
+        settings.check()?;
+        let keyring = Arc::new(open_keyring(settings)?);
+        let loader = driver_loader(settings, program, Some(keyring.clone()));
+        let (registry, catalog) = tokio::join!(
+            open_registry(settings, &keyring),
+            Catalog::load(&settings.plugins.file, settings.plugins.on_plugin_error, loader)
+        );
+        let (registry, catalog) = (registry?, Arc::new(catalog?));
+        let Parts { directory, sessions, cache, addresses, connections } =
+            Parts::wire(settings, &registry, &keyring);
+        let verifier = TokenVerifier::open(&settings.identity, directory.clone()).await?;
+        let gate = Arc::new(Gate::new(verifier, directory.clone()));
         let (audit, audit_writer) = AuditTrail::start(registry);
         let metrics = Arc::new(Metrics::default());
         let rate_limits = RateLimits::start(&settings.rate_limit, metrics.clone());
         let flow = Flow {
-            catalog: catalog.clone(),
             gate: gate.clone(),
             rate_limits: rate_limits.clone(),
             directory: directory.clone(),
@@ -248,83 +251,5 @@ impl Gateway {
             draining,
         };
         Ok((Arc::new(gateway), audit_writer))
-    }
-}
-
-/// Serves until `stop`, then drains.
-///
-/// # Errors
-/// [`StartError`].
-pub async fn run(
-    settings: Settings,
-    program: Option<PathBuf>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), StartError> {
-    let listener = listen(settings.http.listen.unwrap_or(HttpSettings::DEFAULT_LISTEN)).await?;
-    let metrics_listener = match settings.http.metrics_listen {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
-    let (gateway, audit_writer) = Gateway::wire(&settings, program).await?;
-    for name in &settings.unknown_variables {
-        tracing::warn!(variable = %name, "an environment variable means nothing to the gateway");
-    }
-    let (stopping, stopped) = watch::channel(None);
-    let told = async move |mut stopped: watch::Receiver<Option<Instant>>| {
-        let _ = stopped.wait_for(Option::is_some).await;
-    };
-    let draining = gateway.clone();
-    tokio::spawn(async move {
-        stop.await;
-        draining.draining.store(true, Ordering::Relaxed);
-        let _ = stopping.send(Some(Instant::now()));
-    });
-    let time = *settings.http.drain_timeout;
-    // Some of the time is for the records of those that are cut off.
-    let drain_time = time - (time / 10).min(LONGEST_FLUSH);
-    let metrics_server = metrics_listener.map(|listener| {
-        // A crowd at the API must not keep anyone from watching it.
-        let connections =
-            Connections::new(METRICS_CONNECTIONS, METRICS_CONNECTIONS, Times::new(&settings.budgets));
-        let router = metrics_router(gateway.clone());
-        let server = Server::new(router, connections, &settings.http, &settings.budgets);
-        tokio::spawn(server.serve(listener, told(stopped.clone()), drain_time))
-    });
-    announce(&listener);
-    let router = router(gateway.clone(), &settings.http);
-    let server = Server::new(router, gateway.flow.clients.clone(), &settings.http, &settings.budgets);
-    server.serve(listener, told(stopped.clone()), drain_time).await;
-    if let Some(server) = metrics_server {
-        let _ = server.await;
-    }
-    drop(gateway);
-    // Calls that were cut off may still hold the trail; they are not waited for.
-    let passed = stopped.borrow().map_or(time, |told| told.elapsed());
-    let _ = tokio::time::timeout(time.saturating_sub(passed).max(SHORTEST_FLUSH), audit_writer).await;
-    Ok(())
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let source = match TcpListener::bind(address).await {
-        Ok(listener) => return Ok(listener),
-        Err(source) => source,
-    };
-    // Where there is no IPv6, all addresses are those of IPv4.
-    let is_ours = !matches!(source.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied);
-    if address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED)
-        && is_ours
-        && let Ok(listener) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
-    {
-        return Ok(listener);
-    }
-    Err(StartError::Listen { address, source })
-}
-
-/// The one line on standard output that says the gateway is ready, and where.
-fn announce(listener: &TcpListener) {
-    if let Ok(address) = listener.local_addr() {
-        let mut output = std::io::stdout();
-        // Nobody may be listening to standard output; the gateway serves all the same.
-        let _ = writeln!(output, "listening on http://{address}").and_then(|()| output.flush());
     }
 }

@@ -1,0 +1,20 @@
+//! The place that a call goes to.
+
+use crate::{plugins::Driver, registry::Connection};
+use std::sync::Arc;
+
+/// Names all that a session is opened with: a connection as stored, and the driver in service for its type.
+#[derive(Clone)]
+pub struct Target {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// Its driver.
+    pub driver: Arc<Driver>,
+}
+
+impl Target {
+    /// Tells versions apart: sessions of another one are of other settings or of another driver.
+    pub fn version(&self) -> (i64, u64) {
+        (self.connection.settings_version, self.driver.generation())
+    }
+}

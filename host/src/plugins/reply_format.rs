@@ -1,0 +1,53 @@
+//! The form in which a payload is sent to the caller.
+
+use http::HeaderValue;
+use studio_plugin_api::{
+    DriverError, ErrorCode,
+    alias::{Alias, Envelope},
+    manifest::OperationManifest,
+    reply::{MISPLACED_PAYLOAD, Payload},
+};
+
+/// Names the type of JSON.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Tells how an operation's payloads are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyFormat {
+    /// JSON in the gateway's envelope.
+    Data,
+    /// As it is; of this type.
+    Bare(HeaderValue),
+}
+
+impl ReplyFormat {
+    /// Finds the format of an operation, by the alias that it is under.
+    pub(super) fn of(operation: &OperationManifest, alias: Option<&Alias>) -> Self {
+        match alias.map(|alias| alias.envelope) {
+            Some(Envelope::Bare) => {
+                let media_type = operation.media_type.as_deref();
+                Self::Bare(media_type.and_then(|text| HeaderValue::from_str(text).ok()).unwrap_or(JSON))
+            }
+            Some(Envelope::Data) | None => Self::Data,
+        }
+    }
+
+    /// Tells whether every payload but that of `NoContent` is a JSON text.
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Data => true,
+            Self::Bare(media_type) => *media_type == JSON,
+        }
+    }
+
+    /// Holds a driver to what the contract says of the payload of an operation. The bytes inside stay unread.
+    ///
+    /// # Errors
+    /// `DRIVER_ERROR` for a payload where there is none, or none where there is one.
+    pub fn check(&self, payload: Payload) -> Result<Payload, DriverError> {
+        match payload.fits(self.is_json()) {
+            true => Ok(payload),
+            false => Err(DriverError::new(ErrorCode::DriverError, MISPLACED_PAYLOAD)),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The entries of all connections: found, replaced, swept, and closed to make room for others.
+
+use super::{
+    calls::Projects,
+    entry::Entry,
+    lock::lock,
+    permits::{Cap, Permits},
+};
+use crate::{
+    config::SessionSettings,
+    connections::target::Target,
+    registry::{ConnectionId, ConnectionStatus, Registry},
+    secrets::Keyring,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+use tokio::runtime::Handle;
+
+/// The sessions of every connection, and what all of them share.
+pub(super) struct Shared {
+    pub(super) settings: SessionSettings,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) permits: Permits,
+    pub(super) projects: Projects,
+    /// Sessions are given back wherever a lease is dropped, and more may be opened then.
+    pub(super) runtime: Handle,
+    pub(super) entries: Mutex<HashMap<ConnectionId, Arc<Entry>>>,
+}
+
+impl Shared {
+    /// The entry for the target. One of another version is replaced; whoever holds its sessions finishes on them.
+    pub(super) fn entry(self: &Arc<Self>, target: &Target) -> Arc<Entry> {
+        let new = || {
+            let project = self.projects.get(&target.connection.project_id);
+            Arc::new(Entry::new(target.clone(), &self.settings, project, Arc::downgrade(self)))
+        };
+        let mut entries = lock(&self.entries);
+        match entries.get(&target.connection.id) {
+            Some(entry) if entry.target.version() == target.version() => entry.clone(),
+            // A caller that looked the connection up before it changed must not bring the old version back.
+            Some(entry) if entry.target.version() > target.version() => new(),
+            _ => {
+                let entry = new();
+                let replaced = entries.insert(target.connection.id, entry.clone());
+                drop(entries);
+                if let Some(replaced) = replaced {
+                    replaced.retire();
+                }
+                entry
+            }
+        }
+    }
+
+    pub(super) fn all_entries(&self) -> Vec<Arc<Entry>> {
+        lock(&self.entries).values().cloned().collect()
+    }
+
+    /// Lets the registry's `status` follow what was seen, without a write when it says so already, or where it has none.
+    pub(super) fn report(&self, target: &Target, status: ConnectionStatus) {
+        if target.connection.is_implicit {
+            return;
+        }
+        let (registry, connection) = (self.registry.clone(), target.connection.clone());
+        self.runtime.spawn(async move {
+            let version = connection.settings_version;
+            if let Err(error) = registry.set_connection_status(connection.id, version, status).await {
+                tracing::warn!(connection = %connection.id, %error, "the connection's status could not be written");
+            }
+        });
+    }
+
+    /// Closes the session that has been idle longest, among those that count against the cap that is full.
+    pub(super) fn evict_idle(&self, target: &Target, cap: Cap) {
+        let candidates = self.all_entries();
+        let counts = |other: &Target| match cap {
+            Cap::Driver => Arc::ptr_eq(&other.driver, &target.driver),
+            Cap::Project => other.connection.project_id == target.connection.project_id,
+            Cap::All => true,
+        };
+        let longest_idle = candidates
+            .iter()
+            .filter(|entry| counts(&entry.target))
+            .filter_map(|entry| Some((entry.idle_since()?, entry)))
+            .min_by_key(|(since, _)| *since);
+        if let Some((_, entry)) = longest_idle {
+            entry.close_longest_idle();
+        }
+    }
+
+    pub(super) fn sweep(&self) {
+        let Some(limit) = Instant::now().checked_sub(*self.settings.idle_timeout) else { return };
+        let entries = self.all_entries();
+        // Outside the lock: closing a session is the driver's code.
+        entries.iter().for_each(|entry| entry.close_idle_since(limit));
+        drop(entries);
+        lock(&self.entries).retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.is_forgettable());
+        self.permits.forget_unused();
+        self.projects.forget_unused();
+    }
+}

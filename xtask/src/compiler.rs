@@ -1,0 +1,113 @@
+//! This program in the place of the compiler, where cargo is told to run it for the workspace's own crates
+//! (`RUSTC_WORKSPACE_WRAPPER`, <https://doc.rust-lang.org/cargo/reference/config.html#buildrustc-workspace-wrapper>).
+
+use crate::workspace::Workspace;
+use anyhow::{Context, Result};
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+/// Tells this program that it stands before the compiler, and for what.
+const PART: &str = "STUDIO_COMPILER_PART";
+/// Names what cargo is to run in the compiler's place.
+const WRAPPER: &str = "RUSTC_WORKSPACE_WRAPPER";
+/// Tells clippy its options (`cargo clippy -- -D warnings`), each behind this mark.
+const CLIPPY_ARGUMENTS: [&str; 2] = ["CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__"];
+
+/// The coverage that libFuzzer is guided by (<https://clang.llvm.org/docs/SanitizerCoverage.html>). What it takes from
+/// sanitizers besides, a stable compiler does not have.
+const COVERAGE: [&str; 6] = [
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];
+
+/// What is done besides compiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Code is compiled with the coverage that libFuzzer needs; build scripts are not.
+    Coverage,
+    /// Clippy looks at each crate first, and its warnings are errors. What is compiled is the same as without. A
+    /// separate `cargo clippy` checks every dependency once more than the build compiles it.
+    Lints,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Coverage => "coverage",
+            Self::Lints => "lints",
+        }
+    }
+
+    /// Tells a cargo command to run this program in the compiler's place.
+    pub fn take(self, workspace: &Workspace, command: &mut Command) -> Result<()> {
+        // A copy, since what cargo builds may be this program.
+        let copy = workspace.target_folder("xtask")?.join(format!("compiler-with-{}", self.name()));
+        let new = copy.with_extension("new");
+        fs::copy(std::env::current_exe()?, &new)
+            .with_context(|| format!("{} can't be written", new.display()))?;
+        fs::rename(&new, &copy)?;
+        command.env(PART, self.name()).env(WRAPPER, copy);
+        Ok(())
+    }
+}
+
+/// Compiles, when cargo runs this program in the compiler's place; else does nothing.
+pub fn compile_if_asked() -> Option<ExitCode> {
+    let part = std::env::var(PART).ok()?;
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let compiler = arguments.next_if(|first| Path::new(first).file_stem() == Some("rustc".as_ref()))?;
+    let arguments: Vec<OsString> = arguments.collect();
+    let ended = compile(&part, compiler, &arguments);
+    Some(ended.unwrap_or_else(|error| {
+        eprintln!("the compiler can't be run: {error:#}");
+        ExitCode::FAILURE
+    }))
+}
+
+/// Returns only if something fails.
+fn compile(part: &str, compiler: OsString, arguments: &[OsString]) -> Result<ExitCode> {
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    let is_crate = arguments.iter().any(|argument| argument.to_string_lossy().starts_with("--emit="));
+    let mut command = Command::new(&compiler);
+    command.args(arguments);
+    if part == Part::Coverage.name() && is_crate && !has("build_script_build") {
+        command.args(COVERAGE);
+    }
+    if part == Part::Lints.name() && is_crate {
+        let [variable, options] = CLIPPY_ARGUMENTS;
+        let folder = tempfile::tempdir()?;
+        let mut clippy = Command::new("clippy-driver");
+        clippy.arg(&compiler).args(without_output(arguments)).env(variable, options);
+        clippy.arg("--emit=metadata").arg("--out-dir").arg(folder.path());
+        if !clippy.status().context("clippy-driver")?.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Err(command.exec().into())
+}
+
+/// Leaves out what says which files are made, and where.
+fn without_output(arguments: &[OsString]) -> Vec<&OsString> {
+    let mut kept = Vec::new();
+    let mut left = arguments.iter().peekable();
+    while let Some(argument) = left.next() {
+        let text = argument.to_string_lossy();
+        let next = left.peek().map(|next| next.to_string_lossy());
+        if text == "--out-dir" || (text == "-C" && next.is_some_and(|next| next.starts_with("incremental=")))
+        {
+            left.next();
+        } else if !text.starts_with("--emit=") {
+            kept.push(argument);
+        }
+    }
+    kept
+}
