@@ -84,23 +84,6 @@ impl Redis {
 impl Memcached {
     /// Starts one. It keeps nothing beyond its end.
     pub fn start(workspace: &Workspace) -> Result<Self> {
-        let port = free_port()?;
-        let mut command = guarded(tools::MEMCACHED.ensure(workspace)?);
-        command.args(["-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()]);
-        if is_root()? {
-            // It refuses to run as root unless it is named.
-            command.args(["-u", "root"]);
-        }
-        let mut server = Server::start("memcached", command)?;
-        let is_ready = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
-        wait_until(&mut server, START_TIME, is_ready)?;
-        Ok(Self { port, _server: server })
-    }
-}
-
-impl Memcached {
-    /// Starts one. It keeps nothing beyond its end.
-    pub fn start(workspace: &Workspace) -> Result<Self> {
         let options = MemcachedOptions::new().program(tools::MEMCACHED.ensure(workspace)?);
         Self::start_with(workspace, options, None)
     }

@@ -96,7 +96,7 @@ fn claim_at(first: u16, count: u16, address: Ipv4Addr) -> io::Result<(Claim, Vec
 fn ports_below(outgoing: &str) -> Range<u16> {
     let first = outgoing.split_whitespace().next().and_then(|first| first.parse().ok());
     match first {
-        Some(first) if first < PORTS.end && first >= PORTS.start + FEWEST => PORTS.start..first,
+        Some(first) if (PORTS.start + FEWEST..PORTS.end).contains(&first) => PORTS.start..first,
         // All are below, or nothing worth the name is.
         _ => PORTS,
     }
