@@ -101,6 +101,7 @@ mod postgres_after_commit;
 mod postgres_calls;
 mod postgres_connection_strings;
 mod postgres_connections;
+mod postgres_deparse;
 mod postgres_differential_beyond;
 mod postgres_differential_bodies;
 mod postgres_differential_lenient;

@@ -12,8 +12,8 @@ const TREES: &[Accepted] = &[
         reason: "the formatter lays out what it can of an unfinished statement",
     },
 ];
-const DEPARSED: &str = "only trees that SQL can be made of without fail are made SQL again, which leaves out some statements; \
-    what is no tree at all is taken for an empty one by one server in some cases, by the other in others";
+const DEPARSED: &str =
+    "what is no tree at all is taken for an empty one by one server in some cases, by the other in others";
 const ERRORS: &[Accepted] = &[
     Accepted { request: "POST /query", place: "error (line 2)", reason: LINE_0 },
     Accepted { request: "POST /query", place: "formattedError (line 2)", reason: LINE_0 },

@@ -168,6 +168,35 @@ async fn postgres_trees_of_too_many_values_are_refused_before_they_are_read() {
 }
 
 #[tokio::test]
+async fn postgres_trees_of_definitions_take_as_little_room() {
+    let mut world = PostgresWorld::start().await;
+    let viewer = world.alpha.viewer.clone();
+    let path = world.path("/query/deparse");
+    for (sql, least) in [
+        (repeated("create table t (", "a int, ", "a int)", 25_000), 3_000),
+        (repeated("drop table ", "a, ", "a", 45_000), 15_000),
+        (repeated("grant select on t to ", "a, ", "a", 45_000), 15_000),
+        (repeated("alter table t ", "drop a, ", "drop a", 70_000), 8_000),
+        (repeated("create type t as enum (", "'a', ", "'a')", 90_000), 17_000),
+        (repeated("comment on aggregate a(", "int, ", "int) is null", 20_000), 4_000),
+    ] {
+        let tree = viewer.post(&world.path("/query/parse"), json!({"query": sql})).await.expect(200).data();
+        let all = (0..2).map(|_| {
+            let (viewer, path, tree) = (viewer.clone(), path.clone(), tree.clone());
+            tokio::spawn(async move { viewer.post(&path, json!({"ast": tree})).await })
+        });
+        let all: Vec<_> = all.collect();
+        for each in all {
+            let written = each.await.unwrap().expect(200).data();
+            assert!(written.as_str().unwrap().split(',').count() > least, "{}", &sql[..30]);
+        }
+    }
+    let most = peak(world.gateway.process().id());
+    assert!(most < MOST_MEMORY, "{} MiB", most >> 20);
+    expect_service(&world).await;
+}
+
+#[tokio::test]
 async fn postgres_bodies_of_too_many_values_are_refused_before_they_are_read() {
     let mut world = PostgresWorld::start().await;
     let (viewer, developer) = (world.alpha.viewer.clone(), world.alpha.developer.clone());

@@ -57,7 +57,7 @@ pub(super) async fn run(json: String) -> Result<String, DriverError> {
     room::run(Room::of(values * VALUE + depth * LEVEL), move |wanted| deparse(&json, wanted)).await
 }
 
-fn deparse(json: &str, wanted: &Wanted) -> Result<String, DriverError> {
+pub(super) fn deparse(json: &str, wanted: &Wanted) -> Result<String, DriverError> {
     let tree =
         read_json(json.as_bytes()).map_err(|error| DriverError::validation("ast", error.to_string()))?;
     let mut statements = Vec::new();
@@ -105,6 +105,7 @@ fn write(statement: Value, wanted: &Wanted) -> Result<String, DriverError> {
     let kind = TREES.message_named("ParseResult").ok_or_else(|| wrong("there are no trees".to_owned()))?;
     let wire = read::encode(kind, &tree).map_err(wrong)?;
     shapes::check(kind, &tree).map_err(wrong)?;
+    let name = kind_of(&tree).unwrap_or_default();
     let given = tree;
     wanted.check()?;
     let tree = ParseResult::decode(wire.as_slice()).map_err(|error| wrong(error.to_string()))?;
@@ -113,28 +114,35 @@ fn write(statement: Value, wanted: &Wanted) -> Result<String, DriverError> {
     let version = pg_query::parse("").map_err(said)?.protobuf.version;
     let sql = pg_query::deparse(&ParseResult { version, ..tree }).map_err(said)?;
     wanted.check()?;
-    // The deparser leaves out parentheses that some trees need.
+    // The deparser leaves out parentheses that some trees need, and quotation marks, and more.
     Size::measure(&sql)?.cost_of_parsing()?;
     let again = write_tree(&sql, wanted).ok().and_then(|json| read_json(&json).ok()).unwrap_or_default();
     match statement_of(again) == statement_of(Value::Object(given)) {
         true => Ok(sql),
-        false => Err(wrong("the deparser has no SQL that means this tree".to_owned())),
+        false => Err(wrong(format!("Error deparsing {name}: the deparser has no SQL that means this tree"))),
     }
 }
 
-/// The first statement of a tree, without what tells where in the text a thing stood.
+/// The kind of a statement.
+fn kind_of(tree: &Map<String, Value>) -> Option<String> {
+    let statement = tree.get("stmts")?.pointer("/0/stmt")?.as_object()?;
+    statement.keys().next().cloned()
+}
+
+/// The one statement of a tree, without what tells where in the text a thing stood.
 fn statement_of(mut tree: Value) -> Option<Value> {
     fn forget_places(value: &mut Value) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(forget_places),
             Value::Object(fields) => {
-                fields.retain(|name, _| name != "location");
+                fields.retain(|name, value| !(name.ends_with("location") && value.is_number()));
                 fields.values_mut().for_each(forget_places);
             }
             _ => {}
         }
     }
-    let mut statement = tree.pointer_mut("/stmts/0/stmt")?.take();
+    let [statement] = tree.get_mut("stmts")?.as_array_mut()?.as_mut_slice() else { return None };
+    let mut statement = statement.get_mut("stmt")?.take();
     forget_places(&mut statement);
     Some(statement)
 }

@@ -1,6 +1,9 @@
 //! A statement's tree from libpg_query's JSON, as its message on the wire.
 
-use super::trees::{Field, Kind, Message, TREES};
+use super::{
+    trees::{Field, Kind, Message, TREES},
+    write::{ALL, ALL_OF_POSTGRES_META},
+};
 use serde_json::{Map, Value};
 
 /// Encodes a message. What is wrong with it is said in a sentence.
@@ -32,7 +35,11 @@ fn encode_value(wire: &mut Vec<u8>, field: &Field, value: &Value) -> Result<(), 
         (Kind::Int, Value::Number(number)) => {
             // Numbers of objects go beyond what is positive in 32 bits.
             let number = number.as_i64().filter(|number| number.unsigned_abs() <= u64::from(u32::MAX));
-            put_number(wire, field, number.ok_or_else(wrong)?.cast_unsigned());
+            let number = match number.ok_or_else(wrong)? {
+                ALL_OF_POSTGRES_META if field.name == "howMany" => ALL,
+                number => number,
+            };
+            put_number(wire, field, number.cast_unsigned());
         }
         (Kind::Enumeration(place), Value::String(name)) => {
             put_number(wire, field, TREES.value_named(place, name).ok_or_else(wrong)?);

@@ -45,6 +45,10 @@ impl Message {
         let place = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
         self.fields.get(place)
     }
+    #[cfg(test)]
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
     pub(super) fn field_named(&self, name: &str) -> Option<&Field> {
         self.fields.get(*self.by_name.get(name)?)
     }

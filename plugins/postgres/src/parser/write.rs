@@ -9,6 +9,11 @@ use studio_plugin_api::{DriverError, ErrorCode};
 /// Fields that libpg_query has got since the version whose trees postgres-meta answers with.
 const NEWER: &[&str] = &["arg_location", "conninfo_location", "payload_location"];
 
+/// How many rows `FETCH ALL` fetches, which is the largest number that there is; and where postgres-meta's parser runs, that
+/// is this one.
+pub(super) const ALL: i64 = i64::MAX;
+pub(super) const ALL_OF_POSTGRES_META: i64 = i32::MAX as i64;
+
 /// Writes a tree whose outermost message has this name.
 pub(super) fn write_json(name: &str, message: &[u8]) -> Result<Vec<u8>, DriverError> {
     let mut json = Vec::with_capacity(message.len() * 4);
@@ -64,7 +69,13 @@ fn write_value(json: &mut Vec<u8>, field: &Field, wire_type: u64, wire: &mut &[u
     match (field.kind, wire_type) {
         (Kind::Bool, 0) => json.extend_from_slice(if take_number(wire)? == 0 { b"false" } else { b"true" }),
         // A negative number travels as the 64-bit number that has its bits.
-        (Kind::Int, 0) => json.extend_from_slice(take_number(wire)?.cast_signed().to_string().as_bytes()),
+        (Kind::Int, 0) => {
+            let number = match take_number(wire)?.cast_signed() {
+                ALL => ALL_OF_POSTGRES_META,
+                number => number,
+            };
+            json.extend_from_slice(number.to_string().as_bytes());
+        }
         (Kind::Enumeration(place), 0) => write_text(json, TREES.value_name(place, take_number(wire)?)?)?,
         (Kind::Text, 2) => write_text(json, std::str::from_utf8(take_bytes(wire)?).ok()?)?,
         // The wire leaves what is false out; as a node of its own, libpg_query does not.
