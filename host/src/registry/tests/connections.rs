@@ -14,7 +14,7 @@ on_both_databases!(
     status_is_noted_only_for_the_same_settings_and_not_when_switched_off,
     twenty_new_primaries_at_once_leave_exactly_one,
     many_writers_at_once_all_succeed,
-    row_that_leads_nowhere_is_corrupt_and_two_ways_are_the_string,
+    row_that_leads_nowhere_is_corrupt_and_a_string_wins,
 );
 
 async fn create(fixture: &Fixture, database_type: &str, identifier: &str) -> Connection {
@@ -332,7 +332,7 @@ async fn many_writers_at_once_all_succeed(fixture: Fixture) {
     assert_eq!(fixture.registry().list_members("shop").await.unwrap().len(), 61);
 }
 
-async fn row_that_leads_nowhere_is_corrupt_and_two_ways_are_the_string(fixture: Fixture) {
+async fn row_that_leads_nowhere_is_corrupt_and_a_string_wins(fixture: Fixture) {
     let fixture = fixture.with_project().await;
     create(&fixture, "redis", "cache").await;
     let find =
