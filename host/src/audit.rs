@@ -168,7 +168,7 @@ mod tests {
     use sqlx::{Connection, Row, SqliteConnection};
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn records_wait_for_a_registry_that_is_away_and_writes_wait_for_room() {
+    async fn audit_records_wait_for_the_registry_and_writes_wait_for_room() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("platform.db").display());
         let registry = registry::open(&url.clone().into(), &QuotaSettings::default()).await.unwrap();

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_with_several_readings_are_refused_without_repeating_any_of_them() {
+    fn ambiguous_strings_are_refused_without_repeating_them() {
         for text in [
             "a://u:s3cr@tPass99@h/d",
             "a://u:s3cr/tPass99@h/d",

@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_refused_by_the_names_that_a_connection_has_for_them() {
+    fn settings_are_refused_by_their_names_in_the_connection() {
         let parts = json!({"parts": {"host": "h", "port": 1}});
         for (options, field) in [
             (json!({"depth": 300}), "options.depth"),

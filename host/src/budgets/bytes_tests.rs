@@ -27,7 +27,7 @@ fn project_is_refused_at_its_budget_and_others_are_not() {
 }
 
 #[test]
-fn all_projects_together_are_refused_at_the_process_s_budget_and_a_refusal_holds_nothing() {
+fn projects_share_the_process_budget_and_refusals_hold_nothing() {
     let budgets = budgets(6, 4);
     let _held = budgets.project("one").take(Kind::Replies, 4 * MEBIBYTE).unwrap();
     let other = budgets.project("other");
@@ -50,7 +50,7 @@ fn what_is_alone_fits_and_what_is_small_has_room_of_its_own() {
 }
 
 #[test]
-fn body_that_grows_is_counted_once_and_refused_where_the_room_ends() {
+fn growing_body_is_counted_once_and_refused_at_a_full_budget() {
     let budgets = Budgets::new(BudgetSettings {
         project_body_bytes: NonZeroUsize::new(MEBIBYTE).unwrap(),
         ..BudgetSettings::default()

@@ -110,7 +110,7 @@ async fn socket_that_takes_nothing_ends_even_when_its_request_is_over() {
 }
 
 #[tokio::test]
-async fn answer_ends_without_progress_or_below_the_least_rate_and_not_while_it_is_made() {
+async fn answer_ends_for_a_slow_client_and_not_for_a_slow_driver() {
     let mut world = World::new(100, 100);
     let connections = [world.connect(1), world.connect(2), world.connect(3)];
     let [stuck, trickling, slowly_made] = &connections;
@@ -155,7 +155,7 @@ async fn stream_is_ended_alone() {
 }
 
 #[tokio::test]
-async fn crowd_of_one_address_pushes_itself_out_and_leaves_room_for_others() {
+async fn crowd_from_one_address_displaces_only_its_own_connections() {
     let mut world = World::new(8, 100);
     let mut crowd = Vec::new();
     for _ in 0..20 {
@@ -176,7 +176,7 @@ async fn crowd_of_one_address_pushes_itself_out_and_leaves_room_for_others() {
 }
 
 #[tokio::test]
-async fn room_is_made_by_who_stands_still_then_by_the_largest_crowd_then_by_who_waited_longest() {
+async fn silent_then_crowded_then_longest_idle_connections_give_way() {
     let mut world = World::new(4, 3);
     let idle = [world.connect(1), world.connect(1)];
     for connection in &idle {

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn reply_that_no_write_overlaps_is_kept_and_found_until_a_write_ends() {
+    fn reply_that_no_write_overlaps_is_kept_until_a_write_ends() {
         let clocked = Clocked::new();
         let read = clocked.read("/a");
         assert!(clocked.may_keep("/a", read));

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn order_of_names_does_not_count_and_order_of_one_names_values_does() {
+    fn order_of_names_is_ignored_and_order_of_a_names_values_is_not() {
         let of = |pairs: &[(&str, &str)]| canonical(&[], &query(pairs));
         assert_eq!(of(&[("a", "1"), ("b", "2")]), of(&[("b", "2"), ("a", "1")]));
         assert_ne!(of(&[("a", "1"), ("a", "2")]), of(&[("a", "2"), ("a", "1")]));

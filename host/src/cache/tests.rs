@@ -100,7 +100,7 @@ async fn reply_from_before_a_writes_end_is_not_kept_after_it() {
 }
 
 #[tokio::test]
-async fn reply_that_takes_too_much_room_is_not_kept_and_all_together_stay_within_the_bound() {
+async fn oversized_reply_is_not_kept_and_the_total_stays_in_bounds() {
     let clocked = Clocked::with_bytes(64 * 1024);
     let fits = "x".repeat(8 * 1024);
     assert_eq!(clocked.keep(&clocked.begin_read("a"), &(fits.clone() + "x")).await, Origin::Driver);
@@ -162,7 +162,7 @@ async fn many_who_miss_at_once_make_one_call() {
 }
 
 #[tokio::test]
-async fn call_goes_on_when_the_one_who_began_it_leaves_and_ends_when_all_have_left() {
+async fn shared_call_ends_only_when_its_last_caller_has_left() {
     let clocked = Clocked::new();
     let (release, released) = oneshot::channel::<()>();
     let call = || async move {

@@ -9,7 +9,7 @@ use crate::{
     gateway::{Parts, driver_loader, open_keyring, open_registry},
     identity::{NewToken, issue_token},
     management::{input::check_identifier, visible_options},
-    plugins::catalog::{Catalog, Driver},
+    plugins::{Driver, catalog::Catalog},
     registry::{
         AuditRecord, Connection, ConnectionId, ConnectionSelector, NewOrganization, NewProject, Registry,
         RegistryError, Visibility, jwt_secret_place,

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn port_of_the_host_counts_where_nothing_else_says_where_to_listen() {
+    fn hosts_port_variable_counts_when_no_listen_address_is_set() {
         let listen = |text: &str, environment: &[(&str, &str)]| {
             load(text, environment).unwrap().http.listen.map(|address| address.to_string())
         };
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_file_is_read_without_its_newline_relative_to_the_settings_file() {
+    fn secret_file_is_relative_to_settings_and_loses_its_newline() {
         let (folder, file) = folder("[identity]\njwt_secret_file = 'secret'\njwks_url = 'keys.json'\n");
         std::fs::write(folder.path().join("secret"), "swordfish\n").unwrap();
         let settings = Settings::load(Some(&file), std::iter::empty()).unwrap();
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_given_twice_in_one_place_is_an_error_and_in_two_the_environment_wins() {
+    fn environments_secret_wins_and_two_in_one_place_are_an_error() {
         let found = message("[identity]\njwt_secret = 'a'\njwt_secret_file = 'b'\n", &[]);
         assert_eq!(found, "both identity.jwt_secret and identity.jwt_secret_file are set: keep one of them");
         let found = message("", &[("GATEWAY_JWT_SECRET", "a"), ("GATEWAY_JWT_SECRET_FILE", "b")]);

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connection_strings_begin_with_a_scheme_of_the_driver_and_errors_repeat_nothing_of_them() {
+    fn foreign_scheme_is_refused_without_repeating_the_string() {
         let schemes = ["thing".to_owned(), "thing+srv".to_owned()];
         for fine in ["thing://h", "THING://h", " thing+srv://h/x://y", "thing://"] {
             check_scheme(fine, &schemes).unwrap();

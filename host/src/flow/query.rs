@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn query_values_are_decoded_and_bytes_that_are_no_text_are_refused() {
+    fn query_values_are_decoded_and_invalid_utf8_is_refused() {
         let pairs = read_query("a=1&b=x+y%2B&c&a=%C3%A9&&=v").unwrap();
         let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(pairs, [("a", "1"), ("b", "x y+"), ("c", ""), ("a", "é"), ("", "v")]);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_handed_on_by_name_and_can_not_be_sent_as_parameters() {
+    fn named_headers_are_handed_on_and_no_parameter_can_forge_them() {
         let mut headers = HeaderMap::new();
         headers.insert("x-name", "café".parse().unwrap());
         headers.insert("x-other", "no".parse().unwrap());
@@ -179,8 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn header_that_names_a_connection_is_the_first_that_is_there_and_a_plain_one_is_only_so_when_it_is_sealed()
-     {
+    fn first_filled_header_wins_and_a_plain_header_must_be_sealed() {
         let names = ["x-sealed".to_owned(), "old".to_owned()];
         let find = |pairs: &[(&'static str, &str)]| {
             let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_named_once_and_its_parameter_is_not_the_drivers() {
+    fn connection_parameter_is_single_and_hidden_from_the_driver() {
         let select = |query: &str| {
             let mut pairs = read_query(query).unwrap();
             take_selector(&mut pairs, false).map(|selector| (selector, pairs.len()))

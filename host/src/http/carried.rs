@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_are_read_for_nothing_as_long_as_they_come_on_and_up_to_a_bound() {
+    fn discarded_body_is_read_up_to_a_bound_while_it_keeps_coming() {
         let pace = DrainPace { time: Duration::from_secs(30), least_rate: 1000 };
         let allows = |bytes, seconds| pace.allows(bytes, Duration::from_secs_f64(seconds));
         assert!(allows(0, 0.0) && allows(0, 1.9), "there is a moment to begin in");

@@ -43,7 +43,7 @@ async fn same_keys_fetched_again_are_no_rotation() {
 }
 
 #[tokio::test]
-async fn unknown_key_ids_do_not_make_more_fetches_than_the_pace_allows() {
+async fn unknown_key_ids_fetch_no_faster_than_the_pace_allows() {
     let server = KeyServer::start(Some(key_set(&[&TestKey::ed("a")]))).await;
     let jwks = open(&server, Pace::default()).await;
     for invented in 0..50 {
@@ -130,7 +130,7 @@ async fn file_is_read_and_read_again() {
 }
 
 #[tokio::test]
-async fn token_without_key_id_may_mean_any_key_and_one_with_an_unknown_id_those_without_a_name() {
+async fn missing_key_id_finds_every_key_and_unknown_id_nameless_ones() {
     let (one, two) = (TestKey::ed("a"), TestKey::ed("b"));
     let server = KeyServer::start(Some(key_set(&[&one, &two]))).await;
     let jwks = open(&server, EAGER).await;
@@ -144,7 +144,7 @@ async fn token_without_key_id_may_mean_any_key_and_one_with_an_unknown_id_those_
 }
 
 #[tokio::test]
-async fn newer_keys_are_asked_for_at_the_pace_and_only_where_there_are_none_yet() {
+async fn newer_keys_are_fetched_at_the_pace_unless_already_known() {
     let server = KeyServer::start(Some(key_set(&[&TestKey::ed("a")]))).await;
     let jwks = open(&server, Pace::default()).await;
     let generation = jwks.generation();

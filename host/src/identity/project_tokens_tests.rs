@@ -36,7 +36,7 @@ async fn weak_project_secret_verifies_nothing() {
 }
 
 #[tokio::test]
-async fn project_keys_must_expire_and_their_audience_counts_when_they_have_one() {
+async fn project_key_must_expire_and_its_audience_must_fit_if_present() {
     let verifier = verifier(None, None).await;
     let token = |claims: Value| sign_with_secret(ACME_SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims);
     for (claims, expected) in [
@@ -66,7 +66,7 @@ async fn project_whose_secret_is_the_shared_one_keeps_its_service_key() {
 }
 
 #[tokio::test]
-async fn changed_project_secret_counts_after_a_moment_and_warm_requests_do_not_ask() {
+async fn project_secret_is_cached_and_a_change_counts_after_a_moment() {
     let projects = projects();
     let verifier = TokenVerifier::open(&settings(Some(SECRET), None), projects.clone()).await.unwrap();
     let token = project_key(ACME_SECRET, "service_role");

@@ -309,7 +309,7 @@ async fn all_keys_that_a_token_may_mean_are_tried() {
 }
 
 #[tokio::test]
-async fn key_that_takes_anothers_place_under_its_name_is_found_and_the_old_one_forgotten() {
+async fn new_key_under_an_old_id_is_found_and_the_old_key_forgotten() {
     for new in [TestKey::ec("k"), TestKey::ed("k")] {
         let old = TestKey::ec("k");
         let server = KeyServer::start(Some(key_set(&[&old]))).await;

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_expire_when_their_allowance_is_whole_again_and_not_before() {
+    fn entry_expires_exactly_when_its_allowance_is_whole_again() {
         let clock = FakeRelativeClock::default();
         let limiter = limiter(&clock);
         for caller in 0..500 {

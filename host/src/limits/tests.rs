@@ -78,7 +78,7 @@ fn number(item: &BareItem) -> i64 {
 }
 
 #[test]
-fn class_has_a_hundred_a_minute_for_each_user_where_settings_say_nothing() {
+fn default_is_a_hundred_a_minute_for_each_user_and_class() {
     let world = world("");
     for class in [Class::Read, Class::Write, Class::Admin, Class::Query] {
         for name in ["someone", "someone else"] {
@@ -98,7 +98,7 @@ fn users_and_project_keys_of_one_name_are_counted_apart() {
 }
 
 #[test]
-fn request_that_one_limit_refuses_counts_for_no_other_and_the_longest_wait_is_told() {
+fn refusal_by_one_limit_costs_no_other_and_tells_longest_wait() {
     let world = world("everyone.total = '6 burst 2'\neveryone.read = 6\neveryone.write = '60 burst 1'");
     let principal = user("someone");
     let (read, write) = (asked(&principal, Class::Read), asked(&principal, Class::Write));
@@ -168,7 +168,7 @@ fn wait_is_told_in_whole_seconds_that_suffice() {
 }
 
 #[test]
-fn total_counts_all_classes_and_is_the_only_limit_where_no_class_has_one() {
+fn total_counts_every_class_and_alone_limits_unlimited_classes() {
     let world = world("everyone.total = 150\neveryone.write = 20");
     assert_eq!(world.room_for(Class::Write), (20, "everyone.write".to_owned()));
     assert_eq!(world.room_for(Class::Read), (130, "everyone.total".to_owned()));
@@ -230,7 +230,7 @@ fn total_of_a_project_takes_the_place_of_everyones_there() {
 }
 
 #[test]
-fn zero_is_no_limit_where_it_stands_and_for_everyones_total_none_at_all() {
+fn zero_lifts_one_limit_and_as_everyones_total_lifts_them_all() {
     let exempt = world("everyone.read = 5\naddress = 0\n[roles.developer]\nread = 0");
     assert_eq!(exempt.room_for(Class::Read).0, 1000);
     let principal = user("someone");
@@ -246,7 +246,7 @@ fn zero_is_no_limit_where_it_stands_and_for_everyones_total_none_at_all() {
 }
 
 #[test]
-fn addresses_are_counted_apart_and_those_of_one_ipv6_network_together() {
+fn addresses_count_apart_and_one_ipv6_network_counts_together() {
     let world = world("address = 3");
     let room = |addresses: &[&str]| {
         let mut addresses = addresses.iter().cycle().map(|address| address.parse().unwrap());

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_driver_declares_holds_unless_the_settings_say_otherwise() {
+    fn drivers_declaration_holds_unless_the_settings_override_it() {
         use Caching::{For, SwitchedOff};
         let seconds = |seconds| Some(For(Duration::from_secs(seconds)));
         assert_eq!(caching(""), [seconds(30), seconds(600), None, None]);

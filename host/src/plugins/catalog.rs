@@ -1,6 +1,7 @@
 //! The loaded drivers by database type, replaced as a whole when `plugins.toml` is read again.
 
-pub use super::{driver::Driver, status::PluginStatus};
+use super::driver::Driver;
+pub use super::status::PluginStatus;
 use super::{
     error::PluginError,
     file::{self, PluginEntry, PluginsFileError},

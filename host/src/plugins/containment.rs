@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn blocked_polls_leave_a_worker_for_everyone_else_and_callers_get_their_deadline() {
+    fn blocked_polls_leave_a_worker_free_and_callers_their_deadline() {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (release, released) = std::sync::mpsc::channel::<()>();

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_without_sessions_or_without_anyone_who_may_wait_is_refused_by_name() {
+    fn zero_sessions_calls_or_waiting_callers_are_refused_by_name() {
         for field in ["sessions", "calls", "waiting"] {
             let limits = format!("limits = {{ {field} = 0 }}");
             let error =
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn two_enabled_plugins_of_one_type_are_refused_and_a_disabled_twin_is_not() {
+    fn duplicate_type_is_refused_unless_one_plugin_is_disabled() {
         let entry = "[[plugin]]\ntype = 'a'\nkind = 'dylib'\npath = 'a.so'\n";
         assert!(matches!(read_text(&entry.repeat(2)), Err(PluginsFileError::Duplicate { .. })));
         assert_eq!(read_text(&format!("{entry}{entry}enabled = false\n")).unwrap().len(), 2);

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_own_time_goes_before_that_of_all_and_never_beyond_the_gateways() {
+    fn operations_own_timeout_wins_but_never_exceeds_the_gateways() {
         let one = |path| json!({"method": "GET", "path": path, "access": "read"});
         let limits = "operation_timeout = 10\noperation_timeouts = { '/q' = '20s', '/r' = '1h' }";
         let operations = build(json!([one("/q"), one("/r"), one("/s")]), limits).unwrap();

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn prefix_belongs_to_who_claims_it_first_and_types_go_before_aliases() {
+    fn prefix_belongs_to_its_first_claimant_and_types_beat_aliases() {
         let entries: Vec<PluginEntry> = ["one", "two", "off"]
             .map(|name| {
                 let enabled = name != "off";

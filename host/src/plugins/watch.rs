@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_that_drivers_keep_are_counted_as_blocking_after_a_while_and_told_of_seldom() {
+    fn long_kept_threads_count_as_blocking_and_are_reported_seldom() {
         let watch = Watch::default();
         let (driver, name): (Arc<str>, Arc<str>) = ("probe".into(), "GET /block".into());
         let task = Task::new(&driver, &name, "id");

@@ -42,7 +42,7 @@ fn a_key_is_read_from_hex_and_from_every_base64() {
 }
 
 #[test]
-fn a_bad_key_is_refused_by_the_name_of_its_setting_and_never_printed() {
+fn a_bad_key_is_refused_by_its_settings_name_and_never_printed() {
     assert_eq!(keyring(" ", "").unwrap_err(), KeyError::Missing);
     for (bad, bytes) in
         [("correct horse battery staple", None), ("aGVsbG8", Some(5)), ("AAAAAAAAAAAAAAAAAAAAAA", Some(16))]

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_was_to_try_and_never_says_how_it_went_is_followed_by_another() {
+    fn trial_call_that_never_reports_is_followed_by_another() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         breaker.opening_failed(&refused(), now);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn session_that_opens_closes_what_openings_opened_and_not_what_calls_did() {
+    fn opened_session_ends_a_pause_by_openings_but_not_by_calls() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         breaker.opening_failed(&refused(), now);

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn turn_comes_after_those_before_divided_among_the_calls_at_once() {
+    fn estimated_turn_is_the_line_divided_by_the_concurrent_calls() {
         let now = Instant::now();
         let far = now + SECOND * 1000;
         for (waiting, running, seconds) in [(1, 1, 4), (9, 1, 20), (9, 10, 2), (19, 10, 4)] {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn first_in_line_may_always_wait_and_everyone_may_before_anything_is_known() {
+    fn first_in_line_may_always_wait_and_all_may_before_an_estimate() {
         let now = Instant::now();
         assert_eq!(pace([100; WEIGHT as usize]).check(now, (0, 1), (now, now)), Ok(()));
         assert_eq!(pace([]).check(now, (1000, 1), (now, now)), Ok(()));

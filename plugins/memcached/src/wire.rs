@@ -189,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_makes_the_reader_fail_in_another_way_than_by_an_error(line: Vec<u8>) {
+        fn any_line_is_read_or_refused_as_unsupported(line: Vec<u8>) {
             if let Err(error) = Head::parse(&line) {
                 prop_assert_eq!(&error.details["reason"], "unsupported");
             }

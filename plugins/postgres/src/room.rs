@@ -114,7 +114,7 @@ mod tests {
     use std::{sync::mpsc, time::Duration};
 
     #[tokio::test]
-    async fn room_stays_taken_until_the_work_of_a_caller_who_left_has_ended() {
+    async fn room_stays_taken_until_an_absent_callers_work_has_ended() {
         let (begun, has_begun) = mpsc::channel();
         let (end, may_end) = mpsc::channel::<()>();
         let large = HEAVY_ROOM as usize * 1024;

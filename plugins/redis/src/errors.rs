@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_of_the_connection_s_place_is_told_from_what_tells_of_the_command() {
+    fn connection_errors_are_told_apart_from_command_errors() {
         let read = |reply: &str| redis::parse_redis_value(reply.as_bytes()).unwrap();
         for reply in [
             "-READONLY You can't write against a read only replica.\r\n",

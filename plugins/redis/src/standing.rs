@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_always_was_one_is_kept_though_it_takes_no_writes() {
+    fn a_replica_from_the_start_is_kept_though_it_takes_no_writes() {
         let replica = single();
         assert!(replica.note(role("slave")).is_ok());
         replica.watch(&[Value::Okay, error("READONLY")]);

@@ -54,7 +54,7 @@ async fn payloads_are_sent_as_they_are() {
 }
 
 #[tokio::test]
-async fn drivers_errors_are_bare_with_their_details_and_the_aliases_statuses() {
+async fn aliased_errors_are_bare_with_their_details_and_own_statuses() {
     let (_gateway, project) = start(GatewayOptions::default().set("GATEWAY_REQUEST_TIMEOUT", "500ms")).await;
     let answer = project.viewer.get(&project.path(OLD, "/fail")).await;
     let body = refused(&answer, 400, "there is no such thing");

@@ -209,7 +209,7 @@ async fn page_reads_why_it_was_refused_and_when_to_return() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn page_of_an_origin_that_is_not_listed_reads_nothing_and_changes_nothing() {
+async fn page_of_an_unlisted_origin_reads_nothing_and_changes_nothing() {
     let Some(scene) = Scene::set().await else { return };
     let stranger = Site::start(STUDIO).await;
     scene.browser.open(&stranger.origin).await;
@@ -224,7 +224,7 @@ async fn page_of_an_origin_that_is_not_listed_reads_nothing_and_changes_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_origin_asks_without_credentials_and_a_listed_one_with_them() {
+async fn only_listed_origins_ask_with_credentials_and_any_without() {
     let Some(mut scene) = Scene::set().await else { return };
     let both = format!("{},*", scene.studio.origin);
     scene.world.gateway.set("GATEWAY_CORS_ORIGINS", &both);

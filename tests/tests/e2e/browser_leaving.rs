@@ -49,7 +49,7 @@ async fn statement_of_a_page_that_is_left_is_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn statement_of_a_tab_that_is_closed_or_a_browser_that_dies_is_cancelled() {
+async fn closed_tab_or_dead_browser_has_its_statement_cancelled() {
     let Some(scene) = Scene::set().await else { return };
     let first = scene.browser.tab().await;
     scene.browser.new_tab().await;

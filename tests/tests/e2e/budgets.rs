@@ -32,7 +32,7 @@ async fn status(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replies_that_nobody_takes_are_bounded_end_and_keep_no_one_else_waiting() {
+async fn untaken_replies_are_bounded_and_end_without_delaying_others() {
     let options = GatewayOptions::default().set("GATEWAY_BUDGET_NO_PROGRESS", "5s");
     let mut world = World::start_with(options, RedisOptions::new()).await;
     world.alpha.connect_probe("probe", json!({})).await;
@@ -99,7 +99,7 @@ async fn refusal_for_want_of_room_says_so_and_when_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reader_that_stands_still_makes_room_for_others_of_its_project() {
+async fn stalled_reader_makes_room_for_others_of_its_project() {
     let options = GatewayOptions::default().set("GATEWAY_BUDGET_PROJECT_REPLY_BYTES", "62914560");
     let world = World::start_with(options, RedisOptions::new()).await;
     world.alpha.connect_probe("probe", json!({})).await;
@@ -115,7 +115,7 @@ async fn reader_that_stands_still_makes_room_for_others_of_its_project() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_beyond_the_budget_are_refused_and_room_comes_back_with_their_end() {
+async fn bodies_beyond_the_budget_are_refused_until_others_end() {
     let options = GatewayOptions::default()
         .set("GATEWAY_BUDGET_PROJECT_BODY_BYTES", "4194304")
         .set("GATEWAY_BUDGET_BODY_BYTES", "12582912");
@@ -147,7 +147,7 @@ async fn bodies_beyond_the_budget_are_refused_and_room_comes_back_with_their_end
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stream_that_grants_no_window_is_reset_and_its_connection_serves_on() {
+async fn stream_without_window_is_reset_and_its_connection_goes_on() {
     let options = GatewayOptions::default().set("GATEWAY_BUDGET_NO_PROGRESS", "2s");
     let world = World::start_with(options, RedisOptions::new()).await;
     world.alpha.connect_probe("probe", json!({})).await;
@@ -185,7 +185,7 @@ async fn stream_that_grants_no_window_is_reset_and_its_connection_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reader_that_trickles_is_cut_and_one_that_is_merely_slow_is_not() {
+async fn trickling_reader_is_cut_off_and_a_merely_slow_one_is_not() {
     let options = GatewayOptions::default()
         .set("GATEWAY_BUDGET_NO_PROGRESS", "2s")
         .set("GATEWAY_BUDGET_LEAST_RATE", "1000000");
@@ -224,7 +224,7 @@ async fn budgets_that_would_refuse_everything_stop_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn compressions_at_once_are_bounded_and_replies_beyond_go_as_they_are() {
+async fn compressions_are_bounded_and_replies_beyond_go_uncompressed() {
     let options = GatewayOptions::default().set("GATEWAY_BUDGET_COMPRESSIONS", "3");
     let world = World::start_with(options, RedisOptions::new()).await;
     // A text that compresses badly, so that it does not fit into the sockets between.

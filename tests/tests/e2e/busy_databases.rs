@@ -53,7 +53,7 @@ async fn leave_all(calls: Vec<JoinHandle<Answer>>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_beyond_a_connections_cap_wait_in_line_and_those_beyond_the_line_are_refused() {
+async fn calls_over_a_connections_cap_wait_and_a_full_line_refuses() {
     let (gateway, project) = start(with_limits("calls = 2, waiting = 3")).await;
     connect_two(&project).await;
     let held = hold(&gateway, &project, "one", 2).await;
@@ -72,7 +72,7 @@ async fn calls_beyond_a_connections_cap_wait_in_line_and_those_beyond_the_line_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_beyond_a_projects_cap_wait_in_line_whatever_their_connection() {
+async fn calls_over_a_projects_cap_wait_in_line_on_any_connection() {
     let options = GatewayOptions::default()
         .set("GATEWAY_SESSIONS_MAX_CALLS_PER_PROJECT", "2")
         .set("GATEWAY_SESSIONS_MAX_WAITING", "1")
@@ -95,7 +95,7 @@ async fn calls_beyond_a_projects_cap_wait_in_line_whatever_their_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn caller_whose_turn_comes_after_the_deadline_is_refused_at_once() {
+async fn caller_with_a_turn_after_the_deadline_is_refused_at_once() {
     let (gateway, project) = start(with_limits("calls = 1")).await;
     project.connect_probe("one", json!({})).await;
     // As many as it takes to know how long calls take.
@@ -119,7 +119,7 @@ async fn caller_whose_turn_comes_after_the_deadline_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn callers_shorten_the_deadline_and_operators_that_of_an_operation() {
+async fn callers_and_operators_can_shorten_an_operations_deadline() {
     let (gateway, project) = start(with_limits("operation_timeouts = { '/wait' = '1s' }")).await;
     project.connect_probe("one", json!({})).await;
     let path = at(&project, &format!("/wait?milliseconds={LONG}"), "one");
@@ -142,13 +142,13 @@ async fn callers_shorten_the_deadline_and_operators_that_of_an_operation() {
 }
 
 #[tokio::test]
-async fn timeout_of_an_operation_that_the_driver_has_not_is_refused_by_name() {
+async fn timeout_of_an_unknown_operation_is_refused_by_name() {
     let mut gateway = Gateway::prepare(with_limits("operation_timeouts = { '/wiat' = 1 }")).await;
     gateway.try_start().await.unwrap_err().says(&["probe", "operation_timeouts", "/wiat"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connection_whose_calls_fail_is_left_alone_and_one_of_them_tries_again() {
+async fn connection_with_failing_calls_rests_and_one_call_tries_it() {
     let (gateway, project) = start(GatewayOptions::default()).await;
     connect_two(&project).await;
     let status = async || {
@@ -183,7 +183,7 @@ async fn connection_whose_calls_fail_is_left_alone_and_one_of_them_tries_again()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_session_whose_database_is_gone_is_closed_before_a_caller_meets_it() {
+async fn idle_session_of_a_gone_database_is_closed_before_any_call() {
     // Pinged every two seconds, and closed for being idle much later than this test looks.
     let options = GatewayOptions::default().set("GATEWAY_SESSIONS_IDLE_TIMEOUT", "10s");
     let (gateway, project) = start(options).await;

@@ -157,7 +157,7 @@ async fn compressed_reply_has_a_weak_tag_that_is_recognized() {
 }
 
 #[tokio::test]
-async fn caller_who_insists_gets_a_fresh_reply_that_is_kept_unless_it_must_not_be() {
+async fn caller_can_ask_for_a_fresh_reply_and_for_one_not_kept() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
     let path = project.path("probe", COUNTER);
     add(&project, "").await.expect(204);
@@ -202,7 +202,7 @@ async fn removed_member_finds_nothing_although_the_reply_is_kept(registry: Regis
 on_both_registries!(removed_member_finds_nothing_although_the_reply_is_kept);
 
 #[tokio::test]
-async fn connection_that_is_switched_off_changed_or_deleted_answers_for_itself() {
+async fn connection_switched_off_changed_or_deleted_has_no_kept_reply() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
     add(&project, "").await.expect(204);
     let id = project.connect_probe("other", json!({})).await;

@@ -106,7 +106,7 @@ impl RedisCaller {
 }
 
 #[test]
-fn redis_readers_never_see_what_was_before_an_acknowledged_write() {
+fn redis_readers_always_see_acknowledged_writes() {
     check_redis(RedisDriver::Library, Callers::Patient);
 }
 
@@ -116,7 +116,7 @@ fn redis_component_never_shows_what_was_before_a_write() {
 }
 
 #[test]
-fn redis_readers_never_see_what_was_before_an_acknowledged_write_when_callers_leave() {
+fn redis_readers_see_acknowledged_writes_when_callers_leave() {
     check_redis(RedisDriver::Library, Callers::Leaving);
 }
 
@@ -239,12 +239,12 @@ impl CounterCaller {
 }
 
 #[test]
-fn slow_readers_never_see_what_was_before_an_acknowledged_write() {
+fn slow_readers_always_see_acknowledged_writes() {
     check_counters(Callers::Patient);
 }
 
 #[test]
-fn slow_readers_never_see_what_was_before_an_acknowledged_write_when_callers_leave() {
+fn slow_readers_see_acknowledged_writes_when_callers_leave() {
     check_counters(Callers::Leaving);
 }
 

@@ -254,12 +254,12 @@ impl Caller {
 }
 
 #[test]
-fn mongodb_readers_never_see_what_was_before_an_acknowledged_write() {
+fn mongodb_readers_always_see_acknowledged_writes() {
     check(Callers::Patient);
 }
 
 #[test]
-fn mongodb_readers_never_see_what_was_before_an_acknowledged_write_when_callers_leave() {
+fn mongodb_readers_see_acknowledged_writes_when_callers_leave() {
     check(Callers::Leaving);
 }
 

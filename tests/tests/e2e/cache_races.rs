@@ -15,7 +15,7 @@ async fn value(project: &Project, query: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reply_from_before_a_write_is_neither_kept_nor_shared_after_it() {
+async fn reply_from_before_a_write_is_not_kept_or_shared_after_it() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
     add(&project, "").await.expect(204);
     let slow = "?after=2000";

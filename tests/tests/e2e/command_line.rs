@@ -89,7 +89,7 @@ async fn bad_settings_stop_the_start_by_name() {
 }
 
 #[tokio::test]
-async fn settings_file_is_read_and_its_mistakes_are_shown_with_their_line() {
+async fn mistakes_in_the_settings_file_are_shown_with_their_line() {
     let mut gateway = Gateway::prepare(GatewayOptions::default()).await;
     let file = gateway.file("gateway.toml");
     gateway.set("GATEWAY_CONFIG", file.to_str().unwrap());

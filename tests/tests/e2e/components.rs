@@ -57,7 +57,7 @@ async fn call_and_answer_cross_whole() {
 }
 
 #[tokio::test]
-async fn two_hundred_callers_share_no_more_connections_than_there_may_be_sessions() {
+async fn two_hundred_callers_share_at_most_the_allowed_connections() {
     let redis = RedisServer::plain().await;
     let (_gateway, project) = start_redis(&redis, 4).await;
     let _: () = redis.connection().await.set("k", "v").await.unwrap();
@@ -124,7 +124,7 @@ async fn line_for_a_component_is_bounded_and_moves_on() {
 }
 
 #[tokio::test]
-async fn switching_a_driver_to_its_component_and_back_is_one_line_and_a_reload() {
+async fn driver_switches_to_its_component_and_back_by_a_reload() {
     let world = World::start_with(
         GatewayOptions::default().plugins(Plugins::new([Plugin::new("redis")])),
         RedisOptions::new(),

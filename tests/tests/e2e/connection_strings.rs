@@ -59,7 +59,7 @@ fn told_of<'a>(secret: &'a str, text: &[u8]) -> Option<&'a [u8]> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_four_bytes_of_a_password_are_told_whatever_the_connection_string() {
+async fn no_four_bytes_of_a_password_are_told_for_any_string() {
     let (mut gateway, project) = start().await;
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut random = TestRunner::new_with_rng(Config::default(), rng);
@@ -159,7 +159,7 @@ async fn service(greeting: &'static [u8], waits: bool) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn port_of_another_service_is_a_connection_error_without_the_bytes_of_its_greeting() {
+async fn port_of_another_service_fails_without_telling_its_greeting() {
     let (_gateway, project) = start().await;
     for (number, (greeting, waits)) in [
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n".as_slice(), false),

@@ -53,7 +53,7 @@ fn shown() -> Value {
     json!({"nodes": [{"host": "a", "behind": [{"host": "b"}]}, {"host": "c"}], "headers": {}})
 }
 
-async fn secrets_in_lists_and_maps_are_sealed_hidden_and_given_to_the_driver(registry: Registry) {
+async fn nested_secrets_are_sealed_hidden_and_given_to_the_driver(registry: Registry) {
     let mut world = World::start(registry).await;
     assert_eq!(world.lengths().await, World::all());
     for answer in
@@ -77,7 +77,7 @@ async fn secrets_in_lists_and_maps_are_sealed_hidden_and_given_to_the_driver(reg
     }
 }
 
-async fn secrets_in_lists_and_maps_stay_until_they_are_changed_or_removed(registry: Registry) {
+async fn nested_secrets_stay_until_they_are_changed_or_removed(registry: Registry) {
     let world = World::start(registry).await;
     // As they are shown, in which no secret is.
     world.change(shown()).await.expect(200);
@@ -95,7 +95,7 @@ async fn secrets_in_lists_and_maps_stay_until_they_are_changed_or_removed(regist
     assert_eq!(world.lengths().await["nodes"], json!({"a": null, "b": null, "c": 6}));
 }
 
-async fn item_of_a_list_keeps_its_secret_only_where_it_is_the_same_item(registry: Registry) {
+async fn list_item_keeps_its_secret_only_while_it_is_the_same_item(registry: Registry) {
     let world = World::start(registry).await;
     let mut elsewhere = shown();
     elsewhere["nodes"][0]["host"] = json!("mine");
@@ -152,9 +152,9 @@ async fn what_looks_sealed_or_is_no_text_is_refused_at_any_depth(registry: Regis
 }
 
 on_both_registries!(
-    secrets_in_lists_and_maps_are_sealed_hidden_and_given_to_the_driver,
-    secrets_in_lists_and_maps_stay_until_they_are_changed_or_removed,
-    item_of_a_list_keeps_its_secret_only_where_it_is_the_same_item,
+    nested_secrets_are_sealed_hidden_and_given_to_the_driver,
+    nested_secrets_stay_until_they_are_changed_or_removed,
+    list_item_keeps_its_secret_only_while_it_is_the_same_item,
     secrets_in_lists_and_maps_do_not_go_to_another_host,
     what_looks_sealed_or_is_no_text_is_refused_at_any_depth,
 );

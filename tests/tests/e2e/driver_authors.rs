@@ -20,7 +20,7 @@ async fn metric(gateway: &Gateway, name: &str) -> Option<u64> {
 const BLOCKING: &str = "studio_gateway_blocking_driver_calls{type=\"probe\"}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn driver_that_blocks_is_named_in_the_log_and_counted_and_its_caller_is_told_that_it_goes_on() {
+async fn blocking_driver_is_logged_and_counted_and_its_caller_told() {
     let (gateway, project) =
         start_probe(GatewayOptions::default().set("GATEWAY_REQUEST_TIMEOUT", "1500ms")).await;
     assert_eq!(metric(&gateway, BLOCKING).await, Some(0));
@@ -228,7 +228,7 @@ async fn native_driver_may_leave_its_schemas_to_the_gateway() {
 }
 
 #[tokio::test]
-async fn connection_strings_must_have_a_scheme_that_the_driver_declares() {
+async fn connection_string_must_have_a_scheme_the_driver_declares() {
     let plugins = [Plugin::new("probe"), Plugin::new("single")];
     let (_gateway, project) = start_with(plugins, GatewayOptions::default()).await;
     let create = async |database_type: &str, string: &str| {

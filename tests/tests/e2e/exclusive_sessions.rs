@@ -155,7 +155,7 @@ async fn callers_are_served_in_the_order_they_came() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn caller_beyond_a_full_line_is_refused_at_once_and_those_in_it_are_served() {
+async fn full_line_refuses_at_once_and_serves_the_callers_in_it() {
     let (gateway, project) = start(with_limits("sessions = 1, waiting = 5"), json!({})).await;
     let held = hold(&gateway, &project, 1).await;
     let line: Vec<_> = (0..5).map(|_| begin(&project, "/nothing")).collect();
@@ -187,7 +187,7 @@ async fn caller_waits_for_a_session_no_longer_than_the_settings_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_may_not_wait_for_others_get_sessions_of_their_own() {
+async fn callers_that_may_not_wait_get_sessions_of_their_own() {
     let options = with_limits("sessions = 3").set("GATEWAY_SESSIONS_WAIT", "0");
     let (gateway, project) = start(options, json!({"milliseconds": 200})).await;
     let held = hold(&gateway, &project, 1).await;
@@ -268,7 +268,7 @@ async fn cold_slow_connection_opens_no_more_sessions_than_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dead_database_fails_everyone_at_once_and_is_left_alone_for_a_while() {
+async fn dead_database_fails_all_callers_at_once_and_is_left_alone() {
     let (gateway, project) = start(without_limits(), json!({"accepts": 0})).await;
     assert_eq!(count(&gateway, "attempts").await, 1, "the watcher's own");
     let start = Instant::now();
@@ -292,7 +292,7 @@ async fn dead_database_fails_everyone_at_once_and_is_left_alone_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn database_that_takes_fewer_sessions_than_allowed_serves_everyone_by_those() {
+async fn database_with_few_sessions_serves_everyone_through_them() {
     let (gateway, project) = start(with_limits("sessions = 10"), json!({"accepts": 2})).await;
     serve(&project, 200).await;
     assert_eq!((count(&gateway, "most_open").await, count(&gateway, "most_calls").await), (2, 1));
@@ -351,7 +351,7 @@ async fn idle_sessions_are_closed_and_a_busy_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changed_settings_let_calls_finish_and_close_every_old_session() {
+async fn changed_settings_close_old_sessions_after_their_calls() {
     let (gateway, project) = start(with_limits("sessions = 3"), json!({})).await;
     let held = hold(&gateway, &project, 3).await;
     release(&gateway, held).await;

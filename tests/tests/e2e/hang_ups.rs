@@ -237,7 +237,7 @@ on_both_registries!(
 );
 
 #[tokio::test]
-async fn caller_who_hangs_up_leaves_no_change_without_its_record_in_a_studios_database() {
+async fn hang_up_leaves_no_unrecorded_change_in_a_studios_database() {
     let studio = StudioDatabase::create(AuditShape::Present).await;
     let options = GatewayOptions::new(Registry::Postgres)
         .plugins(Plugins::new([Plugin::new("probe")]))

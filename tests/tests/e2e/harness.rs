@@ -60,7 +60,7 @@ async fn redis_takes_users_renamed_commands_and_tls() {
 }
 
 #[tokio::test]
-async fn mongodb_stops_pauses_and_comes_back_on_its_port_with_its_data() {
+async fn mongodb_stops_pauses_and_comes_back_with_its_port_and_data() {
     let mut server = MongoServer::plain().await;
     let port = server.port;
     assert_eq!(server.run("admin", doc! {"hello": 1}).await.get_str("setName").unwrap(), "secantus");

@@ -130,7 +130,7 @@ async fn request_of_two_hosts_is_refused() {
 }
 
 #[tokio::test]
-async fn pages_may_send_the_headers_of_their_libraries_and_plain_options_tells_the_methods() {
+async fn library_headers_are_allowed_and_plain_options_tells_methods() {
     let options = GatewayOptions::default().set("GATEWAY_CORS_ORIGINS", "https://studio.example.com");
     let gateway = Gateway::start(options).await;
     let project = Project::create_empty(&gateway, "alpha").await;
@@ -154,7 +154,7 @@ async fn pages_may_send_the_headers_of_their_libraries_and_plain_options_tells_t
 }
 
 #[tokio::test]
-async fn gateways_own_routes_have_a_deadline_and_say_what_is_not_known() {
+async fn gateways_routes_have_a_deadline_and_tell_unknown_outcomes() {
     let gateway = Gateway::start(GatewayOptions::default()).await;
     let project = Project::create_empty(&gateway, "alpha").await;
     let member = "/api/platform/projects/alpha/members/late";

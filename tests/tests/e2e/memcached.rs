@@ -218,7 +218,7 @@ async fn what_is_too_large_is_told_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn five_thousand_keys_are_listed_by_pages_without_gap_or_repetition() {
+async fn five_thousand_keys_are_paged_without_gap_or_repetition() {
     // An item that the maintainer moves between two lists just then is missed by the crawler.
     let options = MemcachedOptions::new().argument("-o").argument("no_lru_maintainer");
     let world = World::start_with(GatewayOptions::default(), options).await;
@@ -274,7 +274,7 @@ async fn many_callers_at_once_each_hear_their_own_answer() {
 }
 
 #[tokio::test]
-async fn server_that_restarts_while_it_is_used_is_back_and_no_answer_is_another_s() {
+async fn restarted_server_is_back_and_no_answer_is_anothers() {
     let mut world = World::start().await;
     let mut callers = JoinSet::new();
     let (done, stop) = tokio::sync::watch::channel(false);

@@ -147,7 +147,7 @@ async fn settings_that_make_no_sense_are_refused_when_they_are_given() {
 }
 
 #[tokio::test]
-async fn every_route_says_that_the_connection_is_missing_inactive_or_down() {
+async fn every_route_reports_a_missing_inactive_or_down_connection() {
     let (_gateway, alpha) = start().await;
     let every = async |status: u16, code: &str| {
         for (method, path, body, _, _) in routes() {
@@ -164,7 +164,7 @@ async fn every_route_says_that_the_connection_is_missing_inactive_or_down() {
 }
 
 #[tokio::test]
-async fn server_that_does_not_answer_is_a_timeout_and_works_again_after_it() {
+async fn silent_server_is_a_timeout_and_works_again_afterwards() {
     let gateway = gateway(GatewayOptions::default().set("GATEWAY_REQUEST_TIMEOUT", "1")).await;
     let alpha = Project::create_empty(&gateway, "alpha").await;
     let server = MemcachedServer::plain().await;
@@ -179,7 +179,7 @@ async fn server_that_does_not_answer_is_a_timeout_and_works_again_after_it() {
 }
 
 #[tokio::test]
-async fn connection_that_works_passes_its_test_whatever_its_server_does_not_tell() {
+async fn working_connection_passes_its_test_despite_untold_facts() {
     let (_gateway, project) = start().await;
     let server = HostileServer::start(|asked| {
         Says::once(if asked.starts_with("version") { "VERSION 1.6.21\r\n" } else { "ERROR\r\n" })
@@ -189,7 +189,7 @@ async fn connection_that_works_passes_its_test_whatever_its_server_does_not_tell
 }
 
 #[tokio::test]
-async fn server_that_lets_nobody_in_is_told_by_its_reason_at_whatever_step() {
+async fn server_that_admits_nobody_is_told_by_its_reason_at_any_step() {
     let (_gateway, project) = start().await;
     let login = json!({"username": "alice", "password": "secret-1"});
     let full = "ERROR Too many open connections\r\n";

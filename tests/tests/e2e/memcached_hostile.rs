@@ -18,7 +18,7 @@ fn until(path: &str, asked: &str, says: &Says) -> Says {
 }
 
 #[tokio::test]
-async fn memcached_servers_that_announce_or_say_too_much_cost_their_caller_an_error() {
+async fn memcached_servers_that_say_too_much_cost_only_an_error() {
     let mut street = Street::start(RedisDriver::Library).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);

@@ -88,7 +88,7 @@ async fn mongodb_stops_what_takes_too_long_or_whose_caller_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_has_no_cursor_open_after_a_call_that_was_not_read_to_its_end() {
+async fn mongodb_has_no_open_cursor_after_an_unfinished_read() {
     let world = World::start().await;
     // Several batches, the first of them already more than an answer may have.
     fill(&world, 400, 2 * REPLY_BYTES / 101).await;
@@ -126,7 +126,7 @@ async fn mongodb_has_no_cursor_open_after_a_call_that_was_not_read_to_its_end() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_writes_that_hit_their_deadline_under_load_all_say_that_their_outcome_is_unknown() {
+async fn mongodb_writes_cut_by_their_deadline_have_unknown_outcomes() {
     let world = World::start().await;
     world.fail("alwaysOn", &["insert"], doc! {"blockConnection": true, "blockTimeMS": 6_000}).await;
     let mut callers = JoinSet::new();

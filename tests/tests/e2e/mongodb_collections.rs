@@ -8,7 +8,7 @@ use studio_gateway_tests::{MongoWorld, mongo_world::escape};
 use tokio::task::JoinSet;
 
 #[tokio::test]
-async fn collections_of_every_kind_are_made_as_told_and_listed_as_made() {
+async fn collections_of_every_kind_are_made_and_listed_as_told() {
     let world = MongoWorld::start().await;
     world.fill("things", [doc! {"_id": 1, "kind": "a"}, doc! {"_id": 2, "kind": "b"}]).await;
     let cases = [
@@ -179,7 +179,7 @@ async fn names_of_every_kind_lead_to_their_collection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousand_collections_are_one_page_and_more_are_asked_for_in_parts() {
+async fn thousand_collections_fill_one_page_and_more_take_several() {
     let world = MongoWorld::start().await;
     let mut made = JoinSet::new();
     for first in 0..4 {

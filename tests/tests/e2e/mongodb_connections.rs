@@ -94,7 +94,7 @@ fn assert_kept(gateway: &Gateway, secrets: &[&str]) {
 }
 
 #[tokio::test]
-async fn mongodb_logins_work_by_every_description_and_wrong_ones_are_told_at_once() {
+async fn mongodb_logins_work_in_any_form_and_wrong_ones_fail_at_once() {
     let (gateway, alpha) = start(options().trace()).await;
     let users = MongoOptions::new().root("root", "root-pass-1").user(
         "shop",
@@ -167,7 +167,7 @@ async fn mongodb_logins_work_by_every_description_and_wrong_ones_are_told_at_onc
 }
 
 #[tokio::test]
-async fn mongodb_tls_is_checked_by_the_given_authority_unless_told_not_to() {
+async fn mongodb_tls_is_checked_by_the_given_authority_unless_waived() {
     let (gateway, alpha) = start(options().trace()).await;
     let server = MongoServer::start(MongoOptions::new().x509().root("root", "root-pass-1")).await;
     let other = MongoServer::start(MongoOptions::new().tls()).await;
@@ -232,7 +232,7 @@ async fn mongodb_tls_is_checked_by_the_given_authority_unless_told_not_to() {
 }
 
 #[tokio::test]
-async fn mongodb_is_found_as_what_it_is_and_told_apart_from_what_it_is_not() {
+async fn mongodb_is_found_in_any_form_and_told_from_anything_else() {
     let (_gateway, alpha) = start(options()).await;
     let (server, standalone) =
         tokio::join!(MongoServer::plain(), MongoServer::start(MongoOptions::new().standalone()),);
@@ -265,7 +265,7 @@ async fn mongodb_is_found_as_what_it_is_and_told_apart_from_what_it_is_not() {
 }
 
 #[tokio::test]
-async fn mongodb_options_that_make_no_sense_are_refused_when_they_are_given() {
+async fn mongodb_senseless_options_are_refused_when_they_are_given() {
     let (gateway, alpha) = start(options()).await;
     for (extra, field) in [
         (json!({"options": {"surplus": 1}}), "options.surplus"),

@@ -39,7 +39,7 @@ async fn find(world: &MongoWorld, query: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn page_tells_its_documents_the_total_its_number_and_whether_more_follow() {
+async fn page_tells_its_number_the_total_and_whether_more_follow() {
     let world = MongoWorld::start().await;
     world.fill("c", numbered(45)).await;
     for (limit, skip, first, size, page, has_more) in [
@@ -108,7 +108,7 @@ async fn total_is_exact_estimated_or_none_as_asked() {
 }
 
 #[tokio::test]
-async fn filter_projection_and_sort_are_mongodbs_own_in_the_url_and_in_a_body() {
+async fn filter_projection_and_sort_are_mongodbs_in_url_and_body() {
     let world = MongoWorld::start().await;
     let at = |day: i64| DateTime::from_millis(1_700_000_000_000 + day * 86_400_000);
     world.fill("c", [
@@ -177,7 +177,7 @@ async fn filter_projection_and_sort_are_mongodbs_own_in_the_url_and_in_a_body() 
 }
 
 #[tokio::test]
-async fn collections_and_databases_that_are_empty_or_not_there_have_no_documents() {
+async fn empty_or_absent_collections_and_databases_have_no_documents() {
     let world = MongoWorld::start().await;
     world.truth.database("shop").create_collection("empty").await.unwrap();
     let nothing = json!({"documents": [], "total": 0, "page": 1, "page_size": 20, "has_more": false});

@@ -90,7 +90,7 @@ pub(crate) fn is_in_time(begin: Instant) {
 }
 
 #[tokio::test]
-async fn mongodb_that_steps_down_is_asked_again_once_and_then_it_is_told() {
+async fn mongodb_that_steps_down_is_asked_once_more_and_then_told() {
     let world = World::start().await;
     for (code, reason) in [
         (10107, "not_primary"),
@@ -165,7 +165,7 @@ async fn mongodb_that_closes_connections_gets_each_write_once() {
 }
 
 #[tokio::test]
-async fn mongodb_whose_reply_is_lost_did_the_write_once_or_it_is_said_to_be_unknown() {
+async fn mongodb_write_without_a_reply_is_done_once_or_said_unknown() {
     let world = World::start().await;
     // The server is at it when the connection breaks; what it then does, nobody hears.
     let block = |time: u32| doc! {"blockConnection": true, "blockTimeMS": time};
@@ -323,7 +323,7 @@ async fn mongodb_that_is_slow_or_silent_is_given_up_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn mongodb_that_says_that_time_is_over_or_that_a_write_is_not_safe_is_believed() {
+async fn mongodb_is_believed_about_time_limits_and_unsafe_writes() {
     let world = World::start().await;
     let out_of_time = async |mode: &str| {
         world.server.run("admin", doc! {"configureFailPoint": "maxTimeAlwaysTimeOut", "mode": mode}).await;
@@ -367,7 +367,7 @@ async fn mongodb_that_says_that_time_is_over_or_that_a_write_is_not_safe_is_beli
 }
 
 #[tokio::test]
-async fn mongodb_that_never_answered_is_told_within_the_time_to_look_for_it() {
+async fn mongodb_silence_is_told_within_the_server_selection_time() {
     let (_gateway, alpha) = start(options()).await;
     let server = MongoServer::plain().await;
     let proxy = Proxy::start(server.port).await;

@@ -38,7 +38,7 @@ fn many(count: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_bodies_of_millions_of_values_are_refused_without_taking_memory() {
+async fn mongodb_bodies_of_millions_of_values_are_refused_cheaply() {
     let mut world = World::start().await;
     let alpha = &world.alpha;
     let before = world.gateway.process().id();
@@ -76,7 +76,7 @@ async fn mongodb_bodies_of_millions_of_values_are_refused_without_taking_memory(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_bodies_as_large_as_allowed_take_little_memory_even_by_many_callers() {
+async fn mongodb_bodies_at_the_limit_take_little_memory_together() {
     let mut world = World::start().await;
     let before = world.most_memory();
     let body = format!(r#"{{"filter":{{"$or":{}}},"count":"none"}}"#, many(99_000));

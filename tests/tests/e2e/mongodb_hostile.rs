@@ -108,7 +108,7 @@ async fn mongodb_server_that_answers_with_endless_levels_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_server_that_answers_with_endless_levels_by_tls_is_given_up() {
+async fn mongodb_server_with_endless_levels_over_tls_is_given_up() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::make(folder.path()).unwrap();
@@ -153,7 +153,7 @@ async fn start_server_that_asks_for_hashing(rounds: &'static str, at_once: bool)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_server_that_asks_for_endless_hashing_is_given_up_and_costs_nobody_else() {
+async fn mongodb_endless_hashing_is_given_up_and_costs_nobody_else() {
     let world = World::start().await;
     for (number, (rounds, at_once, mechanism)) in [
         ("4294967295", true, None),
@@ -238,7 +238,7 @@ async fn mongodb_server_whose_messages_are_none_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_server_that_turns_hostile_is_left_and_one_that_is_good_again_is_used() {
+async fn mongodb_server_turned_hostile_is_left_until_it_is_good_again() {
     let world = World::start().await;
     let hostile = Arc::new(AtomicBool::new(false));
     let is_hostile = hostile.clone();
@@ -282,7 +282,7 @@ async fn mongodb_server_that_names_ever_more_members_leads_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_server_that_names_a_socket_of_this_machine_does_not_lead_there() {
+async fn mongodb_server_that_names_a_local_socket_leads_nowhere() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.sock");
@@ -301,7 +301,7 @@ async fn mongodb_server_that_names_a_socket_of_this_machine_does_not_lead_there(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_server_that_drips_hangs_up_or_says_nothing_is_given_up_at_the_deadline() {
+async fn mongodb_drips_hang_ups_and_silence_end_at_the_deadline() {
     let world = World::start().await;
     let mut whole = Vec::new();
     doc! { "cursor": { "firstBatch": [], "id": 0_i64, "ns": "shop.c" }, "ok": 1.0 }

@@ -41,7 +41,7 @@ async fn mongodb_server_whose_lists_never_end_costs_a_bounded_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_server_that_sends_as_much_as_passes_costs_a_bounded_memory() {
+async fn mongodb_server_that_sends_all_it_may_costs_bounded_memory() {
     let mut world = World::start().await;
     let null = |count: usize| [0x0a, 0].repeat(count);
     let array = |name: &[u8], items: &[u8]| [&[4], name, &[0], &around(items)[..]].concat();

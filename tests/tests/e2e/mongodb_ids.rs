@@ -54,7 +54,7 @@ const IDS: [(&str, &str); 41] = [
 ];
 
 #[tokio::test]
-async fn document_is_created_read_changed_and_deleted_by_an_id_of_any_type() {
+async fn document_is_created_read_changed_and_deleted_by_any_id_type() {
     let world = MongoWorld::start().await;
     let (viewer, developer) = (&world.alpha.viewer, &world.alpha.developer);
     for (json, shown) in IDS {

@@ -57,7 +57,7 @@ async fn read_pages(world: &MongoWorld, start: i64, pages: i64) {
 }
 
 #[tokio::test]
-async fn hundred_thousand_documents_come_in_at_once_and_are_read_in_pages() {
+async fn hundred_thousand_documents_are_inserted_and_read_in_pages() {
     let world = spacious().await;
     insert_hundred_thousand(&world).await;
     for (start, pages) in [(0, 2), (50_500, 1), (98_000, 2)] {
@@ -67,7 +67,7 @@ async fn hundred_thousand_documents_come_in_at_once_and_are_read_in_pages() {
 
 #[tokio::test]
 #[ignore = "takes minutes with SecantusDB, which reads all documents for each page"]
-async fn all_pages_of_hundred_thousand_documents_have_each_document_once() {
+async fn all_pages_have_each_of_hundred_thousand_documents_once() {
     let world = spacious().await;
     insert_hundred_thousand(&world).await;
     read_pages(&world, 0, 100).await;
@@ -94,7 +94,7 @@ async fn limit_and_skip_to_the_end_see_each_document_once() {
 }
 
 #[tokio::test]
-async fn document_of_nearly_16_mib_comes_and_goes_and_a_larger_one_is_refused() {
+async fn document_of_nearly_16_mib_passes_and_a_larger_one_is_refused() {
     let world = spacious().await;
     let (viewer, developer) = (&world.alpha.viewer, &world.alpha.developer);
     // The `_id`, its name, its type, the name of the text and so on take less than a hundred bytes.
@@ -122,7 +122,7 @@ async fn document_of_nearly_16_mib_comes_and_goes_and_a_larger_one_is_refused() 
 }
 
 #[tokio::test]
-async fn result_or_body_over_the_gateways_bounds_is_refused_and_never_cut() {
+async fn result_or_body_over_the_bounds_is_refused_and_never_cut() {
     let options = GatewayOptions::default();
     let options = options.set("GATEWAY_MAX_BODY_BYTES", "200000").set("GATEWAY_MAX_REPLY_BYTES", "100000");
     let world = MongoWorld::start_with(options, MongoOptions::new()).await;

@@ -17,7 +17,7 @@ fn string(identifier: &str, text: String) -> Value {
 }
 
 #[tokio::test]
-async fn mongodb_at_a_forbidden_address_is_out_of_reach_by_any_description() {
+async fn mongodb_at_a_forbidden_address_is_unreachable_in_any_form() {
     let (_gateway, alpha) = start(options().set("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "false")).await;
     let server = MongoServer::plain().await;
     let port = server.port;
@@ -74,7 +74,7 @@ pub(crate) async fn connections(server: &MongoServer) -> Vec<Document> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_gets_ten_connections_and_one_to_watch_it_until_they_are_deleted() {
+async fn mongodb_gets_ten_connections_and_a_monitor_until_deletion() {
     let (_gateway, alpha) = start(options()).await;
     let server = MongoServer::plain().await;
     let text = format!("mongodb://127.0.0.1:{}/?maxPoolSize=500", server.port);

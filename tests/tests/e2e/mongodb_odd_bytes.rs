@@ -47,7 +47,7 @@ fn look_alikes() -> Vec<Bson> {
 }
 
 #[tokio::test]
-async fn mongodb_documents_that_look_like_types_are_told_apart_and_saved_as_they_were() {
+async fn mongodb_lookalikes_of_types_are_told_apart_and_saved_intact() {
     let world = MongoWorld::start().await;
     let stored = |value: Bson| doc! {"_id": 1, "v": value};
     for value in look_alikes() {
@@ -153,7 +153,7 @@ async fn start_server(odd: Vec<u8>, writes: Arc<AtomicUsize>) -> HostileMongo {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_page_with_an_odd_document_shows_the_others_and_the_odd_one_by_its_id() {
+async fn mongodb_page_shows_an_odd_document_by_id_beside_the_others() {
     let (_gateway, project) = start(options()).await;
     for (number, (name, elements, shown)) in odd().into_iter().enumerate() {
         let writes = Arc::new(AtomicUsize::new(0));

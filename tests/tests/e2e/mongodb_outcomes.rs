@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use studio_gateway_tests::{Act, HostileMongo, MongoWorld, Project, eventually};
 
 #[tokio::test]
-async fn mongodb_merge_that_fails_midway_says_that_its_outcome_is_unknown() {
+async fn mongodb_merge_that_fails_midway_has_an_unknown_outcome() {
     let world = MongoWorld::start().await;
     world.fill("into", [doc! {"_id": 4, "n": 0}]).await;
     world.fill("from", (1..=6).map(|n| doc! {"_id": n, "n": n})).await;
@@ -61,7 +61,7 @@ fn writes_of_several() -> [(&'static str, &'static str, &'static str, &'static s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_writes_of_several_documents_leave_open_what_the_server_refuses_on_its_way() {
+async fn mongodb_multi_document_write_is_open_after_a_midway_refusal() {
     let (_gateway, project) = start(options()).await;
     for (name, command, method, path, body) in writes_of_several() {
         for (code, open) in [
@@ -95,7 +95,7 @@ async fn mongodb_writes_of_several_documents_leave_open_what_the_server_refuses_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mongodb_errors_of_all_commands_tell_what_more_the_server_says() {
+async fn mongodb_errors_of_all_commands_tell_the_servers_details() {
     let (_gateway, project) = start(options()).await;
     let info = doc! {"failingDocumentId": 4, "details": {"operatorName": "$jsonSchema"}};
     for (identifier, command, method, path, body) in [

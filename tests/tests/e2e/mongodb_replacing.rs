@@ -142,7 +142,7 @@ impl World {
 }
 
 #[test]
-fn mongodb_replacing_leaves_the_old_or_the_new_document_whole_and_says_which() {
+fn mongodb_replacing_leaves_one_whole_document_and_tells_which() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let world = runtime.block_on(World::start());
     let config = Config { cases: 48, max_shrink_iters: 20, failure_persistence: None, ..Config::default() };

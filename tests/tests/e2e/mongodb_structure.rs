@@ -81,7 +81,7 @@ async fn every_route_is_closed_below_its_role() {
 }
 
 #[tokio::test]
-async fn databases_are_listed_with_their_size_and_the_server_s_own_to_admins_only() {
+async fn databases_have_sizes_and_admins_alone_see_the_servers_own() {
     let world = MongoWorld::start().await;
     let path = world.alpha.path("mongodb", "/databases");
     let viewer = &world.alpha.viewer;
@@ -120,7 +120,7 @@ async fn databases_are_listed_with_their_size_and_the_server_s_own_to_admins_onl
 }
 
 #[tokio::test]
-async fn stats_are_those_of_the_server_and_zero_where_there_is_nothing() {
+async fn stats_are_the_servers_own_and_zero_where_nothing_is() {
     let world = MongoWorld::start().await;
     world.fill("things", (0..10).map(|n| doc! {"_id": n, "text": "x".repeat(100)})).await;
     world.server.run("shop", doc! {"create": "seen", "viewOn": "things", "pipeline": []}).await;

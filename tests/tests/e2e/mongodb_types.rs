@@ -167,7 +167,7 @@ fn forms((sent, canonical, relaxed): (&'static str, &'static str, &'static str))
 }
 
 #[tokio::test]
-async fn value_of_every_type_survives_being_inserted_read_replaced_and_read() {
+async fn value_of_every_type_survives_insert_read_and_replace() {
     let world = MongoWorld::start().await;
     let (viewer, developer) = (&world.alpha.viewer, &world.alpha.developer);
     let documents = VALUES.iter().enumerate();
@@ -221,7 +221,7 @@ async fn value_of_every_type_is_found_by_itself() {
 }
 
 #[tokio::test]
-async fn text_that_is_no_value_of_its_type_is_refused_by_its_place_and_nothing_is_stored() {
+async fn invalid_typed_value_is_refused_by_place_and_not_stored() {
     let world = MongoWorld::start().await;
     for value in [
         r#"{"$numberInt":1}"#,

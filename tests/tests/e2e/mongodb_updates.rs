@@ -105,7 +105,7 @@ async fn one_document_is_changed_by_operators_and_by_stages() {
 }
 
 #[tokio::test]
-async fn what_is_no_change_of_one_document_is_refused_and_changes_nothing() {
+async fn invalid_change_of_one_document_is_refused_without_effect() {
     let world = MongoWorld::start().await;
     world.fill("c", [example()]).await;
     for (body, field) in [
@@ -209,7 +209,7 @@ async fn many_documents_are_deleted_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_change_of_many_documents_is_refused_and_changes_nothing() {
+async fn invalid_change_of_many_documents_is_refused_without_effect() {
     let world = MongoWorld::start().await;
     world.fill("c", [example()]).await;
     for (body, field) in [

@@ -108,7 +108,7 @@ async fn project_that_floods_ten_times_its_share_delays_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn paused_database_delays_its_own_callers_alone_and_takes_no_memory() {
+async fn paused_database_delays_only_its_callers_and_costs_no_memory() {
     let options = GatewayOptions::default()
         .set("GATEWAY_REQUEST_TIMEOUT", "2s")
         .set("GATEWAY_SESSIONS_CONNECT_TIMEOUT", "1s")

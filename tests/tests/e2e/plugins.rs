@@ -244,7 +244,7 @@ async fn running_call_ends_on_the_driver_it_began_with() {
 on_both_registries!(disabled_driver_is_an_unknown_type_and_nothing_else_changes);
 
 #[test]
-fn gateway_is_built_without_any_database_client_but_its_registrys() {
+fn gateway_has_no_database_client_but_its_registrys() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let tree = ["tree", "--package", "studio-gateway", "--edges", "normal,build", "--prefix", "none"];
     let output = std::process::Command::new(cargo).args(tree).output().unwrap();

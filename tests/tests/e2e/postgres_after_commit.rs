@@ -6,7 +6,7 @@ use std::time::Duration;
 use studio_gateway_tests::{PostgresOptions, PostgresWorld, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_answer_with_a_type_not_yet_seen_waits_for_nobody_elses_statement() {
+async fn postgres_answer_with_a_new_type_waits_for_no_other_caller() {
     let world = PostgresWorld::start().await;
     world.database.run("create type mood as enum ('glad'); create table kept (x mood)").await;
     let path = connect_narrow(&world).await;
@@ -50,7 +50,7 @@ async fn postgres_type_that_was_renamed_is_called_by_its_new_name() {
 }
 
 #[tokio::test]
-async fn postgres_error_of_the_gateway_while_a_statement_runs_leaves_its_outcome_open() {
+async fn postgres_gateway_error_during_a_statement_leaves_it_open() {
     const LIMIT: u64 = 1 << 20;
     let options = PostgresWorld::options().set("GATEWAY_MAX_REPLY_BYTES", &LIMIT.to_string());
     let world = PostgresWorld::start_with(options, PostgresOptions::new()).await;
@@ -97,7 +97,7 @@ async fn postgres_error_of_the_gateway_while_a_statement_runs_leaves_its_outcome
 }
 
 #[tokio::test]
-async fn postgres_error_within_executed_text_has_its_place_and_copied_rows_are_not_dropped_in_silence() {
+async fn postgres_nested_error_has_a_place_and_copied_rows_a_warning() {
     let world = PostgresWorld::start().await;
     let path = world.path("/query");
     let developer = &world.alpha.developer;
@@ -114,7 +114,7 @@ async fn postgres_error_within_executed_text_has_its_place_and_copied_rows_are_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_change_by_a_resource_is_shown_by_the_connection_that_made_it() {
+async fn postgres_change_is_shown_by_the_connection_that_made_it() {
     let world = PostgresWorld::start().await;
     connect(&world, "one", json!({"pool_size": 1})).await;
     let developer = &world.alpha.developer;

@@ -42,7 +42,7 @@ fn reason(answer: &Answer) -> Value {
 }
 
 #[tokio::test]
-async fn postgres_of_several_servers_the_one_in_the_state_that_is_asked_for_is_connected_to() {
+async fn postgres_server_in_the_wanted_state_is_chosen_of_several() {
     let mut strings = Strings::start().await;
     let primary = PostgresServer::plain().await;
     let read_only =
@@ -88,7 +88,7 @@ async fn postgres_of_several_servers_the_one_in_the_state_that_is_asked_for_is_c
 }
 
 #[tokio::test]
-async fn postgres_tls_that_a_server_offers_in_vain_is_done_without_where_that_may_be() {
+async fn postgres_failed_tls_is_replaced_by_plain_where_allowed() {
     let mut strings = Strings::start().await;
     let only_plain = PostgresServer::start(PostgresOptions::new().offers_tls_in_vain()).await;
     let only_tls = PostgresServer::start(PostgresOptions::new().login("ada", PASSWORD).tls()).await;
@@ -115,7 +115,7 @@ async fn postgres_tls_that_a_server_offers_in_vain_is_done_without_where_that_ma
 }
 
 #[tokio::test]
-async fn postgres_login_is_bound_to_its_tls_connection_where_that_is_asked_for() {
+async fn postgres_login_is_bound_to_its_tls_connection_on_request() {
     let mut strings = Strings::start().await;
     let secure = PostgresServer::start(PostgresOptions::new().login("ada", PASSWORD).tls()).await;
     let plain = PostgresServer::start(PostgresOptions::new().login("ada", PASSWORD)).await;

@@ -257,7 +257,7 @@ async fn postgres_connections_are_never_more_than_the_pool_may_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_behind_a_pooler_of_transactions_loses_nothing_and_mixes_nothing_up() {
+async fn postgres_behind_a_pooler_loses_nothing_and_mixes_nothing_up() {
     let (mut world, _) = start(PostgresWorld::options(), PostgresOptions::new()).await;
     world.database.run("create table kept (x int); create table more (y int)").await;
     let bouncer = PostgresBouncer::before(world.server(), 2).await;

@@ -58,7 +58,7 @@ const BEYOND: &[Accepted] = &[
 ];
 
 #[tokio::test]
-async fn what_postgres_meta_fails_to_do_or_overlooks_is_done_or_refused() {
+async fn requests_that_postgres_meta_mishandles_are_done_or_refused() {
     let Some(mut twins) = Twins::on_two_databases(BEYOND).await else { return };
     let function = json!({"name": "made", "definition": "select 1", "return_type": "int4", "args": ["a int4 default 1"]});
     twins.post("/functions", function).await;

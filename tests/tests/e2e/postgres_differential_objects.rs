@@ -218,7 +218,7 @@ async fn policies_are_made_changed_and_removed_as_postgres_meta_does() {
 }
 
 #[tokio::test]
-async fn publications_are_made_changed_and_removed_as_postgres_meta_does() {
+async fn publications_are_made_changed_and_removed_like_postgres_meta() {
     let Some(mut twins) = Twins::on_two_databases(ACCEPTED).await else { return };
     for body in [
         json!({"name": "made"}),
@@ -269,7 +269,7 @@ async fn publications_are_made_changed_and_removed_as_postgres_meta_does() {
 }
 
 #[tokio::test]
-async fn extensions_are_made_changed_and_removed_as_postgres_meta_does() {
+async fn extensions_are_made_changed_and_removed_like_postgres_meta() {
     let Some(mut twins) = Twins::on_two_databases(ACCEPTED).await else { return };
     for body in [
         json!({"name": "citext"}),

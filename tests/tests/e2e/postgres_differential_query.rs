@@ -261,7 +261,7 @@ async fn errors_of_queries_are_told_as_postgres_meta_does() {
 }
 
 #[tokio::test]
-async fn queries_are_formatted_parsed_and_deparsed_as_postgres_meta_does() {
+async fn formatting_parsing_and_deparsing_match_postgres_meta() {
     let Some(mut twins) = Twins::on_one_database(TREES).await else { return };
     for text in [
         "select 1",

@@ -124,7 +124,7 @@ async fn each_one_by_its_id_is_that_of_postgres_meta() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_makes_no_sense_is_answered_as_postgres_meta_does() {
+async fn absent_and_senseless_reads_are_answered_as_in_postgres_meta() {
     let Some(mut twins) = Twins::on_one_database(&[]).await else { return };
     for resource in BY_SCHEMA.iter().take(8).chain(&["schemas", "roles", "publications"]) {
         // postgres-meta takes a number without a dot for a table's, and answers with nothing, or one of its columns.

@@ -34,7 +34,7 @@ async fn lists_of_a_studio_are_answered_as_postgres_meta_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn catalog_statements_of_a_studio_are_answered_as_postgres_meta_does() {
+async fn studio_catalog_statements_are_answered_as_postgres_meta_does() {
     let Some(mut twins) = Twins::on_one_database(&[]).await else { return };
     let count = twins.work("catalog").await;
     assert!(count >= 140, "{count} statements");

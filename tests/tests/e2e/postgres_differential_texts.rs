@@ -177,7 +177,7 @@ async fn bodies_are_read_as_they_are_sent() {
 }
 
 #[tokio::test]
-async fn a_mark_of_its_byte_order_before_a_body_and_a_field_twice_are_refused() {
+async fn byte_order_mark_and_duplicate_fields_in_a_body_are_refused() {
     let accepted = &[Accepted {
         request: "POST /query",
         place: "",

@@ -77,7 +77,7 @@ fn is_open(answer: &Answer, is: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_that_stops_or_crashes_is_told_and_is_used_again_at_once() {
+async fn postgres_stop_or_crash_is_told_and_it_is_used_again_at_once() {
     let mut world = World::start().await;
     for crashes in [false, true] {
         let read = world.begin(world.viewer(), "select pg_sleep(30) as reading", "reading").await;
@@ -115,7 +115,7 @@ async fn postgres_that_stops_or_crashes_is_told_and_is_used_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_that_was_restarted_meanwhile_is_used_as_if_nothing_had_been() {
+async fn postgres_restart_between_calls_is_not_noticed() {
     let mut world = PostgresWorld::start_with(PostgresWorld::options(), PostgresOptions::new()).await;
     let path = connect(&world, "wide", json!({"pool_size": 3})).await;
     for _ in 0..2 {
@@ -308,7 +308,7 @@ async fn postgres_that_lets_no_more_in_is_told_and_does_so_later() {
 }
 
 #[tokio::test]
-async fn postgres_statement_timeout_of_a_connection_counts_for_every_statement() {
+async fn postgres_statement_timeout_holds_for_every_statement() {
     let world = PostgresWorld::start().await;
     let path = connect(&world, "hasty", json!({"statement_timeout": 300, "pool_size": 1})).await;
     for client in [&world.alpha.viewer, &world.alpha.developer] {
@@ -362,7 +362,7 @@ async fn postgres_that_has_no_room_or_no_patience_is_quoted() {
 }
 
 #[tokio::test]
-async fn postgres_that_is_not_there_or_is_something_else_is_told_apart() {
+async fn postgres_absence_and_other_services_are_told_apart() {
     let world = PostgresWorld::start().await;
     let (place, _) = world.database.url.rsplit_once('/').unwrap();
     let nobody = studio_gateway_tests::process::free_port();

@@ -31,7 +31,7 @@ create domain own.oid as pg_catalog.oid check (value is null);
 ";
 
 #[tokio::test]
-async fn postgres_guard_and_lists_are_not_misled_by_what_a_database_calls_its_own() {
+async fn postgres_guard_and_lists_ignore_a_databases_own_lookalikes() {
     let world = PostgresWorld::start_rich().await;
     let lists = ["/schemas", "/tables", "/columns", "/views", "/indexes", "/triggers", "/types"];
     let bare = |list: &str, connection: &str| world.path(&format!("{list}?connection={connection}"));
@@ -106,7 +106,7 @@ const STANDARD_BODY: &str =
     "create function wraps_standardly(sql text) returns text begin atomic select exec_sql(sql); end";
 
 #[tokio::test]
-async fn postgres_viewer_calls_no_function_that_runs_a_text_however_it_is_reached() {
+async fn postgres_viewer_reaches_no_function_that_runs_a_text() {
     let world = PostgresWorld::start().await;
     world.database.run(RUNNERS).await;
     let path = connect_narrow(&world).await;
@@ -143,7 +143,7 @@ async fn postgres_viewer_calls_no_function_that_runs_a_text_however_it_is_reache
 }
 
 #[tokio::test]
-async fn postgres_viewers_have_the_rights_of_the_role_that_is_named_for_them() {
+async fn postgres_viewers_have_the_rights_of_their_named_role() {
     let world = PostgresWorld::start().await;
     let role = format!("seen_{}", Uuid::new_v4().simple());
     world.database.run(&format!("create role {role}")).await;

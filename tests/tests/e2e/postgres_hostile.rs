@@ -78,7 +78,7 @@ async fn start_server_that_asks_for_hashing(iterations: &'static str) -> u16 {
 }
 
 #[tokio::test]
-async fn postgres_server_that_asks_for_endless_hashing_is_given_up_and_costs_nobody_else() {
+async fn postgres_endless_hashing_is_given_up_and_costs_nobody_else() {
     let world = PostgresWorld::start().await;
     for (identifier, iterations) in [("greedy", "4294967295"), ("odd", "99999999999999999999")] {
         let port = start_server_that_asks_for_hashing(iterations).await;

@@ -245,7 +245,7 @@ async fn postgres_names_that_no_server_has_end_no_generator() {
 }
 
 #[tokio::test]
-async fn postgres_servers_that_never_stop_talking_are_left_at_the_deadline() {
+async fn postgres_servers_that_talk_forever_are_left_at_the_deadline() {
     let mut world = start_world("3s").await;
     let notice = message(b'N', b"SNOTICE\0Mx\0\0");
     let setting = message(b'S', b"application_name\0me\0");

@@ -22,7 +22,7 @@ async fn name(world: &PostgresWorld, client: &Client, sent: Option<&str>) -> Val
 }
 
 #[tokio::test]
-async fn postgres_callers_name_themselves_to_the_server_for_their_own_statements_alone() {
+async fn postgres_callers_name_themselves_for_their_statements_alone() {
     let world = PostgresWorld::start().await;
     let alpha = &world.alpha;
     for client in [&alpha.viewer, &alpha.developer] {
@@ -76,7 +76,7 @@ async fn postgres_callers_name_themselves_to_the_server_for_their_own_statements
 }
 
 #[tokio::test]
-async fn postgres_statement_timeout_is_lifted_on_request_and_the_deadline_stays() {
+async fn postgres_statement_timeout_is_lifted_but_not_the_deadline() {
     let world = PostgresWorld::start().await;
     let slow =
         |disable: Value| json!({"query": "select pg_sleep(0.7)", "disable_statement_timeout": disable});
@@ -101,7 +101,7 @@ async fn postgres_statement_timeout_is_lifted_on_request_and_the_deadline_stays(
 }
 
 #[tokio::test]
-async fn postgres_caller_who_names_himself_and_leaves_has_his_statement_cancelled() {
+async fn postgres_leaving_named_caller_has_its_statement_cancelled() {
     let world = PostgresWorld::start().await;
     let body = json!({"query": "select pg_sleep(60)", "disable_statement_timeout": true});
     let running = async || {
@@ -123,7 +123,7 @@ async fn postgres_caller_who_names_himself_and_leaves_has_his_statement_cancelle
 }
 
 #[tokio::test]
-async fn postgres_meta_overlooks_parameters_and_slashes_and_our_own_prefix_does_not() {
+async fn postgres_meta_prefix_alone_ignores_parameters_and_slashes() {
     let world = PostgresWorld::start_rich().await;
     let alpha = &world.alpha;
     let plain = alpha.viewer.get(&world.bare_path("/schemas")).await.expect(200).json();
@@ -160,7 +160,7 @@ async fn postgres_meta_overlooks_parameters_and_slashes_and_our_own_prefix_does_
 }
 
 #[tokio::test]
-async fn postgres_meta_takes_what_is_written_otherwise_and_our_own_prefix_refuses_it() {
+async fn postgres_meta_prefix_alone_takes_loosely_written_values() {
     let world = PostgresWorld::start_rich().await;
     let alpha = &world.alpha;
     for rest in [

@@ -89,7 +89,7 @@ fn sealed(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn postgres_database_that_the_header_names_is_the_one_that_answers() {
+async fn postgres_database_named_by_the_header_answers() {
     if !PostgresMeta::is_there() {
         return;
     }
@@ -129,7 +129,7 @@ async fn postgres_database_that_the_header_names_is_the_one_that_answers() {
 }
 
 #[tokio::test]
-async fn postgres_header_that_names_no_database_of_the_project_is_refused() {
+async fn postgres_header_naming_a_foreign_database_is_refused() {
     if !PostgresMeta::is_there() {
         return;
     }
@@ -178,7 +178,7 @@ async fn postgres_header_that_names_no_database_of_the_project_is_refused() {
 }
 
 #[tokio::test]
-async fn postgres_header_is_overlooked_where_the_passphrase_is_not_set() {
+async fn postgres_header_is_ignored_without_a_passphrase() {
     if !PostgresMeta::is_there() {
         return;
     }

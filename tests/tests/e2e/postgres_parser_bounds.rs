@@ -53,7 +53,7 @@ async fn expect_service(world: &PostgresWorld) {
 }
 
 #[tokio::test]
-async fn postgres_texts_of_too_many_words_are_refused_before_they_are_parsed() {
+async fn postgres_texts_of_too_many_words_are_refused_unparsed() {
     let mut world = PostgresWorld::start().await;
     let viewer = world.alpha.viewer.clone();
     let paths = paths(&world);
@@ -148,7 +148,7 @@ async fn postgres_warnings_of_the_parser_do_not_keep_it_busy() {
 }
 
 #[tokio::test]
-async fn postgres_trees_of_too_many_values_are_refused_before_they_are_read() {
+async fn postgres_trees_of_too_many_values_are_refused_unread() {
     let mut world = PostgresWorld::start().await;
     let viewer = world.alpha.viewer.clone();
     let path = world.path("/query/deparse");
@@ -197,7 +197,7 @@ async fn postgres_trees_of_definitions_take_as_little_room() {
 }
 
 #[tokio::test]
-async fn postgres_bodies_of_too_many_values_are_refused_before_they_are_read() {
+async fn postgres_bodies_of_too_many_values_are_refused_unread() {
     let mut world = PostgresWorld::start().await;
     let (viewer, developer) = (world.alpha.viewer.clone(), world.alpha.developer.clone());
     let before = peak(world.gateway.process().id());

@@ -28,7 +28,7 @@ async fn connections(database: &PostgresDatabase, application: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_callers_beyond_a_roles_connections_wait_for_those_that_there_are() {
+async fn postgres_callers_beyond_a_roles_limit_wait_for_connections() {
     let world = PostgresWorld::start().await;
     let role = unusual("two");
     world.database.run(&format!("create role {role} login connection limit 2")).await;
@@ -67,7 +67,7 @@ const LASTING: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn postgres_connection_with_something_that_nothing_removes_is_not_used_again() {
+async fn postgres_connection_with_a_lasting_trace_is_not_used_again() {
     let world = PostgresWorld::start().await;
     let path = connect_narrow(&world).await;
     let (developer, viewer) = (&world.alpha.developer, &world.alpha.viewer);
@@ -89,7 +89,7 @@ async fn postgres_connection_with_something_that_nothing_removes_is_not_used_aga
 }
 
 #[tokio::test]
-async fn postgres_connection_that_a_caller_opened_from_the_server_is_gone_with_its_locks() {
+async fn postgres_dblink_connection_of_a_caller_ends_with_its_locks() {
     let world = PostgresWorld::start().await;
     world.database.run("create extension dblink; create table kept (x int)").await;
     let path = connect_narrow(&world).await;
@@ -102,7 +102,7 @@ async fn postgres_connection_that_a_caller_opened_from_the_server_is_gone_with_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_settings_of_a_database_and_a_role_count_from_the_next_call_on() {
+async fn postgres_database_and_role_settings_count_from_the_next_call() {
     let world = PostgresWorld::start().await;
     let (admin, name) = (&world.alpha.admin, &world.database.name);
     let path = connect(&world, "wide", json!({"pool_size": 4})).await;
@@ -137,7 +137,7 @@ async fn postgres_statement_that_needs_a_database_alone_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_connections_that_nobody_uses_leave_and_old_ones_are_replaced() {
+async fn postgres_idle_connections_leave_and_old_ones_are_replaced() {
     let world = PostgresWorld::start().await;
     let (idle, old) = (unusual("idle"), unusual("old"));
     let options = json!({"pool_size": 5, "application_name": idle, "connection_idle_timeout": 1});
@@ -155,7 +155,7 @@ async fn postgres_connections_that_nobody_uses_leave_and_old_ones_are_replaced()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_statements_that_swallow_their_cancellation_stay_as_many_as_the_pool_has() {
+async fn postgres_uncancellable_statements_stay_within_the_pool() {
     let world = PostgresWorld::start().await;
     let swallows = "create function swallows() returns void language plpgsql as $$
         declare until timestamptz := clock_timestamp() + interval '7500 ms';
@@ -181,7 +181,7 @@ async fn postgres_statements_that_swallow_their_cancellation_stay_as_many_as_the
 
 /// The server ends the connection while a request is on its way to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_request_that_races_the_servers_idle_timeout_is_sent_again() {
+async fn postgres_request_that_races_an_idle_timeout_is_sent_again() {
     let world = PostgresWorld::start().await;
     if !world.database.is_at_least(14).await {
         return;

@@ -141,7 +141,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn postgres_viewer_finds_no_way_out_of_the_read_only_transaction() {
+async fn postgres_viewer_has_no_way_out_of_the_read_only_transaction() {
     let world = World::start().await;
     for sql in [
         "set transaction read write",
@@ -223,7 +223,7 @@ async fn postgres_viewer_tells_nobody_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_viewers_and_writers_share_connections_and_never_each_others_rights() {
+async fn postgres_viewers_and_writers_share_connections_not_rights() {
     let world = Arc::new(World::start().await);
     let wide = connect(&world.world, "wide", json!({"pool_size": 2})).await;
     let mut callers = JoinSet::new();

@@ -139,7 +139,7 @@ async fn postgres_viewer_writes_by_no_function() {
 }
 
 #[tokio::test]
-async fn postgres_viewer_touches_no_session_no_file_and_no_setting_of_others() {
+async fn postgres_viewer_touches_no_session_file_or_setting_of_others() {
     let mut world = World::start().await;
     for sql in [
         "select pg_terminate_backend(BYSTANDER)",

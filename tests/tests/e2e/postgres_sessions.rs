@@ -58,7 +58,7 @@ async fn postgres_connection_has_no_trace_of_the_caller_before() {
 }
 
 #[tokio::test]
-async fn postgres_transaction_that_is_left_open_or_failed_is_rolled_back() {
+async fn postgres_open_or_failed_transaction_is_rolled_back() {
     let world = PostgresWorld::start().await;
     world.database.run("create table kept (x int)").await;
     let path = connect_narrow(&world).await;
@@ -118,7 +118,7 @@ async fn postgres_callers_at_the_same_time_see_nothing_of_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_statement_is_stopped_when_its_caller_leaves_or_its_time_is_over() {
+async fn postgres_statement_stops_when_its_caller_or_time_is_gone() {
     let world = PostgresWorld::start().await;
     world.database.run("create table kept (x int)").await;
     let path = connect_narrow(&world).await;
@@ -191,7 +191,7 @@ async fn postgres_statement_takes_no_longer_than_its_callers_bounds() {
 
 /// The statement is done on the server when its caller leaves, whose connection then must not be taken for clean.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_connection_is_cleaned_after_a_caller_who_left_at_the_last_moment() {
+async fn postgres_connection_is_cleaned_after_its_caller_left_late() {
     let world = PostgresWorld::start().await;
     let (place, rest) =
         world.database.url.rsplit_once('/').map(|(place, name)| (place.to_owned(), name)).unwrap();
@@ -260,7 +260,7 @@ async fn postgres_results_that_are_too_large_take_no_room() {
 }
 
 #[tokio::test]
-async fn postgres_copy_from_and_to_the_caller_ends_and_leaves_the_connection_usable() {
+async fn postgres_copy_ends_and_leaves_the_connection_usable() {
     let world = PostgresWorld::start().await;
     world.database.run("create table kept (x text)").await;
     let path = connect_narrow(&world).await;

@@ -99,7 +99,7 @@ async fn replies_are_read_in_the_encoding_that_they_have() {
 }
 
 #[tokio::test]
-async fn texts_in_an_encoding_that_was_set_behind_the_drivers_back_are_an_error_and_never_another_text() {
+async fn text_in_a_hidden_encoding_is_an_error_and_never_other_text() {
     let world = PostgresWorld::start().await;
     let (developer, viewer) = (&world.alpha.developer, &world.alpha.viewer);
     world

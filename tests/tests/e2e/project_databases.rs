@@ -205,7 +205,7 @@ on_both_registries!(
 );
 
 #[tokio::test]
-async fn writes_make_kept_replies_stale_and_a_new_connection_has_none_of_them() {
+async fn writes_expire_kept_replies_and_new_connections_have_none() {
     let (_gateway, project) = start(Registry::Sqlite).await;
     let counter = project.path("probe", "/counters/c");
     let value = async || {

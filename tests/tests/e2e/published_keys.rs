@@ -40,7 +40,7 @@ async fn status(gateway: &Gateway, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn token_finds_its_key_by_any_name_by_none_and_after_the_key_was_replaced() {
+async fn token_finds_its_key_by_name_without_one_and_after_rotation() {
     let mut gateway = Gateway::prepare(GatewayOptions::default()).await;
     let file = gateway.file("jwks.json");
     let (one, two, named, stranger) = (Key::fresh(), Key::fresh(), Key::fresh(), Key::fresh());

@@ -133,7 +133,7 @@ async fn role_driver_and_project_have_limits_of_their_own() {
 }
 
 #[tokio::test]
-async fn hosts_own_routes_are_limited_and_their_failures_tell_what_is_left() {
+async fn hosts_routes_are_limited_and_failures_tell_the_remainder() {
     let (gateway, alpha) =
         limited("", &[("GATEWAY_RATE_LIMIT_ADMIN", "2"), ("GATEWAY_RATE_LIMIT_READ", "3")]).await;
     let connections = alpha.connections("probe");
@@ -157,7 +157,7 @@ async fn hosts_own_routes_are_limited_and_their_failures_tell_what_is_left() {
 }
 
 #[tokio::test]
-async fn address_is_limited_before_anyone_looks_at_the_token_and_health_never() {
+async fn address_is_limited_before_its_token_is_read_and_health_never() {
     let (gateway, alpha) = limited("", &[("GATEWAY_RATE_LIMIT_ADDRESS", "3")]).await;
     let bad = gateway.anonymous().with_token("nonsense");
     bad.get(READ).await.refused(401, "UNAUTHENTICATED");
@@ -190,7 +190,7 @@ async fn status(gateway: &Gateway, headers: &[(&str, &str)]) -> u16 {
 }
 
 #[tokio::test]
-async fn forwarded_addresses_count_only_when_a_trusted_proxy_tells_them() {
+async fn forwarded_address_counts_only_from_a_trusted_proxy() {
     let (mut gateway, _alpha) = limited("", &[("GATEWAY_RATE_LIMIT_ADDRESS", "2")]).await;
     for (client, expected) in [("192.0.2.1", 401), ("192.0.2.2", 401), ("192.0.2.3", 429)] {
         let forged = [("x-forwarded-for", client), ("forwarded", &*format!("for={client}"))];
@@ -272,7 +272,7 @@ async fn zero_switches_all_limiting_off() {
 }
 
 #[tokio::test]
-async fn refused_write_is_answered_before_its_body_and_leaves_no_trace() {
+async fn refused_write_is_answered_before_its_body_without_a_trace() {
     let (gateway, alpha) = limited("", &[("GATEWAY_RATE_LIMIT_WRITE", "1")]).await;
     alpha.developer.post(WRITE, json!({})).await.expect(204);
     // A body that never comes.

@@ -212,7 +212,7 @@ async fn receives(stream: &mut TcpStream, wanted: &[u8]) {
     .await;
 }
 
-async fn published_message_reaches_who_listens_and_channels_are_listed(driver: RedisDriver) {
+async fn published_message_reaches_listeners_and_channels_are_listed(driver: RedisDriver) {
     let world = World::start(driver).await;
     let (channels, publish) =
         (world.alpha.path("redis", "/pubsub/channels"), world.alpha.path("redis", "/pubsub/publish"));
@@ -353,6 +353,6 @@ on_both_kinds!(
     replies_are_json_of_their_kind,
     servers_refusal_is_a_query_error_with_its_own_code,
     password_of_the_server_is_never_shown,
-    published_message_reaches_who_listens_and_channels_are_listed,
+    published_message_reaches_listeners_and_channels_are_listed,
     info_and_stats_tell_what_the_contract_names,
 );

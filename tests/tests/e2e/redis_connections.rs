@@ -243,7 +243,7 @@ async fn server_that_does_not_tell_sizes_is_listed_without_them(driver: RedisDri
     }
 }
 
-async fn selectors_pick_the_server_and_the_primary_is_taken_without_one(driver: RedisDriver) {
+async fn selectors_pick_the_server_and_the_primary_is_the_default(driver: RedisDriver) {
     let (_gateway, alpha) = start(driver).await;
     let servers = [RedisServer::plain().await, RedisServer::plain().await];
     let mut ids = Vec::new();
@@ -272,7 +272,7 @@ async fn selectors_pick_the_server_and_the_primary_is_taken_without_one(driver: 
     assert_eq!(alpha.viewer.get(&path).await.expect(200).data()["value"], "second");
 }
 
-async fn every_route_says_that_the_connection_is_missing_inactive_or_down(driver: RedisDriver) {
+async fn every_route_reports_a_missing_inactive_or_down_connection(driver: RedisDriver) {
     let (_gateway, alpha) = start(driver).await;
     let every = async |expected: (u16, &str)| -> Vec<Value> {
         let mut details = Vec::new();
@@ -301,7 +301,7 @@ async fn every_route_says_that_the_connection_is_missing_inactive_or_down(driver
     alpha.viewer.post(&alpha.path("redis", "/keys/k"), json!({"value": "v"})).await.refused(403, "FORBIDDEN");
 }
 
-async fn redis_that_goes_down_is_refused_at_the_next_call_and_back_soon_after_it_is(driver: RedisDriver) {
+async fn redis_outage_is_told_at_the_next_call_and_its_end_soon_seen(driver: RedisDriver) {
     let mut world = World::start(driver).await;
     let (viewer, path) = (world.alpha.viewer.clone(), world.alpha.path("redis", "/keys"));
     viewer.get(&path).await.expect(200);
@@ -325,7 +325,7 @@ on_both_kinds!(
     database_is_the_one_that_is_named_in_any_way,
     connection_strings_work_and_are_never_shown,
     server_that_does_not_tell_sizes_is_listed_without_them,
-    selectors_pick_the_server_and_the_primary_is_taken_without_one,
-    every_route_says_that_the_connection_is_missing_inactive_or_down,
-    redis_that_goes_down_is_refused_at_the_next_call_and_back_soon_after_it_is,
+    selectors_pick_the_server_and_the_primary_is_the_default,
+    every_route_reports_a_missing_inactive_or_down_connection,
+    redis_outage_is_told_at_the_next_call_and_its_end_soon_seen,
 );

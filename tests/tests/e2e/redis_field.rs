@@ -40,7 +40,7 @@ async fn run(project: &Project, body: Value) -> studio_gateway_tests::Answer {
 }
 
 #[tokio::test]
-async fn redis_cluster_listings_are_whole_after_a_reshard_and_a_dead_node_is_an_error() {
+async fn redis_cluster_listing_survives_a_reshard_but_not_a_dead_node() {
     let (_gateway, alpha) = start(RedisDriver::Library).await;
     let mut nodes = RedisServer::cluster().await;
     connect(&alpha, nodes[0].port, json!({"cluster": true})).await;
@@ -154,7 +154,7 @@ async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
 }
 
 #[tokio::test]
-async fn redis_clusters_are_found_by_any_of_the_nodes_that_a_connection_names() {
+async fn redis_cluster_is_found_by_any_node_that_a_connection_names() {
     let (_gateway, alpha) = start(RedisDriver::Library).await;
     let nodes = RedisServer::cluster().await;
     let further =
@@ -163,7 +163,7 @@ async fn redis_clusters_are_found_by_any_of_the_nodes_that_a_connection_names() 
     alpha.developer.post(&alpha.path("redis", "/keys/k"), json!({"value": "v"})).await.expect(201);
 }
 
-async fn redis_sessions_with_a_primary_that_became_a_replica_are_given_up(driver: RedisDriver) {
+async fn redis_session_with_a_primary_turned_replica_is_given_up(driver: RedisDriver) {
     let (_gateway, alpha) = start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&alpha, redis.port, json!({})).await;
@@ -207,7 +207,7 @@ async fn redis_sessions_with_a_primary_that_became_a_replica_are_given_up(driver
     eventually("a read is refused", async || alpha.viewer.get(&key).await.status == 503).await;
 }
 
-async fn redis_scripts_that_keep_a_server_busy_are_a_reason_to_come_back_later(driver: RedisDriver) {
+async fn redis_busy_with_a_script_asks_callers_to_come_back_later(driver: RedisDriver) {
     let (_gateway, alpha) = start(driver).await;
     let redis = RedisServer::start(RedisOptions::new().line("lua-time-limit 50")).await;
     connect(&alpha, redis.port, json!({})).await;
@@ -255,6 +255,6 @@ async fn redis_masters_are_found_though_most_sentinels_hang() {
 }
 
 on_both_kinds!(
-    redis_sessions_with_a_primary_that_became_a_replica_are_given_up,
-    redis_scripts_that_keep_a_server_busy_are_a_reason_to_come_back_later,
+    redis_session_with_a_primary_turned_replica_is_given_up,
+    redis_busy_with_a_script_asks_callers_to_come_back_later,
 );

@@ -101,7 +101,7 @@ async fn redis_replies_beyond_their_bound_end_before_they_are_read(driver: Redis
     neighbour.was_well().await;
 }
 
-async fn redis_callers_beside_one_whose_reply_is_too_large_have_their_answers(driver: RedisDriver) {
+async fn redis_callers_beside_a_too_large_reply_have_their_answers(driver: RedisDriver) {
     let street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
@@ -141,7 +141,7 @@ pub(crate) fn until_get(asked: &str, says: &Says) -> Says {
     }
 }
 
-async fn redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error(driver: RedisDriver) {
+async fn redis_servers_that_say_too_much_cost_only_an_error(driver: RedisDriver) {
     let mut street = Street::start(driver).await;
     let over = (507, "RESULT_TOO_LARGE");
     let no_redis = (503, "CONNECTION_ERROR");
@@ -197,7 +197,7 @@ async fn redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error(
     neighbour.was_well().await;
 }
 
-async fn redis_servers_that_say_too_much_before_the_login_are_no_redis(driver: RedisDriver) {
+async fn redis_servers_that_say_too_much_before_login_are_no_redis(driver: RedisDriver) {
     let mut street = Street::start(driver).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
@@ -226,7 +226,7 @@ async fn redis_servers_that_say_too_much_before_the_login_are_no_redis(driver: R
     neighbour.was_well().await;
 }
 
-async fn redis_commands_with_millions_of_arguments_are_refused_at_little_cost(driver: RedisDriver) {
+async fn redis_commands_of_millions_of_arguments_are_refused_cheaply(driver: RedisDriver) {
     let mut street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
@@ -261,9 +261,7 @@ async fn redis_commands_with_millions_of_arguments_are_refused_at_little_cost(dr
     neighbour.was_well().await;
 }
 
-async fn redis_values_of_millions_of_parts_or_of_names_repeated_are_refused_at_little_cost(
-    driver: RedisDriver,
-) {
+async fn redis_vast_or_repetitive_values_are_refused_cheaply(driver: RedisDriver) {
     let mut street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
@@ -298,9 +296,7 @@ async fn redis_values_of_millions_of_parts_or_of_names_repeated_are_refused_at_l
     neighbour.was_well().await;
 }
 
-async fn redis_values_that_are_far_longer_in_json_are_refused_before_they_are_written_as_such(
-    driver: RedisDriver,
-) {
+async fn redis_values_far_longer_in_json_are_refused_unwritten(driver: RedisDriver) {
     let mut street = Street::start(driver).await;
     let redis = RedisServer::plain().await;
     connect(&street.attacker, redis.port, json!({})).await;
@@ -322,7 +318,7 @@ async fn redis_values_that_are_far_longer_in_json_are_refused_before_they_are_wr
     neighbour.was_well().await;
 }
 
-async fn redis_servers_that_are_long_winded_about_themselves_cost_their_caller_an_error(driver: RedisDriver) {
+async fn redis_servers_long_winded_about_themselves_cost_an_error(driver: RedisDriver) {
     let mut street = Street::start(driver).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
@@ -364,11 +360,11 @@ async fn redis_servers_that_are_long_winded_about_themselves_cost_their_caller_a
 
 on_both_kinds!(
     redis_replies_beyond_their_bound_end_before_they_are_read,
-    redis_callers_beside_one_whose_reply_is_too_large_have_their_answers,
-    redis_servers_that_announce_or_say_too_much_cost_their_caller_an_error,
-    redis_servers_that_say_too_much_before_the_login_are_no_redis,
-    redis_commands_with_millions_of_arguments_are_refused_at_little_cost,
-    redis_values_of_millions_of_parts_or_of_names_repeated_are_refused_at_little_cost,
-    redis_values_that_are_far_longer_in_json_are_refused_before_they_are_written_as_such,
-    redis_servers_that_are_long_winded_about_themselves_cost_their_caller_an_error,
+    redis_callers_beside_a_too_large_reply_have_their_answers,
+    redis_servers_that_say_too_much_cost_only_an_error,
+    redis_servers_that_say_too_much_before_login_are_no_redis,
+    redis_commands_of_millions_of_arguments_are_refused_cheaply,
+    redis_vast_or_repetitive_values_are_refused_cheaply,
+    redis_values_far_longer_in_json_are_refused_unwritten,
+    redis_servers_long_winded_about_themselves_cost_an_error,
 );

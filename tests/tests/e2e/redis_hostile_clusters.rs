@@ -13,7 +13,7 @@ use std::{
 use studio_gateway_tests::{HostileServer, Memory, PATIENCE, RedisDriver, RedisServer, Says};
 
 #[tokio::test]
-async fn redis_cluster_replies_beyond_their_bound_end_before_they_are_read() {
+async fn redis_cluster_replies_over_their_bound_end_unread() {
     let mut street = Street::start(RedisDriver::Library).await;
     let nodes = RedisServer::cluster().await;
     connect(&street.attacker, nodes[0].port, json!({"cluster": true})).await;
@@ -84,7 +84,7 @@ fn start(address: Ipv4Addr, manners: impl Fn(&str, u16) -> Says + Clone + Send +
 }
 
 #[tokio::test]
-async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_their_caller_an_error() {
+async fn redis_cluster_floods_and_endless_redirects_cost_an_error() {
     let mut street = Street::start(RedisDriver::Library).await;
     let neighbour = street.neighbour();
     let memory = Memory::watch(&mut street.gateway);
@@ -133,7 +133,7 @@ async fn redis_cluster_nodes_that_announce_too_much_or_redirect_forever_cost_the
 }
 
 #[tokio::test]
-async fn redis_clusters_that_name_more_nodes_than_there_can_be_are_not_all_connected_to() {
+async fn redis_clusters_of_too_many_nodes_are_not_all_connected_to() {
     let mut street = Street::start(RedisDriver::Library).await;
     let neighbour = street.neighbour();
     let files = |gateway: &mut studio_gateway_tests::Gateway| {

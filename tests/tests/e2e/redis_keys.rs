@@ -271,7 +271,7 @@ async fn listing(world: &World, query: &str) -> BTreeMap<String, Value> {
     }
 }
 
-async fn listing_of_2500_keys_goes_to_the_end_by_pattern_type_and_count(driver: RedisDriver) {
+async fn listing_of_2500_keys_is_whole_by_pattern_type_and_count(driver: RedisDriver) {
     let world = World::start(driver).await;
     let mut pipeline = redis::pipe();
     for n in 0..2_000 {
@@ -340,6 +340,6 @@ on_both_kinds!(
     empty_and_large_strings_are_kept_whole,
     hash_of_ten_thousand_pages_to_its_end,
     ordered_collections_page_in_order_without_gap_or_repetition,
-    listing_of_2500_keys_goes_to_the_end_by_pattern_type_and_count,
+    listing_of_2500_keys_is_whole_by_pattern_type_and_count,
     result_over_the_bound_is_refused_and_never_cut,
 );

@@ -49,7 +49,7 @@ async fn redis_patterns_of_bytes_find_keys_and_channels_of_bytes(driver: RedisDr
     get(&world, "/keys?bytes:pattern=rO0q").await.refused_field("bytes:pattern");
 }
 
-async fn redis_key_of_an_empty_name_is_listed_and_reached_and_its_path_says_how(driver: RedisDriver) {
+async fn redis_empty_key_is_listed_and_its_path_tells_how_to_reach_it(driver: RedisDriver) {
     let world = World::start(driver).await;
     let batch = json!({"operations": [{"action": "set", "key": "", "value": "v"}]});
     let path = world.alpha.path("redis", "/keys/batch");
@@ -117,7 +117,7 @@ async fn redis_names_that_are_words_of_commands_are_names(driver: RedisDriver) {
     }
 }
 
-async fn redis_keys_that_change_their_type_while_they_are_read_are_read_again(driver: RedisDriver) {
+async fn redis_keys_that_change_type_during_a_read_are_read_again(driver: RedisDriver) {
     let world = World::start_with(GatewayOptions::from(driver), RedisOptions::new()).await;
     let mut connection = world.redis.connection().await;
     let done = Arc::new(AtomicBool::new(false));
@@ -157,7 +157,7 @@ async fn redis_keys_that_change_their_type_while_they_are_read_are_read_again(dr
 
 on_both_kinds!(
     redis_patterns_of_bytes_find_keys_and_channels_of_bytes,
-    redis_key_of_an_empty_name_is_listed_and_reached_and_its_path_says_how,
+    redis_empty_key_is_listed_and_its_path_tells_how_to_reach_it,
     redis_names_that_are_words_of_commands_are_names,
-    redis_keys_that_change_their_type_while_they_are_read_are_read_again,
+    redis_keys_that_change_type_during_a_read_are_read_again,
 );

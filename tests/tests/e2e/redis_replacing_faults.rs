@@ -187,7 +187,7 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new(config)
 }
 
-async fn whatever_a_user_may_not_the_old_value_or_the_new_one_is_there(driver: RedisDriver) {
+async fn missing_rights_leave_either_the_old_or_the_new_value(driver: RedisDriver) {
     let commands = [
         "eval",
         "multi",
@@ -296,7 +296,7 @@ async fn read_command(from: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Vec<u
     Some(command)
 }
 
-async fn wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there(driver: RedisDriver) {
+async fn broken_write_leaves_either_the_old_or_the_new_value(driver: RedisDriver) {
     for (options, count) in servers(100) {
         breaks_off(driver, options, count).await;
     }
@@ -333,6 +333,6 @@ async fn breaks_off(driver: RedisDriver, options: RedisOptions, count: usize) {
 }
 
 on_both_kinds!(
-    whatever_a_user_may_not_the_old_value_or_the_new_one_is_there,
-    wherever_a_write_breaks_off_the_old_value_or_the_new_one_is_there,
+    missing_rights_leave_either_the_old_or_the_new_value,
+    broken_write_leaves_either_the_old_or_the_new_value,
 );

@@ -39,7 +39,7 @@ fn names(page: &Value) -> Vec<&str> {
     names
 }
 
-async fn redis_keys_that_the_user_may_not_look_at_are_left_out_and_counted(driver: RedisDriver) {
+async fn redis_keys_hidden_from_the_user_are_left_out_and_counted(driver: RedisDriver) {
     let (_gateway, project) = start(driver).await;
     let options = RedisOptions::new()
         .acl_user("app", "on >secret-1 ~app:* +@all")
@@ -75,9 +75,7 @@ async fn redis_keys_that_the_user_may_not_look_at_are_left_out_and_counted(drive
     assert_eq!((&read["value"], &read["ttl"], &read["encoding"]), (&json!("v"), &Value::Null, &Value::Null));
 }
 
-async fn redis_connections_that_work_pass_their_test_whatever_their_user_or_server_does_not_tell(
-    driver: RedisDriver,
-) {
+async fn redis_connections_pass_their_test_despite_untold_facts(driver: RedisDriver) {
     let (_gateway, project) = start(driver).await;
     let users = RedisOptions::new()
         .acl_user("pingless", "on >secret-1 ~* +@all -ping")
@@ -106,7 +104,7 @@ async fn redis_connections_that_work_pass_their_test_whatever_their_user_or_serv
     assert_eq!((&found["success"], &found["version"]), (&json!(true), &json!("7.0.15")), "{found}");
 }
 
-async fn redis_servers_that_let_nobody_in_are_told_by_their_reason_at_whatever_step(driver: RedisDriver) {
+async fn redis_that_admits_nobody_is_told_by_its_reason_at_any_step(driver: RedisDriver) {
     let (_gateway, project) = start(driver).await;
     let options =
         RedisOptions::new().password("default-pass-1").acl_user("few", "on >secret-1 ~* +@all -select");
@@ -158,7 +156,7 @@ async fn redis_servers_that_let_nobody_in_are_told_by_their_reason_at_whatever_s
 }
 
 on_both_kinds!(
-    redis_keys_that_the_user_may_not_look_at_are_left_out_and_counted,
-    redis_connections_that_work_pass_their_test_whatever_their_user_or_server_does_not_tell,
-    redis_servers_that_let_nobody_in_are_told_by_their_reason_at_whatever_step,
+    redis_keys_hidden_from_the_user_are_left_out_and_counted,
+    redis_connections_pass_their_test_despite_untold_facts,
+    redis_that_admits_nobody_is_told_by_its_reason_at_any_step,
 );

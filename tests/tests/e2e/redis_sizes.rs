@@ -15,7 +15,7 @@ async fn set(world: &World, key: &str, value: &[u8]) {
     command.exec_async(&mut world.redis.connection().await).await.unwrap();
 }
 
-async fn redis_strings_are_read_up_to_what_a_session_has_room_for_and_refused_beyond(driver: RedisDriver) {
+async fn redis_strings_are_read_or_refused_by_the_sessions_room(driver: RedisDriver) {
     let world = world(driver).await;
     let (viewer, path) =
         (&world.alpha.viewer, |key: &str| world.alpha.path("redis", &format!("/keys/{key}")));
@@ -109,7 +109,7 @@ async fn redis_keys_of_long_names_are_listed(driver: RedisDriver) {
 }
 
 on_both_kinds!(
-    redis_strings_are_read_up_to_what_a_session_has_room_for_and_refused_beyond,
+    redis_strings_are_read_or_refused_by_the_sessions_room,
     redis_values_are_written_up_to_the_largest_body,
     redis_keys_of_long_names_are_listed,
 );

@@ -73,7 +73,7 @@ async fn rights_of_a_write_are_those_of_its_commands(driver: RedisDriver) {
     developer.post(&place.key("h"), json!({"value": hash, "nx": true})).await.refused(409, "CONFLICT");
 }
 
-async fn server_without_scripts_has_everything_but_conditions_on_what_is_no_string(driver: RedisDriver) {
+async fn server_without_scripts_lacks_only_conditions_on_non_strings(driver: RedisDriver) {
     let options = RedisOptions::new().rename_command("EVAL", "").rename_command("EXISTS", "");
     let place = Place::start(driver, options, json!({})).await;
     let developer = &place.project.developer;
@@ -122,5 +122,5 @@ async fn server_without_scripts_has_everything_but_conditions_on_what_is_no_stri
 
 on_both_kinds!(
     rights_of_a_write_are_those_of_its_commands,
-    server_without_scripts_has_everything_but_conditions_on_what_is_no_string,
+    server_without_scripts_lacks_only_conditions_on_non_strings,
 );

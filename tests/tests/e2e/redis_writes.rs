@@ -139,7 +139,7 @@ async fn batch_tells_what_became_of_each_operation(driver: RedisDriver) {
     assert_eq!(ask::<String>(&world, "TYPE a/b").await, "set");
 }
 
-async fn batch_has_up_to_a_hundred_operations_and_is_checked_before_any_is_done(driver: RedisDriver) {
+async fn batch_of_up_to_a_hundred_is_checked_before_any_is_done(driver: RedisDriver) {
     let world = World::start(driver).await;
     let developer = &world.alpha.developer;
     let path = keys(&world, "/batch");
@@ -276,7 +276,7 @@ on_both_kinds!(
     nx_and_xx_hold_for_every_type,
     value_of_another_form_needs_a_type_to_replace_a_key,
     batch_tells_what_became_of_each_operation,
-    batch_has_up_to_a_hundred_operations_and_is_checked_before_any_is_done,
+    batch_of_up_to_a_hundred_is_checked_before_any_is_done,
     what_does_not_fit_is_refused_by_its_field,
     absent_key_is_not_found_and_stays_absent,
 );

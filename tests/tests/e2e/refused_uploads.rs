@@ -80,7 +80,7 @@ async fn send_until_closed(stream: &mut TcpStream, piece: &[u8], pause: Duration
 }
 
 #[tokio::test]
-async fn what_is_read_of_refused_bodies_is_bounded_in_bytes_and_time_and_not_asked_for() {
+async fn refused_bodies_are_read_within_bounds_and_not_asked_for() {
     let gateway = Gateway::start(GatewayOptions::default().set("GATEWAY_BUDGET_BODY", "2s")).await;
 
     let mut endless = begin(&gateway, "content-length: 100000000000\r\n").await;

@@ -65,7 +65,7 @@ async fn all_work(client: &Client, project: &Project, member: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_registry_that_is_away_is_told_at_once_and_used_again_at_once() {
+async fn postgres_registry_outage_is_told_at_once_and_ends_at_once() {
     let mut server = PostgresServer::start(PostgresOptions::new()).await;
     let database = server.create_named_database("registry").await;
     let mut gateway = Gateway::prepare(GatewayOptions::default()).await;
@@ -124,7 +124,7 @@ fn bound_files(gateway: &mut Gateway, bytes: &str) {
 }
 
 #[tokio::test]
-async fn file_registry_whose_disk_was_full_takes_changes_as_soon_as_there_is_room() {
+async fn file_registry_takes_changes_again_once_its_disk_has_room() {
     let options = GatewayOptions::default().set("GATEWAY_LOG", "error").no_signal_for_large_files();
     let mut gateway = Gateway::start(options).await;
     let project = Project::create_empty(&gateway, "alpha").await;

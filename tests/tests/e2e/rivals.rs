@@ -85,7 +85,7 @@ async fn changes_that_would_not_go_together_are_not_put_together(registry: Regis
     }
 }
 
-async fn project_that_is_deleted_while_connections_are_made_leaves_none(registry: Registry) {
+async fn project_deleted_while_connections_are_made_leaves_none(registry: Registry) {
     let (gateway, _) = start(registry, &[]).await;
     let admin = gateway.platform_admin();
     for round in 0..12 {
@@ -203,7 +203,7 @@ async fn nobody_creates_more_than_the_quotas_allow(registry: Registry) {
 on_both_registries!(
     two_changes_of_a_connection_at_once_end_as_one_of_them,
     changes_that_would_not_go_together_are_not_put_together,
-    project_that_is_deleted_while_connections_are_made_leaves_none,
+    project_deleted_while_connections_are_made_leaves_none,
     one_of_many_gets_a_name,
     members_who_remove_each_other_leave_the_organizations_owner,
     nobody_creates_more_than_the_quotas_allow,

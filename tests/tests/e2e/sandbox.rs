@@ -54,7 +54,7 @@ pub async fn logged(gateway: &Gateway, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn what_breaks_a_session_ends_with_its_call_and_the_log_says_why() {
+async fn broken_session_ends_with_its_call_and_the_log_says_why() {
     let (gateway, project) = start(GatewayOptions::default()).await;
     let memory = "more memory than its limit of 64 MiB";
     for (path, words) in [
@@ -92,7 +92,7 @@ async fn what_does_not_end_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn replies_that_break_the_rules_are_errors_and_the_session_goes_on() {
+async fn replies_against_the_rules_are_errors_and_sessions_go_on() {
     let options = GatewayOptions::default().set("GATEWAY_MAX_REPLY_BYTES", "1000000");
     let (_gateway, project) = start(options).await;
     for (path, status, code) in [
@@ -176,7 +176,7 @@ async fn host_has_stack_left_when_a_guest_has_none() {
 }
 
 #[tokio::test]
-async fn misdeeds_while_opening_are_the_callers_error_and_pause_the_connection() {
+async fn misdeeds_in_opening_fail_the_call_and_pause_the_connection() {
     let options = GatewayOptions::default().set("GATEWAY_SESSIONS_CONNECT_TIMEOUT", "1s");
     let (gateway, project) = start_with([Plugin::component("hostile")], options).await;
     connect(&project, "main", 1, json!({})).await;
@@ -229,7 +229,7 @@ async fn misdeeds_when_asked_who_the_server_is_are_the_callers_error() {
 }
 
 #[tokio::test]
-async fn closing_that_does_not_end_delays_neither_others_nor_the_shutdown() {
+async fn endless_closing_delays_neither_others_nor_the_shutdown() {
     let options = GatewayOptions::default().set("GATEWAY_SESSIONS_IDLE_TIMEOUT", "10m");
     let (mut gateway, project) = start(options).await;
     for misdeed in ["loop", "panic", "sleep", "recurse", "allocate"] {

@@ -70,7 +70,7 @@ fn imports(guest: Guest, interface: &str, function: &str) -> Guest {
 }
 
 #[tokio::test]
-async fn component_that_imports_what_the_sandbox_lacks_is_refused_by_the_imports_name() {
+async fn component_is_refused_by_the_name_of_a_missing_import() {
     let mut cases = Cases::new();
     cases.guest(
         "http",

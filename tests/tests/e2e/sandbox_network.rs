@@ -64,7 +64,7 @@ async fn streams_end_with_their_session() {
 }
 
 #[tokio::test]
-async fn server_that_never_reads_takes_no_more_memory_than_the_guest_has() {
+async fn server_that_never_reads_costs_only_the_guests_memory() {
     // What is written waits in the guest's memory, which has its limit, until the server takes it.
     let write = "(call $open (i32.const 0) (i32.const 1024))
         (drop (memory.grow (i32.const 900)))
@@ -226,7 +226,7 @@ async fn certificate_must_be_for_the_connections_host() {
 }
 
 #[tokio::test]
-async fn session_whose_server_has_gone_is_replaced_before_the_next_call() {
+async fn session_with_a_gone_server_is_replaced_before_the_next_call() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
     let (port, mut streams) = silent_server().await;
     connect(&project, "leaky", port, json!({})).await;

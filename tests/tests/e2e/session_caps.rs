@@ -70,7 +70,7 @@ fn refused_for_want_of_room(answer: &Answer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_callers_of_a_cold_slow_connection_open_one_session() {
+async fn five_hundred_callers_of_a_cold_connection_open_one_session() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
     project.connect_probe("one", json!({"connect": "slowly"})).await;
     let mut callers = JoinSet::new();
@@ -111,7 +111,7 @@ async fn broken_session_still_finishes_what_runs_on_it() {
 }
 
 #[tokio::test]
-async fn idle_session_makes_room_for_another_connection_of_its_project() {
+async fn idle_session_makes_room_for_its_projects_other_connection() {
     let options = GatewayOptions::default().set("GATEWAY_SESSIONS_MAX_PER_PROJECT", "1");
     let (gateway, project) = start(options).await;
     connect_two(&project).await;
@@ -246,7 +246,7 @@ async fn caller_who_leaves_the_queue_takes_no_place_with_it() {
 }
 
 #[tokio::test]
-async fn changed_settings_open_another_session_and_the_old_one_finishes() {
+async fn changed_settings_open_a_new_session_and_the_old_one_finishes() {
     let (_gateway, project) = start(GatewayOptions::default()).await;
     let id = project.connect_probe("one", json!({"token": "old"})).await;
     let running = keep_busy(&project, "one", 2000).await;

@@ -32,7 +32,7 @@ async fn running_request_finishes_while_readiness_says_no() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn request_that_does_not_end_holds_the_end_up_no_longer_than_the_settings_say() {
+async fn endless_request_delays_shutdown_no_longer_than_configured() {
     let (mut gateway, project) = start(GatewayOptions::default().set("GATEWAY_DRAIN_TIMEOUT", "1s")).await;
     let viewer = project.viewer.clone();
     let request = viewer.request("GET", &project.path("probe", "/wait?milliseconds=600000"));
@@ -47,7 +47,7 @@ async fn request_that_does_not_end_holds_the_end_up_no_longer_than_the_settings_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cut_off_calls_are_on_record_and_nothing_holds_the_end_up_any_longer() {
+async fn cut_off_calls_are_recorded_and_delay_the_end_no_longer() {
     for path in ["/wait?milliseconds=600000", "/block?milliseconds=20000"] {
         let (mut gateway, project) =
             start(GatewayOptions::default().set("GATEWAY_DRAIN_TIMEOUT", "2s")).await;

@@ -60,7 +60,7 @@ fn slow_requests(world: &World) -> [String; 5] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crowd_that_stalls_in_every_way_keeps_nobody_out_where_files_are_few() {
+async fn stalling_crowd_keeps_nobody_out_where_files_are_few() {
     let options = GatewayOptions::new(Registry::Sqlite).files(256);
     let world = World::start_with(options, RedisOptions::new()).await;
     world.alpha.connect_probe("probe", json!({})).await;
@@ -96,7 +96,7 @@ async fn crowd_that_stalls_in_every_way_keeps_nobody_out_where_files_are_few() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_connections_and_half_heads_are_closed_and_idle_ones_are_not() {
+async fn silent_connections_and_half_heads_are_closed_not_idle_ones() {
     let options =
         GatewayOptions::default().set("GATEWAY_BUDGET_FIRST_BYTE", "1s").set("GATEWAY_BUDGET_HEAD", "1s");
     let gateway = Gateway::start(options).await;
@@ -221,7 +221,7 @@ async fn endless_bodies_that_no_route_reads_end_their_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everyone_at_one_address_pushes_out_who_waited_longest_and_only_who_works_is_safe() {
+async fn full_address_displaces_its_longest_idle_but_no_busy_client() {
     let options = GatewayOptions::default().set("GATEWAY_BUDGET_CONNECTIONS_PER_ADDRESS", "4");
     let world = World::start_with(options, RedisOptions::new()).await;
     world.alpha.connect_probe("probe", json!({})).await;

@@ -119,7 +119,7 @@ async fn rows_that_are_hidden_stop_the_start_by_table() {
 }
 
 #[tokio::test]
-async fn row_level_security_that_is_forced_on_the_owner_stops_the_start() {
+async fn row_level_security_forced_on_the_owner_stops_the_start() {
     let studio = StudioDatabase::create(AuditShape::Older).await;
     studio.run_as_owner("ALTER TABLE platform.project_members FORCE ROW LEVEL SECURITY").await;
     let mut gateway = prepared(&studio, &studio.owner).await;
@@ -141,7 +141,7 @@ async fn row_level_security_that_is_forced_on_the_owner_stops_the_start() {
 }
 
 #[tokio::test]
-async fn a_table_by_a_name_that_the_gateway_needs_is_named_and_nothing_is_made() {
+async fn a_clashing_table_is_named_and_nothing_is_made() {
     for (table, missing) in
         [("database_connections", "settings_version"), ("gateway_audit_logs", "project_ref")]
     {

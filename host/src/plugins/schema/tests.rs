@@ -227,7 +227,7 @@ fn messages_repeat_nothing_of_the_value() {
 }
 
 #[test]
-fn query_values_that_are_no_text_are_held_to_the_schema_under_the_names_that_callers_gave_them() {
+fn binary_query_values_obey_the_schema_under_the_callers_names() {
     let query = json!({"type": "object", "properties": {"pattern": {"type": "string", "maxLength": 3}},
         "required": ["pattern"], "additionalProperties": false});
     let operation = json!({"method": "GET", "path": "/", "access": "read", "query": query});

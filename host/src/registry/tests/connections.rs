@@ -10,8 +10,8 @@ on_both_databases!(
     connections_are_listed_in_order_by_type_and_page,
     a_connection_is_found_only_in_its_project_and_type,
     primacy_goes_to_the_first_moves_and_is_inherited,
-    changes_leave_absent_fields_and_bump_the_version_for_settings_only,
-    status_is_noted_only_for_the_same_settings_and_not_when_switched_off,
+    changes_keep_absent_fields_and_only_settings_bump_versions,
+    status_is_noted_only_for_the_same_settings_while_switched_on,
     twenty_new_primaries_at_once_leave_exactly_one,
     many_writers_at_once_all_succeed,
     row_that_leads_nowhere_is_corrupt_and_a_string_wins,
@@ -218,7 +218,7 @@ async fn primacy_goes_to_the_first_moves_and_is_inherited(fixture: Fixture) {
     assert!(create(&fixture, "redis", "again").await.is_primary);
 }
 
-async fn changes_leave_absent_fields_and_bump_the_version_for_settings_only(fixture: Fixture) {
+async fn changes_keep_absent_fields_and_only_settings_bump_versions(fixture: Fixture) {
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
     let before = create(&fixture, "redis", "cache").await;
@@ -266,7 +266,7 @@ async fn changes_leave_absent_fields_and_bump_the_version_for_settings_only(fixt
     assert_eq!(fixture.read(columns).await, "none");
 }
 
-async fn status_is_noted_only_for_the_same_settings_and_not_when_switched_off(fixture: Fixture) {
+async fn status_is_noted_only_for_the_same_settings_while_switched_on(fixture: Fixture) {
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
     let connection = create(&fixture, "redis", "cache").await;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn transaction_that_the_file_s_failure_ended_is_not_believed_to_go_on() {
+async fn transaction_that_sqlite_rolled_back_is_not_taken_for_open() {
     let fixture = Fixture::sqlite().await;
     for _ in 0..3 {
         let mut transaction = fixture.store.begin().await.unwrap();
@@ -15,7 +15,7 @@ async fn transaction_that_the_file_s_failure_ended_is_not_believed_to_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connection_that_the_server_ended_in_the_midst_of_a_transaction_is_not_used_again() {
+async fn connection_ended_within_a_transaction_is_not_used_again() {
     let fixture = Fixture::postgres().await;
     for _ in 0..10 {
         let mut transaction = fixture.store.begin().await.unwrap();
@@ -31,7 +31,7 @@ async fn connection_that_the_server_ended_in_the_midst_of_a_transaction_is_not_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn transaction_that_was_left_in_its_midst_leaves_nothing_to_the_next_one() {
+async fn abandoned_transaction_leaves_nothing_to_the_next_one() {
     for fixture in [Fixture::sqlite().await, Fixture::postgres().await] {
         for _ in 0..20 {
             let transaction = fixture.store.begin().await.unwrap();

@@ -34,7 +34,7 @@ async fn counting_pending_migrations_changes_nothing() {
 }
 
 #[tokio::test]
-async fn another_programs_migrations_in_the_same_database_are_left_alone() {
+async fn other_programs_migrations_in_the_database_are_left_alone() {
     let fixture = Fixture::empty_postgres().await;
     fixture
         .execute(
@@ -233,7 +233,7 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
 }
 
 #[tokio::test]
-async fn a_studio_with_a_project_members_table_of_its_own_is_taken_over() {
+async fn a_studio_with_its_own_project_members_table_is_taken_over() {
     let fixture = Fixture::empty_postgres().await;
     fixture.execute(STUDIO_WITH_UUIDS).await;
     fixture
@@ -257,7 +257,7 @@ async fn a_studio_with_a_project_members_table_of_its_own_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_studio_in_which_a_ref_names_two_projects_is_refused_until_it_does_not() {
+async fn a_studio_with_two_projects_of_one_ref_is_refused_until_fixed() {
     let fixture = Fixture::empty_postgres().await;
     fixture.execute(STUDIO_WITH_SERIALS).await;
     fixture

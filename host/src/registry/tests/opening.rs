@@ -7,7 +7,7 @@ async fn refusal(url: &str) -> RegistryError {
 }
 
 #[tokio::test]
-async fn a_url_that_is_neither_sqlite_nor_postgres_is_refused_without_being_quoted() {
+async fn a_url_of_neither_sqlite_nor_postgres_is_refused_unquoted() {
     for url in ["mysql://root:hunter2@localhost/x", "", "sqlite::memory:", "sqlite:x.db?mode=memory"] {
         let error = refusal(url).await;
         assert!(matches!(error, RegistryError::Url(_)), "{url}: {error}");

@@ -5,7 +5,7 @@ use crate::secrets::Sealed;
 
 on_both_databases!(
     every_value_is_sealed_anew_and_plain_ones_are_left,
-    values_that_do_not_open_are_reported_and_do_not_stop_the_rest,
+    unopenable_values_are_reported_and_do_not_stop_the_rest,
     resealing_beside_a_running_gateway_loses_no_change,
 );
 
@@ -143,7 +143,7 @@ async fn every_value_is_sealed_anew_and_plain_ones_are_left(fixture: Fixture) {
     assert!(matches!(password, StoredSecret::Plain(_)));
 }
 
-async fn values_that_do_not_open_are_reported_and_do_not_stop_the_rest(fixture: Fixture) {
+async fn unopenable_values_are_reported_and_do_not_stop_the_rest(fixture: Fixture) {
     let fixture = fixture.with_project().await;
     let registry = fixture.registry();
     let (old, lost) = (keyring(1, &[]), keyring(3, &[]));

@@ -72,7 +72,7 @@ async fn a_file_of_before_keeps_its_audit_trail() {
 }
 
 #[tokio::test]
-async fn a_database_that_a_gateway_failed_on_before_is_migrated_to_the_end() {
+async fn a_database_left_half_migrated_is_migrated_to_the_end() {
     let fixture = Fixture::empty_postgres().await;
     migrate_as_before(&fixture, 1).await;
     fixture
@@ -153,7 +153,7 @@ fn assert_unacceptable<T: std::fmt::Debug>(result: Result<T, RegistryError>, col
 }
 
 #[tokio::test]
-async fn a_strict_studio_is_worked_with_or_refuses_by_the_columns_name() {
+async fn a_strict_studio_works_or_names_the_column_that_stops_it() {
     let fixture = Fixture::empty_postgres().await;
     fixture.execute(STRICT).await;
     fixture.registry().migrate().await.unwrap();
@@ -210,7 +210,7 @@ async fn a_strict_studio_is_worked_with_or_refuses_by_the_columns_name() {
 }
 
 #[tokio::test]
-async fn a_column_that_nobody_has_a_value_for_is_named_and_a_triggers_words_are_passed_on() {
+async fn an_unfilled_column_is_named_and_a_triggers_text_passed_on() {
     let fixture = Fixture::empty_postgres().await;
     fixture.execute(STRICT).await;
     fixture.registry().migrate().await.unwrap();
@@ -238,7 +238,7 @@ async fn a_column_that_nobody_has_a_value_for_is_named_and_a_triggers_words_are_
 }
 
 #[tokio::test]
-async fn what_migrations_will_add_to_a_studios_tables_and_sequences_that_are_locked_are_told() {
+async fn survey_tells_planned_additions_and_locked_sequences() {
     let fixture = Fixture::empty_postgres().await;
     let role = format!("numbers_{}", uuid::Uuid::new_v4().simple());
     let statements = format!(

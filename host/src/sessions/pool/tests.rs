@@ -93,7 +93,7 @@ fn shared_session_goes_to_everyone_who_waits_and_stays() {
 }
 
 #[test]
-fn shared_session_takes_so_many_calls_and_then_one_for_each_that_ends() {
+fn full_shared_session_takes_one_more_call_for_each_that_ends() {
     let now = Instant::now();
     let mut pool = pool(Concurrency::Shared, 1, 2);
     assert_eq!(queue(&mut pool, 0..2, now), 1);
@@ -114,7 +114,7 @@ fn shared_session_takes_so_many_calls_and_then_one_for_each_that_ends() {
 }
 
 #[test]
-fn broken_shared_session_is_replaced_for_those_who_wait_behind_its_calls() {
+fn broken_shared_session_is_replaced_for_waiting_callers() {
     let now = Instant::now();
     let mut pool = pool(Concurrency::Shared, 1, usize::MAX);
     assert_eq!(queue(&mut pool, 0..4, now), 1);
@@ -130,7 +130,7 @@ fn broken_shared_session_is_replaced_for_those_who_wait_behind_its_calls() {
 }
 
 #[test]
-fn calls_that_fail_leave_the_connection_alone_and_send_everyone_away_who_waits() {
+fn failing_calls_pause_a_connection_and_refuse_waiting_callers() {
     let mut now = Instant::now();
     let mut pool = exclusive(1);
     fill(&mut pool, 1, now);
@@ -206,7 +206,7 @@ fn session_of_several_that_came_back_last_is_lent_first() {
 }
 
 #[test]
-fn connection_without_sessions_is_tried_by_one_opening_and_then_by_as_many_as_are_needed() {
+fn cold_connection_opens_one_session_first_and_then_enough() {
     let now = Instant::now();
     let mut pool = exclusive(10);
     assert_eq!(queue(&mut pool, 0..4, now), 1);
@@ -220,7 +220,7 @@ fn connection_without_sessions_is_tried_by_one_opening_and_then_by_as_many_as_ar
 }
 
 #[test]
-fn those_who_wait_are_served_in_their_order_and_the_absent_are_passed_over() {
+fn waiting_callers_are_served_in_order_and_absent_ones_skipped() {
     let now = Instant::now();
     let mut pool = exclusive(1);
     queue(&mut pool, 0..5, now);
@@ -258,7 +258,7 @@ fn line_that_is_full_refuses_until_someone_leaves_it() {
 }
 
 #[test]
-fn only_those_for_whom_nothing_is_being_opened_are_behind_others() {
+fn caller_is_behind_others_only_without_an_opening_of_its_own() {
     let now = Instant::now();
     let mut pool = exclusive(2);
     queue(&mut pool, 0..3, now);
@@ -269,7 +269,7 @@ fn only_those_for_whom_nothing_is_being_opened_are_behind_others() {
 }
 
 #[test]
-fn failure_with_nothing_open_is_everyones_and_pauses_ever_longer() {
+fn failure_with_no_open_session_hits_all_and_pauses_ever_longer() {
     let mut now = Instant::now();
     let mut pool = exclusive(3);
     assert_eq!(queue(&mut pool, 0..3, now), 1);
@@ -298,7 +298,7 @@ fn want_of_room_is_everyones_and_pauses_nothing() {
 }
 
 #[test]
-fn failure_beside_open_sessions_is_nobodys_and_is_not_repeated_at_once() {
+fn failure_beside_open_sessions_hits_nobody_and_retries_later() {
     let now = Instant::now();
     let mut pool = exclusive(2);
     queue(&mut pool, 0..3, now);
@@ -312,7 +312,7 @@ fn failure_beside_open_sessions_is_nobodys_and_is_not_repeated_at_once() {
 }
 
 #[test]
-fn those_who_wait_when_the_last_session_closes_get_a_new_one_whatever_failed_before() {
+fn closed_last_session_is_replaced_despite_an_earlier_failure() {
     let now = Instant::now();
     let mut pool = exclusive(2);
     queue(&mut pool, 0..2, now);

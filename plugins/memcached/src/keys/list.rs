@@ -203,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pages_have_every_key_once_in_whatever_order_the_server_tells_them(
+        fn pages_have_every_key_once_in_any_order_of_the_server(
             keys in prop::collection::btree_set("[a-z0]{1,5}", 0..40),
             limit in 1..12_usize,
             seed: u64,

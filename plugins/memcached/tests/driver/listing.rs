@@ -66,7 +66,7 @@ async fn five_thousand_keys_are_listed_once_each_and_in_order() {
 }
 
 #[tokio::test]
-async fn pages_go_on_behind_keys_that_are_gone_and_before_keys_that_are_new() {
+async fn pages_continue_past_deleted_keys_and_before_new_ones() {
     let server = start(&[]);
     fill(&server, ["a", "c", "e", "g"].map(str::to_owned).into_iter());
     let memcached = session(&server).await;

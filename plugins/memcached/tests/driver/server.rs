@@ -99,7 +99,7 @@ async fn flush_drops_everything_now_or_later() {
 }
 
 #[tokio::test]
-async fn full_server_that_does_not_evict_refuses_and_the_session_goes_on() {
+async fn full_server_without_eviction_refuses_and_session_goes_on() {
     let server = start(&["-m", "8", "-M"]);
     let memcached = session(&server).await;
     let mut refused = None;

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_collection_has_an_average_and_an_unknown_one_has_none() {
+    fn empty_collection_has_an_average_and_an_unknown_one_has_none() {
         let empty = Statistics::add_up(&[doc! { "storageStats": { "count": 0, "size": 0 } }]);
         assert_eq!(CollectionInfo::from(empty).avg_obj_size, Some(0));
         let series = Statistics::add_up(&[doc! { "storageStats": { "size": 5 } }]);

@@ -6,7 +6,7 @@ fn server(code: i32, message: &'static str) -> ServerError<'static> {
 }
 
 #[test]
-fn duplicate_key_names_the_index_as_every_version_of_the_server_tells_it() {
+fn duplicate_key_error_names_the_index_for_all_server_versions() {
     for (message, index) in [
         ("E11000 duplicate key error collection: a.b index: email_1 dup key: { email: \"x\" }", "email_1"),
         ("E11000 duplicate key error index: a.b.$email_1 dup key: { : \"x\" }", "email_1"),
@@ -48,7 +48,7 @@ fn codes_of_the_server_become_those_of_the_contract() {
 }
 
 #[test]
-fn codes_are_told_by_the_servers_names_where_it_tells_the_number_only() {
+fn bare_error_numbers_are_told_by_the_servers_names() {
     let named = |code| server(code, "").into_error().details["code"].clone();
     assert_eq!((named(66), named(121)), ("ImmutableField".into(), "DocumentValidationFailure".into()));
     assert_eq!((named(51_091), named(999)), ("Location51091".into(), "999".into()));
@@ -64,7 +64,7 @@ fn a_validator_says_why() {
 }
 
 #[test]
-fn a_broken_connection_leaves_a_write_open_and_a_refused_one_does_not() {
+fn a_write_is_open_after_a_broken_but_not_a_refused_connection() {
     let outcome = |kind: io::ErrorKind| {
         let error = Error::from(io::Error::from(kind));
         of_write(&error, from_client(&error)).details.get("outcome").cloned()
@@ -76,7 +76,7 @@ fn a_broken_connection_leaves_a_write_open_and_a_refused_one_does_not() {
 }
 
 #[test]
-fn a_write_that_the_server_broke_off_is_left_open_and_one_that_it_refused_is_not() {
+fn an_interrupted_write_is_open_and_a_refused_write_is_not() {
     let outcome = |code: i32| {
         let command: mongodb::error::CommandError =
             bson::deserialize_from_document(doc! { "code": code, "codeName": "", "errmsg": "" }).unwrap();

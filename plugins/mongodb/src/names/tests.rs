@@ -26,7 +26,7 @@ fn databases_have_the_names_that_every_platform_takes() {
 }
 
 #[test]
-fn the_servers_own_databases_are_for_admins_in_any_case_of_letters() {
+fn the_servers_own_databases_are_for_admins_in_any_letter_case() {
     for name in ["admin", "local", "config", "Admin", "LOCAL", "conFig"] {
         let closed = database(name).unwrap();
         for granted in [Access::Read, Access::Write] {

@@ -29,7 +29,7 @@ fn refused_field(endpoint: Value, options: Value) -> String {
 }
 
 #[test]
-fn one_host_is_spoken_to_directly_unless_it_is_said_to_belong_to_a_set() {
+fn single_host_is_reached_directly_unless_a_set_is_named() {
     let direct = |endpoint, options| target(endpoint, options).unwrap().connection.direct_connection;
     assert_eq!(direct(parts(), json!({})), Some(true));
     assert_eq!(direct(string("mongodb://db.example"), json!({})), Some(true));

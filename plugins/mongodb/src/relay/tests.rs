@@ -77,7 +77,7 @@ async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn only_what_the_rules_allow_is_connected_to_however_it_is_named() {
+async fn relay_connects_only_where_the_rules_allow_under_any_name() {
     let (port, mut streams) = start_server().await;
     let (network, asked) = network(&["db.example", "127.0.0.1"]);
     let (relay, reach) = start(network).await;

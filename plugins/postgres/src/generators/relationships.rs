@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_lead_to_where_they_end_however_long_the_way_and_even_in_circles() {
+    fn columns_lead_to_their_origin_over_long_chains_and_circles() {
         let chain = (0..100_000).map(|id| ((id, 1), (id + 1, 1)));
         assert_eq!(origins(&chain.collect())[&(0, 1)], (100_000, 1));
         let circle = (0..1_000).map(|id| ((id, 1), ((id + 1) % 1_000, 1)));

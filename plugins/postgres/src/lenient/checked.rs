@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_as_deep_as_they_go_and_what_is_not_known_is_left() {
+    fn fields_are_read_at_any_depth_and_unknown_ones_left_alone() {
         let schema = json!({"type": "object", "properties": {
             "a": {"type": "boolean"},
             "b": {"type": "object", "additionalProperties": {"type": "string"}},

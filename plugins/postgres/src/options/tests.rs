@@ -39,7 +39,7 @@ fn parts_lead_to_the_users_own_database_unless_they_name_one() {
 }
 
 #[test]
-fn connections_to_a_database_are_found_by_its_name_and_the_users() {
+fn target_is_recognized_by_its_database_user_and_port() {
     let target = url("postgres://ann@db1:5433,db2/shop").unwrap();
     for text in ["drop database shop", "alter role ann set x = 1"] {
         assert!(target.is_named_in(text), "{text}");
@@ -65,7 +65,7 @@ fn connection_string_may_say_all_that_parts_say_and_more() {
 }
 
 #[test]
-fn what_can_not_work_is_refused_by_its_field_and_shows_no_password() {
+fn unusable_settings_are_refused_by_field_without_the_password() {
     let refused_url = |text: &str| refused(url(text));
     for bad in [
         "postgresql://ann:hunter2@db:port/x",

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statements_that_change_the_encoding_put_it_back_in_their_place() {
+    fn statements_that_change_the_encoding_restore_it_instead() {
         for (query, kept) in [
             ("set client_encoding = 'latin1'; select 1", "set names                     ; select 1"),
             ("SET Client_Encoding TO LATIN1", "SET names                    "),

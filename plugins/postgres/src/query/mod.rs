@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_wait_forever_when_they_name_no_time_and_a_day_when_they_name_more() {
+    fn timeout_is_unlimited_if_absent_and_at_most_a_day() {
         for text in ["-", "", "0", "x", "NaN", "undefined"] {
             assert_eq!(read("-", text).unwrap().1, None, "{text}");
         }

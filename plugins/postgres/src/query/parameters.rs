@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_texts_as_javascript_writes_them_and_what_is_false_is_no_list() {
+    fn numbers_are_written_as_javascript_does_and_falsy_is_empty() {
         let raw = |json: &str| serde_json::from_str::<Box<RawValue>>(json).unwrap();
         let texts = read_leniently(Some(&raw("[1.0, 1e3, [2.50], 9007199254740993, true]"))).unwrap();
         let wanted = ["1", "1000", r#"{"2.5"}"#, "9007199254740993", "true"];

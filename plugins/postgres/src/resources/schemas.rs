@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_dropped_with_what_is_in_it_only_when_that_is_said() {
+    fn a_schema_is_dropped_with_its_content_only_when_told_to() {
         let current = json!({"id": 7, "name": "s"});
         let removed = |cascade| Schemas::remove(&current, &Options { cascade }).unwrap();
         assert_eq!(removed(false), r#"drop schema "s" restrict"#);

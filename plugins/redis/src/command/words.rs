@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn more_words_than_redis_takes_are_refused_before_they_are_copied() {
+    fn more_words_than_redis_takes_are_refused_before_copying() {
         let most = format!("[1{}]", ",1".repeat(MAX_WORDS - 1));
         assert_eq!(words(&most).unwrap().len(), MAX_WORDS);
         let more: Box<RawValue> = serde_json::from_str(&format!("[1{}]", ",1".repeat(MAX_WORDS))).unwrap();

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_nobody_waits_for_are_passed_over_and_those_after_them_read() {
+    fn unawaited_answers_are_skipped_and_later_ones_are_read() {
         let bytes = b"*2\r\n$3\r\nabc\r\n:1\r\n+b\r\n";
         // Left in the middle of the first one.
         let read = read_where(bytes, &[5, 12, 100], |number| number != 1).unwrap();

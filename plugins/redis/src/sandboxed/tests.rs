@@ -121,7 +121,7 @@ async fn what_the_server_says_unasked_is_no_answer() {
 }
 
 #[tokio::test]
-async fn one_command_s_error_is_not_the_others_and_not_the_connection_s() {
+async fn a_commands_error_spares_the_others_and_the_connection() {
     let server = start(&[]);
     let redis = open_plain(server.port).await;
     let mut pipeline = Pipeline::new();

@@ -347,7 +347,7 @@ async fn a_write_that_the_server_refuses_leaves_the_old_value() {
 }
 
 #[tokio::test]
-async fn users_without_transactions_write_what_they_may_and_are_told_the_rest() {
+async fn users_without_transactions_still_write_and_see_refusals() {
     let server = start(&[]);
     let redis = session(&server).await;
     redis.run("SET k v").await;

@@ -16,7 +16,7 @@ fn shown(elements: &[u8]) -> String {
 }
 
 #[test]
-fn stored_documents_that_look_like_a_value_of_a_type_are_told_apart_from_it() {
+fn stored_lookalikes_of_typed_values_are_told_apart_from_them() {
     for (value, json) in [
         (bson!({ "$oid": "5f0001a910ff070809abcdef" }), r#"{"$oid":"5f0001a910ff070809abcdef"}"#),
         (bson!({ "$numberInt": "5" }), r#"{"$numberInt":"5"}"#),
@@ -118,7 +118,7 @@ fn two_fields_of_one_name_are_both_shown_in_one() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_shown_beside_what_can_be_read_of_them() {
+fn invalid_utf8_is_shown_beside_its_readable_part() {
     let text = "{\"$inexact\":{\"reason\":\"text_not_utf8\",\"text\":\"a\u{FFFD}\",\"base64\":\"Yf8=\"}}";
     for (element, json) in [
         (b"\x02name\0\x03\0\0\0a\xFF\0".as_slice(), text.to_owned()),

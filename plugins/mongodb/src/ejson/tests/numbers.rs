@@ -134,7 +134,7 @@ fn decimal128_keeps_its_digits_and_exponent() {
 }
 
 #[test]
-fn decimal128_bits_that_are_not_canonical_are_written_as_what_they_mean() {
+fn noncanonical_decimal128_is_written_as_the_number_it_means() {
     let written =
         |bits: u128| write(&Bson::Decimal128(Decimal128::from_bytes(bits.to_le_bytes())), Form::Canonical);
     let coefficient_too_large = (6176 << 113) | (10_u128.pow(34));

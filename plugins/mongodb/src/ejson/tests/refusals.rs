@@ -4,7 +4,7 @@ use serde::Deserialize;
 use studio_plugin_api::parameters::from_body;
 
 #[test]
-fn objects_that_are_not_quite_a_type_are_refused_with_what_would_be_right() {
+fn near_misses_of_a_type_are_refused_with_the_right_form() {
     for (json, wanted) in [
         (r#"{"$oid":"xyz"}"#, "`$oid` must be a string of 24 hexadecimal digits"),
         (r#"{"$oid":"5f0001a910ff070809abcde"}"#, "24 hexadecimal digits"),
@@ -227,7 +227,7 @@ fn malformed_bson_is_the_servers_fault() {
 }
 
 #[test]
-fn nesting_that_no_server_sends_is_refused_and_does_not_use_up_the_stack() {
+fn nesting_beyond_any_server_is_refused_and_spares_the_stack() {
     let nest = |levels: usize| {
         (1..levels).fold(frame(b""), |document, _| frame(&[b"\x03a\0".as_slice(), &document].concat()))
     };

@@ -81,7 +81,7 @@ proptest! {
 }
 
 #[test]
-fn values_are_bounded_by_their_parts_and_by_what_repetition_makes_of_them() {
+fn values_are_bounded_by_parts_and_by_repeated_names() {
     let list = |count: usize| format!("[1{}]", ",1".repeat(count - 1));
     assert_eq!(read(&list(MAX_PARTS), None).unwrap().arguments.len(), MAX_PARTS);
     assert_eq!(refused(&list(MAX_PARTS + 1), None), "value");

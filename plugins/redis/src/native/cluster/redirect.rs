@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn transactions_are_followed_whole_and_only_where_nothing_was_run() {
+    fn transactions_are_redirected_whole_and_only_if_nothing_ran() {
         let asked = address("here");
         let queued = ["+OK\r\n", "-ASK 5 there:7001\r\n", "+QUEUED\r\n"];
         let of = |last: &str| {
