@@ -117,7 +117,16 @@ fn read_kinds(package: &Value) -> Result<Vec<Kind>> {
 
 /// The cargo that runs this.
 pub fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Cargo describes this program's own package to it. Some build scripts (`ring`) run again where that is set, and then
+    // whatever depends on them is built again, each time that a task follows a build by hand.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
