@@ -25,12 +25,12 @@ pub struct CompiledCache {
 }
 
 impl CompiledCache {
-    /// In this folder, which is made when it is needed.
+    /// Makes a cache in this folder, which is created when it is needed.
     pub fn new(folder: PathBuf, keyring: Arc<Keyring>) -> Self {
         Self { folder, keyring }
     }
 
-    /// The code of the component with this hash, if this gateway has compiled it before.
+    /// Loads the code of the component with this hash, if this gateway has compiled it before.
     pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let (file, header) = self.place(engine, sha256);
         let bytes = fs::read(&file).ok()?;
@@ -60,7 +60,7 @@ impl CompiledCache {
         }
     }
 
-    /// The file, and what its code must begin with.
+    /// Gives the file of a component's code, and the header that the code must begin with.
     fn place(&self, engine: &Engine, sha256: &str) -> (PathBuf, Vec<u8>) {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -70,7 +70,7 @@ impl CompiledCache {
     }
 }
 
-/// The engine tells its version and settings only to a `Hasher`.
+/// A hasher for the engine, which tells its version and settings only to a `Hasher`.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {
