@@ -103,7 +103,7 @@ impl Directory {
         self.access.try_get_with(key, ask).await
     }
 
-    /// Finds a project's connection of a driver's type, or its own database where that stands in for one.
+    /// Finds a project's connection of a driver's type, or the project's own database where that stands in for one.
     ///
     /// # Errors
     /// The registry's.

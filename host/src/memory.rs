@@ -11,9 +11,9 @@ const GROWN: u64 = 8192;
 
 /// Makes the allocator give back free memory from now on. Call it while there is no other thread.
 pub fn give_back() {
-    // SAFETY: this sets two numbers of the allocator, while there is no other thread. Without them, glibc would keep
-    // free pieces up to the size of the largest that was ever freed, in each of its arenas: after a few replies of many
-    // megabytes, hundreds of them would stay.
+    // SAFETY: this sets two numbers of the allocator, while there is no other thread. glibc would otherwise raise them
+    // to fit the largest piece that was ever freed, and keep about that much in each of its arenas: after a few replies
+    // of many megabytes, hundreds of megabytes would stay.
     #[allow(unsafe_code)]
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);

@@ -288,7 +288,7 @@ impl Metrics {
     }
 }
 
-/// Gauges of what is open and under way. Each reader gets its own, since two of them may read at once.
+/// Gauges of open sessions and of calls under way. Each reader gets its own, since two of them may read at once.
 struct SessionGauges {
     registry: Registry,
     open: Family<SessionLabels, Gauge>,

@@ -1,5 +1,5 @@
-//! Tells which replies of a driver are kept, and for how long: as its manifest declares, within the limits that
-//! `plugins.toml` sets.
+//! Tells which replies of a driver are kept, and for how long: as its manifest declares, unless `plugins.toml` says
+//! otherwise.
 
 use crate::config::Period;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ impl Default for PluginCache {
     }
 }
 
-/// Tells what becomes of the replies of an operation that its driver declares cacheable.
+/// Whether the replies of a cacheable operation are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
     /// No reply is kept, because `plugins.toml` says so.

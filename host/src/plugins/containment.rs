@@ -1,12 +1,12 @@
 //! Keeps a native driver that blocks from taking the gateway's threads with it.
 //!
-//! A driver's future is polled in place, on the gateway's own worker threads: that is what makes a call cheap. A
-//! driver that blocks inside a poll therefore keeps a worker. Three rules bound the damage. A poll that would occupy
-//! the last free worker first hands that worker's other tasks to a fresh thread. While a poll is under way, a watching
-//! thread ([`Watch`]) nudges the runtime from outside: a worker that blocks may be the one that waited for I/O on
-//! behalf of all, and the others would sleep on without it. And a driver with too many polls that do not return gets no
-//! new ones. Together with the task that each call runs in ([`Containment::run`]), every caller gets its answer by its
-//! deadline, and other callers hardly notice. The watching thread also logs which driver blocks, and in which call.
+//! A driver's future is polled in place, on the gateway's own worker threads, which makes a call cheap. A driver that
+//! blocks inside a poll therefore keeps a worker. Three rules bound the damage. A poll that would occupy the last free
+//! worker first hands that worker's other tasks to a fresh thread. While a poll is under way, a watching thread
+//! ([`Watch`]) nudges the runtime from outside: a worker that blocks may be the one that waited for I/O on behalf of
+//! all, and the others would sleep on without it. And a driver with too many polls that do not return gets no new ones.
+//! Together with the task that each call runs in ([`Containment::run`]), every caller gets its answer by its deadline,
+//! and other callers hardly notice. The watching thread also logs which driver blocks, and in which call.
 
 use super::{
     DriverSession,

@@ -135,7 +135,7 @@ impl PluginLimits {
         Ok(())
     }
 
-    /// Checks that limits of single operations name operations that the driver has.
+    /// Checks that limits of single operations name operations that the driver has, and give them time.
     ///
     /// # Errors
     /// The fault, in words.

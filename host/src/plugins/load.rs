@@ -222,7 +222,7 @@ async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> R
     }
 }
 
-/// Loads a file in this process, for the trial process: a crash in the file is a crash of this process.
+/// Loads a file in this process, as the child process of a trial does. A crash in the file crashes this process.
 ///
 /// # Errors
 /// As for loading.

@@ -6,7 +6,7 @@ use studio_plugin_api::operations::Method;
 /// The operation that a request goes to, or why it goes to none.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<T> {
-    /// To an operation, with its path parameters percent-decoded to bytes.
+    /// An operation, with its path parameters percent-decoded to bytes.
     Operation {
         /// The operation as it was given to [`Routes::build`].
         operation: T,

@@ -37,7 +37,7 @@ impl OptionsSchema {
         self.0.check(options, MOST_OF_OPTIONS).map_err(refuse_option)
     }
 
-    /// Holds the options that plugins.toml gives all connections to the schema. Missing options are not refused.
+    /// Holds to the schema the options that plugins.toml gives all connections. Missing options are not refused.
     ///
     /// # Errors
     /// The option that does not fit, in words.

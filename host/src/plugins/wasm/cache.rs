@@ -1,8 +1,9 @@
 //! Compiled code on disk, so that a start need not compile.
 //!
-//! Compiled code is native code: whoever can change a file here could run anything in the gateway. So each carries a
-//! tag that only this gateway's encryption key makes, over the code and what it was compiled from. A file that was
-//! changed, cut short, moved, or made under another key or by another engine is compiled anew and replaced.
+//! Compiled code is native code: an attacker who can change a file here could run anything in the gateway. So each file
+//! carries a tag, made with this gateway's encryption key, over the code and the hashes of its component and engine. A
+//! file that was changed, cut short, moved, or made under another key or by another engine is compiled anew and
+//! replaced.
 
 use super::code::Code;
 use crate::secrets::Keyring;

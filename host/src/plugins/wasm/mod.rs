@@ -1,9 +1,9 @@
 //! Sandboxed drivers: WebAssembly components of the world in `plugin-api/wit`, run by `wasmtime`.
 //!
 //! Each session is an instance with its own memory, and serves one call at a time. A host call that waits puts the
-//! instance's fiber to sleep, but no thread. The memory of an instance is capped (`limits.rs`); a call that goes on
-//! computing shares the processor (`turns.rs`) and ends at its deadline. An instance that traps, or whose call is cut,
-//! is thrown away, and the next call gets another.
+//! instance's fiber to sleep, but no thread. Memory and tables of an instance are capped (`limits.rs`); a call that
+//! goes on computing shares the processor (`turns.rs`) and ends at its deadline. An instance that traps, or whose call
+//! is cut, is thrown away, and the next call gets another.
 //!
 //! An instance reaches the database of its own connection (`network.rs`) and nothing else: other imports of standard
 //! toolchains are linked to implementations that give nothing away (`state.rs`).

@@ -25,7 +25,7 @@ pub(super) struct State {
     pub(super) journal: Journal,
     pub(super) egress: Egress,
     pub(super) streams: Streams,
-    /// Its monotonic clock's zero.
+    /// The zero of the instance's monotonic clock.
     pub(super) started: Instant,
     wasi: WasiCtx,
     resources: ResourceTable,

@@ -25,7 +25,7 @@ pub(super) const SHARE: u64 = 2;
 /// Shares that one call may begin anew after waiting for the host. After these, a call that computes and waits by turns
 /// stands in line like one that only computes.
 const FREE_SHARES: u32 = 20;
-/// How long the thread goes on ticking after the last guest stopped: the next is seldom far.
+/// How long the thread goes on ticking after the last guest stopped, since the next one mostly comes soon.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// The state that all guests share.
