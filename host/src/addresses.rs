@@ -1,9 +1,9 @@
 //! Which addresses connections may lead to, so that a connection's `host` can't be turned against the network that
 //! the gateway itself stands in (server-side request forgery).
 //!
-//! Cloud metadata and link-local addresses never; private and loopback ones when the settings allow them. What counts
-//! is the address, after name resolution: whoever connects uses the addresses that [`AddressPolicy::resolve`] gave
-//! and does not resolve the name again, since the second answer may be another.
+//! Connections never lead to cloud metadata and link-local addresses, and lead to private and loopback ones only when
+//! the settings allow it. The address after name resolution counts: a caller connects to the addresses that
+//! [`AddressPolicy::resolve`] gave and does not resolve the name again, since the second answer may be another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use studio_plugin_api::DriverError;
 /// How long name resolution may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which addresses connections may lead to.
+/// The rules on which addresses connections may lead to.
 #[derive(Clone, Copy, Debug)]
 pub struct AddressPolicy {
     /// Whether private and loopback addresses are among them.
@@ -25,7 +25,7 @@ pub enum ForbiddenAddress {
     /// 169.254.0.0/16, fe80::/10 (RFC 3927, RFC 4291). Never allowed.
     #[error("link-local")]
     LinkLocal,
-    /// Where clouds serve credentials to machines, outside the link-local range. Never allowed.
+    /// Addresses at which clouds serve credentials to machines, outside the link-local range. Never allowed.
     #[error("cloud metadata")]
     CloudMetadata,
     /// 0.0.0.0/8, `::` (RFC 1122 §3.2.1.3): "this host". Never allowed.
@@ -49,7 +49,7 @@ pub enum ForbiddenAddress {
 /// Why a host can't be connected to. The message names the host and the rule, not the address it leads to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It leads, or one of its addresses leads, to a forbidden address.
+    /// The host is, or resolves to, a forbidden address.
     #[error("the host `{host}` leads to a {rule} address, which this gateway does not connect to")]
     Forbidden {
         /// The host as it was given.
@@ -57,7 +57,7 @@ pub enum AddressError {
         /// The kind of address.
         rule: ForbiddenAddress,
     },
-    /// It leads nowhere.
+    /// The host resolves to no address.
     #[error("the host `{host}` can't be resolved")]
     NotResolved {
         /// The host as it was given.
@@ -83,7 +83,7 @@ impl From<AddressError> for DriverError {
 }
 
 impl AddressPolicy {
-    /// Judges one address; an IPv4 address written inside an IPv6 one is judged as what it is.
+    /// Judges one address. An IPv4 address written inside an IPv6 one is judged as that IPv4 address.
     ///
     /// # Errors
     /// The rule that forbids it.
@@ -95,9 +95,9 @@ impl AddressPolicy {
         }
     }
 
-    /// Judges a host before anything is resolved, when a connection is created: addresses and `localhost` by
-    /// [`Self::check`]; other names pass here, and so do unusual spellings of addresses (`127.1`, `0x7f000001`):
-    /// [`Self::resolve`] judges them at each connect by what they resolve to.
+    /// Judges a host before anything is resolved, when a connection is created. Addresses and `localhost` are held to
+    /// [`Self::check`]. Other names pass here, and so do unusual spellings of addresses (`127.1`, `0x7f000001`):
+    /// [`Self::resolve`] judges them at each connect by the addresses that they resolve to.
     ///
     /// # Errors
     /// [`AddressError::Forbidden`].
@@ -113,8 +113,8 @@ impl AddressPolicy {
         self.check(address).map_err(|rule| AddressError::Forbidden { host: host.to_owned(), rule })
     }
 
-    /// The addresses of a host (a name, an IPv4 or IPv6 address, the latter also in brackets), in the resolver's
-    /// order, never none. Connect to these; do not resolve the host again.
+    /// Resolves a host (a name, an IPv4 or IPv6 address, the latter also in brackets) to one or more addresses, in the
+    /// resolver's order. Connect to these; do not resolve the host again.
     ///
     /// # Errors
     /// [`AddressError`]: forbidden if any of its addresses is, not resolved, or not resolved within 5 s.
@@ -138,12 +138,12 @@ impl AddressPolicy {
     }
 }
 
-/// `[::1]`, as URLs write it, without its brackets.
+/// Removes the brackets of an IPv6 address as URLs write it (`[::1]`).
 fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
-/// What kind of special address this is, if it is one.
+/// Finds the kind of special address that this is, if it is one.
 fn kind(address: IpAddr) -> Option<ForbiddenAddress> {
     match address {
         IpAddr::V4(address) => kind_v4(address),
@@ -181,7 +181,7 @@ fn kind_v6(address: Ipv6Addr) -> Option<ForbiddenAddress> {
         [0xfd00, 0x0ec2, ..]
         | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254]
         | [0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042] => ForbiddenAddress::CloudMetadata,
-        // A network's own NAT64: where in the address the IPv4 one is, only that network knows.
+        // A network's own NAT64 prefix: only that network knows where the IPv4 address stands in the IPv6 one.
         [0x0064, 0xff9b, 1, ..] => ForbiddenAddress::Reserved,
         _ if address.is_unique_local() => ForbiddenAddress::Private,
         [0xfec0..=0xfeff, ..] => ForbiddenAddress::Private,
@@ -190,10 +190,10 @@ fn kind_v6(address: Ipv6Addr) -> Option<ForbiddenAddress> {
     Some(kind)
 }
 
-/// The IPv4 address that packets to this IPv6 one may end up at.
+/// Finds the IPv4 address that packets to this IPv6 address may end up at.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let (high, low) = match address.segments() {
-        // `::` and `::1` are addresses of their own.
+        // `::` and `::1` hold no IPv4 address.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => return None,
         // IPv4-compatible and IPv4-mapped (RFC 4291 §2.5.5), IPv4-translated (RFC 2765 §2.1).
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => (high, low),
@@ -221,7 +221,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Every way of writing an IPv4 address inside an IPv6 one that networks route to it.
+    /// Lists the ways of writing an IPv4 address inside an IPv6 one that networks route to it.
     fn forms(address: Ipv4Addr) -> [Ipv6Addr; 6] {
         let bits = address.to_bits();
         let (high, low) = ((bits >> 16) as u16, bits as u16);
@@ -315,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn unusual_spellings_are_judged_by_what_they_resolve_to() {
         for host in ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1", "[::1]", "localhost"] {
-            // A resolver may know a spelling or not; what it must not do is let one through.
+            // A resolver may or may not know a spelling, but it must not let one through.
             assert!(STRICT.resolve(host, 6379).await.is_err(), "{host}");
         }
         for host in ["0xa9fea9fe", "2852039166", "169.254.43518", "fe80::1%lo", "0"] {
@@ -344,7 +344,7 @@ mod tests {
         fn no_forbidden_address_passes_in_any_mapped_form(bits: u32, allow_private: bool) {
             let policy = AddressPolicy { allow_private };
             let plain = Ipv4Addr::from_bits(bits);
-            // `::` and `::1` are the two addresses that are something else than their embedded form.
+            // `::` and `::1` are the two addresses that are not judged as their embedded form.
             prop_assume!(bits > 1);
             for form in forms(plain) {
                 prop_assert_eq!(policy.check(form.into()), policy.check(plain.into()), "{}", form);

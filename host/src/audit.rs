@@ -1,10 +1,10 @@
-//! The audit trail: who changed what, when, from where, and how it ended. Never a value.
+//! The audit trail records who changed what, when, from where, and how it ended. It never records a value.
 //!
-//! A change of the registry is written together with its record, see `registry/`. Here is the way of all other records:
-//! calls that may write to a database, tests of connections, what was refused. They wait in a queue for one task that
-//! gathers them for a moment and writes them in batches, since each batch waits for the disk. Adding a record never
-//! waits and never fails, so that one whose caller left is there as well; what is about to write waits before it begins,
-//! while the queue is full. Records in the queue are written before the gateway ends, but are lost by a kill.
+//! A change of the registry is written together with its record, see `registry/`. This module writes all other records:
+//! calls that may write to a database, tests of connections, refusals. They wait in a queue for one task that gathers
+//! them for a moment and writes them in batches, since each batch waits for the disk. Adding a record never waits and
+//! never fails, so that a call whose caller left is recorded too. A call that may write waits before it begins while
+//! the queue is full. Records in the queue are written before the gateway ends, but are lost by a kill.
 
 use crate::registry::{AuditRecord, Registry, RegistryError};
 use std::{
@@ -22,25 +22,25 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Records that may wait to be written before whoever would add to them has to wait.
+/// Records that may wait to be written; at this number, calls that would add to them wait.
 const QUEUE: usize = 10_000;
-/// Records written at once.
+/// The most records written at once.
 const BATCH: usize = 500;
-/// How long a first record waits for others to be written with it.
+/// How long the first record of a batch waits for others.
 const GATHER_TIME: Duration = Duration::from_millis(20);
-/// How often a batch is tried that the registry refuses, or that it can't take while the gateway ends.
+/// Tries of a batch that the registry refuses, or that it can't take while the gateway ends.
 const TRIES: u32 = 5;
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The way into the audit trail.
+/// A handle that adds records to the audit trail.
 #[derive(Clone)]
 pub struct AuditTrail {
     queue: UnboundedSender<AuditRecord>,
     backlog: Arc<Backlog>,
 }
 
-/// How many records are not written yet.
+/// The number of records that are not written yet.
 #[derive(Default)]
 struct Backlog {
     count: AtomicUsize,
@@ -56,7 +56,7 @@ impl AuditTrail {
         (Self { queue, backlog }, writer)
     }
 
-    /// Waits until there is room for more records: to be called before what leaves one is begun.
+    /// Waits until there is room for more records. Call it before beginning anything that leaves a record.
     pub async fn room(&self) {
         loop {
             let shrank = self.backlog.shrank.notified();
@@ -70,34 +70,34 @@ impl AuditTrail {
     /// Adds a record.
     pub fn record(&self, record: AuditRecord) {
         self.backlog.count.fetch_add(1, Ordering::Relaxed);
-        // The other end lives as long as any sender.
+        // The receiver lives as long as any sender.
         let _ = self.queue.send(record);
     }
 
-    /// A record of what begins now: it says `cancelled` unless it is told how that ended.
+    /// Begins a record of something under way. It says `cancelled` unless it is told how that ended.
     pub fn begin(&self, record: AuditRecord) -> Begun {
         let record = AuditRecord { result: "cancelled".to_owned(), ..record };
         Begun { trail: self.clone(), record: Some(Box::new(record)) }
     }
 }
 
-/// The record of something under way. Dropped before its end, when the caller left, it is added all the same: what it
-/// tells of may have happened.
+/// The record of something under way. If it is dropped before its end, because the caller left, it is added all the
+/// same: the change may have happened.
 pub struct Begun {
     trail: AuditTrail,
-    /// Nothing once it was added.
+    /// `None` once it was added or left out.
     record: Option<Box<AuditRecord>>,
 }
 
 impl Begun {
-    /// Adds it with what is known at the end.
+    /// Completes the record with what is known at the end, and adds it.
     pub fn end(mut self, complete: impl FnOnce(&mut AuditRecord)) {
         if let Some(record) = &mut self.record {
             complete(record);
         }
     }
 
-    /// Leaves it out: there was nothing to tell of.
+    /// Leaves the record out, when there is nothing to record.
     pub fn forget(mut self) {
         self.record = None;
     }
@@ -137,7 +137,8 @@ impl Writer {
         }
     }
 
-    /// Tries until the registry takes the batch. One that it refuses for what is in it is given up to the log.
+    /// Tries until the registry takes the batch. A batch that it refuses, or that it can't take while the gateway ends,
+    /// goes to the log after [`TRIES`] tries.
     async fn write(&self, batch: &[AuditRecord]) {
         let mut attempt = 0;
         loop {
@@ -155,7 +156,7 @@ impl Writer {
         }
     }
 
-    /// Whether the gateway ends: nobody is left who adds records.
+    /// Tells whether the gateway is ending, so that nothing adds records any more.
     fn is_last(&self) -> bool {
         self.records.sender_strong_count() == 0
     }

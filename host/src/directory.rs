@@ -1,8 +1,8 @@
-//! What the registry said a moment ago, so that a warm request asks it nothing.
+//! Keeps the registry's recent answers, so that a warm request does not ask the registry.
 //!
-//! An answer counts for one second, and at once no more when this gateway changes anything: a change starts a new
-//! generation, and answers belong to the generation in which they were asked for. Changes by others (the command
-//! line, another gateway on the same database) are seen within that second.
+//! An answer counts for one second, or until this gateway changes anything: a change starts a new generation, and an
+//! answer counts only in the generation in which it was asked for. Changes by others (the command line, another gateway
+//! on the same database) are seen within that second.
 
 use crate::{
     connections::{destination::Destination, project_database::ProjectDatabases},
@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a change may take. It waits for others, and for a disk.
+/// How long a change may take. It waits for other changes, and for a disk.
 const CHANGE: Duration = Duration::from_secs(20);
 /// Connections that are looked through at a time.
 const PAGE: u32 = 1000;
@@ -40,7 +40,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// In front of this registry.
+    /// Makes a directory in front of this registry.
     pub fn new(registry: Arc<dyn Registry>, keyring: Arc<Keyring>) -> Self {
         Self {
             project_databases: ProjectDatabases::new(registry.clone(), keyring.clone()),
@@ -52,18 +52,18 @@ impl Directory {
         }
     }
 
-    /// The registry itself, for what is not asked on every request.
+    /// Gives the registry itself, for questions that are not asked on every request.
     pub fn registry(&self) -> &Arc<dyn Registry> {
         &self.registry
     }
 
-    /// Opens the secrets that the registry holds.
+    /// Gives the keyring that opens the secrets in the registry.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
     }
 
-    /// Changes the registry. The change counts for every request from its acknowledgement on, and then `then` is done. All
-    /// of it goes on to its end when the caller leaves meanwhile.
+    /// Changes the registry, and calls `then` when that succeeds. Every request that begins after the change is
+    /// acknowledged sees it. All of it goes on to its end when the caller leaves meanwhile.
     ///
     /// # Errors
     /// That of `change`.
@@ -78,7 +78,7 @@ impl Directory {
         let (directory, change) = (self.clone(), change(self.registry.clone()));
         let work = async move {
             let result = tokio::time::timeout(CHANGE, change).await.unwrap_or(Err(RegistryError::Unanswered));
-            // Whatever came of it: a commit may have failed after it was done.
+            // Also after an error: a commit may have failed after it was done.
             directory.generation.fetch_add(1, Ordering::SeqCst);
             result.inspect(then)
         };
@@ -86,7 +86,7 @@ impl Directory {
         ended.unwrap_or_else(|error| Err(RegistryError::Failed(format!("the change broke off: {error}"))))
     }
 
-    /// What memberships give a user on a project; `None` when there is no such project.
+    /// Finds the access that memberships give a user on a project; `None` when there is no such project.
     ///
     /// # Errors
     /// The registry's.
@@ -103,7 +103,7 @@ impl Directory {
         self.access.try_get_with(key, ask).await
     }
 
-    /// A project's connection of a driver's type; its own database, where that stands in for one.
+    /// Finds a project's connection of a driver's type, or the project's own database where that stands in for one.
     ///
     /// # Errors
     /// The registry's.
@@ -134,8 +134,8 @@ impl Directory {
         self.connections.try_get_with(key, ask).await
     }
 
-    /// The connection of a project and a driver's type that leads to this place: the primary one before others, those
-    /// that people made before the project's own database.
+    /// Finds the connection of a project and a driver's type that leads to this place. The primary one goes before
+    /// others, and connections that people made go before the project's own database.
     ///
     /// # Errors
     /// The registry's.
@@ -187,7 +187,7 @@ impl Directory {
         }
     }
 
-    /// A project's own database as a connection of a type, while it stands in for one.
+    /// Gives a project's own database as a connection of a type, while it stands in for one.
     ///
     /// # Errors
     /// The registry's.
@@ -199,7 +199,8 @@ impl Directory {
         self.project_databases.find(reference, database_type, &ConnectionSelector::Primary).await
     }
 
-    /// A key of this generation. Each part's length stands before it, so that two lists of parts never make one key.
+    /// Makes a key of this generation. Each part's length stands before it, so that two lists of parts never make one
+    /// key.
     fn key(&self, parts: &[&str]) -> String {
         let mut key = String::with_capacity(20 + parts.iter().map(|part| part.len() + 5).sum::<usize>());
         key.push_str(&self.generation.load(Ordering::SeqCst).to_string());

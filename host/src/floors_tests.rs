@@ -1,5 +1,6 @@
-//! Holds the rooms of `host/src`, each a folder or a file, to their floors: no room imports one from above, or beside it.
-//! ARCHITECTURE.md has the same floors. Within a room, files import each other in circles only where a list says so.
+//! Holds the rooms of `host/src`, each a folder or a file, to their floors: no room imports one from above, or beside
+//! it. ARCHITECTURE.md has the same floors. Within a room, files import each other in circles only where a list says
+//! so.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,7 @@ const FLOORS: [&[&str]; 12] = [
     &["cli", "documentation", "fuzzing"],
 ];
 
-/// Files that are in no room: the library's list of them, the program around it, and this test.
+/// Files that are in no room: the library's list of rooms, the program around it, and this test.
 const NO_ROOMS: [&str; 4] = ["lib.rs", "main.rs", "memory.rs", "floors_tests.rs"];
 
 /// The circles that stay. A lease is an entry's session on loan, which goes back to the entry and is pinged for it; the
@@ -33,22 +34,22 @@ const CIRCLES: [&[&str]; 1] =
 
 /// A file below `src`, read for what it imports.
 struct Source {
-    /// `sessions/pool.rs`.
+    /// The name, such as `sessions/pool.rs`.
     name: String,
-    /// `["sessions", "pool"]`.
+    /// The module's path, such as `["sessions", "pool"]`.
     module: Vec<String>,
-    /// Without comments and tests.
+    /// The text without comments and tests.
     code: String,
-    /// Those of the code.
+    /// The paths in the code.
     paths: Vec<ModulePath>,
-    /// Those of comments and tests too, as far as they begin with `crate::`.
+    /// The paths that begin with `crate::`, those in comments and tests too.
     of_crate: Vec<ModulePath>,
 }
 
 /// A path such as `crate::sessions::Lease`, as it stands in a file.
 struct ModulePath {
     segments: Vec<String>,
-    /// Where `use` gives it a name here, that name.
+    /// The name that `use` gives it here, if it does.
     name: Option<String>,
     is_exported: bool,
 }
@@ -92,7 +93,7 @@ impl Sources {
         Self(found)
     }
 
-    /// The absolute path of one that stands in a file; none of another crate's, nor of what the file itself declares.
+    /// Makes a path in a file absolute. Paths into another crate, and to the file's own items, give `None`.
     fn absolute(&self, file: &Source, segments: &[String]) -> Option<Vec<String>> {
         let mut module = file.module.clone();
         let mut rest = segments;
@@ -113,7 +114,7 @@ impl Sources {
         Some([module.as_slice(), rest].concat())
     }
 
-    /// The file that an absolute path leads to, through what the files on its way import from others.
+    /// Finds the file that an absolute path leads to, through the imports of the files on its way.
     fn file(&self, path: &[String]) -> Option<&Source> {
         let depth = (1..=path.len()).rev().find(|depth| self.0.contains_key(&path[..*depth]))?;
         let (file, rest) = (self.0.get(&path[..depth])?, &path[depth..]);
@@ -124,7 +125,8 @@ impl Sources {
         further.and_then(|further| self.file(&further)).or(Some(file))
     }
 
-    /// The files that a file needs. One that it merely exports again, without a use for it, is none.
+    /// Lists the files that a file needs. A file that it merely exports again, without a use for it, is not one of
+    /// them.
     fn needs<'a>(&'a self, file: &'a Source) -> impl Iterator<Item = &'a Source> {
         let is_needed = |path: &&ModulePath| match &path.name {
             Some(name) if path.is_exported => words(&file.code).filter(|word| word == name).count() > 1,
@@ -134,8 +136,8 @@ impl Sources {
         needed.filter_map(|path| self.file(&self.absolute(file, &path.segments)?))
     }
 
-    /// The files of its room that a file needs, and those that they need. Not what stands above it in `mod.rs` for all
-    /// files of a folder.
+    /// Lists the files of its room that a file needs, and those that they need. The `mod.rs` of a folder that the file
+    /// is in does not count.
     fn reach<'a>(&'a self, from: &'a Source) -> BTreeSet<&'a str> {
         let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
         while let Some(file) = next.pop() {
@@ -166,7 +168,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter| !is_of_a_word(letter)).filter(|word| !word.is_empty())
 }
 
-/// The paths of a text: those that `use` names, and those that stand where they are used.
+/// Lists the paths of a text: those that `use` names, and those that stand where they are used.
 fn paths(text: &str) -> Vec<ModulePath> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -192,7 +194,7 @@ fn paths(text: &str) -> Vec<ModulePath> {
     found
 }
 
-/// The paths of a `use`, `a::{b, c::{d, e as f}}`, each with the name that it has from then on.
+/// Lists the paths of a `use`, `a::{b, c::{d, e as f}}`, each with the name that it has from then on.
 fn expand(tree: &str) -> Vec<(Vec<String>, String)> {
     let tree = tree.trim();
     let Some((prefix, group)) = tree.split_once('{') else {

@@ -67,9 +67,9 @@ pub struct Gateway {
     pub flow: Flow,
     /// The drivers.
     pub catalog: Arc<Catalog>,
-    /// Who may what.
+    /// Authenticates callers and decides what they may do.
     pub gate: Arc<Gate>,
-    /// How often they may.
+    /// The limits on how often callers may ask.
     pub rate_limits: Arc<RateLimits>,
     /// The registry's recent answers, and the registry.
     pub directory: Arc<Directory>,
@@ -79,21 +79,21 @@ pub struct Gateway {
     pub cache: Arc<ReplyCache>,
     /// Open driver sessions.
     pub sessions: Sessions,
-    /// Managing connections.
+    /// The service that manages connections.
     pub connections: ConnectionService,
     /// Names that callers found to be taken.
     pub taken_names: TakenNames,
-    /// Where connections may lead.
+    /// The rules on where connections may lead.
     pub addresses: AddressPolicy,
-    /// Who changed what.
+    /// The record of who changed what.
     pub audit: AuditTrail,
-    /// What is counted.
+    /// The counters and gauges.
     pub metrics: Arc<Metrics>,
     /// Set when the gateway was told to stop.
     pub draining: AtomicBool,
 }
 
-/// The keys by which stored secrets are sealed and opened.
+/// Reads the keys by which stored secrets are sealed and opened.
 ///
 /// # Errors
 /// [`StartError::NoKey`], [`StartError::Key`].
@@ -104,7 +104,8 @@ pub fn open_keyring(settings: &Settings) -> Result<Keyring, StartError> {
     Ok(Keyring::parse(current, &SecretString::from(retired.join(",")))?)
 }
 
-/// The registry, migrated, in which the gateway sees every row and whose secrets the keyring opens.
+/// Opens and migrates the registry. Refuses one in which the gateway does not see every row, or whose secrets the
+/// keyring can't open.
 ///
 /// # Errors
 /// [`StartError::Registry`], [`StartError::UnknownKey`].
@@ -129,8 +130,8 @@ pub async fn check_keys(registry: &dyn Registry, keyring: &Keyring) -> Result<()
     unknown.map_or(Ok(()), |id| Err(StartError::UnknownKey(id)))
 }
 
-/// A loader of drivers whose name look-ups follow the address rules. `program` tries a driver before it is loaded; with
-/// a keyring, compiled components are kept for the next start.
+/// Makes a loader of drivers whose name look-ups follow the address rules. `program` tries a driver before it is
+/// loaded; with a keyring, compiled components are kept for the next start.
 pub fn driver_loader(settings: &Settings, program: Option<PathBuf>, keyring: Option<Arc<Keyring>>) -> Loader {
     let addresses = address_policy(settings);
     let resolve = move |host: String, port: u16| {
@@ -149,7 +150,8 @@ fn address_policy(settings: &Settings) -> AddressPolicy {
     AddressPolicy { allow_private: settings.addresses.allow_private }
 }
 
-/// No connections yet. Half of the files that may be open is for them, the rest for databases, the registry and drivers.
+/// Makes the budget of clients' connections. Half of the files that may be open is for them, the rest for databases,
+/// the registry and drivers.
 fn clients(settings: &Settings) -> Arc<Connections> {
     let budgets = &settings.budgets;
     let room = raise_file_limit().and_then(|files| usize::try_from(files / 2).ok()).unwrap_or(usize::MAX);
@@ -168,14 +170,14 @@ pub struct Parts {
     pub sessions: Sessions,
     /// Replies that may be served again.
     pub cache: Arc<ReplyCache>,
-    /// Where connections may lead.
+    /// The rules on where connections may lead.
     pub addresses: AddressPolicy,
-    /// Managing connections.
+    /// The service that manages connections.
     pub connections: ConnectionService,
 }
 
 impl Parts {
-    /// Wires them over a registry.
+    /// Wires the parts over a registry.
     pub fn wire(settings: &Settings, registry: &Arc<dyn Registry>, keyring: &Arc<Keyring>) -> Self {
         let addresses = address_policy(settings);
         let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));

@@ -1,19 +1,19 @@
-//! Memory that is free goes back to the system. Left to itself, glibc keeps most of it.
+//! Gives free memory back to the system. By default, glibc keeps most of it.
 
 use std::{fs, thread, time::Duration};
 
-/// Bytes of a piece of memory that goes back as soon as it is free.
+/// Bytes from which a piece of memory is given back as soon as it is free.
 const LARGE: i32 = 1 << 20;
 /// How often the size of the process is looked at.
 const PERIOD: Duration = Duration::from_secs(3);
-/// By how many pages it must have grown for its heap to be looked through: 32 MiB.
+/// Pages by which the process must have grown before its heap is looked through: 32 MiB.
 const GROWN: u64 = 8192;
 
-/// Makes the allocator give back what is free, from now on. To be called while there is no other thread.
+/// Makes the allocator give back free memory from now on. Call it while there is no other thread.
 pub fn give_back() {
-    // SAFETY: this sets two numbers of the allocator, while there is no other thread. glibc would take the largest piece
-    // that was ever freed for the size that is worth keeping, in each of its arenas: after a few replies of many
-    // megabytes, hundreds of them would stay.
+    // SAFETY: this sets two numbers of the allocator, while there is no other thread. glibc would otherwise raise them
+    // to fit the largest piece that was ever freed, and keep about that much in each of its arenas: after a few replies
+    // of many megabytes, hundreds of megabytes would stay.
     #[allow(unsafe_code)]
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
@@ -23,7 +23,7 @@ pub fn give_back() {
     let _ = thread::Builder::new().name("memory".to_owned()).spawn(look_through);
 }
 
-/// Gives back what is free between small pieces in use. Finding it takes a moment, which is worth it only after the
+/// Gives back free memory between small pieces in use. The search takes a moment, which is worth it only after the
 /// process grew.
 fn look_through() {
     let Some(mut known) = resident_pages() else { return };

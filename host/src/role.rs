@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use studio_plugin_api::Access;
 
-/// Says how much a user may do on a project or organization; a later one may all that an earlier one may.
+/// How much a user may do on a project or organization. A later role may do all that an earlier one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -13,12 +13,12 @@ pub enum Role {
     Developer,
     /// May also manage connections and databases.
     Admin,
-    /// May everything, members included.
+    /// May do everything, members included.
     Owner,
 }
 
 impl Role {
-    /// Every name of a role that rows may hold, in any case; `member` and `read_only` are an older Studio's.
+    /// Every name of a role that rows may hold, in any case; `member` and `read_only` come from an older Studio.
     pub(crate) const STORED: &[(&str, Self)] = &[
         ("viewer", Self::Viewer),
         ("member", Self::Viewer),
@@ -28,7 +28,7 @@ impl Role {
         ("owner", Self::Owner),
     ];
 
-    /// The role's one name in input and output.
+    /// Gives the role's one name in input and output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -50,7 +50,7 @@ impl Role {
         Self::STORED.iter().find(|(stored, _)| stored.eq_ignore_ascii_case(name)).map(|(_, role)| *role)
     }
 
-    /// The most that this role may do. An operation that can either read or write runs read-only unless this is
+    /// Gives the most that this role may do. An operation that can either read or write runs read-only unless this is
     /// [`Access::Write`] or more.
     pub fn access(self) -> Access {
         match self {
@@ -60,7 +60,7 @@ impl Role {
         }
     }
 
-    /// Whether this role may change the project's members and delete the project, which no [`Access`] gives.
+    /// Tells whether this role may change the project's members and delete the project, which no [`Access`] gives.
     pub fn owns_project(self) -> bool {
         self == Role::Owner
     }

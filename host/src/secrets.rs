@@ -1,8 +1,8 @@
-//! Seal and open: how a secret is kept in the registry.
+//! Seals secrets for the registry, and opens them.
 //!
-//! A secret is encrypted with AES-256-GCM under the gateway's current key and stored as the text
-//! `v1.<key id>.<base64url(nonce || ciphertext || tag)>`. The place it belongs to (which record, which field) is bound to it
-//! as associated data, so a value that is copied to another row or column does not open there.
+//! A secret is encrypted with AES-256-GCM under the gateway's current key and stored as the text `v1.<key
+//! id>.<base64url(nonce || ciphertext || tag)>`. The place it belongs to (which record, which field) is bound to it as
+//! associated data, so a value that is copied to another row or column does not open there.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ use thiserror::Error;
 const CURRENT_KEY: &str = "DATABASE_ENCRYPTION_KEY";
 /// The setting that holds keys which only open.
 const RETIRED_KEYS: &str = "DATABASE_ENCRYPTION_KEYS_RETIRED";
-/// What every sealed text starts with; a new format gets a new version.
+/// The start of every sealed text; a new format gets a new version.
 const VERSION: &str = "v1";
 /// Length of a key id, in hex digits.
 const KEY_ID_LENGTH: usize = 8;
@@ -33,9 +33,9 @@ const TAG_LENGTH: usize = 16;
 
 /// The gateway's encryption keys: the current one, which seals, and the retired ones, which still open.
 pub struct Keyring {
-    /// The current key first. Never empty: `current` is kept apart so that this needs no check.
+    /// The current key. It stands apart from the others, so that a keyring can't lack one.
     current: SealingKey,
-    /// Keys of former days.
+    /// Keys that were current before.
     retired: Vec<SealingKey>,
 }
 
@@ -47,7 +47,7 @@ struct SealingKey {
     cipher: Aes256Gcm,
 }
 
-/// Where a sealed value belongs. It opens nowhere else.
+/// The place where a sealed value belongs. It opens nowhere else.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The id of the row: a connection's id, a project's ref.
@@ -94,8 +94,8 @@ pub enum OpenError {
 }
 
 impl Keyring {
-    /// Reads the current key and the retired ones (comma separated, may be empty). A key is 32 bytes, as 64 hex digits or
-    /// base64 (standard or URL-safe, padded or not); blanks around it are ignored.
+    /// Reads the current key and the retired ones (comma separated, may be empty). A key is 32 bytes, as 64 hex digits
+    /// or base64 (standard or URL-safe, padded or not); blanks around it are ignored.
     ///
     /// # Errors
     /// [`KeyError`] names the setting that is absent or not a key.
@@ -125,8 +125,8 @@ impl Keyring {
         Sealed(format!("{VERSION}.{}.{}", self.current.id, BASE64_URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Puts a tag before bytes that are no secret, by which [`Self::check_tagged`] knows
-    /// that this gateway made them (GMAC, NIST SP 800-38D, under the current key).
+    /// Puts a tag before bytes that are no secret, by which [`Self::check_tagged`] knows that this gateway made them
+    /// (GMAC, NIST SP 800-38D, under the current key).
     pub fn tag(&self, body: &[u8]) -> Vec<u8> {
         let nonce = Nonce::<Aes256Gcm>::generate();
         let payload = Payload { msg: &[], aad: body };
@@ -136,8 +136,8 @@ impl Keyring {
         [&nonce[..], &tag, body].concat()
     }
 
-    /// The bytes after the tag, unless anything about them or the tag was changed since [`Self::tag`], or the current
-    /// key was another.
+    /// Gives the bytes after the tag, unless they or the tag were changed since [`Self::tag`], or the current key was
+    /// another.
     pub fn check_tagged<'a>(&self, tagged: &'a [u8]) -> Option<&'a [u8]> {
         let (nonce, rest) = tagged.split_at_checked(NONCE_LENGTH)?;
         let (tag, body) = rest.split_at_checked(TAG_LENGTH)?;
@@ -156,21 +156,21 @@ impl Keyring {
         let nonce = Nonce::<Aes256Gcm>::try_from(nonce).map_err(|_| OpenError::Malformed)?;
         let payload = Payload { msg: ciphertext, aad: &place.associated_data() };
         let plaintext = key.cipher.decrypt(&nonce, payload).map_err(|_| OpenError::WrongPlaceOrTampered)?;
-        // Only text is ever sealed, so what authenticates is text.
+        // Only text is ever sealed, so a plaintext that authenticates is text.
         String::from_utf8(plaintext).map(SecretString::from).map_err(|_| OpenError::WrongPlaceOrTampered)
     }
 
-    /// The id of the key that seals.
+    /// Gives the id of the key that seals.
     pub fn current_key_id(&self) -> &str {
         &self.current.id
     }
 
-    /// Whether `sealed` is under the current key, so that it needs no re-sealing.
+    /// Tells whether `sealed` is under the current key, so that it needs no re-sealing.
     pub fn is_current(&self, sealed: &Sealed) -> bool {
         sealed.key_id() == self.current.id
     }
 
-    /// Whether some key here, current or retired, has this id.
+    /// Tells whether some key here, current or retired, has this id.
     pub fn knows(&self, key_id: &str) -> bool {
         self.key(key_id).is_some()
     }
@@ -203,7 +203,8 @@ impl SealingKey {
 }
 
 impl Place<'_> {
-    /// The bytes that the seal is bound to. The record's length comes before it, so no two places share an encoding.
+    /// Gives the bytes that the seal is bound to. The record's length comes before it, so no two places share an
+    /// encoding.
     fn associated_data(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(16 + self.record.len() + self.field.len());
         bytes.extend_from_slice(VERSION.as_bytes());
@@ -215,17 +216,17 @@ impl Place<'_> {
 }
 
 impl Sealed {
-    /// Whether `text` has the form of a sealed value, as opposed to a plain one from before there was sealing.
+    /// Tells whether `text` has the form of a sealed value, as opposed to a plain one from before there was sealing.
     pub fn is_sealed(text: &str) -> bool {
         split(text).is_some()
     }
 
-    /// The stored text.
+    /// Gives the stored text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id of the key it was sealed under.
+    /// Gives the id of the key that the secret was sealed under.
     pub fn key_id(&self) -> &str {
         self.0.split('.').nth(1).unwrap_or_default()
     }
@@ -246,7 +247,7 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// The key id and the bytes in a sealed text, if it is one.
+/// Splits a sealed text into its key id and its bytes; `None` if it is not one.
 fn split(text: &str) -> Option<(&str, Vec<u8>)> {
     let (key_id, body) = text.strip_prefix(VERSION)?.strip_prefix('.')?.split_once('.')?;
     let is_key_id =
@@ -255,7 +256,7 @@ fn split(text: &str) -> Option<(&str, Vec<u8>)> {
     (is_key_id && bytes.len() >= NONCE_LENGTH + TAG_LENGTH).then_some((key_id, bytes))
 }
 
-/// The bytes that `text` stands for in hex (when it is 64 hex digits) or in either base64.
+/// Decodes the bytes that `text` stands for in hex (when it is 64 hex digits) or in either base64.
 fn decode_key(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let digits: Vec<_> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
@@ -270,7 +271,7 @@ fn decode_key(text: &str) -> Option<Zeroizing<Vec<u8>>> {
         .map(Zeroizing::new)
 }
 
-/// The end of [`KeyError::Malformed`]'s sentence.
+/// Writes the end of [`KeyError::Malformed`]'s sentence.
 fn count_note(bytes: Option<usize>) -> String {
     bytes.map_or_else(String::new, |bytes| format!(" (this decodes to {bytes} bytes)"))
 }

@@ -1,4 +1,4 @@
-//! Serving: from settings to a gateway that listens, and back to nothing.
+//! Serves: makes a gateway from the settings, listens, and drains at the end.
 
 use crate::{
     budgets::{Connections, Times},
@@ -16,12 +16,12 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-/// Connections of a listener for `/metrics` alone.
+/// The most connections of the listener for `/metrics` alone.
 const METRICS_CONNECTIONS: usize = 32;
 
-/// How long the audit trail may take to be written at the end: what is left of the time to stop, and no less than this.
+/// The least time in which the audit trail may be written at the end, where less of the time to stop is left.
 const SHORTEST_FLUSH: Duration = Duration::from_millis(250);
-/// How much of the time to stop is kept for it.
+/// The most of the time to stop that is kept for writing it; a tenth of that time where this is less.
 const LONGEST_FLUSH: Duration = Duration::from_secs(2);
 
 /// Tells why the gateway does not serve.
@@ -30,12 +30,12 @@ pub enum ServeError {
     /// The gateway can't be wired.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The address is taken, or not ours.
+    /// The address is taken, or not one of this machine.
     #[error("can't listen on {address}: {source}")]
     Listen {
-        /// As set.
+        /// The address as it was set.
         address: SocketAddr,
-        /// Why.
+        /// The system's reason.
         source: std::io::Error,
     },
 }
@@ -69,10 +69,10 @@ pub async fn run(
         let _ = stopping.send(Some(Instant::now()));
     });
     let time = *settings.http.drain_timeout;
-    // Some of the time is for the records of those that are cut off.
+    // Some of the time is for the audit records of calls that are cut off.
     let drain_time = time - (time / 10).min(LONGEST_FLUSH);
     let metrics_server = metrics_listener.map(|listener| {
-        // A crowd at the API must not keep anyone from watching it.
+        // Many connections to the API must not keep anyone from reading its metrics.
         let connections =
             Connections::new(METRICS_CONNECTIONS, METRICS_CONNECTIONS, Times::new(&settings.budgets));
         let router = metrics_router(gateway.clone());
@@ -98,7 +98,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
         Ok(listener) => return Ok(listener),
         Err(source) => source,
     };
-    // Where there is no IPv6, all addresses are those of IPv4.
+    // On a machine without IPv6, all addresses are those of IPv4.
     let is_ours = !matches!(source.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied);
     if address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED)
         && is_ours
@@ -109,11 +109,11 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     Err(ServeError::Listen { address, source })
 }
 
-/// The one line on standard output that says the gateway is ready, and where.
+/// Writes the one line on standard output that says that the gateway is ready, and where.
 fn announce(listener: &TcpListener) {
     if let Ok(address) = listener.local_addr() {
         let mut output = std::io::stdout();
-        // Nobody may be listening to standard output; the gateway serves all the same.
+        // Standard output may be closed; the gateway serves all the same.
         let _ = writeln!(output, "listening on http://{address}").and_then(|()| output.flush());
     }
 }

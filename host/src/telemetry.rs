@@ -19,14 +19,15 @@ use std::{sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, ErrorCode};
 use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
 
-/// The engine of the sandbox, which tells every step of compiling: at `trace`, a million lines a component. It is heard
-/// only when a directive names it.
+/// The crates of the sandbox's engine, which log every step of compiling: at `trace`, a million lines a component.
+/// Their lines below `warn` are written only when a directive names the crate.
 const TALKATIVE: [&str; 3] = ["wasmtime", "cranelift", "regalloc2"];
 
-/// The spans of a request's steps. Their times are eight lines a request, which are written only when a directive names them.
+/// The spans of a request's steps. Their times are eight lines a request, which are written only when a directive names
+/// them.
 const STEPS: &str = "studio_gateway::flow";
 
-/// Starts logging to standard error. Standard output is for what was asked for.
+/// Starts logging to standard error. Standard output is for a command's results.
 pub fn start_logging(settings: &LogSettings) {
     // The settings were checked when they were read.
     let mut filter = EnvFilter::try_new(settings.filter.as_str()).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -72,7 +73,7 @@ struct CacheLabels {
     result: &'static str,
 }
 
-/// What the cache did for a request of a cacheable operation.
+/// How the cache took part in a request of a cacheable operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheUse {
     /// It had the reply.
@@ -81,7 +82,7 @@ pub enum CacheUse {
     Miss,
     /// It had none, but another request's call was under way that gave it.
     Collapsed,
-    /// It was not to be asked, by the caller or by the settings.
+    /// It was not asked, because the caller or the settings did not want it.
     Bypass,
 }
 
@@ -104,17 +105,17 @@ struct FailureLabels {
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SessionLabels {
-    /// Empty where projects are not told apart; to Prometheus, that is no label.
+    /// Empty where projects are not told apart; to Prometheus, an empty label is none.
     project: String,
     r#type: String,
 }
 
-/// Who reads what is counted.
+/// The readers of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Whoever reaches the API: projects are not told apart.
+    /// Everyone who reaches the API: projects are not told apart.
     Everyone,
-    /// Whoever reaches the listener that is for metrics alone.
+    /// Everyone who reaches the listener that is for metrics alone.
     Operator,
 }
 
@@ -149,7 +150,7 @@ pub struct Metrics {
     clients: Gauge,
 }
 
-/// Upper bounds in seconds, from a cache hit to the longest deadline.
+/// Makes a histogram whose upper bounds, in seconds, go from a cache hit to the longest deadline.
 fn latency() -> Histogram {
     Histogram::new([
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -253,7 +254,7 @@ impl Metrics {
         self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).inc();
     }
 
-    /// How many requests a rate limit refused so far.
+    /// Tells how many requests a rate limit refused so far.
     #[cfg(test)]
     pub(crate) fn rate_limited_count(&self, limit: &str) -> u64 {
         self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).get()
@@ -268,7 +269,7 @@ impl Metrics {
         self.clients.set(i64::try_from(clients.count()).unwrap_or(i64::MAX));
     }
 
-    /// All of it, in the OpenMetrics text format that Prometheus reads.
+    /// Writes all metrics in the OpenMetrics text format, which Prometheus reads.
     pub fn render(
         &self,
         catalog: &Catalog,
@@ -287,7 +288,7 @@ impl Metrics {
     }
 }
 
-/// Gauges of what is open and under way. Made for each reader: two of them may read at once.
+/// Gauges of open sessions and of calls under way. Each reader gets its own, since two of them may read at once.
 struct SessionGauges {
     registry: Registry,
     open: Family<SessionLabels, Gauge>,
@@ -345,7 +346,8 @@ fn blocking_gauge() -> (Registry, Family<DriverLabels, Gauge>) {
     (registry, family)
 }
 
-/// Which drivers block now. Each of the catalog is told of, so that nobody need know whether a metric is missing.
+/// Makes gauges of the calls that block now. Every driver of the catalog has one, so that zero is never a missing
+/// metric.
 fn blocking_now(catalog: &Catalog) -> Registry {
     let (registry, family) = blocking_gauge();
     let blocking = catalog.blocking();

@@ -1,24 +1,24 @@
-//! Running the gateway's own program for what a stranger's file might do to the process that does it: crash, or not come
-//! to an end.
+//! Runs this program as a child process on an untrusted file, which might crash the process that loads it, or keep it
+//! busy for ever.
 
 use super::error::PluginError;
 use std::{io::Write, path::Path, process::Stdio, time::Duration};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-/// The exit code by which such a process says that its standard error holds the reason.
+/// The exit code of a child process whose standard error holds the reason for a refusal.
 pub const REFUSED: u8 = 3;
 
-/// What such a process does: `studio-gateway plugin <word> FILE`.
+/// A child process's task: `studio-gateway plugin <word> FILE`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task {
     pub(super) word: &'static str,
-    /// What it is doing, for people.
+    /// The task's name for people.
     pub(super) doing: &'static str,
     pub(super) time: Duration,
 }
 
-/// Runs it to its end, and gives back what it wrote to standard output.
+/// Runs a task to its end, and returns what the process wrote to standard output.
 pub(super) async fn run_apart(program: &Path, task: Task, file: &Path) -> Result<Vec<u8>, PluginError> {
     let running = Command::new(program)
         .args(["plugin", task.word])
@@ -40,7 +40,7 @@ pub(super) async fn run_apart(program: &Path, task: Task, file: &Path) -> Result
     }
 }
 
-/// The bytes that were hashed, in a file that nobody else can change, and that is gone once it is loaded.
+/// Writes the bytes that were hashed to a file that nobody else can change. It is deleted when the value is dropped.
 pub(super) fn private_copy(bytes: &[u8]) -> Result<NamedTempFile, PluginError> {
     let mut file = tempfile::Builder::new()
         .prefix("studio-driver-")

@@ -1,11 +1,12 @@
-//! Tells which replies of a driver are kept, and for how long: as its manifest declares, within what `plugins.toml` says.
+//! Tells which replies of a driver are kept, and for how long: as its manifest declares, unless `plugins.toml` says
+//! otherwise.
 
 use crate::config::Period;
 use serde::Deserialize;
 use std::{collections::BTreeMap, time::Duration};
 use studio_plugin_api::manifest::OperationManifest;
 
-/// Seconds that a reply may be served again: a day.
+/// The most seconds that a reply may be served again: a day.
 pub(super) const LONGEST_CACHE: u64 = 86_400;
 
 /// `cache` of a `[[plugin]]`.
@@ -14,7 +15,8 @@ pub(super) const LONGEST_CACHE: u64 = 86_400;
 pub struct PluginCache {
     /// Whether any reply of the driver is kept. Default: true.
     pub enabled: bool,
-    /// How long replies of an operation count, by its path, instead of what the driver declares. Zero: not at all.
+    /// How long replies of an operation count, by its path, instead of the time that the driver declares. Zero: not at
+    /// all.
     pub times: BTreeMap<String, Period>,
 }
 
@@ -24,20 +26,20 @@ impl Default for PluginCache {
     }
 }
 
-/// Tells what becomes of the replies of an operation that its driver declares cacheable.
+/// Whether the replies of a cacheable operation are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
-    /// None is kept: `plugins.toml` does not want what the driver would allow.
+    /// No reply is kept, because `plugins.toml` says so.
     SwitchedOff,
-    /// Each is kept for so long.
+    /// Each reply is kept for this long.
     For(Duration),
 }
 
 impl PluginCache {
-    /// Checks that `times` is about operations that are cacheable, and no longer than may be.
+    /// Checks that `times` names only operations that are cacheable, and no time that is too long.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub(super) fn check_operations(&self, operations: &[OperationManifest]) -> Result<(), String> {
         let cacheable = || operations.iter().filter(|operation| operation.cache_seconds.is_some());
         for (path, time) in &self.times {
@@ -55,7 +57,7 @@ impl PluginCache {
         Ok(())
     }
 
-    /// Settles what becomes of an operation's replies; nothing where the driver does not declare them cacheable.
+    /// Tells how long an operation's replies are kept; `None` where the driver does not declare them cacheable.
     pub(super) fn caching(&self, operation: &OperationManifest) -> Option<Caching> {
         let declared = Duration::from_secs(operation.cache_seconds?);
         let time = self.times.get(&operation.path).map_or(declared, |time| **time);

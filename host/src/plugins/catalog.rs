@@ -24,14 +24,14 @@ pub enum CatalogError {
     /// `plugins.toml` is unusable.
     #[error(transparent)]
     File(#[from] PluginsFileError),
-    /// One plugin is, and the settings say that this is reason enough.
+    /// One plugin is unusable, and the settings say to fail then.
     #[error("plugin `{database_type}` ({path}): {reason}", path = path.display())]
     Plugin {
-        /// As in plugins.toml.
+        /// The type in plugins.toml.
         database_type: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it. Not a `source`: its text is in this one's.
+        /// The fault. It is not a `source`: its text is in this one's.
         reason: PluginError,
     },
 }
@@ -42,9 +42,9 @@ type Reachable = (Arc<Driver>, Vec<Arc<Prefix>>);
 #[derive(Default)]
 struct Snapshot {
     drivers: HashMap<String, Arc<Driver>>,
-    /// Those of types and aliases alike.
+    /// The prefixes of types and aliases alike.
     prefixes: HashMap<String, Arc<Prefix>>,
-    /// Entries of plugins.toml with the reason why each is not in service, if it should be.
+    /// Entries of plugins.toml, each with the reason why it is not in service although enabled.
     entries: Vec<(PluginEntry, Option<String>)>,
 }
 
@@ -66,7 +66,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads `plugins.toml` and loads what it enables.
+    /// Reads `plugins.toml` and loads the drivers that it enables.
     ///
     /// # Errors
     /// The file's, and, unless `on_error` says to skip, the first plugin's.
@@ -153,17 +153,17 @@ impl Catalog {
         Ok(Some(loaded))
     }
 
-    /// The driver in service for a database type.
+    /// Gives the driver in service for a database type.
     pub fn driver(&self, database_type: &str) -> Option<Arc<Driver>> {
         self.snapshot.load().drivers.get(database_type).cloned()
     }
 
-    /// Finds the prefix that a segment below `/api/platform/` is: a driver's type or an alias.
+    /// Finds the prefix that a segment below `/api/platform/` names: a driver's type or an alias.
     pub fn prefix(&self, segment: &str) -> Option<Arc<Prefix>> {
         self.snapshot.load().prefixes.get(segment).cloned()
     }
 
-    /// The types whose drivers serve projects' own databases, in the file's order.
+    /// Lists the types whose drivers serve projects' own databases, in the file's order.
     pub fn project_database_types(&self) -> Vec<String> {
         let snapshot = self.snapshot.load();
         let types = snapshot.entries.iter().map(|(entry, _)| &entry.database_type);
@@ -175,18 +175,18 @@ impl Catalog {
             .collect()
     }
 
-    /// The types of all drivers in service.
+    /// Lists the types of all drivers in service.
     pub fn types(&self) -> Vec<String> {
         self.snapshot.load().drivers.keys().cloned().collect()
     }
 
-    /// How many times drivers have a thread of the gateway for longer than a moment, by type; those that have none are not
-    /// in it. Drivers count that were replaced meanwhile.
+    /// Counts the threads of the gateway that drivers have kept for more than a second, by type; types that have none
+    /// are not in it. Drivers that were replaced meanwhile count too.
     pub fn blocking(&self) -> BTreeMap<String, usize> {
         self.watch.blocking()
     }
 
-    /// All entries, in the file's order.
+    /// Lists the status of all entries, in the file's order.
     pub fn status(&self) -> Vec<PluginStatus> {
         let snapshot = self.snapshot.load();
         let line = |(entry, error): &(PluginEntry, Option<String>)| {

@@ -1,12 +1,12 @@
 //! Keeps a native driver that blocks from taking the gateway's threads with it.
 //!
-//! A driver's future is polled in place, on the gateway's own worker threads: that is what makes a call cheap. A
-//! driver that blocks inside a poll therefore keeps a worker. Three rules bound the damage. A poll that would occupy
-//! the last free worker first hands that worker's other tasks to a fresh thread. While a poll is under way, a watching
-//! thread ([`Watch`]) nudges the runtime from outside: a worker that blocks may be the one that waited for I/O on behalf
-//! of all, and the others would sleep on without it. And a driver with too many polls that do not return gets no new
-//! ones. Together with the task that each call runs in ([`Containment::run`]), every caller gets its answer by its
-//! deadline, and everyone else hardly notices. The same thread tells the operator who blocks, and where.
+//! A driver's future is polled in place, on the gateway's own worker threads, which makes a call cheap. A driver that
+//! blocks inside a poll therefore keeps a worker. Three rules bound the damage. A poll that would occupy the last free
+//! worker first hands that worker's other tasks to a fresh thread. While a poll is under way, a watching thread
+//! ([`Watch`]) nudges the runtime from outside: a worker that blocks may be the one that waited for I/O on behalf of
+//! all, and the others would sleep on without it. And a driver with too many polls that do not return gets no new ones.
+//! Together with the task that each call runs in ([`Containment::run`]), every caller gets its answer by its deadline,
+//! and other callers hardly notice. The watching thread also logs which driver blocks, and in which call.
 
 use super::{
     DriverSession,
@@ -41,10 +41,10 @@ const STUCK: usize = 32;
 /// How long a future that is cut at its deadline has to come to its end, before its driver counts as blocking.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// The detail of an error that says, with `false`, that what passed its deadline goes on.
+/// The detail of an error that is `false` when a call that passed its deadline goes on.
 const CANCELLED: &str = "cancelled";
 
-/// Polls of any driver under way on the gateway's workers, but for those that handed their worker over.
+/// Polls of any driver under way on the gateway's workers, except for those that handed their worker over.
 static POLLING: AtomicUsize = AtomicUsize::new(0);
 
 /// The containment of one driver: counts its polls under way.
@@ -60,7 +60,7 @@ pub struct Containment {
 }
 
 impl Containment {
-    /// For a driver whose calls run on the current runtime.
+    /// Makes the containment of a driver whose calls run on the current runtime.
     pub(super) fn new(watch: Arc<Watch>, database_type: &str) -> Arc<Self> {
         let runtime =
             Handle::try_current().ok().filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
@@ -81,17 +81,17 @@ impl Containment {
         Task::new(&self.driver, &operation.name, request_id)
     }
 
-    /// The opening of a session, for [`run`](Self::run).
+    /// Names the opening of a session, for [`run`](Self::run).
     pub fn connect(&self) -> Arc<Task> {
         Task::new(&self.driver, &self.connect, "")
     }
 
-    /// A ping, for [`run`](Self::run).
+    /// Names a ping, for [`run`](Self::run).
     pub fn ping(&self) -> Arc<Task> {
         Task::new(&self.driver, &self.ping, "")
     }
 
-    /// Runs a driver's future in a task of its own until it ends or `deadline` passes, whichever is first. Dropping
+    /// Runs a driver's future in its own task until it ends or `deadline` passes, whichever is first. Dropping
     /// the returned future cancels the driver's.
     ///
     /// # Errors
@@ -120,9 +120,9 @@ impl Containment {
             return ended.unwrap_or_else(|_| Err(no_answer()));
         }
         drop(cancel);
-        // A future is dropped between two polls: none is under way in a driver that keeps to the rules.
+        // The aborted future is dropped between two polls; in a driver that keeps to the rules, no poll takes long.
         match tokio::time::timeout(GRACE, running).await {
-            // What came to its end was not cancelled.
+            // A call that came to its end was not cancelled.
             Ok(Ok(result)) => result,
             Ok(Err(ended)) if ended.is_panic() => Err(no_answer()),
             Err(_) if task.has_thread() => Err(DriverError::new(
@@ -137,7 +137,7 @@ impl Containment {
         }
     }
 
-    /// A session whose driver is held to the same when it is closed.
+    /// Wraps a session, so that its driver is held to the same rules when the session is closed.
     pub fn hold(self: &Arc<Self>, session: Box<dyn DriverSession>) -> Box<dyn DriverSession> {
         Box::new(ContainedSession { session: Some(session), containment: self.clone() })
     }
@@ -148,7 +148,7 @@ impl Containment {
         let _noted = self.watch.note(task);
         let worker = Counted::enter(&POLLING);
         if self.workers.is_some_and(|workers| worker.total >= workers) {
-            // What runs from here on holds no worker any more: a fresh thread does its work.
+            // From here on, this code holds no worker any more: a fresh thread does the worker's tasks.
             drop(worker);
             tokio::task::block_in_place(run)
         } else {
@@ -157,7 +157,7 @@ impl Containment {
     }
 }
 
-/// Whether what passed its deadline goes on, since its driver blocks.
+/// Tells whether a call that passed its deadline goes on, because its driver blocks.
 pub fn goes_on(error: &DriverError) -> bool {
     error.details.get(CANCELLED).and_then(Value::as_bool) == Some(false)
 }
@@ -206,7 +206,7 @@ impl<F> Drop for Contained<F> {
     }
 }
 
-/// A session of a driver whose code runs in the driver's containment also when it is closed, which is no future.
+/// A session that runs the driver's code in its containment also when it is closed. Closing is not a future.
 struct ContainedSession {
     /// Taken only when dropped.
     session: Option<Box<dyn DriverSession>>,
@@ -223,7 +223,7 @@ impl DriverSession for ContainedSession {
     }
 
     fn is_open(&self) -> bool {
-        // Asked twice a call, and answered from what is known.
+        // This is asked twice a call, and the driver answers from what it knows.
         self.session.as_ref().is_some_and(|session| session.is_open())
     }
 }

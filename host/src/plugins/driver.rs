@@ -1,4 +1,4 @@
-//! A driver in service: what was loaded, and what `plugins.toml` says of it.
+//! A driver in service: the loaded driver, and its entry in `plugins.toml`.
 
 use super::{
     DriverInstance, containment::Containment, error::PluginError, file::PluginEntry, kind::PluginKind,
@@ -24,7 +24,7 @@ pub struct Driver {
     containment: Arc<Containment>,
     generation: u64,
     options: OptionRules,
-    /// The schema that connections' options are held to here; absent where the driver does it.
+    /// The schema that connections' options are held to here; absent where the driver checks them itself.
     options_schema: Option<OptionsSchema>,
     session_cap: Option<Arc<Semaphore>>,
 }
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Puts what was loaded together with its line in plugins.toml.
+    /// Puts a loaded driver together with its entry in plugins.toml.
     ///
     /// # Errors
     /// Settings that do not fit the driver, or a part of its manifest that is unusable.
@@ -85,7 +85,7 @@ impl Driver {
     pub fn containment(&self) -> &Arc<Containment> {
         &self.containment
     }
-    /// Gives its line in plugins.toml.
+    /// Gives its entry in plugins.toml.
     pub fn entry(&self) -> &PluginEntry {
         &self.entry
     }
@@ -93,7 +93,7 @@ impl Driver {
     pub(super) fn sha256(&self) -> &str {
         &self.sha256
     }
-    /// Gives another number for every time that a driver is loaded: sessions of an older one are not used again.
+    /// Gives the number of this load. Each load of a driver has another: sessions of an older one are not used again.
     pub fn generation(&self) -> u64 {
         self.generation
     }

@@ -2,7 +2,7 @@
 //!
 //! A library is loaded from a private copy of the very bytes that were hashed, never unloaded, and reloading loads
 //! the new bytes beside the old. The layouts of everything that crosses are checked by `abi_stable` at load. A crash
-//! in a native driver is a crash of the gateway: that is what a trusted native driver costs.
+//! in a native driver is a crash of the gateway, which is why a native driver must be trusted.
 
 use super::{
     DriverInstance, DriverSession, Resolve,
@@ -35,8 +35,8 @@ pub(super) struct DylibDriver {
 }
 
 impl DylibDriver {
-    /// Loads the library at `file` and reads its manifest, whose text is given too. Nothing of the driver runs but its
-    /// constructors, its root module's and its manifest's functions.
+    /// Loads the library at `file` and reads its manifest, whose text it returns too. Nothing of the driver runs but
+    /// its constructors, and the functions that give its root module and its manifest.
     pub(super) fn load(file: &Path) -> Result<(Self, String), PluginError> {
         let header = lib_header_from_path(file).map_err(|error| match error {
             LibraryError::OpenError { err, .. } => {
@@ -59,7 +59,7 @@ impl DylibDriver {
         Origin { driver: self.manifest.database_type.as_str().into(), request_id: request_id.to_owned() }
     }
 
-    /// Starts the driver's runtime and gives it its way to the host.
+    /// Starts the driver's runtime and gives it access to the host.
     pub(super) fn start(&self, resolve: Arc<Resolve>) -> Result<(), PluginError> {
         let host = HostSide {
             database_type: self.manifest.database_type.clone(),
@@ -79,9 +79,9 @@ impl DylibDriver {
     }
 }
 
-/// Characters of the loader's own words that are passed on.
+/// The most characters of the loader's own message that are passed on.
 const LONGEST_REASON: usize = 300;
-/// Bytes of each thing that a driver said against the contract, in the log.
+/// The most bytes of each text that broke the contract, in the log.
 const LONGEST_QUOTE: usize = 2000;
 
 impl DriverInstance for DylibDriver {
@@ -94,7 +94,7 @@ impl DriverInstance for DylibDriver {
         let checking = move || {
             check(settings.expose_secret().into()).into_result().map_err(|error| origin.read_error(&error))
         };
-        // The driver's function is no future: it has a thread of its own to take its time on.
+        // The driver's function is not a future, so it runs on a thread where it may take its time.
         async move {
             let checked = tokio::task::spawn_blocking(checking).await;
             checked.unwrap_or_else(|_| Err(broken("the driver could not check the settings")))
@@ -116,14 +116,14 @@ impl DriverInstance for DylibDriver {
     }
 }
 
-/// Where an answer came from, and for whom it is, as the log says it.
+/// The driver that gave an answer, and the request that the answer is for, as the log names them.
 struct Origin {
     driver: Arc<str>,
     request_id: String,
 }
 
 impl Origin {
-    /// The driver's error. What it said that it may not goes to the log, since the caller is not told.
+    /// Reads the driver's error. One that breaks the contract goes to the log, since the caller is not told its text.
     fn read_error(&self, error: &AbiError) -> DriverError {
         error.read().unwrap_or_else(|broken| {
             let (code, message) = (clip(&error.code), clip(&error.message));
@@ -154,7 +154,7 @@ impl Origin {
     }
 }
 
-/// The beginning of what a driver said, on one line.
+/// Cuts a driver's text to its beginning, on one line.
 fn clip(text: &RString) -> String {
     one_line(beginning(text, LONGEST_QUOTE), LONGEST_QUOTE)
 }
@@ -196,7 +196,7 @@ fn broken(message: &str) -> DriverError {
     DriverError::new(ErrorCode::DriverError, message)
 }
 
-/// What a driver reaches of the host.
+/// The host's functions that a driver may call.
 struct HostSide {
     database_type: String,
     resolve: Arc<Resolve>,
@@ -217,8 +217,8 @@ impl Host for HostSide {
     }
 
     fn resolve(&self, host: RString, port: u16) -> FfiFuture<RResult<RVec<RString>, AbiError>> {
-        // The driver may poll this on a thread of its own, where the gateway's runtime is not entered: so it is a
-        // task of the gateway's.
+        // The driver may poll this on its own thread, where the gateway's runtime is not entered, so the work is done
+        // in a task of the gateway's.
         let task = self.runtime.spawn((self.resolve)(host.into(), port));
         async move {
             match task.await {

@@ -1,4 +1,4 @@
-//! Why a file is not a driver.
+//! The reasons why a file is not a driver.
 
 use super::kind::PluginKind;
 
@@ -14,65 +14,65 @@ pub enum PluginError {
     /// The bytes are not those that were pinned.
     #[error("its SHA-256 is {actual}, and plugins.toml pins {pinned}")]
     WrongHash {
-        /// What plugins.toml says.
+        /// The hash in plugins.toml.
         pinned: String,
-        /// What the bytes give.
+        /// The hash of the file's bytes.
         actual: String,
     },
     /// The file is of the other kind.
     #[error("it is of kind \"{actual}\", and plugins.toml says otherwise")]
     WrongKind {
-        /// What it is.
+        /// The file's kind.
         actual: PluginKind,
     },
     /// The system's loader refused it.
     #[error("it is not a library that can be loaded: {0}")]
     NotLoadable(String),
-    /// A library or a component, but without a driver's entry points.
+    /// It is a library or a component, but has no driver's entry points.
     #[error("it is not a studio-gateway driver")]
     NotADriver,
-    /// No WebAssembly component, or one that does not compile.
+    /// It is no WebAssembly component, or one that does not compile.
     #[error("it is not a WebAssembly component that can be run: {0}")]
     NotAComponent(String),
-    /// It asks for what the sandbox does not have.
+    /// It imports something that the sandbox does not have.
     #[error("it imports what the sandbox does not give: {0}")]
     Import(String),
     /// The sandbox can't be made on this machine.
     #[error("the sandbox for WebAssembly can't be made: {0}")]
     NoSandbox(String),
-    /// Built against another version of the contract.
+    /// It was built against another version of the contract.
     #[error(
         "it was built against driver API {driver}, and this gateway speaks {host}: rebuild it for that version"
     )]
     WrongVersion {
-        /// The driver's.
+        /// The driver's version.
         driver: String,
-        /// The gateway's.
+        /// The gateway's version.
         host: String,
     },
-    /// Same version by name, but another layout.
+    /// Its version has the same name, but another layout.
     #[error("its binary interface differs from this gateway's: {0}")]
     Incompatible(String),
-    /// Its manifest can't be had or breaks the rules.
+    /// Its manifest can't be read, or breaks the rules.
     #[error("its manifest is refused: {0}")]
     Manifest(String),
-    /// The trial said no, in these words.
+    /// The trial refused it, in these words.
     #[error("{0}")]
     TrialFailed(String),
     /// The process that tried or compiled it died.
     #[error("the process that was {doing} it crashed ({status})")]
     Crashed {
-        /// At what.
+        /// The process's task.
         doing: &'static str,
         /// How the process ended.
         status: String,
     },
-    /// It takes too long.
+    /// It takes too long over a task.
     #[error("it does not finish {doing} within {seconds} seconds")]
     Hung {
-        /// What it does.
+        /// The task.
         doing: &'static str,
-        /// The time that it has.
+        /// The seconds that it may take.
         seconds: u64,
     },
     /// An alias of it leads to another driver.
@@ -97,12 +97,12 @@ pub enum PluginError {
     Cache(String),
 }
 
-/// The beginning of a text, no longer than that many bytes.
+/// Cuts a text to its beginning, of at most that many bytes.
 pub(super) fn beginning(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
-/// A text of somebody else's, on one line and no longer than that many characters.
+/// Puts somebody else's text on one line, and cuts it to at most that many characters.
 pub(super) fn one_line(text: &str, most: usize) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(most).collect()

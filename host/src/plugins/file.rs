@@ -1,4 +1,4 @@
-//! `plugins.toml`: which drivers the gateway loads, from where, and what it allows them.
+//! `plugins.toml` says which drivers the gateway loads, from where, and what they may use.
 
 use super::{
     caching::PluginCache,
@@ -24,7 +24,7 @@ pub enum PluginsFileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// It is not TOML of the right form; the message has line and column.
@@ -32,7 +32,7 @@ pub enum PluginsFileError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong and where.
+        /// The fault, with its line and column.
         message: String,
     },
     /// Two entries claim one database type.
@@ -59,13 +59,13 @@ pub struct PluginEntry {
     /// Whether it is loaded. Default: true.
     #[serde(default = "enabled")]
     pub enabled: bool,
-    /// The file's SHA-256 in hex. When given, other bytes are refused.
+    /// The file's SHA-256 in hex. A file with another is refused.
     #[serde(default)]
     pub sha256: Option<String>,
     /// Option values that every connection of this driver starts from; a connection's own options go over them.
     #[serde(default)]
     pub settings: toml::Table,
-    /// What the driver may use.
+    /// The limits on the driver.
     #[serde(default)]
     pub limits: PluginLimits,
     /// Which of its replies are kept, and for how long.
@@ -93,7 +93,7 @@ pub struct PluginLimits {
     /// `sessions.max_calls`.
     #[serde(default)]
     pub calls: Option<NonZeroU32>,
-    /// Callers that may wait for one connection; who comes after them is refused. Default: the gateway's own
+    /// Callers that may wait for one connection; callers beyond them are refused. Default: the gateway's own
     /// `sessions.max_waiting`.
     #[serde(default)]
     pub waiting: Option<NonZeroU32>,
@@ -106,7 +106,7 @@ pub struct PluginLimits {
 }
 
 impl PluginLimits {
-    /// What an instance of a sandboxed driver may use.
+    /// Gives the limits of an instance of a sandboxed driver.
     pub(super) fn sandbox(&self) -> SandboxLimits {
         let default = SandboxLimits::default();
         SandboxLimits {
@@ -115,7 +115,7 @@ impl PluginLimits {
         }
     }
 
-    /// Whether they mean something for this kind of driver, and are within what can be given.
+    /// Checks that the limits mean something for this kind of driver, and are within bounds.
     fn check(&self, kind: PluginKind) -> Result<(), String> {
         let bounds = [
             ("memory", self.memory, MOST_MEMORY),
@@ -135,10 +135,10 @@ impl PluginLimits {
         Ok(())
     }
 
-    /// Whether what they say of single operations is said of ones that the driver has.
+    /// Checks that limits of single operations name operations that the driver has, and give them time.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub(super) fn check_operations(&self, operations: &[OperationManifest]) -> Result<(), String> {
         for (path, time) in &self.operation_timeouts {
             if !operations.iter().any(|operation| operation.path == *path) {
@@ -153,13 +153,13 @@ impl PluginLimits {
         Ok(())
     }
 
-    /// Finds the time that the operation at a path may take, if they give it any.
+    /// Finds the time that the operation at a path may take, if the limits set one.
     pub(super) fn operation_time(&self, path: &str) -> Option<Duration> {
         let own = self.operation_timeouts.get(path).map(|time| **time);
         own.or_else(|| self.operation_timeout.map(|seconds| Duration::from_secs(seconds.into())))
     }
 
-    /// Sessions that one connection of an exclusive driver may have.
+    /// Gives the number of sessions that one connection of an exclusive driver may have.
     pub fn sessions(&self) -> usize {
         self.sessions.map_or(10, |sessions| sessions.get() as usize)
     }
@@ -179,7 +179,7 @@ struct File {
 /// Reads the file; the entries' paths come out absolute or relative to the working directory.
 ///
 /// # Errors
-/// Each names the file and what is wrong in it.
+/// Each names the file and the fault in it.
 pub fn read(path: &Path) -> Result<Vec<PluginEntry>, PluginsFileError> {
     let mut text = std::fs::read_to_string(path)
         .map_err(|source| PluginsFileError::Unreadable { path: path.to_owned(), source })?;

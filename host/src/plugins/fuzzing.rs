@@ -1,4 +1,4 @@
-//! What is read of drivers and of paths to them, for fuzz targets.
+//! Reads manifests and paths as the host does, for fuzz targets.
 
 use super::{
     caching::PluginCache,
@@ -15,7 +15,7 @@ use studio_plugin_api::manifest::{CheckedBy, Manifest};
 
 pub use super::wasm::fuzzing::{read_guest_error, read_guest_facts, read_guest_settings};
 
-/// Holds a manifest to the rules, and builds all that is built of it.
+/// Holds a manifest to the rules, and builds everything that the host builds of it.
 ///
 /// # Errors
 /// The rule that it breaks, in words.
@@ -35,7 +35,7 @@ pub fn check_manifest(given: &Manifest) -> Result<(), String> {
 /// Holds a value to a schema: `None` where that takes too long, and else whether it fits.
 ///
 /// # Errors
-/// How many parts of the schema are none.
+/// The number of parts that are no schemas.
 pub fn check_value(schema: &Value, value: &Value, bytes: usize) -> Result<Option<bool>, usize> {
     schema::fuzzing::check_value(schema, value, bytes)
 }
@@ -44,7 +44,7 @@ pub fn check_value(schema: &Value, value: &Value, bytes: usize) -> Result<Option
 pub struct Paths(Routes<u32>);
 
 impl Paths {
-    /// Under its type, or an alias.
+    /// Builds the driver's paths under its type, or under an alias.
     ///
     /// # Errors
     /// Paths that can't be told apart, in words.
@@ -54,7 +54,7 @@ impl Paths {
         Routes::build(under.map(|(number, operation)| (operation.method, &*operation.path, number))).map(Self)
     }
 
-    /// Where a path leads that is still percent-encoded.
+    /// Finds the operation that a path leads to. The path is still percent-encoded.
     pub fn find(&self, method: &str, path: &str) -> Route<u32> {
         self.0.find(method, path)
     }

@@ -23,38 +23,38 @@ use std::{
 };
 use studio_plugin_api::{Endpoint, manifest::Manifest};
 
-/// How a library is loaded for the first time.
+/// The task of loading a library for the first time.
 const TRIAL: Task = Task { word: "trial", doing: "loading", time: Duration::from_secs(10) };
-/// How one is loaded that its author or an operator asks about.
+/// The task of loading a library that its author or an operator asks about.
 const EXAMINATION: Task = Task { word: "examine", ..TRIAL };
 
 /// How closely a manifest is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Whether it can be served.
+    /// Checks whether it can be served.
     Glance,
-    /// And whether it means what it says.
+    /// Also finds its faults.
     Close,
 }
 
-/// What `plugin inspect` shows.
+/// The facts that `plugin inspect` shows.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Inspection {
     /// How it is shipped.
     pub kind: PluginKind,
-    /// SHA-256 of the file, in hex: what `sha256` in plugins.toml takes.
+    /// SHA-256 of the file in hex, as `sha256` in plugins.toml takes it.
     pub sha256: String,
-    /// Bytes.
+    /// The file's size in bytes.
     pub size: u64,
     /// The contract's version that it was built against.
     pub api_version: String,
-    /// What a component asks of the sandbox: interfaces, each with its package and version.
+    /// The interfaces that a component imports from the sandbox, each with its package and version.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub imports: BTreeSet<String>,
     /// Milliseconds that it took to compile a component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precompile_milliseconds: Option<u64>,
-    /// What in its manifest can't be meant, although it loads: `<JSON pointer>: <reason>`.
+    /// Faults in its manifest, which loads in spite of them: `<JSON pointer>: <reason>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
     /// The driver's manifest.
@@ -78,13 +78,13 @@ pub(super) struct Loaded {
 }
 
 impl Loader {
-    /// `program` is the gateway's executable; without it, a driver that crashes when loaded takes this process along.
-    /// `resolve` serves the drivers' name look-ups.
+    /// Makes a loader. `program` is the gateway's executable; without it, a driver that crashes when loaded crashes
+    /// this process too. `resolve` serves the drivers' name look-ups.
     pub fn new(program: Option<PathBuf>, resolve: Arc<Resolve>, sandbox_settings: SandboxSettings) -> Self {
         Self { program, resolve, sandbox_settings, sandbox: Mutex::default() }
     }
 
-    /// Loads what a `[[plugin]]` names.
+    /// Loads the driver that a `[[plugin]]` names.
     pub(super) async fn load(&self, entry: &PluginEntry) -> Result<Loaded, PluginError> {
         let bytes = std::fs::read(&entry.path).map_err(PluginError::Unreadable)?;
         let sha256 = hex_digest(&bytes);
@@ -161,7 +161,7 @@ impl Loader {
         }
     }
 
-    /// Loads what a `[[plugin]]` names, and lets it go again.
+    /// Loads the driver that a `[[plugin]]` names, and lets it go again.
     ///
     /// # Errors
     /// As for loading.
@@ -180,7 +180,7 @@ impl Loader {
         Ok(made)
     }
 
-    /// Loads the file in a process of its own first, so that one that crashes or hangs at load harms nobody.
+    /// Loads the file in a child process first, so that a file that crashes or hangs at load harms nobody.
     async fn try_out(&self, file: &Path, task: Task) -> Result<Option<Inspection>, PluginError> {
         let Some(program) = &self.program else { return Ok(None) };
         let output = run_apart(program, task, file).await?;
@@ -190,8 +190,8 @@ impl Loader {
     }
 }
 
-/// Lets the driver look at the options that plugins.toml gives every connection. The endpoint is made up: only what
-/// the driver says of options counts.
+/// Lets the driver check the options that plugins.toml gives every connection. The endpoint is made up, so only an
+/// error about an option counts.
 async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> Result<(), PluginError> {
     if entry.settings.is_empty() {
         return Ok(());
@@ -222,7 +222,7 @@ async fn check_settings(instance: &dyn DriverInstance, entry: &PluginEntry) -> R
     }
 }
 
-/// Loads a file here and now. For the trial process; a crash in the file is a crash of this process.
+/// Loads a file in this process, as the child process of a trial does. A crash in the file crashes this process.
 ///
 /// # Errors
 /// As for loading.
@@ -243,17 +243,17 @@ pub fn inspect_in_this_process(path: &Path, look: Look) -> Result<Inspection, Pl
     })
 }
 
-/// What in a manifest, which reads, can't be meant.
+/// Lists the faults of a manifest's text; none if it does not read.
 fn faults(text: &str) -> Vec<String> {
     serde_json::from_str(text).map(|manifest| find_faults(&manifest)).unwrap_or_default()
 }
 
-/// A file says what it is by how it begins; whatever is no WebAssembly is left to the system's loader to judge.
+/// Tells a file's kind by its first bytes. A file that is no WebAssembly is left to the system's loader to judge.
 fn kind_of(bytes: &[u8]) -> PluginKind {
     if bytes.starts_with(b"\0asm") { PluginKind::Wasm } else { PluginKind::Dylib }
 }
 
-/// The SHA-256 of a file's bytes, in hex.
+/// Computes the SHA-256 of a file's bytes, in hex.
 pub(super) fn sha256_of(path: &Path) -> std::io::Result<String> {
     std::fs::read(path).map(|bytes| hex_digest(&bytes))
 }

@@ -12,15 +12,15 @@ use studio_plugin_api::{
 
 /// Segments below `/api/platform/` that are the host's own.
 pub const RESERVED_TYPES: [&str; 3] = ["plugins", "organizations", "projects"];
-/// Characters of a name or a version.
+/// The most characters of a name or a version.
 const LONGEST_NAME: usize = 100;
-/// More than any database needs; a manifest beyond it is a mistake or a prank.
+/// The most operations: more than any database needs. A manifest beyond it is a mistake or a prank.
 const MOST_OPERATIONS: usize = 1000;
-/// More prefixes than any driver has reason to claim.
+/// The most aliases: more than any driver has reason to claim.
 const MOST_ALIASES: usize = 8;
-/// More request headers than any alias has reason to ask for.
+/// The most request headers: more than any alias has reason to ask for.
 const MOST_HEADERS: usize = 8;
-/// What says who calls is never a driver's to see.
+/// Headers that say who calls. A driver never sees them.
 const PRIVATE_HEADERS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
 
 /// Holds a manifest to the rules.
@@ -53,7 +53,7 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
         }
         check_alias(manifest, operation).or_else(refuse)?;
         if let Some(seconds) = operation.cache_seconds {
-            // What a call does must not depend on whether its reply was kept.
+            // The effect of a call must not depend on whether its reply was kept.
             if (operation.method, operation.access) != (Method::Get, AccessManifest::Read) {
                 return refuse(format!(
                     "`{method} {path}` has cached replies, which is for `GET` operations with access `read`"
@@ -77,7 +77,7 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
     Ok(())
 }
 
-/// Whether a name may be the segment below `/api/platform/` that leads to a driver.
+/// Tells whether a name may be the segment below `/api/platform/` that leads to a driver.
 fn is_prefix(text: &str) -> bool {
     text.len() <= 32
         && text.starts_with(|first: char| first.is_ascii_lowercase())
@@ -85,7 +85,7 @@ fn is_prefix(text: &str) -> bool {
         && !RESERVED_TYPES.contains(&text)
 }
 
-/// Whether the other prefixes could be served. Those of other drivers are not looked at.
+/// Checks that the other prefixes could be served. Those of other drivers are not looked at.
 fn check_aliases(manifest: &Manifest) -> Result<(), String> {
     if manifest.aliases.len() > MOST_ALIASES {
         return Err(format!("{} aliases are more than {MOST_ALIASES}", manifest.aliases.len()));
@@ -108,14 +108,14 @@ fn check_aliases(manifest: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether an alias may have the request headers that it asks for.
+/// Checks that an alias may have the request headers that it asks for.
 fn check_headers(alias: &Alias) -> Result<(), String> {
     let all = || alias.headers.iter().chain(&alias.connection_headers);
     if all().count() > MOST_HEADERS {
         return Err(format!("asks for more than {MOST_HEADERS} request headers"));
     }
     for name in all() {
-        // Only small letters pass, which is how names are compared.
+        // Only small letters pass, because names are compared in small letters.
         match HeaderName::from_lowercase(name.as_bytes()) {
             Ok(header) if PRIVATE_HEADERS.contains(&header) => {
                 return Err(format!("asks for the request header `{name}`, which is not a driver's to see"));
@@ -130,7 +130,7 @@ fn check_headers(alias: &Alias) -> Result<(), String> {
     }
 }
 
-/// Whether an operation fits the prefix that it is under.
+/// Checks that an operation fits the prefix that it is under.
 fn check_alias(manifest: &Manifest, operation: &OperationManifest) -> Result<(), String> {
     let name = format!("`{} {}`", operation.method.as_str(), operation.path);
     let alias = match &operation.alias {
@@ -158,7 +158,7 @@ fn check_alias(manifest: &Manifest, operation: &OperationManifest) -> Result<(),
     Ok(())
 }
 
-/// Versions of the contract agree when their `MAJOR.MINOR` do.
+/// Checks that a driver's version of the contract agrees with the host's: their `MAJOR.MINOR` must be the same.
 pub(super) fn check_version(driver: &str) -> Result<(), PluginError> {
     let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
     if minor(driver) == minor(API_VERSION) {
@@ -168,7 +168,7 @@ pub(super) fn check_version(driver: &str) -> Result<(), PluginError> {
     }
 }
 
-/// A text that a driver chose, fit for one line of the log.
+/// Makes a driver's text fit for one line of the log.
 fn shorten(text: &str) -> String {
     let mut short: String = text.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
     if text.chars().count() > LONGEST_NAME {
@@ -255,7 +255,7 @@ mod tests {
             json!([operation])
         };
         with_aliases(json!([bare]), under("old-thing", Some("text/plain; charset=utf-8"))).unwrap();
-        // One path means something under each prefix.
+        // One path may stand under two prefixes.
         let [mut both, other] = [under("old-thing", None), json!(operation)];
         both.as_array_mut().unwrap().push(other);
         with_aliases(json!([bare]), both.clone()).unwrap();

@@ -2,8 +2,7 @@
 //!
 //! [`catalog`] is the way in: a map from database type, and from [`Prefix`], to a loaded [`Driver`] with its
 //! [`Operation`]s. Two traits, [`DriverInstance`] and [`DriverSession`], hide how a driver is shipped; `dylib.rs`
-//! implements them over the native border, `wasm/` in a sandbox. Nothing outside this module knows of what kind a driver
-//! is.
+//! implements them over the native border, `wasm/` in a sandbox. Nothing outside this module knows a driver's kind.
 
 mod apart;
 mod caching;
@@ -54,12 +53,12 @@ pub use wasm::{CompiledCache, SandboxSettings, compile_in_this_process};
 /// How a driver's host names are resolved, by the gateway's address rules.
 type Resolve = dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
 
-/// A loaded driver, of whatever kind.
+/// A loaded driver of either kind.
 pub trait DriverInstance: Send + Sync {
-    /// What it says of itself, checked.
+    /// Gives its manifest, checked.
     fn manifest(&self) -> &Manifest;
 
-    /// How many calls one of its sessions takes at once.
+    /// Tells how many calls one of its sessions takes at once.
     fn concurrency(&self) -> Concurrency {
         self.manifest().concurrency
     }
@@ -73,7 +72,7 @@ pub trait DriverInstance: Send + Sync {
     /// Opens a session. Dropping the future gives up.
     ///
     /// # Errors
-    /// What the driver says, mostly `CONNECTION_ERROR`.
+    /// The driver's error, mostly `CONNECTION_ERROR`.
     fn connect(
         &self,
         settings: DriverSettings,
@@ -85,15 +84,15 @@ pub trait DriverSession: Send + Sync {
     /// Runs an operation. Dropping the future cancels it, on the database too.
     ///
     /// # Errors
-    /// What the driver says; `DRIVER_ERROR` when it panicked or broke the contract.
+    /// The driver's error; `DRIVER_ERROR` when it panicked or broke the contract.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Payload, DriverError>>;
 
-    /// The server's facts, as a JSON object.
+    /// Asks for the server's facts, a JSON object.
     ///
     /// # Errors
-    /// What the driver says, mostly `CONNECTION_ERROR`.
+    /// The driver's error, mostly `CONNECTION_ERROR`.
     fn ping(&self) -> BoxFuture<'static, Result<serde_json::Map<String, serde_json::Value>, DriverError>>;
 
-    /// Whether the driver still believes in the session.
+    /// Tells whether the driver still holds the session to be usable.
     fn is_open(&self) -> bool;
 }

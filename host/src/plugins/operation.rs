@@ -1,5 +1,5 @@
-//! An operation of a loaded driver. All that its manifest declares and `plugins.toml` sets is put together once, when the
-//! driver is loaded; each request carries the result from its routing to its reply.
+//! An operation of a loaded driver. It is built once from its manifest and `plugins.toml`, when the driver is loaded;
+//! each request carries it from its routing to its reply.
 
 use super::{
     caching::{Caching, PluginCache},
@@ -36,7 +36,7 @@ pub struct Operation {
     pub alias: Option<String>,
     /// The access that a caller needs.
     pub access: AccessManifest,
-    /// What becomes of its replies, if the driver declares them cacheable.
+    /// How long its replies are kept, if the driver declares them cacheable.
     pub caching: Option<Caching>,
     /// Paths whose kept replies its calls make stale.
     pub invalidates: Vec<Arc<str>>,
@@ -44,9 +44,9 @@ pub struct Operation {
     pub format: ReplyFormat,
     /// The time that `plugins.toml` gives it.
     time: Option<Duration>,
-    /// The query parameters that it takes, where others are overlooked.
+    /// The query parameters that it takes, where it overlooks others.
     declared: Option<HashSet<String>>,
-    /// The schemas that its callers are held to here; absent where the driver does it.
+    /// The schemas that its callers are held to here; absent where the driver checks calls itself.
     schemas: Option<OperationSchemas>,
 }
 
@@ -60,7 +60,7 @@ impl Operation {
     /// Builds all operations of a driver, in the manifest's order.
     ///
     /// # Errors
-    /// Settings for operations that the driver does not have, or a schema that is none.
+    /// Settings for operations that the driver does not have, or a schema that is not one.
     pub(super) fn build_all(
         manifest: &Manifest,
         limits: &PluginLimits,
@@ -109,7 +109,7 @@ impl Operation {
         self.declared.as_ref().is_some_and(|declared| !declared.contains(parameter))
     }
 
-    /// Tells whether a call may change something, as far as the operation and the caller's role tell.
+    /// Tells whether a call may change something, as far as the operation and the caller's role say.
     pub fn may_write(&self, granted: Access) -> bool {
         match self.access {
             AccessManifest::Write | AccessManifest::Admin => true,

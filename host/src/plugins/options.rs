@@ -1,9 +1,9 @@
-//! What the schema of a driver's options says of them, at any depth.
+//! Reads from the schema of a driver's options which of them are secret or decide where secrets go, at any depth.
 //!
-//! A schema is taken apart once, when its driver is loaded, into a graph of places; a `$ref` that leads back to where it
-//! came from is an edge of it. Values are then walked together with it. What a value is held to does not matter here, only
-//! what may be said of it: each branch of `anyOf`, `if` and their like counts, and each pattern of `patternProperties`
-//! counts for every name. A text too many that is sealed is no harm.
+//! A schema is taken apart once, when its driver is loaded, into a graph of places; a `$ref` that leads back to where
+//! it came from is an edge of it. Values are then walked together with the graph. Whether a value fits does not matter
+//! here: each branch of `anyOf`, `if` and their like counts, and each pattern of `patternProperties` counts for every
+//! name. A text that is sealed without need does no harm.
 
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -43,7 +43,7 @@ pub struct OptionRules {
     has_secrets: bool,
 }
 
-/// Where a value is, as far as the schema goes.
+/// The place of a value in the schema.
 #[derive(Debug, Clone)]
 pub struct OptionPlace<'a> {
     rules: &'a OptionRules,
@@ -53,15 +53,15 @@ pub struct OptionPlace<'a> {
 }
 
 impl OptionRules {
-    /// As this JSON Schema has them.
+    /// Reads the rules from a JSON Schema.
     ///
     /// # Errors
-    /// What of it can't be followed: then nobody could tell what is secret.
+    /// The part that can't be followed: nobody could tell what is secret in it.
     pub(super) fn of(schema: &Value) -> Result<Self, String> {
         let mut reading =
             Reading { root: schema, rules: Self::default(), known: HashMap::new(), unread: Vec::new() };
         reading.node(schema)?;
-        // Not one within the other: a chain of references may be longer than a stack is deep.
+        // This is a loop and not a recursion, since a chain of references may be longer than a stack is deep.
         while let Some((number, schema)) = reading.unread.pop() {
             let node = reading.read(schema)?;
             if let Some(place) = reading.rules.nodes.get_mut(number) {
@@ -74,17 +74,17 @@ impl OptionRules {
         Ok(rules)
     }
 
-    /// The place of all options together.
+    /// Gives the place of all options together.
     pub fn root(&self) -> OptionPlace<'_> {
         OptionPlace { rules: self, nodes: self.about([0]), is_named_for_tls: false }
     }
 
-    /// Whether any option is secret.
+    /// Tells whether any option is secret.
     pub fn has_secrets(&self) -> bool {
         self.has_secrets
     }
 
-    /// These, and all that are about the same value as one of them.
+    /// Finds these nodes, and all that are about the same value as one of them.
     fn about(&self, nodes: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
         let mut open: Vec<usize> = nodes.into_iter().collect();
@@ -98,7 +98,7 @@ impl OptionRules {
         found
     }
 
-    /// A list whose items are secrets is one secret: without them, nothing is left of it.
+    /// Marks each list whose items are secrets as one secret: without them, nothing is left of it.
     fn call_lists_of_secrets_secret(&mut self) {
         loop {
             let is_list_of_secrets = |node: &Node| {
@@ -128,14 +128,14 @@ impl OptionRules {
 struct Reading<'a> {
     root: &'a Value,
     rules: OptionRules,
-    /// The nodes of schemas seen, by where those are in memory.
+    /// The nodes of schemas seen, by the schemas' addresses in memory.
     known: HashMap<*const Value, usize>,
-    /// Nodes that say nothing yet, and their schemas.
+    /// Nodes that are still empty, and their schemas.
     unread: Vec<(usize, &'a Value)>,
 }
 
 impl<'a> Reading<'a> {
-    /// The node of a schema, made when it is seen first.
+    /// Gives the node of a schema, which is made when the schema is seen first.
     fn node(&mut self, schema: &'a Value) -> Result<usize, String> {
         if let Some(number) = self.known.get(&std::ptr::from_ref(schema)) {
             return Ok(*number);
@@ -190,7 +190,7 @@ impl<'a> Reading<'a> {
             &mut node.items,
         )?;
         for keyword in ITEMS {
-            // A list of schemas, by position, is what `items` was before 2020.
+            // Before 2020, `items` could be a list of schemas, by position.
             match schema.get(keyword) {
                 Some(Value::Array(schemas)) => self.read_all(schemas, &mut node.items)?,
                 schema => self.read_all(schema, &mut node.items)?,
@@ -210,7 +210,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// What a reference leads to, which must be in this schema: at a JSON pointer, or under an anchor.
+    /// Finds the target of a reference, which must be in this schema: at a JSON pointer, or under an anchor.
     fn find(&self, reference: &Value) -> Result<&'a Value, String> {
         let text = reference.as_str().unwrap_or_default();
         let fragment = text
@@ -228,7 +228,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The part of a schema that calls itself so. Manifests are read with a bound on depth.
+/// Finds the part of a schema that has this anchor. Manifests are read with a bound on depth.
 fn find_anchor<'a>(schema: &'a Value, anchor: &str) -> Option<&'a Value> {
     match schema {
         Value::Object(members) => {
@@ -244,18 +244,18 @@ fn find_anchor<'a>(schema: &'a Value, anchor: &str) -> Option<&'a Value> {
 }
 
 impl<'a> OptionPlace<'a> {
-    /// Whether all that is there is secret.
+    /// Tells whether the whole value in this place is secret.
     pub fn is_secret(&self) -> bool {
         self.nodes.iter().any(|number| self.rules.is_secret(*number))
     }
 
-    /// Whether what is there says to whom secrets are sent.
+    /// Tells whether the value in this place says to whom secrets are sent.
     pub fn is_leading(&self) -> bool {
         let is_marked = |number: &usize| self.rules.nodes.get(*number).is_some_and(|node| node.is_leading);
         self.is_named_for_tls || self.nodes.iter().any(is_marked)
     }
 
-    /// The place of an object's member.
+    /// Gives the place of an object's member.
     pub fn member(&self, name: &str) -> Self {
         let mut next = Vec::new();
         for node in self.schemas() {
@@ -272,7 +272,7 @@ impl<'a> OptionPlace<'a> {
         }
     }
 
-    /// The place of a list's items, whichever.
+    /// Gives the place of a list's items, the same for all of them.
     pub fn item(&self) -> Self {
         let next = self.schemas().flat_map(|node| &node.items);
         Self { rules: self.rules, nodes: self.rules.about(next.copied()), is_named_for_tls: false }

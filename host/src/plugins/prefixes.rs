@@ -53,8 +53,8 @@ impl Prefix {
         self.alias.as_ref()
     }
 
-    /// Tells whether the requests under it may have what strict prefixes refuse, because the original service overlooks
-    /// it.
+    /// Tells whether requests under it may have parts that strict prefixes refuse, because the original service
+    /// overlooks them.
     pub fn is_lenient(&self) -> bool {
         self.alias.as_ref().is_some_and(|alias| alias.lenient)
     }
@@ -87,7 +87,7 @@ pub(super) fn build_routes(
 pub(super) struct PrefixClaims(HashMap<String, String>);
 
 impl PrefixClaims {
-    /// Types go before aliases, whatever the order of their lines in plugins.toml.
+    /// Claims the types of all enabled entries first, so that types go before aliases in any order of plugins.toml.
     pub(super) fn of_types(entries: &[PluginEntry]) -> Self {
         let enabled = entries.iter().filter(|entry| entry.enabled).map(|entry| entry.database_type.clone());
         Self(enabled.map(|database_type| (database_type.clone(), database_type)).collect())
@@ -96,7 +96,7 @@ impl PrefixClaims {
     /// Takes a driver's aliases, all or none.
     ///
     /// # Errors
-    /// One that leads elsewhere already.
+    /// An alias that leads to a driver already.
     pub(super) fn claim(&mut self, manifest: &Manifest) -> Result<(), PluginError> {
         for Alias { prefix, .. } in &manifest.aliases {
             if let Some(other) = self.0.get(prefix) {

@@ -1,9 +1,9 @@
-//! What drivers of either kind write, in the gateway's log.
+//! Writes the records of drivers of either kind to the gateway's log.
 
 use std::fmt::Display;
 use tracing::Level;
 
-/// One record of a driver's.
+/// One record of a driver.
 pub(super) struct Record<'a, T: ?Sized> {
     pub(super) driver: &'a str,
     pub(super) request_id: &'a str,
@@ -15,7 +15,7 @@ pub(super) struct Record<'a, T: ?Sized> {
 }
 
 impl<T: Display + ?Sized> Record<'_, T> {
-    /// Writes it.
+    /// Writes the record.
     pub(super) fn write(&self, level: Level) {
         let Self { driver, request_id, target, message, fields } = self;
         macro_rules! emit {

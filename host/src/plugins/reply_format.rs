@@ -8,7 +8,7 @@ use studio_plugin_api::{
     reply::{MISPLACED_PAYLOAD, Payload},
 };
 
-/// Names the type of JSON.
+/// The media type of JSON.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Tells how an operation's payloads are sent.
@@ -16,7 +16,7 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub enum ReplyFormat {
     /// JSON in the gateway's envelope.
     Data,
-    /// As it is; of this type.
+    /// The payload as it is, of this media type.
     Bare(HeaderValue),
 }
 
@@ -40,10 +40,10 @@ impl ReplyFormat {
         }
     }
 
-    /// Holds a driver to what the contract says of the payload of an operation. The bytes inside stay unread.
+    /// Checks that a driver's payload is one that the contract allows for the operation. The bytes inside stay unread.
     ///
     /// # Errors
-    /// `DRIVER_ERROR` for a payload where there is none, or none where there is one.
+    /// `DRIVER_ERROR` for a payload where none may be, or none where one must be.
     pub fn check(&self, payload: Payload) -> Result<Payload, DriverError> {
         match payload.fits(self.is_json()) {
             true => Ok(payload),

@@ -3,14 +3,14 @@
 use percent_encoding::percent_decode_str;
 use studio_plugin_api::operations::Method;
 
-/// Where a request goes.
+/// The operation that a request goes to, or why it goes to none.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<T> {
-    /// To an operation, with its path parameters percent-decoded to bytes.
+    /// An operation, with its path parameters percent-decoded to bytes.
     Operation {
-        /// As it was given to [`Routes::build`].
+        /// The operation as it was given to [`Routes::build`].
         operation: T,
-        /// In the template's order.
+        /// The parameters in the template's order.
         parameters: Vec<Vec<u8>>,
     },
     /// The path is known, the method is not.
@@ -27,8 +27,8 @@ pub enum Route<T> {
     Unknown,
 }
 
-/// All of a driver's paths under one prefix: a router for each method, so that a static segment hides a parameter only where both
-/// have the same method (`POST /keys/batch` leaves `GET /keys/{key}` its key named `batch`).
+/// All of a driver's paths under one prefix: a router for each method, so that a static segment hides a parameter only
+/// where both have the same method (`POST /keys/batch` leaves `GET /keys/{key}` its key named `batch`).
 pub struct Routes<T> {
     methods: Vec<(&'static str, matchit::Router<T>)>,
 }
@@ -83,9 +83,9 @@ impl<T: Clone> Routes<T> {
         Route::WrongMethod { allow: allow.join(", ") }
     }
 
-    /// The parameter that is empty in a path which would be known otherwise.
+    /// Finds the parameter that is empty in a path which would be known otherwise.
     fn find_empty(&self, method: &str, path: &str) -> Option<String> {
-        // No path has such a segment by itself.
+        // No path has a segment like this by itself.
         const FILLED: &str = "\0";
         let segments: Vec<_> = path.strip_prefix('/')?.split('/').collect();
         let filled: String = segments

@@ -8,8 +8,8 @@ use studio_plugin_api::ConnectionSettings;
 /// Holds a connection's settings as a driver is given them.
 pub type DriverSettings = ConnectionSettings<OpenOptions>;
 
-/// Holds options with their secrets in the clear, and wipes them when dropped. The type has no `Debug`, and so neither have
-/// the settings that hold it.
+/// Holds options with their secrets in the clear, and wipes them when dropped. The type has no `Debug`, and so neither
+/// have the settings that hold it.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub struct OpenOptions(Value);

@@ -1,4 +1,4 @@
-//! What the API tells of each plugin.
+//! The status of each plugin, as the API shows it.
 
 use super::kind::PluginKind;
 use serde::Serialize;
@@ -35,6 +35,6 @@ pub struct PluginStatus {
     pub options: Option<Value>,
     /// Its operations.
     pub operations: Vec<OperationManifest>,
-    /// Why it is not in service although enabled.
+    /// The reason why it is not in service although enabled.
     pub error: Option<String>,
 }

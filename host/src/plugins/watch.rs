@@ -1,4 +1,4 @@
-//! Watches how long drivers keep the threads that run them, and tells of those that do not let go.
+//! Watches how long drivers keep the threads that run them, and logs those that block.
 
 use std::{
     collections::BTreeMap,
@@ -10,14 +10,14 @@ use std::{
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// How often the watching thread looks.
+/// The time between two looks of the watching thread.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a driver may keep a thread before it counts as blocking.
 pub(super) const BLOCKS_AFTER: Duration = Duration::from_secs(1);
-/// A driver that goes on blocking is told of again after so many times as long.
+/// A driver that goes on blocking is logged again after this many times as long.
 const TOLD_AGAIN: u32 = 10;
 
-/// What a driver is asked to do, as the log names it.
+/// A task that a driver is given, as the log names it.
 #[derive(Debug)]
 pub struct Task {
     driver: Arc<str>,
@@ -29,13 +29,13 @@ pub struct Task {
 }
 
 impl Task {
-    /// Something that this driver does.
+    /// Makes a task of this driver.
     pub(super) fn new(driver: &Arc<str>, name: &Arc<str>, request_id: &str) -> Arc<Self> {
         let (driver, name, request_id) = (driver.clone(), name.clone(), request_id.to_owned());
         Arc::new(Self { driver, name, request_id, threads: AtomicUsize::new(0) })
     }
 
-    /// Whether the driver has a thread for it at this moment.
+    /// Tells whether the driver has a thread for the task at this moment.
     pub(super) fn has_thread(&self) -> bool {
         self.threads.load(Ordering::Acquire) > 0
     }
@@ -60,15 +60,15 @@ enum Event {
     Returned(Duration),
 }
 
-/// One thread in a driver's hands.
+/// One thread that a driver keeps.
 struct Kept {
     task: Arc<Task>,
     since: Instant,
-    /// When it is told of next.
+    /// The time after which it is logged next.
     tell_after: Duration,
 }
 
-/// All threads in drivers' hands. A place is used again once it is empty.
+/// All threads that drivers keep. A place is used again once it is empty.
 #[derive(Default)]
 struct Places {
     places: Vec<Option<Kept>>,
@@ -113,7 +113,7 @@ impl Watch {
         Noted { watch: self, task, place }
     }
 
-    /// How many calls block now, by driver.
+    /// Counts the threads that are blocked now, by driver.
     pub(super) fn blocking(&self) -> BTreeMap<String, usize> {
         let mut blocking = BTreeMap::new();
         for kept in self.lock().places.iter().flatten() {
@@ -124,7 +124,7 @@ impl Watch {
         blocking
     }
 
-    /// Those that block for so long that it is time to tell.
+    /// Takes the tasks that have blocked for so long that it is time to log them.
     fn take_overdue(&self) -> Vec<(Arc<Task>, Duration)> {
         let mut overdue = Vec::new();
         for kept in self.lock().places.iter_mut().flatten() {
@@ -163,7 +163,7 @@ fn look_on(watch: &Weak<Watch>, runtime: Option<&Handle>) {
     }
 }
 
-/// A thread in a driver's hands, also when the driver panics.
+/// A note that a driver has this thread. It ends when it is dropped, also when the driver panics.
 pub(super) struct Noted<'a> {
     watch: &'a Watch,
     task: &'a Arc<Task>,

@@ -1,7 +1,7 @@
 use super::*;
 use serde_json::json;
 
-/// The secret and the leading options of a value, by their paths.
+/// Lists the secret and the leading options of a value, by their paths.
 fn marked(schema: &Value, options: &Value) -> [Vec<String>; 2] {
     fn walk(value: &Value, place: &OptionPlace<'_>, path: &str, found: &mut [Vec<String>; 2]) {
         let [secret, leading] = found;
@@ -94,7 +94,7 @@ fn secrets_are_found_behind_every_keyword_that_leads_to_them() {
             value.clone(),
             vec!["/s"],
         ),
-        // The whole of it, whatever it is; and a list of nothing but secrets.
+        // A marked object is secret as a whole, and so is a list of nothing but secrets.
         (
             json!({"properties": {"a": {"writeOnly": true, "properties": {}}}}),
             json!({"a": value}),
@@ -135,7 +135,7 @@ fn schemas_that_cannot_be_followed_are_refused() {
         let error = refused(json!({"properties": {"a": {"items": {"$ref": reference}}}}));
         assert!(error.contains("which is not in it"), "{error}");
     }
-    // A chain of references as long as may be is followed without a stack.
+    // The longest chain of references that is allowed is followed without recursion.
     let links =
         (0..MOST_PLACES - 4).map(|at| (format!("d{at}"), json!({"$ref": format!("#/$defs/d{}", at + 1)})));
     let mut chain = json!({"$ref": "#/$defs/d0", "$defs": links.collect::<Map<_, _>>()});

@@ -1,4 +1,4 @@
-//! A driver's schemas, and the calls and settings that are held to them.
+//! Holds calls and settings to a driver's schemas.
 
 use super::{
     Fault, Schema,
@@ -13,7 +13,7 @@ use studio_plugin_api::{
     parameters::{BYTES_PREFIX, HEADER_PREFIX, body_text, path_names},
 };
 
-/// What checking a connection's options may take, as if they had so many bytes.
+/// The work that checking a connection's options may take, as if they had so many bytes.
 const MOST_OF_OPTIONS: usize = 64 << 10;
 
 /// The schema that the options of a driver's connections are held to.
@@ -29,7 +29,7 @@ impl OptionsSchema {
         compile(&manifest.options, "/options").map(Self)
     }
 
-    /// Holds a connection's options, over the plugin's own, to it.
+    /// Holds a connection's options, with the plugin's own under them, to the schema.
     ///
     /// # Errors
     /// `VALIDATION_ERROR` that names the option.
@@ -37,13 +37,13 @@ impl OptionsSchema {
         self.0.check(options, MOST_OF_OPTIONS).map_err(refuse_option)
     }
 
-    /// Holds the options that plugins.toml gives all connections to it, as far as they go.
+    /// Holds to the schema the options that plugins.toml gives all connections. Missing options are not refused.
     ///
     /// # Errors
     /// The option that does not fit, in words.
     pub(in crate::plugins) fn check_settings(&self, settings: Map<String, Value>) -> Result<(), String> {
         match self.0.check(&Value::Object(settings), MOST_OF_OPTIONS) {
-            // Connections give the rest.
+            // Connections give the missing options.
             Err(Misfit::Field { reason, .. }) if reason == IS_REQUIRED => Ok(()),
             checked => checked.map_err(|misfit| refuse_option(misfit).message),
         }
@@ -77,10 +77,10 @@ impl OperationSchemas {
         })
     }
 
-    /// Holds a call of the operation to them.
+    /// Holds a call of the operation to the schemas.
     ///
     /// # Errors
-    /// `VALIDATION_ERROR` that names the field; `DRIVER_ERROR` for a schema that takes too long to hold it to.
+    /// `VALIDATION_ERROR` that names the field; `DRIVER_ERROR` for a schema that takes too many steps to check.
     pub(in crate::plugins) fn check_call(&self, call: &Call) -> Result<(), DriverError> {
         if let Some(schema) = &self.path {
             let texts = self.path_names.iter().zip(&call.path);
@@ -106,11 +106,11 @@ fn compile(schema: &Value, at: &str) -> Result<Schema, String> {
     })
 }
 
-/// A query parameter by the name that its caller gave it. One that is no text is shown as those of a path are.
+/// Reads a query parameter under the name that its caller gave it. One that is no text is shown as those of a path are.
 fn read_parameter<'a>(name: &'a str, text: &'a str) -> (&'a str, Cow<'a, str>) {
     match name.strip_prefix(BYTES_PREFIX) {
         Some(name) => {
-            // The host wrote it itself.
+            // The host itself encoded it.
             let bytes = Encoding::Base64.decode(text, name).unwrap_or_default();
             (name, Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
         }
@@ -138,7 +138,7 @@ fn check_texts<'a>(
 }
 
 fn check_body(schema: &Schema, body: &[u8]) -> Result<(), DriverError> {
-    // As drivers in Rust read it.
+    // The body is read as drivers in Rust read it.
     let text = body_text(body);
     let json = text.unwrap_or(b"null");
     let value: Value = serde_json::from_slice(json)

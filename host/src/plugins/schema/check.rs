@@ -1,31 +1,31 @@
-//! Holding a value to a schema.
+//! Holds a value to a schema.
 
 use super::{Dependent, EVERY_TYPE, Node, Schema, type_of, types};
 use serde_json::{Map, Value};
 use std::{collections::HashSet, fmt::Write};
 
-/// Steps that any check may take, and how many more for each byte of what is checked.
+/// Steps that any check may take, and how many more for each byte of the value.
 const STEPS: u64 = 10_000;
 const STEPS_A_BYTE: u64 = 8;
-/// How far parts of a schema may lead to others, and values into others, for one value.
+/// How deep parts of a schema may lead to others, and values into others, in one check.
 const DEEPEST: usize = 400;
-/// Why an object does not fit that lacks a field.
+/// The reason that is given for a required field that is missing.
 pub(super) const IS_REQUIRED: &str = "is required";
-/// Characters of a field's name, which a caller chose, in a message.
+/// The most characters of a field's name, which a caller chose, in a message.
 const LONGEST_NAME: usize = 100;
 
 /// Why a value does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Misfit {
-    /// The field that does not, from the top of what was checked, and what would be right: never the value, which may be a
-    /// secret.
+    /// The field that does not fit, from the top of the value that was checked, and what would be right. The value
+    /// itself is left out, since it may be a secret.
     Field {
-        /// `items[1].name`; empty: the whole.
+        /// Such as `items[1].name`; empty for the whole value.
         field: String,
-        /// `must be a string`.
+        /// Such as `must be a string`.
         reason: String,
     },
-    /// It takes too many steps to tell.
+    /// The check takes too many steps.
     TooMuch,
 }
 
@@ -68,7 +68,7 @@ impl Schema {
         self.check_part(0, value, bytes)
     }
 
-    /// Holds a value to one part of it.
+    /// Holds a value to one part of the schema.
     pub(super) fn check_part(&self, number: usize, value: &Value, bytes: usize) -> Result<(), Misfit> {
         let steps = STEPS.saturating_add(STEPS_A_BYTE.saturating_mul(bytes as u64));
         Walk { schema: self, steps, depth: 0 }.check(number, value, &Place::Top)
@@ -77,7 +77,7 @@ impl Schema {
 
 struct Walk<'a> {
     schema: &'a Schema,
-    /// Those that are left.
+    /// The steps that are left.
     steps: u64,
     depth: usize,
 }
@@ -184,7 +184,7 @@ impl Walk<'_> {
             return Err(place.refuse(node.lengths.members.tell("fields")));
         }
         self.spend(node.required.len() + node.dependent.len())?;
-        // A misspelt name says more than that the right one is missing.
+        // An error about a misspelt name says more than one about the right name that is missing, so it comes first.
         for (name, value) in members {
             let place = Place::Member(place, name);
             if let Some(number) = node.names {
@@ -219,7 +219,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What is said of the same value in other parts.
+    /// Holds the value to other parts that are about the same value.
     fn check_others(&mut self, node: &Node, value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
         for number in &node.all {
             self.check(*number, value, place)?;
@@ -256,8 +256,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Finds the first of several that it fits. Otherwise tells of the one that it comes closest to: of the right type, and
-    /// not fitting only further in.
+    /// Finds the first choice that the value fits. If it fits none, and only one choice has its type, gives the misfit
+    /// of that choice; otherwise refuses it in general words.
     fn check_choices(
         &mut self,
         choices: &[usize],
@@ -321,7 +321,7 @@ fn check_number(node: &Node, number: &serde_json::Number, place: &Place<'_>) -> 
     }
 }
 
-/// Whether two values are the same to JSON, for which 1 and 1.0 are.
+/// Tells whether two values are the same in JSON, where 1 and 1.0 are the same.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
@@ -341,7 +341,7 @@ fn name_types(wanted: u8) -> String {
     names.join(" or ")
 }
 
-/// The values of the schema, which are no secrets, as many as anyone reads.
+/// Names the values of the schema, which are no secrets; at most as many as anyone reads.
 fn tell_values(values: &[Value]) -> String {
     const MOST: usize = 20;
     let shown: Vec<String> =

@@ -1,4 +1,4 @@
-//! What in a manifest can't be meant: it loads, and does less than its author thinks.
+//! Finds the faults of a manifest that loads, but does less than its author thinks.
 
 use super::{
     Fault, Schema,
@@ -37,10 +37,10 @@ const OPERATION: [&str; 12] = [
     "reply",
     "media_type",
 ];
-/// As many as anyone reads.
+/// The most faults that are listed: as many as anyone reads.
 const MOST: usize = 100;
 
-/// Each fault of a manifest, `<JSON pointer>: <reason>`.
+/// Lists the faults of a manifest, each as `<JSON pointer>: <reason>`.
 pub(in crate::plugins) fn find_faults(manifest: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let none = Map::new();
@@ -92,7 +92,7 @@ fn required(schema: &Value) -> impl Iterator<Item = (usize, &str)> {
     names.enumerate().filter_map(|(index, name)| Some((index, name.as_str()?)))
 }
 
-/// What is no schema, and what would be overlooked in one.
+/// Finds the parts that are no schemas, and the keywords that would be overlooked.
 fn find_in_schema(schema: &Value, place: &str, faults: &mut Vec<String>) {
     for Fault { place: within, reason } in Schema::compile(schema).err().unwrap_or_default() {
         push(faults, &format!("{place}{within}"), reason);
@@ -100,7 +100,8 @@ fn find_in_schema(schema: &Value, place: &str, faults: &mut Vec<String>) {
     find_overlooked(schema, place, faults);
 }
 
-/// Keywords that nobody knows, in all parts of a schema. Manifests are read with a bound on depth.
+/// Finds the keywords, in all parts of a schema, that are unknown or that the gateway does not check. Manifests are
+/// read with a bound on depth.
 fn find_overlooked(schema: &Value, place: &str, faults: &mut Vec<String>) {
     let Some(members) = schema.as_object() else { return };
     for (keyword, value) in members {
@@ -136,7 +137,7 @@ fn find_overlooked(schema: &Value, place: &str, faults: &mut Vec<String>) {
     }
 }
 
-/// Names of the path's template that its schema does not have, and the other way round.
+/// Finds names of the path's template that its schema does not have, and the other way round.
 fn find_in_path(operation: &Map<String, Value>, place: &str, faults: &mut Vec<String>) {
     let (Some(path), Some(schema)) = (
         operation.get("path").and_then(Value::as_str),
@@ -163,7 +164,7 @@ mod tests {
     use serde_json::json;
     use studio_plugin_api::{Alias, ErrorCode, manifest::Manifest};
 
-    /// What serde knows, all of it given.
+    /// Compares the lists with the fields that serde knows, all of them given.
     #[test]
     fn fields_that_are_known_are_those_that_are_read() {
         let alias =

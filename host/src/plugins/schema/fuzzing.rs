@@ -1,4 +1,4 @@
-//! Any schema and any value, for a fuzz target.
+//! Checks any value against any schema, for a fuzz target.
 
 use super::{Schema, check::Misfit};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Holds a value, which took so many bytes, to a schema: `None` where that takes too long, and else whether it fits.
 ///
 /// # Errors
-/// How many parts of the schema are none.
+/// The number of parts that are no schemas.
 pub(in crate::plugins) fn check_value(
     schema: &Value,
     value: &Value,

@@ -1,8 +1,9 @@
-//! JSON Schema (2020-12), as far as drivers are held to it: compiled once, and walked with a bound on the work.
+//! JSON Schema (2020-12), as far as the gateway checks it: compiled once, and walked with a bound on the work.
 //!
-//! A schema comes from a driver that operators need not trust, a value from a caller that nobody does. So references lead
-//! into the schema itself and nowhere else, patterns are of a kind that takes linear time, and each check has a budget of
-//! steps: schemas that refer to themselves many times over would otherwise take time that grows without bound.
+//! A schema comes from a driver that operators need not trust, and a value from a caller that nobody trusts. So
+//! references lead into the schema itself and nowhere else, patterns are of a kind that takes linear time, and each
+//! check has a budget of steps: schemas that refer to themselves many times over would otherwise take time that grows
+//! without bound.
 
 mod calls;
 mod check;
@@ -18,12 +19,12 @@ use std::collections::{HashMap, HashSet};
 pub(super) use calls::{OperationSchemas, OptionsSchema};
 pub(super) use faults::find_faults;
 
-/// Parts of one schema.
+/// The most parts of one schema.
 const MOST_PARTS: usize = 10_000;
-/// Bytes that a compiled pattern may take.
+/// The most bytes that a compiled pattern may take.
 const LARGEST_PATTERN: usize = 256 << 10;
 
-/// Why a text is no schema.
+/// A fault in a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     /// A JSON pointer into the schema.
@@ -50,7 +51,7 @@ mod types {
     pub(super) const ARRAY: u8 = 32;
     pub(super) const OBJECT: u8 = 64;
 
-    /// With their names, and how messages have them.
+    /// Each type with its name in schemas and its words in messages.
     pub(super) const ALL: [(u8, &str, &str); 7] = [
         (NULL, "null", "null"),
         (BOOLEAN, "boolean", "true or false"),
@@ -62,10 +63,10 @@ mod types {
     ];
 }
 
-/// One part of a schema. Other parts are named by their places.
+/// One part of a schema. It refers to other parts by their numbers.
 #[derive(Debug, Default)]
 struct Node {
-    /// `false`: nothing fits.
+    /// Set for the schema `false`, which nothing fits.
     is_never: bool,
     types: Option<u8>,
     one_of_values: Option<Vec<Value>>,
@@ -108,7 +109,7 @@ struct Numbers {
     multiple_of: Option<f64>,
 }
 
-/// Bounds on how long or many.
+/// Bounds on lengths and counts.
 #[derive(Debug, Default)]
 struct Lengths {
     text: Bounds,
@@ -143,7 +144,7 @@ impl Schema {
     /// Compiles a schema.
     ///
     /// # Errors
-    /// Each part that is none.
+    /// Each part that is no schema.
     pub(super) fn compile(schema: &Value) -> Result<Self, Vec<Fault>> {
         read::Reading::new(schema).run().map(|nodes| Self { types: find_types(&nodes), nodes })
     }
@@ -152,12 +153,12 @@ impl Schema {
         self.nodes.get(number)
     }
 
-    /// The types that a value of a part may have.
+    /// Gives the types that a value of a part may have.
     fn types_of(&self, number: usize) -> u8 {
         self.types.get(number).copied().unwrap_or(EVERY_TYPE)
     }
 
-    /// A part, and those that all values of it must fit as well, as many as there may sensibly be.
+    /// Lists a part, and the parts that all values of it must fit as well, up to a sensible number.
     fn same(&self, number: usize) -> Vec<&Node> {
         const MOST: usize = 100;
         let (mut found, mut open, mut seen) = (Vec::new(), vec![number], HashSet::new());
@@ -174,8 +175,8 @@ impl Schema {
 /// Any type, known or not.
 const EVERY_TYPE: u8 = u8::MAX;
 
-/// The types of each part. Parts may lead to each other in circles, so it is done a few times over, each time by what
-/// was found before: too many types at worst.
+/// Finds the types of each part. Parts may lead to each other in circles, so the search runs a few times, each time
+/// with the types found before. At worst it finds too many types.
 fn find_types(nodes: &[Node]) -> Vec<u8> {
     const TIMES: usize = 4;
     let mut found = vec![EVERY_TYPE; nodes.len()];
@@ -197,7 +198,7 @@ fn find_types(nodes: &[Node]) -> Vec<u8> {
     found
 }
 
-/// The types that a value has.
+/// Gives the types that a value has.
 fn type_of(value: &Value) -> u8 {
     match value {
         Value::Null => types::NULL,

@@ -1,11 +1,11 @@
-//! From a schema's text to its compiled parts.
+//! Compiles a schema into its parts.
 
 use super::{Bounds, Dependent, Fault, LARGEST_PATTERN, MOST_PARTS, Node, types};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// Keywords that say something that no value is held to: notes, and names for other parts.
+/// Keywords that no value is held to: notes, and names for other parts.
 pub(super) const NOTES: [&str; 18] = [
     "$schema",
     "$id",
@@ -27,7 +27,7 @@ pub(super) const NOTES: [&str; 18] = [
     "contentSchema",
 ];
 
-/// Keywords that would need more than a walk from the top, or are of other drafts.
+/// Keywords that would need more than a walk from the top, or belong to other drafts.
 pub(super) const UNHELD: [&str; 8] = [
     "unevaluatedProperties",
     "unevaluatedItems",
@@ -39,7 +39,7 @@ pub(super) const UNHELD: [&str; 8] = [
     "dependencies",
 ];
 
-/// Keywords that are held to.
+/// Keywords that values are held to.
 pub(super) const HELD: [&str; 36] = [
     "$ref",
     "type",
@@ -95,10 +95,10 @@ impl<'a> Reading<'a> {
         Self { root, nodes: Vec::new(), known: HashMap::new(), unread: Vec::new(), faults: Vec::new() }
     }
 
-    /// All parts, the whole first; or each that is none.
+    /// Compiles all parts, the whole first; or lists the faults of those that are no schemas.
     pub(super) fn run(mut self) -> Result<Vec<Node>, Vec<Fault>> {
         self.node(self.root, String::new());
-        // Not one within the other: a chain of references may be longer than a stack is deep.
+        // This is a loop and not a recursion, since a chain of references may be longer than a stack is deep.
         while let Some((number, schema, place)) = self.unread.pop() {
             let node = self.read(schema, &place);
             if let Some(slot) = self.nodes.get_mut(number) {
@@ -113,7 +113,7 @@ impl<'a> Reading<'a> {
         self.faults.push(Fault { place: place.to_owned(), reason: reason.into() });
     }
 
-    /// The part at a place, made when it is seen first.
+    /// Gives the part at a place, which is made when it is seen first.
     fn node(&mut self, schema: &'a Value, place: String) -> usize {
         if let Some(number) = self.known.get(&std::ptr::from_ref(schema)) {
             return *number;
@@ -177,7 +177,7 @@ impl<'a> Reading<'a> {
         node.condition = self.part(members, place, "if");
         node.then = self.part(members, place, "then");
         node.otherwise = self.part(members, place, "else");
-        // Those that nothing leads to are read as well: a fault in them is one.
+        // Parts that nothing leads to are read as well, so that their faults are found.
         for keyword in ["$defs", "definitions"] {
             self.parts_by_name(members, place, keyword);
         }
@@ -243,7 +243,7 @@ impl<'a> Reading<'a> {
 
     fn read_items(&mut self, members: &'a Map<String, Value>, place: &str, node: &mut Node) {
         node.prefix = self.list(members, place, "prefixItems");
-        // A list of schemas, by position, is what it was before 2020.
+        // A list of schemas, by position, which `items` could be before 2020, is a fault.
         node.items = self.part(members, place, "items");
         node.contains = self.part(members, place, "contains");
         node.are_unique = match members.get("uniqueItems") {
@@ -354,7 +354,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// What a reference leads to, which must be in this schema: at a JSON pointer, or under an anchor.
+    /// Finds the target of a reference, which must be in this schema: at a JSON pointer, or under an anchor.
     fn find(&self, reference: &Value) -> Option<&'a Value> {
         let fragment = reference.as_str()?.strip_prefix('#')?;
         let fragment = percent_encoding::percent_decode_str(fragment).decode_utf8().ok()?;
@@ -366,7 +366,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The part of a schema that calls itself so. Manifests are read with a bound on depth.
+/// Finds the part of a schema that has this anchor. Manifests are read with a bound on depth.
 fn find_anchor<'a>(schema: &'a Value, anchor: &str) -> Option<&'a Value> {
     match schema {
         Value::Object(members) if members.get("$anchor").and_then(Value::as_str) == Some(anchor) => {
@@ -378,12 +378,12 @@ fn find_anchor<'a>(schema: &'a Value, anchor: &str) -> Option<&'a Value> {
     }
 }
 
-/// A name as a JSON pointer has it.
+/// Escapes a name for a JSON pointer.
 pub(super) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// A value that an author wrote, fit for one line.
+/// Makes a value that an author wrote fit for one line.
 pub(super) fn shorten(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     text.chars().take(60).flat_map(char::escape_debug).collect()

@@ -171,12 +171,12 @@ fn values_are_held_to_each_keyword_and_the_field_is_named() {
 
 #[test]
 fn work_is_bounded_whatever_schema_and_value_are_like() {
-    // Each level asks twice: two to the power of the levels.
+    // Each level checks the next one twice, so the steps double with every level.
     let doubling = json!({"$ref": "#/$defs/n", "$defs": {"n": {
         "properties": {"c": {"allOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}]}}}}});
     let deep = (0..100).fold(json!(1), |inner, _| json!({"c": inner}));
     assert_eq!(check(doubling, deep), Err(Misfit::TooMuch));
-    // A part that is about itself.
+    // A part refers to itself.
     assert_eq!(check(json!({"$ref": "#"}), json!(1)), Err(Misfit::TooMuch));
     assert_eq!(check(json!({"not": {"$ref": "#"}}), json!(1)), Err(Misfit::TooMuch));
     assert_eq!(check(json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}), json!(1)), Err(Misfit::TooMuch));

@@ -1,16 +1,16 @@
-//! Values of the path and the query, which are texts, as what the schema takes them for.
+//! Reads the texts of the path and the query as values of the types that the schema asks for.
 
 use super::{EVERY_TYPE, Schema, types};
 use serde_json::{Number, Value};
 use studio_plugin_api::parameters::read_flag;
 
 impl Schema {
-    /// The part for a member of the whole, where it has one of that name.
+    /// Finds the part for a member of the whole value, if there is one of that name.
     pub(super) fn member(&self, name: &str) -> Option<usize> {
         self.same(0).into_iter().find_map(|node| node.members.get(name).copied())
     }
 
-    /// A text as a value of a part: a number, true or false, a list with commas, or else the text.
+    /// Reads a text as a value of a part: a number, true or false, a list with commas, or else the text.
     pub(super) fn read_text(&self, number: usize, text: &str) -> Value {
         let wanted = self.types_of(number);
         if wanted == EVERY_TYPE {
@@ -35,7 +35,7 @@ impl Schema {
         text.into()
     }
 
-    /// The part for items of a list, where one of the forms of a part has one.
+    /// Finds the part for items of a list, in a part or in one of the forms that it allows.
     fn items_of(&self, number: usize) -> Option<usize> {
         let parts = self.same(number);
         let own = parts.iter().find_map(|node| node.items);

@@ -1,8 +1,9 @@
 //! Compiled code on disk, so that a start need not compile.
 //!
-//! Compiled code is native code: whoever can change a file here could run anything in the gateway. So each carries a
-//! tag that only this gateway's encryption key makes, over the code and what it was compiled from. A file that was
-//! changed, cut short, moved, or made under another key or by another engine is compiled anew and replaced.
+//! Compiled code is native code: an attacker who can change a file here could run anything in the gateway. So each file
+//! carries a tag, made with this gateway's encryption key, over the code and the hashes of its component and engine. A
+//! file that was changed, cut short, moved, or made under another key or by another engine is compiled anew and
+//! replaced.
 
 use super::code::Code;
 use crate::secrets::Keyring;
@@ -25,12 +26,12 @@ pub struct CompiledCache {
 }
 
 impl CompiledCache {
-    /// In this folder, which is made when it is needed.
+    /// Makes a cache in this folder, which is created when it is needed.
     pub fn new(folder: PathBuf, keyring: Arc<Keyring>) -> Self {
         Self { folder, keyring }
     }
 
-    /// The code of the component with this hash, if this gateway has compiled it before.
+    /// Loads the code of the component with this hash, if this gateway has compiled it before.
     pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let (file, header) = self.place(engine, sha256);
         let bytes = fs::read(&file).ok()?;
@@ -60,7 +61,7 @@ impl CompiledCache {
         }
     }
 
-    /// The file, and what its code must begin with.
+    /// Gives the file of a component's code, and the header that the code must begin with.
     fn place(&self, engine: &Engine, sha256: &str) -> (PathBuf, Vec<u8>) {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -70,7 +71,7 @@ impl CompiledCache {
     }
 }
 
-/// The engine tells its version and settings only to a `Hasher`.
+/// A hasher for the engine, which tells its version and settings only to a `Hasher`.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {

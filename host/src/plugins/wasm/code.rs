@@ -14,11 +14,10 @@ use std::{
 };
 use wasmtime::{Engine, component::Component};
 
-/// Bytes of the largest component that is compiled.
+/// The most bytes of a component that is compiled.
 const LARGEST_COMPONENT: usize = 64 << 20;
 
-/// A process of its own to compile in: large components take their time, and a small one can be made so that it takes for
-/// ever.
+/// A child process to compile in: large components take their time, and a small one can be made to take for ever.
 pub(super) struct Compiler {
     pub(super) program: PathBuf,
     pub(super) time: Duration,
@@ -53,21 +52,21 @@ impl Code {
         run_apart(program, task, copy.path()).await.map(Self)
     }
 
-    /// Knows code again that [`tag`](Self::tag) has made for the same header.
+    /// Recognizes code that [`tag`](Self::tag) has made for the same header.
     pub(super) fn from_tagged(keyring: &Keyring, header: &[u8], tagged: &[u8]) -> Option<Self> {
         keyring.check_tagged(tagged)?.strip_prefix(header).map(|code| Self(code.to_vec()))
     }
 
-    /// The code under a tag that only this gateway's key makes, over the code and the header.
+    /// Puts the code under a tag that only this gateway's key makes, over the code and the header.
     pub(super) fn tag(&self, keyring: &Keyring, header: &[u8]) -> Vec<u8> {
         keyring.tag(&[header, &self.0].concat())
     }
 
-    /// The component, ready to be linked.
+    /// Makes the component from the code, ready to be linked.
     pub(super) fn revive(&self, engine: &Engine) -> wasmtime::Result<Component> {
-        // SAFETY: reviving runs whatever code it is given, so it must be what the engine's own compiler has made. A value
-        // of this type is: the compiler's output in this process, that of a child process that is this very program, or
-        // either of these under a tag that takes the gateway's encryption key to make.
+        // SAFETY: deserializing runs any code that it is given, so the code must come from the engine's own compiler. A
+        // value of this type does: from the compiler in this process, from a child process that is this very program,
+        // or from either of these under a tag that takes the gateway's encryption key to make.
         #[allow(unsafe_code)]
         unsafe {
             Component::deserialize(engine, &self.0)
@@ -75,7 +74,7 @@ impl Code {
     }
 }
 
-/// Compiles a file here and now, for the process that started this one.
+/// Compiles a file in this process, for the process that started this one.
 ///
 /// # Errors
 /// The file is no component.

@@ -1,4 +1,4 @@
-//! Between the world's values and the contract's. What comes from a guest is read with suspicion.
+//! Converts between the world's values and the contract's. Values that come from a guest are read with suspicion.
 
 use super::{
     bindings::studio::driver::types::{
@@ -12,7 +12,7 @@ use crate::plugins::error::beginning;
 use std::time::Duration;
 use studio_plugin_api::{Access, Call, DriverError, ErrorCode, Outcome, reply::Payload};
 
-/// Bytes of a guest's error, message and details together, that are passed on.
+/// The most bytes of a guest's error, message and details together, that are passed on.
 const LONGEST_ERROR: usize = 64 << 10;
 
 pub(super) fn request(call: Call) -> CallRequest {
@@ -41,7 +41,7 @@ pub(super) fn read_payload(payload: GuestPayload) -> Payload {
     Payload { outcome, json: payload.json, only_read: payload.only_read }
 }
 
-/// The guest's error, and whether its session is lost. What can't be passed on goes to the log.
+/// Reads the guest's error, and tells whether its session is lost. An error that can't be passed on goes to the log.
 pub(super) fn read_error(error: Error, journal: &Journal) -> (DriverError, bool) {
     let code = match error.code {
         GuestCode::ValidationError => ErrorCode::ValidationError,
@@ -57,7 +57,7 @@ pub(super) fn read_error(error: Error, journal: &Journal) -> (DriverError, bool)
     };
     let garbled = |message: &str| {
         let broken = broken(message);
-        // A guest's whole memory may be in it: the journal, which cuts what is too long for it, takes less than this.
+        // The texts may be as large as a guest's memory. The journal cuts them to less than this.
         let (message_head, details_head) =
             (beginning(&error.message, LONGEST_ERROR), beginning(&error.details, LONGEST_ERROR));
         let said = format!("code={} message={message_head:?} details={details_head:?}", code.as_str());

@@ -8,7 +8,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 const GUEST_STACK: usize = 512 << 10;
 const FIBER_STACK: usize = 1 << 20;
 
-/// Characters of the engine's own words that are passed on.
+/// The most characters of the engine's own words that are passed on.
 pub(super) const LONGEST_REASON: usize = 500;
 
 /// Makes an engine with room for so many instances.

@@ -1,4 +1,4 @@
-//! What a guest may call.
+//! The host's functions that a guest may call.
 
 use super::{
     bindings::studio::driver::{

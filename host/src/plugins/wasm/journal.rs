@@ -1,4 +1,4 @@
-//! What guests write, in the gateway's log: thinned out when it is too much, cut when it is too long.
+//! Writes the records of guests to the gateway's log: some are dropped when there are too many, and long ones are cut.
 
 use crate::plugins::{error::beginning, record::Record};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -17,17 +17,17 @@ use tokio::io::AsyncWrite;
 use tracing::{Level, level_filters::LevelFilter};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-/// Records a second for one driver, and how many may come at once. What is beyond is counted and dropped.
+/// Records a second for one driver, and how many may come at once. More than that are counted and dropped.
 const RECORDS_A_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
 const RECORDS_AT_ONCE: NonZeroU32 = NonZeroU32::new(200).unwrap();
-/// Bytes of one record's text.
+/// The most bytes of one record's text.
 const LONGEST: usize = 8192;
 
 /// The log of one driver.
 #[derive(Clone)]
 pub(super) struct Journal {
     shared: Arc<Shared>,
-    /// Of the session's call.
+    /// The id of the request that the session serves.
     request_id: Arc<Mutex<String>>,
 }
 
@@ -48,17 +48,17 @@ impl Journal {
         Self { shared: Arc::new(shared), request_id: Arc::default() }
     }
 
-    /// The same log for another session.
+    /// Gives the same log for another session.
     pub(super) fn for_session(&self) -> Self {
         Self { shared: self.shared.clone(), request_id: Arc::default() }
     }
 
-    /// Names the request that what follows belongs to.
+    /// Names the request that the next records belong to.
     pub(super) fn set_request(&self, request_id: &str) {
         request_id.clone_into(&mut self.request_id.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Writes one record of the guest's, if there is room.
+    /// Writes one record of the guest, if the rate allows it.
     pub(super) fn write(&self, level: Level, target: &str, message: &str, fields: &str) {
         if level > LevelFilter::current() {
             return;
@@ -75,7 +75,7 @@ impl Journal {
         self.emit(level, target, message, fields);
     }
 
-    /// Writes what the gateway has to say of the guest, however much that wrote itself.
+    /// Writes a record of the gateway's about the guest, however much the guest wrote itself.
     pub(super) fn report(&self, message: &str, reason: &str) {
         self.emit(Level::ERROR, "sandbox", message, reason);
     }
@@ -89,7 +89,7 @@ impl Journal {
     }
 }
 
-/// No more than there is room for, and on one line: what follows a line's end could pass for a record of the gateway's.
+/// Cuts a text to the room there is, and puts it on one line: a second line could pass for a record of the gateway's.
 fn tidy(text: &str) -> Cow<'_, str> {
     let text = beginning(text, LONGEST);
     if !text.contains(char::is_control) {

@@ -1,4 +1,4 @@
-//! What one instance may use.
+//! The limits of one instance.
 
 use wasmtime::ResourceLimiter;
 
@@ -6,16 +6,16 @@ use wasmtime::ResourceLimiter;
 pub(in crate::plugins) const MOST_MEMORY: u32 = 1024;
 /// The most table elements that may be allowed to an instance.
 pub(in crate::plugins) const MOST_TABLE_ELEMENTS: u32 = 100_000;
-/// Core instances in one instance of a component: a component that was linked from parts has one for each.
+/// Core instances in one instance of a component: a component that was linked from parts has one for each part.
 pub(super) const MOST_INSTANCES: u32 = 40;
 /// Tables and memories in one instance of a component, over all its parts.
 pub(super) const MOST_TABLES: u32 = 4;
 pub(super) const MOST_MEMORIES: u32 = 1;
 
-/// What one instance of a sandboxed driver may use.
+/// The limits of one instance of a sandboxed driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::plugins) struct SandboxLimits {
-    /// MiB.
+    /// The memory in MiB.
     pub(in crate::plugins) memory: u32,
     /// Elements of all its tables together.
     pub(in crate::plugins) table_elements: u32,
@@ -28,22 +28,22 @@ impl Default for SandboxLimits {
 }
 
 impl SandboxLimits {
-    /// In bytes.
+    /// Gives the memory in bytes.
     pub(super) fn memory_bytes(self) -> usize {
         (self.memory as usize) << 20
     }
 }
 
-/// So many tenths of an instance's memory a reply may have: what it is made of is beside it, base64 of that where it is
-/// bytes, and the driver itself.
+/// Tenths of an instance's memory that a reply may have: the memory also holds the values that it is made of, base64 of
+/// them where they are bytes, and the driver itself.
 const REPLY_TENTHS: u64 = 3;
 
-/// Counts what an instance uses, and says no at the limit.
+/// Counts an instance's memory and table elements, and refuses more than its limits.
 pub(super) struct Meter {
     limits: SandboxLimits,
     memory: usize,
     table_elements: usize,
-    /// What was refused last, in words for the log and the caller.
+    /// The last refusal, in words for the log and the caller.
     refused: Option<String>,
 }
 
@@ -52,12 +52,12 @@ impl Meter {
         Self { limits, memory: 0, table_elements: 0, refused: None }
     }
 
-    /// The largest reply that the instance has room for.
+    /// Gives the size of the largest reply that the instance has room for.
     pub(super) fn reply_bytes(&self) -> u64 {
         self.limits.memory_bytes() as u64 / 10 * REPLY_TENTHS
     }
 
-    /// Why the instance may have given up.
+    /// Tells why the instance may have given up.
     pub(super) fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
     }

@@ -1,12 +1,12 @@
 //! Sandboxed drivers: WebAssembly components of the world in `plugin-api/wit`, run by `wasmtime`.
 //!
-//! A session is an instance of its own, with memory of its own; it serves one call at a time. A host call that waits
-//! puts the instance's fiber to sleep and no thread. What an instance may use is capped (`limits.rs`); a call that
-//! computes on and on is made to share (`turns.rs`) and ends at its deadline. An instance that traps, or whose call is
-//! cut, is thrown away, and the next call gets another.
+//! Each session is an instance with its own memory, and serves one call at a time. A host call that waits puts the
+//! instance's fiber to sleep, but no thread. Memory and tables of an instance are capped (`limits.rs`); a call that
+//! goes on computing shares the processor (`turns.rs`) and ends at its deadline. An instance that traps, or whose call
+//! is cut, is thrown away, and the next call gets another.
 //!
-//! An instance reaches the database of its own connection (`network.rs`) and nothing else: what standard toolchains
-//! import besides is linked to implementations that give nothing away (`state.rs`).
+//! An instance reaches the database of its own connection (`network.rs`) and nothing else: other imports of standard
+//! toolchains are linked to implementations that give nothing away (`state.rs`).
 
 mod cache;
 mod code;
@@ -87,8 +87,8 @@ struct Shared {
 }
 
 impl WasmDriver {
-    /// Compiles the component, or takes it from the cache, and asks it for its manifest, whose text is given too. The log
-    /// calls it `name`.
+    /// Compiles the component, or takes it from the cache, and asks it for its manifest, whose text it returns too. The
+    /// log calls it `name`.
     pub(super) async fn load(
         sandbox: Arc<Sandbox>,
         name: &str,
@@ -122,12 +122,12 @@ impl WasmDriver {
         Ok((Self { shared: Arc::new(shared), manifest }, text))
     }
 
-    /// What it asks of the sandbox: interfaces, each with its package and version.
+    /// Lists the interfaces that it imports from the sandbox, each with its package and version.
     pub(super) fn imports(&self) -> &BTreeSet<String> {
         &self.shared.compiled.imports
     }
 
-    /// How long compiling it took; `None` where its code was kept from an earlier time.
+    /// Tells how long compiling it took; `None` where its code was kept from an earlier time.
     pub(super) fn compile_time(&self) -> Option<Duration> {
         self.shared.compiled.compile_time
     }
@@ -174,7 +174,7 @@ impl DriverInstance for WasmDriver {
     }
 }
 
-/// A driver that broke the contract, or itself.
+/// Makes the error for a driver that failed or broke the contract.
 fn broken(message: impl Into<String>) -> DriverError {
     DriverError::new(ErrorCode::DriverError, message)
 }

@@ -11,12 +11,12 @@ use studio_net::{ADDRESS_TIMEOUT, Check, Keepalive, client_config};
 use studio_plugin_api::{DriverError, ErrorCode};
 use tokio::net::TcpStream;
 
-/// The server in an error's words.
+/// The server's name in error messages.
 const SERVER: &str = "the server";
-/// For the TLS handshake.
+/// How long the TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where an instance may connect to.
+/// The place that an instance may connect to.
 pub(super) enum Egress {
     /// Nowhere: it was not started for a session.
     Nowhere,
@@ -30,7 +30,7 @@ pub(super) enum Egress {
 pub(super) struct Server {
     pub(super) host: String,
     pub(super) port: u16,
-    /// PEM; none: the system's.
+    /// The authorities' certificates, in PEM; `None` for the system's.
     pub(super) authorities: Option<String>,
     pub(super) insecure: bool,
     pub(super) resolve: Arc<Resolve>,
@@ -77,12 +77,12 @@ impl Server {
     }
 }
 
-/// A failure of the network, in the guest's words.
+/// Makes a failure of the network, in the guest's type.
 pub(super) fn failure(reason: Reason, message: impl Into<String>) -> Failure {
     Failure { reason, message: message.into() }
 }
 
-/// A stream's failure.
+/// Makes the failure of a stream that broke.
 pub(super) fn broken_stream(error: &io::Error) -> Failure {
     failure(Reason::Closed, format!("the connection to the server was lost: {error}"))
 }

@@ -1,4 +1,4 @@
-//! The place where components run: an engine, and what it links them to.
+//! The place where components run: an engine, and the functions that it links them to.
 
 use super::{
     bindings::{Driver, DriverPre},
@@ -27,12 +27,12 @@ use wasmtime::{
 /// Instances beyond the sessions that may be open: those that check settings, and those that are closing.
 const SPARE_INSTANCES: usize = 64;
 
-/// Where components run.
+/// The settings of the place where components run.
 #[derive(Clone)]
 pub struct SandboxSettings {
     /// Sessions that there is room for.
     pub sessions: usize,
-    /// How long compiling one component may take, in a process of its own.
+    /// How long compiling one component may take, in a child process.
     pub compile_time: Duration,
     /// Where compiled code is kept; `None`: it is compiled each time.
     pub cache: Option<CompiledCache>,
@@ -54,14 +54,14 @@ pub(super) struct Compiled {
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) component: DriverPre<State>,
     pub(super) resolve: Arc<Resolve>,
-    /// What it imports, each as `package/interface@version`.
+    /// The interfaces that it imports, each as `package/interface@version`.
     pub(super) imports: BTreeSet<String>,
     /// How long compiling it took; `None` where the code was in the cache.
     pub(super) compile_time: Option<Duration>,
 }
 
 impl Sandbox {
-    /// `program` is the gateway's own, to compile with; names are resolved by `resolve`.
+    /// Makes a sandbox. `program` is the gateway's own, to compile with; names are resolved by `resolve`.
     pub(in crate::plugins) fn new(
         settings: SandboxSettings,
         program: Option<PathBuf>,
@@ -119,7 +119,7 @@ impl Sandbox {
         }
         let linked = self.linker.instantiate_pre(component).and_then(DriverPre::new);
         linked.map_err(|error| {
-            // Its import that nothing here answers to, or the export that it lacks, by name.
+            // The error names an import that nothing here provides, or an export that is missing.
             let text = format!("{error:#}");
             if text.contains("import") {
                 PluginError::Import(one_line(&text, LONGEST_REASON))

@@ -22,7 +22,7 @@ use wasmtime::{Store, Trap};
 
 /// How long an instance may take to say goodbye to its server.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Bytes of the server's facts that are read.
+/// The most bytes of the server's facts that are read.
 const LONGEST_FACTS: usize = 1 << 20;
 
 /// A running instance.
@@ -33,13 +33,13 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Starts one, which runs its start function.
+    /// Starts an instance, which runs its start function.
     pub(super) async fn start(shared: &Shared, egress: Egress) -> Result<Self, DriverError> {
         let compiled = &shared.compiled;
         let sandbox = compiled.sandbox.clone();
         let mut store = Store::new(&sandbox.engine, State::new(shared, egress));
         store.limiter(|state| &mut state.meter);
-        // What one host call may take out of the guest's memory; that can't be more than there is.
+        // One host call may take so much out of the guest's memory, which can't hold more.
         store.set_hostcall_fuel(shared.limits.memory_bytes());
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().turn.again()));
         let place = begin_turn(&mut store);
@@ -89,7 +89,7 @@ fn begin_turn(store: &mut Store<State>) -> Arc<Mutex<Place>> {
     store.data_mut().turn.begin()
 }
 
-/// What happened, for the caller; the log has more.
+/// Makes the error of an instance that trapped, for the caller; the log has more.
 fn trapped(store: &Store<State>, error: &wasmtime::Error) -> DriverError {
     let refused = store.data().meter.refused();
     let message = match error.downcast_ref::<Trap>() {
@@ -106,7 +106,7 @@ fn trapped(store: &Store<State>, error: &wasmtime::Error) -> DriverError {
     broken(message)
 }
 
-/// A session: an instance that was opened, or nothing any more.
+/// A session: an opened instance, or none any more.
 pub(super) struct WasmSession {
     /// Taken out for the time of a call. A call that traps or is cut does not bring it back.
     instance: Arc<Mutex<Option<Instance>>>,
@@ -190,7 +190,7 @@ impl Drop for WasmSession {
         let Some(mut instance) = lock(&self.instance).take() else { return };
         self.runtime.spawn(async move {
             let goodbye = instance.run(async |guest, store| guest.call_close(store).await);
-            // A guest that does not come to an end is cut short; what it says is heard by nobody.
+            // A guest that does not come to an end is cut short. Its answer is not used.
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         });
     }

@@ -13,14 +13,14 @@ use url::Url;
 
 /// Holds a driver's settings in the guest's own types, in the clear, and wipes them when dropped.
 pub(super) struct OpenSettings {
-    /// For the guest.
+    /// The settings in the guest's types.
     pub(super) settings: Settings,
     authorities: Option<String>,
     insecure: bool,
 }
 
 impl OpenSettings {
-    /// Opens what every kind of driver is given.
+    /// Opens the settings that every kind of driver is given.
     pub(super) fn new(settings: DriverSettings) -> Self {
         let expose = |secret: Secret| secret.expose().to_owned();
         let endpoint = match settings.endpoint {
@@ -37,7 +37,7 @@ impl OpenSettings {
         Self { settings: Settings { endpoint, options }, authorities, insecure }
     }
 
-    /// The host and port that they lead to.
+    /// Finds the host and port that the settings lead to.
     pub(super) fn place(&self, default_port: Option<u16>) -> Result<(String, u16), &'static str> {
         match &self.settings.endpoint {
             GuestEndpoint::Parts(parts) => Ok((parts.host.clone(), parts.port)),
@@ -45,7 +45,7 @@ impl OpenSettings {
         }
     }
 
-    /// Where a session with these settings may connect to.
+    /// Tells where a session with these settings may connect to.
     pub(super) fn egress(&self, default_port: Option<u16>, resolve: Arc<Resolve>) -> Egress {
         match self.place(default_port) {
             Ok((host, port)) => Egress::Server(Box::new(Server {
@@ -70,7 +70,7 @@ impl Drop for OpenSettings {
     }
 }
 
-/// The host and port of a URL. No message repeats any part of it: it may hold a password in an unexpected place.
+/// Reads the host and port of a URL. No message repeats any part of it: it may hold a password in an unexpected place.
 fn read_place(url: &str, default_port: Option<u16>) -> Result<(String, u16), &'static str> {
     const UNREADABLE: &str = "the connection string is not a URL with one host, which is all that a sandboxed driver can be given a way to";
     let url = Url::parse(url).map_err(|_| UNREADABLE)?;

@@ -1,4 +1,4 @@
-//! What the host keeps for one instance.
+//! The host's values for one instance.
 
 use super::{
     Shared,
@@ -18,14 +18,14 @@ const MOST_RESOURCES: usize = 1000;
 /// Random bytes that an instance may ask for at once.
 pub(super) const MOST_RANDOM: u32 = 65_536;
 
-/// What the host keeps for one instance.
+/// The host's values for one instance.
 pub(super) struct State {
     pub(super) meter: Meter,
     pub(super) turn: Turn,
     pub(super) journal: Journal,
     pub(super) egress: Egress,
     pub(super) streams: Streams,
-    /// Its monotonic clock's zero.
+    /// The zero of the instance's monotonic clock.
     pub(super) started: Instant,
     wasi: WasiCtx,
     resources: ResourceTable,
@@ -35,8 +35,8 @@ impl State {
     pub(super) fn new(shared: &Shared, egress: Egress) -> Self {
         let journal = shared.journal.for_session();
         let output = |level, name| Output { journal: journal.clone(), level, name };
-        // What standard toolchains import, with nothing behind it: no arguments, no environment, no folders, no sockets,
-        // an empty standard input.
+        // These are imports of standard toolchains, with nothing behind them: no arguments, no environment, no folders,
+        // no sockets, an empty standard input.
         let mut wasi = WasiCtx::builder();
         wasi.stdout(output(Level::INFO, "stdout"))
             .stderr(output(Level::WARN, "stderr"))

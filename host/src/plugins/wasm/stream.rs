@@ -14,16 +14,16 @@ use tokio_rustls::client::TlsStream;
 
 /// Streams that one instance may have open at once.
 const MOST_STREAMS: usize = 4;
-/// Bytes that one read takes at most, whatever the guest asks for.
+/// The most bytes that one read takes, even if the guest asks for more.
 const MOST_AT_ONCE: usize = 256 << 10;
 
 /// A stream to the connection's server.
 pub struct ByteStream {
     io: Io,
-    /// Read ahead, when the stream was looked at between calls.
+    /// Bytes that were read when the stream was looked at between calls.
     ahead: Vec<u8>,
     ended: bool,
-    /// The guest says no more.
+    /// Set when the guest has ended its direction.
     is_shut: bool,
 }
 
@@ -61,7 +61,7 @@ impl ByteStream {
         read.map(|_| bytes)
     }
 
-    /// Writes all of it.
+    /// Writes all bytes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = match &mut self.io {
             Io::Plain(stream) => stream.write_all(bytes).await,
@@ -80,8 +80,8 @@ impl ByteStream {
         }
     }
 
-    /// Whether the server may still hear and answer, as far as is known without asking. What arrived meanwhile is kept
-    /// for the next read.
+    /// Tells whether the server may still hear and answer, as far as is known without asking. Bytes that arrived
+    /// meanwhile are kept for the next read.
     fn is_open(&mut self) -> bool {
         if self.ended || self.is_shut {
             return false;
@@ -113,7 +113,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Whether there is room for one more.
+    /// Tells whether there is room for one more.
     pub(super) fn has_room(&self) -> bool {
         self.places.iter().flatten().count() < MOST_STREAMS
     }
@@ -138,7 +138,7 @@ impl Streams {
         }
     }
 
-    /// Whether every stream that there is may still be used.
+    /// Tells whether all streams may still be used.
     pub(super) fn are_open(&mut self) -> bool {
         self.places.iter_mut().flatten().all(ByteStream::is_open)
     }

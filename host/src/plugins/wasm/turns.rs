@@ -1,9 +1,9 @@
-//! Sharing the processor with guests that compute.
+//! Shares the processor among guests that compute.
 //!
 //! A thread ticks while guests run. A guest that computes on over a tick or two has used up its share: it is stopped at
-//! its next step and put in line. Of those in line only so many run at once as leave workers to everyone else, each for
-//! one more share at a time. Nearly every call is done within its first share, or begins another after waiting for its
-//! server, and never notices.
+//! its next step and put in line. Only so many guests from the line run at once that workers are left for everyone
+//! else, each for one more share at a time. Nearly every call is done within its first share, or begins another after
+//! waiting for its server, and never stands in line.
 
 use std::{
     future::{Future, poll_fn},
@@ -20,15 +20,15 @@ use wasmtime::{EngineWeak, UpdateDeadline};
 
 /// The time between two ticks.
 const TICK: Duration = Duration::from_millis(1);
-/// Ticks in a share. The first comes at any time after it begins, so two are between one and two milliseconds.
+/// Ticks in a share. The first comes at any time after the share begins, so two are between one and two milliseconds.
 pub(super) const SHARE: u64 = 2;
-/// Shares that one call may begin anew after waiting for the host. One that goes on computing and waiting by turns is in
-/// line like one that only computes.
+/// Shares that one call may begin anew after waiting for the host. After these, a call that computes and waits by turns
+/// stands in line like one that only computes.
 const FREE_SHARES: u32 = 20;
-/// How long the thread goes on ticking after the last guest stopped: the next is seldom far.
+/// How long the thread goes on ticking after the last guest stopped, since the next one mostly comes soon.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// What all guests share.
+/// The state that all guests share.
 pub(super) struct Turns {
     running: Arc<Running>,
     lanes: Arc<Semaphore>,
@@ -60,7 +60,7 @@ impl Turns {
         Ok(Self { running, lanes })
     }
 
-    /// A place for one instance.
+    /// Makes the turns of one instance.
     pub(super) fn place(&self) -> Turn {
         Turn { lanes: self.lanes.clone(), place: Arc::default(), free_shares: FREE_SHARES }
     }
@@ -101,7 +101,7 @@ fn tick(engine: &EngineWeak, running: &Running) {
             last_guest = Instant::now();
         } else if last_guest.elapsed() > LINGER {
             running.asleep.store(true, Ordering::SeqCst);
-            // A guest that came between the two looks has woken nobody.
+            // A guest that came between the two looks did not wake this thread.
             if running.guests.load(Ordering::SeqCst) == 0 && !running.stopped.load(Ordering::SeqCst) {
                 std::thread::park();
             }
@@ -141,7 +141,7 @@ impl Turn {
         self.place.clone()
     }
 
-    /// At the end of a share: lets others run, and waits for a lane.
+    /// Ends a share: begins a free one, or lets others run and waits for a lane.
     pub(super) fn again(&mut self) -> UpdateDeadline {
         if std::mem::take(&mut lock(&self.place).has_waited) && self.free_shares > 0 {
             self.free_shares -= 1;
@@ -158,7 +158,7 @@ impl Turn {
     }
 }
 
-/// Runs a guest's call. While it waits for the host, by whatever function, it is not in line.
+/// Runs a guest's call. While it waits for the host, in any function, it is not in line.
 pub(super) async fn run_in_line<T>(place: Arc<Mutex<Place>>, call: impl Future<Output = T>) -> T {
     let mut call = pin!(call);
     poll_fn(|context| {
