@@ -1,4 +1,5 @@
-//! The HTTP face: the router, the host's own routes a resource a file, and the one mapping from errors to statuses.
+//! The HTTP side: the router, the host's own routes (one file for each resource), and the mapping from errors to
+//! statuses.
 
 mod body;
 mod caller;
