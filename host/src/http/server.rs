@@ -207,8 +207,8 @@ struct Service {
 
 impl Service {
     fn serve(self, stream: TcpStream, remote: SocketAddr, place: Place, mut told: watch::Receiver<bool>) {
-        // Answers are written whole: waiting for more would only delay them. A failure here shows up on the connection
-        // later.
+        // Answers are written whole: waiting for more would only delay them. An error here concerns this connection
+        // alone.
         let _ = stream.set_nodelay(true);
         let line = place.line().clone();
         let socket = Socket::new(stream, line.clone());
