@@ -1,5 +1,4 @@
-//! The HTTP side: the router, the host's own routes (one file for each resource), and the mapping from errors to
-//! statuses.
+//! The HTTP side: the router, a file for each resource of the host, and the mapping from errors to statuses.
 
 mod body;
 mod caller;

@@ -92,7 +92,7 @@ pub(super) async fn observe(
     response
 }
 
-/// Tells whether at most one host is named: a proxy may have used the other one of two (RFC 9112 §3.2).
+/// Tells whether at most one host is named: a proxy may have trusted the other of two (RFC 9112 §3.2).
 fn is_of_one_host(request: &Request<Body>) -> bool {
     request.headers().get_all(header::HOST).iter().nth(1).is_none()
 }

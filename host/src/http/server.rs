@@ -47,8 +47,7 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// Bytes of an answer that may wait to be sent on one stream.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Broken requests that an HTTP/2 connection may make in its lifetime: it may be a proxy's, with many clients behind
-/// it.
+/// Broken requests that an HTTP/2 connection may make in its lifetime: a proxy's connection serves many clients.
 const BROKEN_STREAMS: usize = 1024;
 
 /// Serves a router on a listener.
@@ -207,8 +206,7 @@ struct Service {
 
 impl Service {
     fn serve(self, stream: TcpStream, remote: SocketAddr, place: Place, mut told: watch::Receiver<bool>) {
-        // Answers are written whole: waiting for more would only delay them. An error here concerns this connection
-        // alone.
+        // Answers are written whole: waiting for more would only delay them. An error concerns this connection alone.
         let _ = stream.set_nodelay(true);
         let line = place.line().clone();
         let socket = Socket::new(stream, line.clone());
