@@ -44,7 +44,7 @@ pub enum ConnectionStatus {
     Active,
     /// Switched off by an admin: no session is opened.
     Inactive,
-    /// The last attempt to open a session failed.
+    /// The last attempt to open a session failed, or most calls fail.
     Error,
     /// A session is being opened for the first time. The gateway reads this status, but never writes it.
     Connecting,
