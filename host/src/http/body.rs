@@ -71,19 +71,19 @@ struct Envelope<T> {
     data: T,
 }
 
-/// A success in the envelope.
+/// Puts a successful result into the envelope.
 pub(super) fn data<T: Serialize>(status: StatusCode, payload: T) -> Response {
     (status, axum::Json(Envelope { data: payload })).into_response()
 }
 
-/// One page of a list in the envelope; the header `x-total-count` says how many items there are in all.
+/// Puts one page of a list into the envelope; the header `x-total-count` says how many items all pages have.
 pub(super) fn page<T: Serialize>(items: &[T], total: u64) -> Response {
     let mut response = data(StatusCode::OK, items);
     response.headers_mut().insert(TOTAL, total.into());
     response
 }
 
-/// One page of a list that is at hand whole.
+/// Cuts the wanted page out of a list that is in memory as a whole.
 pub(super) fn page_of<T: Serialize>(items: &[T], wanted: PageQuery) -> Response {
     let part: Vec<&T> = items.iter().skip(wanted.offset as usize).take(wanted.limit as usize).collect();
     page(&part, items.len() as u64)

@@ -1,4 +1,4 @@
-//! Who is calling, for the host's own routes.
+//! The caller of the host's own routes, and the record of a caller's actions.
 
 use super::error::ApiError;
 use crate::{
@@ -11,7 +11,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::{convert::Infallible, sync::Arc};
 
-/// A user, or a project's service key, whose token verified; nothing more is known to be allowed.
+/// A user or a project's service key. Its token was verified; nothing was authorized yet.
 pub(super) struct Caller(pub(super) Arc<Principal>);
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
@@ -34,7 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Facts {
     }
 }
 
-/// The record of what a caller does, as it is when that goes well.
+/// Makes the audit record of an action that succeeds.
 pub(super) fn record_of(
     facts: &RequestFacts,
     principal: &Principal,
@@ -53,12 +53,12 @@ pub(super) fn record_of(
     }
 }
 
-/// How it ended, as the audit trail says it.
+/// Gives the result as the audit trail writes it: `ok` or the error's code.
 pub(super) fn outcome<T>(result: &Result<T, ApiError>) -> &'static str {
     result.as_ref().err().map_or("ok", ApiError::code)
 }
 
-/// Changes the registry, together with the record of that; a change that is refused is noted.
+/// Changes the registry and writes the audit record with the change; notes the attempt if the change is refused.
 pub(super) async fn change<T: Send + 'static, Change>(
     gateway: &Gateway,
     record: AuditRecord,
@@ -76,7 +76,7 @@ where
     result
 }
 
-/// Notes in the audit trail that something was not done, and why. What was done is noted with it.
+/// Notes in the audit trail that an action failed, and why. A successful action writes its own record.
 pub(super) fn note_failure<T>(gateway: &Gateway, record: AuditRecord, result: &Result<T, ApiError>) {
     if result.is_err() {
         gateway.audit.record(AuditRecord { result: outcome(result).to_owned(), ..record });

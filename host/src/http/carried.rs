@@ -1,4 +1,4 @@
-//! Bodies on their way through the socket, which tell their connection how they get on.
+//! Bodies on their way through the socket. They tell their connection whether they make progress.
 
 use crate::{
     budgets::{Account, Delivery, Line, UnderWay},
@@ -17,17 +17,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// An answer is handed on in pieces of so many bytes: that the next one is asked for tells that its client goes on.
+/// An answer is handed on in pieces of so many bytes: a request for the next piece shows that the client takes the
+/// answer.
 const PIECE: usize = 64 * 1024;
 
-/// The most bytes of a body that are read for nothing but that its client comes to read the answer.
+/// The most bytes of an unwanted body that are read so that its client gets to read the answer.
 const MOST_DRAINED: u64 = 64 * 1024 * 1024;
 /// How long such a body may pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A request's body that tells when it does not come on.
+/// A request's body. It tells its connection when it waits for the client's bytes, and when they arrive.
 pub(super) struct Arriving {
-    /// Nothing after its end.
+    /// `None` after the end of the body.
     inner: Option<Incoming>,
     line: Arc<Line>,
     rest: Rest,
@@ -36,7 +37,7 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    /// `waits`: its client sends it only when someone asks for it (`Expect: 100-continue`).
+    /// Makes the body. `waits`: its client sends it only when it is asked to (`Expect: 100-continue`).
     pub(super) fn new(inner: Incoming, line: Arc<Line>, rest: Rest, waits: bool) -> Self {
         Self { inner: Some(inner), line, rest, is_asked_for: !waits }
     }
@@ -85,12 +86,12 @@ impl Drop for Arriving {
     }
 }
 
-/// The rest of a body that whoever answered its request did not read. Most requests have no body, and nothing here.
+/// The rest of a body that the request's handler did not read. Most requests have no body, and nothing here.
 #[derive(Clone, Default)]
 pub(super) struct Rest(Option<Arc<Mutex<Option<Incoming>>>>);
 
 impl Rest {
-    /// Of this body, which nobody has read yet.
+    /// Makes the place for the rest of this body; none of the body has been read yet.
     pub(super) fn of(body: &Incoming) -> Self {
         Self((!body.is_end_stream()).then(Arc::default))
     }
@@ -106,8 +107,9 @@ impl Rest {
         self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Reads it beside the answer, if there is any: a connection that is closed before its client has sent all takes the
-    /// answer along. Kept nowhere, and bounded in bytes and time; who pauses or trickles has the answer by then.
+    /// Reads the rest beside the answer, if there is any: a connection that is closed before its client has sent
+    /// everything loses the answer too. No byte is kept; bytes and time are bounded. A client that is slow has the
+    /// answer by then.
     pub(super) fn drain(self, line: &Arc<Line>, has_streams: bool, pace: DrainPace) {
         let Some(inner) = self.take() else { return };
         let under_way = line.begin_request(has_streams);
@@ -126,17 +128,17 @@ impl Rest {
     }
 }
 
-/// How much of a body is read for nothing, and how fast it must come.
+/// How long an unwanted body is read, and how fast it must come.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DrainPace {
-    /// In all.
+    /// For the whole body.
     time: Duration,
-    /// Bytes a second, after a pause's time.
+    /// In bytes a second; the first `LONGEST_PAUSE` does not count.
     least_rate: u64,
 }
 
 impl DrainPace {
-    /// As callers' bodies and replies are held to.
+    /// Takes the limits that hold for callers' bodies and replies too.
     pub(super) fn new(budgets: &BudgetSettings) -> Self {
         Self { time: *budgets.body, least_rate: budgets.least_rate.get().into() }
     }
@@ -147,7 +149,7 @@ impl DrainPace {
     }
 }
 
-/// An answer's body that tells when its client takes it. The request is under way as long as there is one.
+/// An answer's body. It tells its connection when the client takes it. The request is under way while this body exists.
 pub(super) struct Leaving {
     inner: Body,
     /// The rest of a piece that is too large to hand on whole.
@@ -157,7 +159,7 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    /// `stream` ends the answer alone, where a connection has several.
+    /// Makes the body. `stream` ends this answer alone if its connection has several.
     pub(super) fn new(
         inner: Body,
         under_way: UnderWay,
@@ -169,8 +171,8 @@ impl Leaving {
         Self { inner, rest: Bytes::new(), delivery, under_way }
     }
 
-    /// The next piece of the rest. The last one is a copy: who takes all but the end of a large answer, which then waits
-    /// where nobody looks after it, holds no more than that.
+    /// Takes the next piece off the rest. The last piece is a copy: it may wait unsent for long, and would otherwise
+    /// keep the whole answer in memory.
     fn next_piece(&mut self) -> Bytes {
         if self.rest.len() > PIECE {
             return self.rest.split_to(PIECE);
@@ -214,7 +216,7 @@ impl HttpBody for Leaving {
 
     fn size_hint(&self) -> SizeHint {
         let (mut hint, rest) = (self.inner.size_hint(), self.rest.len() as u64);
-        // The upper bound first: it may never be below the other.
+        // The upper bound is set first: it may never be below the lower one.
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper + rest);
         }

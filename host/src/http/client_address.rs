@@ -1,4 +1,4 @@
-//! Which client a request comes from, where proxies stand in front of the gateway.
+//! Finds the client that a request comes from when proxies stand in front of the gateway.
 
 use crate::config::{ForwardedHeader, HttpSettings};
 use http::{HeaderMap, HeaderName, header::FORWARDED};
@@ -10,7 +10,7 @@ use std::{
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies that say truly whom they forward for, and how they say it.
+/// The networks of trusted proxies, and the header in which they name the client.
 #[derive(Clone)]
 pub(super) struct TrustedProxies {
     networks: Arc<[IpNet]>,
@@ -22,14 +22,14 @@ impl TrustedProxies {
         Self { networks: settings.trusted_proxies.as_slice().into(), header: settings.forwarded_header }
     }
 
-    /// The client's address: whoever connected, or as long as that is a trusted proxy, whom it forwarded for. Each proxy
-    /// adds to the header's end, so what stands before an address that is not trusted may be anyone's invention.
+    /// Finds the client's address: the peer's or, while that is a trusted proxy, the one that it forwarded for. Each
+    /// proxy adds to the header's end, so the part before an untrusted address may be forged.
     pub(super) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let name = match self.header {
             ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
             ForwardedHeader::Forwarded => FORWARDED,
         };
-        // Several lines are one list.
+        // Several lines count as one list.
         let lines = headers.get_all(name).iter().rev();
         let has_quotes = self.header == ForwardedHeader::Forwarded;
         let mut elements =
@@ -43,23 +43,23 @@ impl TrustedProxies {
         client
     }
 
-    /// Tells whether this is the address of such a proxy.
+    /// Tells whether this is the address of a trusted proxy.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// The address in one element of the header. Whoever is `unknown`, or has a name of the proxy's own, has none.
+    /// Reads the address in one element of the header; `unknown` and a proxy's own names (`_hidden`) give none.
     fn read(&self, element: &[u8]) -> Option<IpAddr> {
         let text = std::str::from_utf8(element).ok()?.trim();
         match self.header {
-            // Some proxies add the port, some the brackets that IPv6 needs before one.
+            // Some proxies add the port, and some add the brackets that IPv6 needs before a port.
             ForwardedHeader::XForwardedFor => {
                 let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
                 let bare = bare.filter(|bare| bare.contains(':')).unwrap_or(text);
                 bare.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip())).ok()
             }
-            // The parser knows nothing of quotes: it is shown the one parameter that matters.
+            // The parser does not handle quotes, so it gets only the parameter that matters.
             ForwardedHeader::Forwarded => {
                 let mut pairs = FromTheEnd { rest: Some(text.as_bytes()), separator: b';', has_quotes: true };
                 let pair = pairs.find_map(|pair| {
@@ -73,9 +73,9 @@ impl TrustedProxies {
     }
 }
 
-/// What stands between separators, the last first: a client may have begun a quote before the place where a proxy added
-/// what it knows, but from its end on the list is as the proxy wrote it. A separator within quotes is none, nor does a
-/// quote after a backslash end them (RFC 9110 §5.6.4).
+/// Splits at separators, from the end: a client may have begun a quote before the part that a proxy added, but from the
+/// end on the list is as the proxy wrote it. A separator within quotes does not count, and a quote after a backslash
+/// does not end them (RFC 9110 §5.6.4).
 struct FromTheEnd<'a> {
     rest: Option<&'a [u8]>,
     separator: u8,
@@ -109,8 +109,8 @@ mod tests {
 
     const PROXY: &str = "10.0.0.1";
 
-    /// The client of a request from this peer with these lines of the header; 10.0.0.0/8 and 2001:db8:ffff::/48 are
-    /// trusted.
+    /// Gives the client of a request from this peer with these lines of the header; 10.0.0.0/8 and 2001:db8:ffff::/48
+    /// are trusted.
     fn client(header: ForwardedHeader, peer: &str, lines: &[&str]) -> String {
         let trusted_proxies = ["10.0.0.0/8", "2001:db8:ffff::/48"].map(|network| network.parse().unwrap());
         let settings = HttpSettings {

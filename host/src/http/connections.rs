@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// A connection as clients see it: no secret has a field to be in.
+/// A connection as clients see it. It has no field for any secret.
 #[derive(Serialize)]
 pub(super) struct ConnectionView<'a> {
     id: ConnectionId,
@@ -81,12 +81,12 @@ fn driver(gateway: &Gateway, database_type: &str) -> Result<Arc<Driver>, ApiErro
     }
 }
 
-/// An id that is no UUID is the id of no connection.
+/// Reads an id from a path; text that is no UUID is the id of no connection.
 fn connection_id(text: &str) -> Result<ConnectionId, ApiError> {
     text.parse().map_err(|_| ServiceError::NoConnection(text.chars().take(64).collect()).into())
 }
 
-/// `GET`.
+/// Handles `GET`: lists the project's connections of this type.
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
     Path((database_type, reference)): Path<(String, String)>,
@@ -102,7 +102,7 @@ pub(super) async fn list(
     Ok(page(&items, found.total))
 }
 
-/// `POST`.
+/// Handles `POST`: creates a connection.
 pub(super) async fn create(
     State(gateway): State<Arc<Gateway>>,
     Path((database_type, reference)): Path<(String, String)>,
@@ -121,7 +121,7 @@ pub(super) async fn create(
     created.map(|connection| data(StatusCode::CREATED, show(&gateway.catalog, &connection)))
 }
 
-/// `GET …/{id}`.
+/// Handles `GET …/{id}`: shows a connection.
 pub(super) async fn get(
     State(gateway): State<Arc<Gateway>>,
     Path((database_type, reference, id)): Path<(String, String, String)>,
@@ -133,7 +133,7 @@ pub(super) async fn get(
     Ok(data(StatusCode::OK, show(&gateway.catalog, &connection)))
 }
 
-/// `PUT …/{id}`.
+/// Handles `PUT …/{id}`: changes a connection.
 pub(super) async fn change(
     State(gateway): State<Arc<Gateway>>,
     Path((database_type, reference, id)): Path<(String, String, String)>,
@@ -153,7 +153,7 @@ pub(super) async fn change(
     changed.map(|connection| data(StatusCode::OK, show(&gateway.catalog, &connection)))
 }
 
-/// `DELETE …/{id}`.
+/// Handles `DELETE …/{id}`: deletes a connection.
 pub(super) async fn delete(
     State(gateway): State<Arc<Gateway>>,
     Path((database_type, reference, id)): Path<(String, String, String)>,
@@ -171,7 +171,7 @@ pub(super) async fn delete(
     deleted.map(|()| StatusCode::NO_CONTENT.into_response())
 }
 
-/// `POST …/{id}/test`: always 200 when there is such a connection; what was found is in the payload.
+/// Handles `POST …/{id}/test`. The status is 200 if the connection exists; the payload has the test's result.
 pub(super) async fn test(
     State(gateway): State<Arc<Gateway>>,
     Path((database_type, reference, id)): Path<(String, String, String)>,
@@ -191,7 +191,7 @@ pub(super) async fn test(
     answer.insert("latency_ms".to_owned(), json!(tested.latency.as_secs_f64() * 1000.0));
     match tested.outcome {
         Ok(facts) => {
-            // The host's own fields are not the driver's to set.
+            // The driver can't replace the host's own fields.
             facts.into_iter().for_each(|(name, fact)| {
                 answer.entry(name).or_insert(fact);
             });

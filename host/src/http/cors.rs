@@ -1,4 +1,4 @@
-//! What pages of other origins may ask and read.
+//! The rules (CORS) for pages of other origins: the requests that they may send and the headers that they may read.
 
 use crate::config::HttpSettings;
 use axum::{
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tower::ServiceExt;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
-/// The headers of answers that a page may read, besides those that every page may.
+/// The headers of answers that a page may read, besides those that every page may read.
 const EXPOSED: [&str; 8] = [
     "x-request-id",
     "x-total-count",
@@ -24,11 +24,11 @@ const EXPOSED: [&str; 8] = [
     "etag",
     "cache-status",
 ];
-/// How long a browser may keep what it was told about one path.
+/// How long a browser may keep the answer to a preflight request.
 const KEPT_BY_BROWSERS: Duration = Duration::from_secs(600);
 
-/// Tells browsers, around all that this router answers, what pages of the settings' origins may do; nothing where there
-/// are none.
+/// Adds CORS headers to all answers of this router, for the origins in the settings; without origins the router stays
+/// as it is.
 pub(super) fn around(router: Router, settings: &HttpSettings) -> Router {
     if settings.cors_origins.is_empty() {
         return router;
@@ -37,7 +37,7 @@ pub(super) fn around(router: Router, settings: &HttpSettings) -> Router {
     router.layer(layer(settings)).layer(middleware::from_fn_with_state(within, pass_plain_options))
 }
 
-/// Lets through an `OPTIONS` that is no browser's question in advance: the layer would answer any.
+/// Lets through an `OPTIONS` request that is no preflight request: the layer would answer every `OPTIONS`.
 async fn pass_plain_options(State(within): State<Router>, request: Request<Body>, next: Next) -> Response {
     let asks_in_advance = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     if request.method() == Method::OPTIONS && !asks_in_advance {
@@ -54,10 +54,10 @@ fn layer(settings: &HttpSettings) -> CorsLayer {
     let origins = match (any.is_empty(), named.is_empty()) {
         (true, _) => AllowOrigin::list(named.clone()),
         (false, true) => AllowOrigin::any(),
-        // Credentials need the origin by its name; the others lose nothing by that.
+        // Credentials need the origin by its name; the other origins lose nothing by that.
         (false, false) => AllowOrigin::mirror_request(),
     };
-    // The gateway itself takes no cookies, but what stands before it may. Only who is trusted by name may use them.
+    // The gateway takes no cookies, but a proxy before it may. Only origins that are trusted by name may use them.
     let credentials = move |origin: &HeaderValue, _: &Parts| named.contains(origin);
     CorsLayer::new()
         .allow_origin(origins)

@@ -1,4 +1,4 @@
-//! The only place where an error becomes a status.
+//! The only place where an error gets its HTTP status.
 
 mod code;
 mod registry;
@@ -27,9 +27,9 @@ use studio_plugin_api::{Alias, DriverError, ErrorCode, HostCode, alias};
 pub struct ApiError {
     code: Code,
     message: String,
-    /// In a box: errors are moved often, and looked into once.
+    /// In a box: errors are moved often and read once.
     details: Box<Map<String, Value>>,
-    /// Instead of the message where there is no envelope: callers of other services know it so.
+    /// Replaces the message where there is no envelope: callers know this text from other services.
     bare_message: Option<&'static str>,
     retry_after: Option<Duration>,
     allow: Option<String>,
@@ -58,7 +58,7 @@ struct BareBody<'a> {
     details: Details<'a>,
 }
 
-/// Details beside a field `error`, which none of them is.
+/// Details beside the field `error`; a detail of that name is left out.
 struct Details<'a>(&'a Map<String, Value>);
 
 impl Serialize for Details<'_> {
@@ -68,7 +68,7 @@ impl Serialize for Details<'_> {
 }
 
 impl ApiError {
-    /// Makes one with its code's status.
+    /// Makes an error; its status follows from the code.
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -80,27 +80,27 @@ impl ApiError {
         }
     }
 
-    /// No driver of this type.
+    /// Makes the error for a type that no driver serves.
     pub fn unknown_database_type(message: String) -> Self {
         Self::new(HttpCode::UnknownDatabaseType, message)
     }
 
-    /// Nothing at this path.
+    /// Makes the error for a path that does not exist.
     fn unknown_path(message: String) -> Self {
         Self { bare_message: Some("Not found"), ..Self::new(ErrorCode::NotFound, message) }
     }
 
-    /// A known path, another method.
+    /// Makes the error for a known path with a wrong method.
     pub fn method_not_allowed(allow: Option<String>) -> Self {
         Self { allow, ..Self::new(HttpCode::MethodNotAllowed, "this path does not take this method") }
     }
 
-    /// The gateway as a whole does not serve now.
+    /// Makes the error for a gateway that serves no request now.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { retry_after: Some(Duration::from_secs(1)), ..Self::new(HttpCode::Unavailable, message) }
     }
 
-    /// The caller did something too often that `setting` bounds.
+    /// Makes the error for a caller that exceeds the limit in `setting`.
     pub fn rate_limited(setting: &str, wait: Duration) -> Self {
         let seconds = wait.as_secs();
         let message = format!("too often: `{setting}` bounds this; try again in {seconds} s");
@@ -109,28 +109,28 @@ impl ApiError {
         Self { retry_after: Some(wait), ..error }
     }
 
-    /// A path that is no text.
+    /// Makes the error for a path that is no text.
     pub(super) fn path_is_no_text() -> Self {
         let message = "the path must be UTF-8 text, without zero bytes";
         Self::new(ErrorCode::ValidationError, message).with("field", "path")
     }
 
-    /// More than one host.
+    /// Makes the error for a request with more than one `host` header.
     pub(super) fn two_hosts() -> Self {
         Self::new(ErrorCode::ValidationError, "a request has one `host` header").with("field", "host")
     }
 
-    /// A budget of the gateway has no room.
+    /// Makes the error for a budget of the gateway that has no room.
     fn busy(message: impl Into<String>) -> Self {
         Self::unavailable(message).with("reason", BUSY)
     }
 
-    /// There are as many connections as there may be.
+    /// Makes the error for a gateway that has as many connections as it may.
     pub(super) fn no_connection_left() -> Self {
         Self::busy("the gateway has as many connections as it may; try again in a moment")
     }
 
-    /// The client took too long to send a body.
+    /// Makes the error for a client that took too long to send a body.
     fn body_too_slow(message: String) -> Self {
         Self::new(HttpCode::RequestTimeout, message)
     }
@@ -141,18 +141,18 @@ impl ApiError {
         self
     }
 
-    /// The code.
+    /// Gives the code's text.
     pub fn code(&self) -> &'static str {
         self.code.as_str()
     }
 
-    /// Whether a name is somebody's already.
+    /// Tells whether the error is a conflict over a field, such as a name that is taken.
     pub fn is_taken(&self) -> bool {
         self.code.status() == StatusCode::CONFLICT && self.details.contains_key("field")
     }
 
-    /// Whether a body without an envelope has the message in a field of that name as well. Other services tell what they
-    /// refuse by `error`, and pages look there; what only a gateway has to say, pages look for in `message`.
+    /// Tells whether a body without an envelope repeats the message in the field `message`. Pages know from other
+    /// services to find a refusal of the request in `error`; they look for the gateway's own failures in `message`.
     fn repeats_message(&self) -> bool {
         let is_of_the_request = matches!(
             self.code.status(),
@@ -164,7 +164,7 @@ impl ApiError {
         !is_of_the_request && !self.details.contains_key("message")
     }
 
-    /// The answer: with the request's id in it or, under an alias, as that has its errors.
+    /// Makes the response: with the request's id in it or, under an alias, in the alias's error format.
     pub fn respond(&self, request_id: &str, alias: Option<&Alias>) -> Response {
         // Strings and JSON values always serialize.
         let json = match alias.map(|alias| alias.envelope) {
@@ -188,7 +188,7 @@ impl ApiError {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if own_status == StatusCode::REQUEST_TIMEOUT {
-            // The rest of the body may come yet, and is not the next request.
+            // The rest of the body may still arrive, and must not be read as the next request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(wait) = self.retry_after {
@@ -209,7 +209,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Our fault: the cause goes to the log and never to the client. The log line has the request's id, from its span.
+/// Makes the error for a fault of the gateway. The cause goes to the log, never to the client; the log line has the
+/// request's id, from its span.
 pub(super) fn internal(error: &dyn std::fmt::Display) -> ApiError {
     tracing::error!(%error, "internal error");
     ApiError::new(
@@ -237,7 +238,7 @@ impl From<InvalidField> for ApiError {
 impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
         match error {
-            // The only refusal that is not about the token; the log has why.
+            // The only refusal that is not about the token; the log says why.
             TokenError::KeysUnavailable => {
                 Self::unavailable(error.to_string()).with("reason", "keys_unreachable")
             }
@@ -295,7 +296,7 @@ impl From<ServiceError> for ApiError {
 
 impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
-        // Paths of files are the operator's business.
+        // Paths of files are for the operator only.
         tracing::error!(%error, "plugins not reloaded");
         let message = match error {
             CatalogError::File(_) => "plugins.toml can't be used; the gateway's log says why".to_owned(),

@@ -1,4 +1,4 @@
-//! What is read of a request's head, for fuzz targets.
+//! The code that reads a request's head, for fuzz targets.
 
 use super::{client_address::TrustedProxies, cors};
 use crate::config::{CorsHeader, ForwardedHeader, HttpSettings, Origin};
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use tower::ServiceExt;
 
-/// The client of a request that a proxy in one of these networks forwarded, by these lines of the header.
+/// Finds the client of a request that a proxy in one of these networks forwarded, from these lines of the header.
 pub fn client_address<'a>(
     networks: &[IpNet],
     peer: IpAddr,
@@ -34,14 +34,14 @@ pub fn client_address<'a>(
 pub struct Pages(Router);
 
 impl Pages {
-    /// Of these origins, which may send these headers.
+    /// Makes the router; pages of these origins may send these headers.
     pub fn new(origins: Vec<Origin>, headers: Vec<CorsHeader>) -> Self {
         let settings =
             HttpSettings { cors_origins: origins, cors_headers: headers, ..HttpSettings::default() };
         Self(cors::around(Router::new(), &settings))
     }
 
-    /// What it answers.
+    /// Answers a request.
     pub async fn answer(&self, request: Request<Body>) -> Response {
         match self.0.clone().oneshot(request).await {
             Ok(response) => response,

@@ -1,4 +1,4 @@
-//! Liveness, readiness, metrics.
+//! Routes for liveness, readiness and metrics.
 
 use super::error::{ApiError, REGISTRY_UNREACHABLE};
 use crate::{gateway::Gateway, telemetry::Audience};
@@ -13,15 +13,15 @@ use std::{
     time::Duration,
 };
 
-/// How long the registry may take to give a sign of life.
+/// How long the registry may take to answer the readiness check.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
-/// `GET /healthz`: the process answers.
+/// Handles `GET /healthz`: answers as long as the process works.
 pub(super) async fn healthz() -> Response {
     super::body::data(StatusCode::OK, json!({"status": "alive"}))
 }
 
-/// `GET /readyz`: requests can be served.
+/// Handles `GET /readyz`: tells whether the gateway can serve requests.
 pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     let registry = tokio::time::timeout(SIGN_OF_LIFE, gateway.directory.registry().ping()).await;
     let reason = if gateway.draining.load(Ordering::Relaxed) {
@@ -39,12 +39,12 @@ pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     }
 }
 
-/// `GET /metrics` beside the API.
+/// Handles `GET /metrics` beside the API.
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     render(&gateway, Audience::Everyone)
 }
 
-/// `GET /metrics` on a listener of its own.
+/// Handles `GET /metrics` on the separate listener for operators.
 pub(super) async fn metrics_for_operators(State(gateway): State<Arc<Gateway>>) -> Response {
     render(&gateway, Audience::Operator)
 }

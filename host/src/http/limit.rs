@@ -1,4 +1,4 @@
-//! How often clients may ask: by address before anyone looks at their token, and by user.
+//! Limits on how often clients may ask: by address before their token is read, then by user.
 
 use super::error::ApiError;
 use crate::{
@@ -15,7 +15,7 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// Around every route of the API.
+/// Counts a request against its address, around every route of the API.
 pub(super) async fn by_address(
     State(gateway): State<Arc<Gateway>>,
     request: Request<Body>,
@@ -28,7 +28,7 @@ pub(super) async fn by_address(
     }
 }
 
-/// Around the host's own routes; a driver's request is counted on its own path.
+/// Counts a request against its user, around the host's own routes; a driver's request is counted in `flow`.
 pub(super) async fn by_user(
     State(gateway): State<Arc<Gateway>>,
     parameters: Result<RawPathParams, RawPathParamsRejection>,
@@ -36,7 +36,7 @@ pub(super) async fn by_user(
     next: Next,
 ) -> Response {
     let parameters = match parameters {
-        // No text of PostgreSQL has a zero byte, so that nothing has such a name.
+        // PostgreSQL's text has no zero bytes, so nothing has such a name.
         Ok(parameters) if !parameters.iter().any(|(_, value)| value.contains('\0')) => parameters,
         _ => return ApiError::path_is_no_text().into_response(),
     };
@@ -58,12 +58,12 @@ pub(super) async fn by_user(
     };
     let (principal, role) = match known {
         Ok(known) => known,
-        // Before anything of a body is read, since nobody knows whose it is; and where the registry is away, before it is
-        // waited for again.
+        // Refused before any of the body is read, since the sender is unknown; and if the registry is out of reach,
+        // before the route waits for it again.
         Err(error @ (GateError::Token(_) | GateError::Registry(_))) => {
             return ApiError::from(error).into_response();
         }
-        // Whoever is not let in learns it from the route, in its own words.
+        // The route itself refuses a caller without access, in its own words.
         Err(_) => return next.run(request).await,
     };
     let class = Class::of_method(request.method());
@@ -79,7 +79,7 @@ pub(super) async fn by_user(
     }
 }
 
-/// Around the host's own routes but those that load drivers: the time that a request may take.
+/// Ends a request when its time is up, around the host's own routes except the one that reloads drivers.
 pub(super) async fn by_deadline(
     State(gateway): State<Arc<Gateway>>,
     request: Request<Body>,
@@ -93,12 +93,12 @@ pub(super) async fn by_deadline(
     match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,
         Err(_) if only_reads => ApiError::from(FlowError::Deadline).into_response(),
-        // A change that began goes on.
+        // A change that has begun goes on.
         Err(_) => ApiError::from(FlowError::Deadline).with("outcome", "unknown").into_response(),
     }
 }
 
-/// The answer to one request too many.
+/// Answers a request that exceeds a limit.
 pub(super) fn refused(mut refusal: Refusal) -> Response {
     let standing = refusal.standing.take();
     let mut response = ApiError::from(refusal).into_response();

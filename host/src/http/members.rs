@@ -30,7 +30,7 @@ pub(super) struct PutMember {
     role: Role,
 }
 
-/// `GET`.
+/// Handles `GET`: lists the project's members.
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
     Path(reference): Path<String>,
@@ -42,7 +42,7 @@ pub(super) async fn list(
     Ok(page_of(&members, wanted))
 }
 
-/// `PUT …/{user_id}`: makes a user a member of the project, or changes the role. For owners.
+/// Handles `PUT …/{user_id}`: makes a user a member of the project, or changes the member's role. For owners.
 pub(super) async fn put(
     State(gateway): State<Arc<Gateway>>,
     Path((reference, user)): Path<(String, String)>,
@@ -65,7 +65,7 @@ pub(super) async fn put(
     put.map(|member| data(StatusCode::OK, member))
 }
 
-/// `DELETE …/{user_id}`: ends a membership in the project; one in its organization is the organization's. For owners.
+/// Handles `DELETE …/{user_id}`: ends a membership in the project itself, not one in its organization. For owners.
 pub(super) async fn delete(
     State(gateway): State<Arc<Gateway>>,
     Path((reference, user)): Path<(String, String)>,

@@ -1,4 +1,4 @@
-//! The HTTP face: the router, the host's own routes a resource a file, and the one mapping from errors to statuses.
+//! The HTTP side: the router, a file for each resource of the host, and the mapping from errors to statuses.
 
 mod body;
 mod caller;

@@ -1,4 +1,4 @@
-//! Around every request: its id, its one log line, its count, and the body of its error.
+//! Wraps every request: gives it an id, writes its one log line, counts it, and writes the body of its error.
 
 use super::{client_address::TrustedProxies, error::ApiError};
 use crate::{
@@ -19,10 +19,10 @@ use uuid::Uuid;
 
 /// The header that carries a request's id, both ways.
 const REQUEST_ID: &str = "x-request-id";
-/// The longest id that is taken over from a request.
+/// The longest id that is accepted from a request.
 const LONGEST_ID: usize = 128;
 
-/// Holds what the layer works with.
+/// The parts that the layer needs.
 #[derive(Clone)]
 pub(super) struct Observer {
     pub(super) metrics: Arc<Metrics>,
@@ -30,7 +30,7 @@ pub(super) struct Observer {
     pub(super) proxies: TrustedProxies,
 }
 
-/// Answers a request by the service that it wraps.
+/// Passes a request to the inner service, and completes and logs the response.
 pub(super) async fn observe(
     State(observer): State<Observer>,
     mut request: Request<Body>,
@@ -60,7 +60,7 @@ pub(super) async fn observe(
         let (mut head, _) = response.into_parts();
         // Below an alias every error has the alias's shape, whichever layer made it.
         response = error.respond(&request_id, prefix.as_ref().and_then(|prefix| prefix.alias()));
-        // The headers that layers further in added stay: CORS headers above all.
+        // The headers that inner layers added stay, above all the CORS headers.
         head.headers.remove(header::CONTENT_LENGTH);
         response.headers_mut().extend(head.headers);
         if let Some(operation) = head.extensions.remove::<Arc<Operation>>() {
@@ -92,12 +92,12 @@ pub(super) async fn observe(
     response
 }
 
-/// Tells whether at most one host is named: of two, a proxy may have believed the other (RFC 9112 §3.2).
+/// Tells whether at most one host is named: a proxy may have trusted the other of two (RFC 9112 §3.2).
 fn is_of_one_host(request: &Request<Body>) -> bool {
     request.headers().get_all(header::HOST).iter().nth(1).is_none()
 }
 
-/// The request's own id when it is a sane token; else a new one.
+/// Gives the request's own id if it is a harmless token, otherwise a new one.
 fn take_or_make_id(request: &Request<Body>) -> String {
     let sane = |id: &&str| {
         !id.is_empty()

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use studio_plugin_api::ErrorCode;
 
-/// The longest name for people, in bytes.
+/// The longest display name, in bytes.
 pub(super) const LONGEST_NAME: usize = 200;
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ pub(super) struct CreateOrganization {
     billing_email: Option<String>,
 }
 
-/// `GET`: the caller's organizations.
+/// Handles `GET`: lists the caller's organizations.
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
     Caller(principal): Caller,
@@ -40,7 +40,7 @@ pub(super) async fn list(
     Ok(page(&found.items, found.total))
 }
 
-/// `POST`: creates one; the caller becomes its owner.
+/// Handles `POST`: creates an organization; the caller becomes its owner.
 pub(super) async fn create(
     State(gateway): State<Arc<Gateway>>,
     Caller(principal): Caller,
@@ -70,7 +70,7 @@ pub(super) async fn create(
     created.map(|organization| data(StatusCode::CREATED, organization))
 }
 
-/// The owner is whom the token names: what is wrong with that is nothing that the request could say otherwise.
+/// Maps the error of a creation. The owner is the token's user: an unacceptable user id is no mistake of the request.
 fn not_created(error: RegistryError) -> ApiError {
     match error {
         RegistryError::Unacceptable { field, reason } if field == "user_id" => {
@@ -80,7 +80,7 @@ fn not_created(error: RegistryError) -> ApiError {
     }
 }
 
-/// A name for people: some text, no control characters.
+/// Checks a display name: some text, no control characters.
 pub(super) fn check_display_name(field: &'static str, name: &str) -> Result<(), InvalidField> {
     if name.trim().is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
         return Err(InvalidField::new(

@@ -9,12 +9,12 @@ use axum::{extract::State, response::Response};
 use http::StatusCode;
 use std::sync::Arc;
 
-/// `GET`: the drivers in service and those that are not. For any user.
+/// Handles `GET`: lists the drivers in service and those that are not. For any user.
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>, _: Caller) -> Response {
     super::body::data(StatusCode::OK, gateway.catalog.status())
 }
 
-/// `POST …/reload`: reads plugins.toml again and applies it. For platform admins.
+/// Handles `POST …/reload`: reads plugins.toml again and applies it. For platform admins.
 pub(super) async fn reload(
     State(gateway): State<Arc<Gateway>>,
     Caller(principal): Caller,

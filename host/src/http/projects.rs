@@ -51,7 +51,7 @@ struct CreateDatabase {
     password: Option<Secret>,
 }
 
-/// What the registry's columns are called here.
+/// Pairs of a registry column and its name in this API.
 const FIELDS: [(&str, &str); 7] = [
     ("slug", "ref"),
     ("organization_id", "organization"),
@@ -66,7 +66,7 @@ fn postgres_port() -> u16 {
     5432
 }
 
-/// `GET`: the caller's projects.
+/// Handles `GET`: lists the caller's projects.
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
     Caller(principal): Caller,
@@ -77,7 +77,7 @@ pub(super) async fn list(
     Ok(page(&found.items, found.total))
 }
 
-/// `POST`: creates one in an organization of which the caller is admin or owner.
+/// Handles `POST`: creates a project in an organization of which the caller is admin or owner.
 pub(super) async fn create(
     State(gateway): State<Arc<Gateway>>,
     Caller(principal): Caller,
@@ -147,7 +147,7 @@ fn check_database(database: &CreateDatabase) -> Result<(), InvalidField> {
     Ok(())
 }
 
-/// `GET …/{ref}`.
+/// Handles `GET …/{ref}`: shows a project.
 pub(super) async fn get(
     State(gateway): State<Arc<Gateway>>,
     Path(reference): Path<String>,
@@ -158,7 +158,7 @@ pub(super) async fn get(
     project.map(|project| data(StatusCode::OK, project)).ok_or_else(|| GateError::NoProject(reference).into())
 }
 
-/// `DELETE …/{ref}`: the project, its connections and their sessions. For owners.
+/// Handles `DELETE …/{ref}`: deletes the project and its connections, and closes their sessions. For owners.
 pub(super) async fn delete(
     State(gateway): State<Arc<Gateway>>,
     Path(reference): Path<String>,
@@ -186,8 +186,8 @@ pub(super) async fn delete(
     deleted.map(|_| StatusCode::NO_CONTENT.into_response())
 }
 
-/// `GET …/{ref}/databases`: the project's connections of every type, and at the end its own database as a connection of
-/// each type that it stands in for.
+/// Handles `GET …/{ref}/databases`: lists the project's connections of every type and, after them, the project's own
+/// database as a connection of each type that can use it.
 pub(super) async fn databases(
     State(gateway): State<Arc<Gateway>>,
     Path(reference): Path<String>,

@@ -1,4 +1,4 @@
-//! Which path is whose.
+//! The routes, and the layers around them.
 
 use super::{
     client_address::TrustedProxies,
@@ -38,7 +38,7 @@ use tower_http::{
 /// Bodies up to this many bytes are not worth compressing.
 const SMALLEST_COMPRESSED: u64 = 1024;
 
-/// The whole API; `/metrics` in it unless that has a listener of its own.
+/// Makes the router of the whole API; it has `/metrics` unless a separate listener serves that.
 pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
     let mut router = Router::new()
         .route("/api/platform/plugins", get(plugins::list))
@@ -91,8 +91,8 @@ pub fn router(gateway: Arc<Gateway>, settings: &HttpSettings) -> Router {
         .layer(middleware::map_request(accept_plain))
 }
 
-/// Takes what refuses an answer as it is out of `Accept-Encoding`: the layer that compresses would put 406 in the place
-/// of the answer, when all that was asked is done. Such an answer may be sent all the same (RFC 9110 §12.5.3).
+/// Removes from `Accept-Encoding` the elements that refuse an uncompressed answer: the compression layer would replace
+/// the answer by 406 after the work is done. Such an answer may be sent all the same (RFC 9110 §12.5.3).
 async fn accept_plain(mut request: Request<Body>) -> Request<Body> {
     let refuses = |element: &&str| {
         let (coding, weight) = element.split_once(';').unwrap_or((element, ""));
@@ -114,8 +114,8 @@ async fn accept_plain(mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-/// Each body that is compressed has megabytes for that, as long as its client takes it: so many at once, and those beyond
-/// go as they are.
+/// Bounds how many answers are compressed at once, since each takes megabytes until its client has read it. The others
+/// are sent uncompressed.
 async fn bound_compressions(
     State(places): State<Arc<Semaphore>>,
     mut request: Request<Body>,
@@ -140,7 +140,7 @@ async fn bound_compressions(
     })
 }
 
-/// A compressed body is not, byte for byte, what a strong entity tag says it is (RFC 9110 §8.8.1).
+/// Makes the entity tag of a compressed body weak: a strong one promises the same bytes (RFC 9110 §8.8.1).
 async fn weaken_compressed(mut response: Response) -> Response {
     let headers = response.headers_mut();
     if headers.contains_key(header::CONTENT_ENCODING)
@@ -153,22 +153,22 @@ async fn weaken_compressed(mut response: Response) -> Response {
     response
 }
 
-/// What pages may ask and read is around panics too: else they could not read what became of their call.
+/// Adds CORS headers around the layer that catches panics: otherwise pages could not read the answer to a panic.
 fn for_pages(router: Router, settings: &HttpSettings) -> Router {
     cors::around(router.layer(CatchPanicLayer::custom(panicked)), settings)
 }
 
-/// The answer when the gateway's own code panicked; the panic's text is on standard error.
+/// Answers a request whose handler panicked; the panic's text is on standard error.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     internal(&"a request handler panicked").into_response()
 }
 
-/// `/metrics` alone, for a listener of its own.
+/// Makes the router that has `/metrics` alone, for its separate listener.
 pub fn metrics_router(gateway: Arc<Gateway>) -> Router {
     Router::new().route("/metrics", get(health::metrics_for_operators)).with_state(gateway)
 }
 
-/// Everything that is a driver's.
+/// Passes a request to the flow, for every path of a driver.
 async fn driver_request(
     State(gateway): State<Arc<Gateway>>,
     Extension(facts): Extension<RequestFacts>,
@@ -208,7 +208,7 @@ mod tests {
         panic!("as a test of panics");
     }
 
-    /// What a router of these settings answers to this method at `/broken`, `/well` or any other path.
+    /// Gives the answer of a router with these settings to this method at `/broken`, `/well` or any other path.
     async fn answer(settings: &HttpSettings, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
         let router = Router::new().route("/broken", get(broken)).route("/well", get(async || "well"));
         let mut request = http::Request::builder().method(method).uri(path);

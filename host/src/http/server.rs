@@ -1,4 +1,4 @@
-//! Accepting connections, and stopping without cutting anyone off.
+//! Accepts connections, and stops without cutting requests off.
 
 use super::{
     carried::{Arriving, DrainPace, Leaving, Rest},
@@ -31,23 +31,23 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-/// A pause after the system refuses to accept, as when file descriptors run out.
+/// The pause after the system refuses to accept, for example when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-/// How often it is logged that it does.
+/// The least time between two log lines about that.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
-/// How many connections may wait for a place among all, how long, and how often they look.
+/// How many connections may wait for a place, how long they wait, and how often they try.
 const MOST_WAITING: usize = 16;
 const PLACE_WAIT: Duration = Duration::from_secs(2);
 const PLACE_PAUSE: Duration = Duration::from_millis(25);
-/// How often a connection of HTTP/2 is asked whether its client is still there, and how long it may take to answer.
+/// How often the client of an HTTP/2 connection is pinged, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIME: Duration = Duration::from_secs(20);
-/// Bytes of bodies that a client of HTTP/2 may send before anyone reads them, for a request and for a connection.
+/// Bytes of bodies that an HTTP/2 client may send before they are read, for a request and for a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Bytes of an answer that are in line for one stream.
+/// Bytes of an answer that may wait to be sent on one stream.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Broken requests that a connection of HTTP/2 may make in its lifetime: behind it may be a proxy, and many clients.
+/// Broken requests that an HTTP/2 connection may make in its lifetime: a proxy's connection serves many clients.
 const BROKEN_STREAMS: usize = 1024;
 
 /// Serves a router on a listener.
@@ -56,14 +56,14 @@ pub struct Server {
     router: Router,
     connections: Arc<Connections>,
     proxies: TrustedProxies,
-    /// Places of connections that wait for one among all.
+    /// Permits for connections that wait for a place.
     waiting: Arc<Semaphore>,
-    /// How the rest of a body is read that nobody wants.
+    /// How fast and how long the rest of an unwanted body is read.
     drain_pace: DrainPace,
 }
 
 impl Server {
-    /// Speaks HTTP/1.1 and HTTP/2 (with prior knowledge, h2c).
+    /// Makes a server for HTTP/1.1 and HTTP/2 (with prior knowledge, h2c).
     pub fn new(
         router: Router,
         connections: Arc<Connections>,
@@ -72,7 +72,7 @@ impl Server {
     ) -> Self {
         let mut builder = auto::Builder::new(Streams);
         let head_bytes = budgets.head_bytes.get();
-        // The time for heads, and between requests, is measured by `budgets`.
+        // `budgets` measures the time for heads and between requests.
         builder.http1().header_read_timeout(None).max_buf_size(head_bytes);
         builder
             .http2()
@@ -96,8 +96,8 @@ impl Server {
         }
     }
 
-    /// Serves until `stop`; then lets running requests finish, for `drain_time` at most. As long as there are any, new
-    /// connections are still answered, one request each, so that whoever asks for readiness is told.
+    /// Serves until `stop`; then lets running requests finish, for at most `drain_time`. Meanwhile it still answers new
+    /// connections, one request each, so that readiness checks get an answer.
     pub async fn serve(
         mut self,
         listener: TcpListener,
@@ -185,7 +185,7 @@ impl Server {
     }
 }
 
-/// Waits for a place among connections that all work: some of them may be done in a moment.
+/// Waits for a place while all connections work: one of them may end in a moment.
 async fn wait_for_place(connections: &Arc<Connections>, address: Address) -> Result<(Place, MadeRoom), Full> {
     let patience = Instant::now() + PLACE_WAIT;
     loop {
@@ -206,7 +206,7 @@ struct Service {
 
 impl Service {
     fn serve(self, stream: TcpStream, remote: SocketAddr, place: Place, mut told: watch::Receiver<bool>) {
-        // Answers are written whole: waiting for more only delays them. A failure here is the connection's own.
+        // Answers are written whole: waiting for more would only delay them. An error concerns this connection alone.
         let _ = stream.set_nodelay(true);
         let line = place.line().clone();
         let socket = Socket::new(stream, line.clone());
@@ -245,7 +245,7 @@ impl Service {
     }
 }
 
-/// Tells connections to leave as soon as they can, and waits until all did.
+/// Tells connections to end as soon as they can, and waits until all have ended.
 async fn leave(told: watch::Sender<bool>) {
     told.send_replace(true);
     told.closed().await;
@@ -259,7 +259,7 @@ fn answer(
     line: Arc<Line>,
     pace: DrainPace,
 ) -> impl Future<Output = Result<http::Response<Leaving>, std::convert::Infallible>> {
-    // At once, and not when the future is first polled: its head is complete.
+    // At once, not when the future is first polled: the request's head is complete now.
     let has_streams = request.version() == http::Version::HTTP_2;
     let under_way = line.begin_request(has_streams);
     let (rest, waits) = (Rest::of(request.body()), request.headers().contains_key(http::header::EXPECT));
@@ -268,7 +268,7 @@ fn answer(
     request.extensions_mut().insert(ConnectInfo(remote));
     async move {
         let mut response = router.oneshot(request).await?;
-        // Who was too slow to send a body has had their time.
+        // A client that was too slow to send its body gets no more time.
         if response.status() != http::StatusCode::REQUEST_TIMEOUT {
             rest.drain(&line, has_streams, pace);
         }
@@ -279,11 +279,11 @@ fn answer(
 }
 
 tokio::task_local! {
-    /// The handle that ends the stream which the task serves.
+    /// The handle that ends the stream which this task serves.
     static STREAM: AbortHandle;
 }
 
-/// Runs the streams of HTTP/2, each so that it can be ended alone.
+/// Runs the streams of HTTP/2 so that each can be ended alone.
 #[derive(Clone, Copy)]
 struct Streams;
 
@@ -298,11 +298,11 @@ where
     }
 }
 
-/// Says that there is no room, and closes. Without waiting for anything: the kernel takes so few bytes at once.
+/// Says that there is no room, and closes. It waits for nothing: the kernel takes so few bytes at once.
 fn refuse(stream: TcpStream, remote: SocketAddr) {
     tracing::debug!(%remote, "a connection was refused: there are as many as may be, and all of them work");
     let Ok(mut stream) = stream.into_std() else { return };
-    // Bytes that are unread when a socket closes would take the answer with them.
+    // Unread bytes in a closing socket would destroy the answer.
     let _ = stream.read(&mut [0; 4096]);
     let _ = stream.write_all(ApiError::no_connection_left().as_text().as_bytes());
     let _ = stream.shutdown(Shutdown::Write);

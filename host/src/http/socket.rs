@@ -1,4 +1,4 @@
-//! A client's socket that tells its connection when bytes come, and when none are taken.
+//! A client's socket. It tells its connection when bytes arrive, and when the client takes none.
 
 use super::error::ApiError;
 use crate::budgets::Line;
@@ -15,15 +15,15 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The socket. Its connection knows it too, and may look whether anything came that was not read yet.
+/// The socket. Its connection shares the stream, and can check whether unread bytes have arrived.
 ///
-/// What hyper says by itself to a head that it can't read has no body; here it gets one.
+/// Hyper's own answer to a head that it can't read has no body; here it gets one.
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
     line: Arc<Line>,
-    /// No answer is under way, and all bytes of those before are written: the next ones begin an answer.
+    /// No answer is under way, and all bytes of earlier answers are written: the next bytes begin an answer.
     is_between_answers: bool,
-    /// What is written instead of the bytes at hand, and how much of it is.
+    /// A text that is written instead of the given bytes, and how many of its bytes are written.
     instead: Option<(String, usize)>,
 }
 
@@ -57,7 +57,7 @@ impl Socket {
 }
 
 impl Socket {
-    /// Writes the first bytes of an answer, or others in their place.
+    /// Writes the first bytes of an answer, or another answer in their place.
     fn poll_begin(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if std::mem::take(&mut self.is_between_answers) {
             self.instead = ApiError::of_unread_head(bytes).map(|error| (error.as_text(), 0));
@@ -135,7 +135,7 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_between_answers = self.line.is_quiet();
-        // A socket keeps nothing back.
+        // A socket buffers nothing.
         Poll::Ready(Ok(()))
     }
 

@@ -1,14 +1,14 @@
-//! What is read of key sets, for fuzz targets.
+//! The reader of key sets, for fuzz targets.
 
 use super::jwks::read_keys;
 use crate::config::IdentitySettings;
 use jsonwebtoken::Validation;
 use serde_json::Value;
 
-/// Reads a key set, and tells how many of its keys can be used and how many verify this token.
+/// Reads a key set; returns how many of its keys can be used, and how many of those verify this token.
 ///
 /// # Errors
-/// What is wrong with the set, in words.
+/// A text that says why the set can't be used.
 pub fn count_keys(document: &[u8], token: &str) -> Result<(usize, usize), String> {
     let algorithms = IdentitySettings::default().jwks_algorithms;
     let keys = read_keys(document, &algorithms).map_err(|error| error.to_string())?;

@@ -1,42 +1,42 @@
-//! The one way from a request's headers to what its caller may do.
+//! The only way from a request's headers to its caller's rights.
 
 use super::{Access, Principal, TokenError, TokenVerifier};
 use crate::{directory::Directory, registry::RegistryError, role::Role};
 use http::{HeaderMap, header::AUTHORIZATION};
 use std::sync::Arc;
 
-/// Why a caller is not let in.
+/// Why a caller is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
-    /// The token.
+    /// The token is refused.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// No such project, for this caller: it may well be there.
+    /// The project does not exist for this caller, though it may exist.
     #[error("there is no project `{0}`, or you are no member of it")]
     NoProject(String),
     /// The role is too low.
     #[error("this needs the role {needed}, and yours on this project is {role}", role = role.as_str())]
     RoleTooLow {
-        /// What would do.
+        /// The lowest role that suffices.
         needed: &'static str,
-        /// What the caller has.
+        /// The caller's role.
         role: Role,
     },
-    /// Not for this kind of caller.
+    /// The route is not for this kind of caller.
     #[error("this needs {0}")]
     NotForYou(&'static str),
-    /// The registry could not say.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] Arc<RegistryError>),
 }
 
-/// Tells who is calling and what they may do.
+/// Authenticates callers and authorizes them for projects.
 pub struct Gate {
     verifier: TokenVerifier,
     directory: Arc<Directory>,
 }
 
-/// A caller who was let through to a project.
+/// A caller with access to a project.
 #[derive(Debug, Clone)]
 pub struct Authorization {
     principal: Arc<Principal>,
@@ -44,27 +44,27 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    /// Who.
+    /// Returns the caller.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
     }
-    /// Their role on the project.
+    /// Returns the caller's role on the project.
     pub fn role(&self) -> Role {
         self.role
     }
-    /// The most that they may do.
+    /// Returns the highest access that the role gives.
     pub fn granted(&self) -> Access {
         self.role.access()
     }
 }
 
 impl Gate {
-    /// With these keys and this registry.
+    /// Makes a gate with these keys and this registry.
     pub fn new(verifier: TokenVerifier, directory: Arc<Directory>) -> Self {
         Self { verifier, directory }
     }
 
-    /// Who is calling. `project` is the one that the request is about, if it is about one.
+    /// Finds out the caller. `project` is the project that the request is about, if any.
     ///
     /// # Errors
     /// [`GateError::Token`].
@@ -76,7 +76,7 @@ impl Gate {
         Ok(self.verifier.verify(bearer_token(headers)?, project).await?)
     }
 
-    /// Lets a caller through to a project for what needs `needed`. Membership is looked at every time.
+    /// Gives a caller access to a project for an action that needs `needed`. The membership is looked up every time.
     ///
     /// # Errors
     /// [`GateError`], all but `NotForYou`.
@@ -98,7 +98,7 @@ impl Gate {
         Err(GateError::RoleTooLow { needed: needed.as_str(), role: authorization.role })
     }
 
-    /// Lets only an owner through.
+    /// Gives access to owners only.
     ///
     /// # Errors
     /// As for [`Gate::authorize`].
@@ -126,7 +126,7 @@ impl Gate {
     }
 }
 
-/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).
+/// Reads the token of an `Authorization: Bearer` header (RFC 6750 §2.1).
 fn bearer_token(headers: &HeaderMap) -> Result<&str, TokenError> {
     let header = headers.get(AUTHORIZATION).ok_or(TokenError::Missing)?;
     let text = header.to_str().map_err(|_| TokenError::Malformed)?;

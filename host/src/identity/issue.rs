@@ -1,4 +1,4 @@
-//! Making tokens: what `studio-gateway token` prints.
+//! Makes the tokens that `studio-gateway token` prints.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use serde_json::{Map, Value, json};
 use crate::config::MINIMUM_SECRET_BYTES;
 use crate::role::Role;
 
-/// What a new token says.
+/// The contents of a new token.
 #[derive(Clone, Debug)]
 pub struct NewToken {
     /// `sub`: the user.
     pub subject: String,
     /// `app_metadata.projects`: roles by project reference; `*` is every project.
     pub projects: BTreeMap<String, Role>,
-    /// `app_metadata.platform_role` = `admin`: owner of every project.
+    /// `app_metadata.platform_role` = `admin`: makes the user an owner of every project.
     pub platform_admin: bool,
-    /// `aud`; what the settings say.
+    /// `aud`, from the settings.
     pub audience: String,
-    /// `iss`; what the settings say.
+    /// `iss`, from the settings.
     pub issuer: Option<String>,
-    /// From now (`iat`) to `exp`, in whole seconds.
+    /// The time from now (`iat`) to `exp`, in whole seconds.
     pub time_to_live: Duration,
 }
 
 /// Why a token can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// No one is named by an empty `sub`.
+    /// An empty `sub` names nobody.
     #[error("the subject is empty: name the user")]
     EmptySubject,
-    /// The secret would not be accepted for verification either.
+    /// The gateway would not accept this secret for verification either.
     #[error("the shared secret is too short: HS256 needs at least {MINIMUM_SECRET_BYTES} bytes")]
     SecretTooShort,
     /// The library refused; not expected to happen.
@@ -79,7 +79,7 @@ pub fn issue_token(secret: &SecretString, token: &NewToken) -> Result<SecretStri
         .map_err(IssueError::Signing)
 }
 
-/// The word a role has in claims.
+/// Gives the word for a role in claims.
 fn word(role: Role) -> &'static str {
     match role {
         Role::Viewer => "viewer",

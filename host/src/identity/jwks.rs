@@ -1,8 +1,8 @@
-//! The public keys of a JSON Web Key Set (RFC 7517), fetched or read from a file, and kept up with rotation.
+//! The public keys of a JSON Web Key Set (RFC 7517), fetched from a server or read from a file, and refreshed.
 //!
-//! A `kid` that is not known, or whose key does not verify a token, asks for the set again: one fetch at a time, and not
-//! more often than every [`Pace::minimum_interval`], so that invented tokens can't make the gateway hammer its key server.
-//! While the source is out of reach the keys that are there stay.
+//! The set is fetched again for a token whose `kid` is unknown or whose key does not verify it: one fetch at a time,
+//! and at most one in every [`Pace::minimum_interval`], so that invented tokens can't make the gateway overload its key
+//! server. If the source is out of reach, the keys at hand stay in use.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest document that is read, in bytes.
 const MAXIMUM_BYTES: usize = 1024 * 1024;
 
-/// Why the key set can't be had. Shown to operators, not to clients.
+/// Why the key set can't be read. Shown to operators, not to clients.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
     /// The HTTP client can't be made.
@@ -41,7 +41,7 @@ pub enum JwksError {
         #[source]
         cause: std::io::Error,
     },
-    /// The document is longer than a key set can sensibly be.
+    /// The document is longer than any sensible key set.
     #[error("the JWKS is longer than {MAXIMUM_BYTES} bytes")]
     TooLarge,
     /// The document is no key set.
@@ -49,12 +49,12 @@ pub enum JwksError {
     NotAKeySet(#[source] serde_json::Error),
 }
 
-/// How often the set may be, and how seldom it must be, asked for.
+/// How often the set may be fetched, and how often it must be.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
     /// The least time between the end of one fetch and the start of the next.
     pub(super) minimum_interval: Duration,
-    /// A set older than this is asked for again at its next use.
+    /// A set older than this is fetched again at its next use.
     pub(super) maximum_age: Duration,
 }
 
@@ -64,7 +64,7 @@ impl Default for Pace {
     }
 }
 
-/// A key that verifies signatures, with the one algorithm it may be used with.
+/// A key that verifies signatures, and the one algorithm that it may be used with.
 pub(super) struct VerificationKey {
     jwk: Jwk,
     pub(super) algorithm: Algorithm,
@@ -77,7 +77,7 @@ struct KeySet {
     fetched: Instant,
 }
 
-/// The key set of one source. Cloning is cheap and shares it.
+/// The key set of one source. Clones share it and are cheap.
 #[derive(Clone)]
 pub(super) struct Jwks(Arc<Inner>);
 
@@ -94,16 +94,16 @@ struct Inner {
     current: ArcSwapOption<KeySet>,
     /// Grows whenever the keys in `current` change.
     generation: AtomicU64,
-    /// When the last fetch ended. Held during a fetch, which makes fetching single-flight; never on a warm request.
+    /// When the last fetch ended. A fetch holds this lock, so there is one at a time; a warm request never takes it.
     last_fetch: Mutex<Option<Instant>>,
 }
 
 impl Jwks {
-    /// Opens a source and asks it for its keys.
+    /// Opens a source and reads its keys.
     ///
     /// # Errors
-    /// When a file can't be used, or the HTTP client can't be made. A server that is out of reach is only warned
-    /// about: it is asked again when the first token comes.
+    /// When a file can't be used, or the HTTP client can't be made. A server that is out of reach only causes a
+    /// warning: it is asked again when the first token comes.
     pub(super) async fn open(
         source: JwksSource,
         algorithms: Vec<JwksAlgorithm>,
@@ -120,7 +120,7 @@ impl Jwks {
                 }
                 let client = reqwest::Client::builder()
                     .timeout(FETCH_TIMEOUT)
-                    // A redirect must not leave TLS.
+                    // A redirect must not lead away from TLS.
                     .https_only(encrypted)
                     .redirect(reqwest::redirect::Policy::limited(3));
                 Source::Server { client: client.build().map_err(JwksError::Client)?, url }
@@ -140,27 +140,28 @@ impl Jwks {
         }
     }
 
-    /// A number that changes whenever the keys do.
+    /// Gives a number that changes whenever the keys do.
     pub(super) fn generation(&self) -> u64 {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// The keys named `kid`, among those at hand; `None`, if there are none. Without a `kid`: all.
+    /// Gives the keys at hand that are named `kid`, or all of them without a `kid` to look for; `None` if there are
+    /// none.
     pub(super) fn find_known(&self, kid: Option<&str>) -> Option<Vec<Arc<VerificationKey>>> {
         let current = self.0.current.load();
         let set = current.as_ref()?;
         if set.fetched.elapsed() > self.0.pace.maximum_age {
-            // Nobody waits for this: keys that served until now serve until the answer is there.
+            // Nobody waits for this: the keys at hand stay in use until the answer arrives.
             drop(self.spawn_refresh());
         }
         set.find(kid)
     }
 
-    /// The keys named `kid`, asking the source again when there are none at hand. `Ok(None)`: the source has no such key,
-    /// and none without a name either.
+    /// Gives the keys named `kid`, and asks the source again if there are none at hand. `Ok(None)` means that the
+    /// source has neither such a key nor one without a name.
     ///
     /// # Errors
-    /// [`NeverFetched`] when there are no keys at all since the source never answered.
+    /// [`NeverFetched`] when there are no keys at all because the source never answered.
     pub(super) async fn find(
         &self,
         kid: Option<&str>,
@@ -168,7 +169,7 @@ impl Jwks {
         if let Some(keys) = self.find_known(kid) {
             return Ok(Some(keys));
         }
-        // Ends in an error only if the task panicked; then the keys are what they were.
+        // This fails only if the task panicked; then the keys are unchanged.
         let _ = self.spawn_refresh().await;
         match self.0.current.load().as_ref() {
             Some(set) => Ok(set.find(kid).or_else(|| set.find_nameless())),
@@ -176,7 +177,7 @@ impl Jwks {
         }
     }
 
-    /// The same from a set that is newer than this generation, asking the source for one.
+    /// Does the same with a set that is newer than this generation; asks the source for one if need be.
     pub(super) async fn find_newer(
         &self,
         kid: Option<&str>,
@@ -193,11 +194,11 @@ impl Jwks {
         set.find(kid).or_else(|| set.find_nameless())
     }
 
-    /// Refreshes in a task of its own, so that a caller who goes away does not take the fetch along.
+    /// Refreshes in a separate task, so that a caller that goes away does not end the fetch.
     fn spawn_refresh(&self) -> tokio::task::JoinHandle<()> {
         let inner = Arc::clone(&self.0);
         tokio::spawn(async move {
-            // It has been logged.
+            // The error has been logged.
             let _ = inner.refresh().await;
         })
     }
@@ -208,7 +209,7 @@ impl Jwks {
 pub(super) struct NeverFetched;
 
 impl Inner {
-    /// Asks the source, unless that was done a moment ago: then the answer to that is the answer to this.
+    /// Asks the source, unless that was done a moment ago: then that answer counts for this call too.
     async fn refresh(&self) -> Result<(), JwksError> {
         let mut last_fetch = self.last_fetch.lock().await;
         if last_fetch.is_some_and(|ended| ended.elapsed() < self.pace.minimum_interval) {
@@ -238,7 +239,7 @@ impl Inner {
             .is_some_and(|old| old.keys.iter().map(|key| &key.jwk).eq(keys.iter().map(|key| &key.jwk)));
         self.current.store(Some(Arc::new(KeySet { keys, fetched: Instant::now() })));
         if !unchanged {
-            // After the keys: whoever reads the new generation and then verifies does so with the new keys.
+            // After the keys: a reader of the new generation that then verifies uses the new keys.
             self.generation.fetch_add(1, Ordering::Release);
         }
     }
@@ -257,8 +258,8 @@ impl Inner {
     }
 }
 
-/// The usable keys of a document. One unusable key does not spoil the others: a provider may also publish keys
-/// for encryption, or of kinds made up tomorrow.
+/// Reads the usable keys of a document. One unusable key does not spoil the others: a provider may also publish keys
+/// for encryption, or of future kinds.
 pub(super) fn read_keys(
     document: &[u8],
     algorithms: &[JwksAlgorithm],
@@ -288,7 +289,7 @@ impl KeySet {
         self.choose(|key| kid.is_none() || key.jwk.common.key_id.as_deref() == kid)
     }
 
-    /// The keys that no token can name.
+    /// Gives the keys without a name, which no token can name.
     fn find_nameless(&self) -> Option<Vec<Arc<VerificationKey>>> {
         self.choose(|key| key.jwk.common.key_id.is_none())
     }
@@ -300,7 +301,7 @@ impl KeySet {
 }
 
 impl VerificationKey {
-    /// Binds a key to the algorithm that its own type and curve mean; says why if it is not to be used.
+    /// Binds a key to the algorithm that its type and curve imply; returns the reason if it must not be used.
     fn new(jwk: Jwk, allowed: &[JwksAlgorithm]) -> Result<Self, &'static str> {
         let algorithm = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => JwksAlgorithm::RS256,
@@ -342,7 +343,7 @@ impl VerificationKey {
     }
 }
 
-/// The body of a GET, as far as it is not too long.
+/// Gets the body of a URL, if it is not too long.
 async fn fetch_url(client: &reqwest::Client, url: reqwest::Url) -> Result<Vec<u8>, JwksError> {
     // Without the URL, whose query may be confidential.
     let failed = |error: reqwest::Error| JwksError::Fetch(error.without_url());
@@ -358,7 +359,7 @@ async fn fetch_url(client: &reqwest::Client, url: reqwest::Url) -> Result<Vec<u8
     Ok(document)
 }
 
-/// A file's contents, up to one byte more than is allowed.
+/// Reads a file, up to one byte more than allowed.
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut document = Vec::new();
     std::fs::File::open(path)?.take(MAXIMUM_BYTES as u64 + 1).read_to_end(&mut document)?;

@@ -1,4 +1,4 @@
-//! The key set against a real HTTP server.
+//! Tests of the key set with a real HTTP server.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::identity::test_keys::{KeyServer, TestKey, key_set};
 
 const ALL: [JwksAlgorithm; 3] = [JwksAlgorithm::RS256, JwksAlgorithm::ES256, JwksAlgorithm::EdDSA];
 
-/// Asks again as often as it likes.
+/// Lets the set be fetched as often as it is asked for.
 const EAGER: Pace = Pace { minimum_interval: Duration::ZERO, maximum_age: Duration::from_secs(3600) };
 
 async fn open(server: &KeyServer, pace: Pace) -> Jwks {

@@ -1,4 +1,4 @@
-//! Who is calling, and what that lets them do: a bearer token becomes a [`Principal`], a [`Principal`] has a
+//! Authentication and authorization: a bearer token becomes a [`Principal`], a [`Principal`] has a
 //! [`Role`](crate::role::Role) on a project, and a role gives [`Access`].
 
 pub(crate) mod fuzzing;

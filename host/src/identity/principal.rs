@@ -10,14 +10,14 @@ use crate::role::Role;
 
 /// A caller whose token was verified.
 ///
-/// `Display` writes who it is, for logs and the audit trail: `user:<sub>` or `service_role:<reference>`.
+/// `Display` names the caller for logs and the audit trail: `user:<sub>` or `service_role:<reference>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// A person or program known to the platform: a token signed with the shared secret or a key of the JWKS.
     User {
         /// The token's `sub`, never empty.
         subject: String,
-        /// What the token itself gives, apart from memberships in the registry.
+        /// The rights from the token itself, apart from memberships in the registry.
         grants: Grants,
     },
     /// A holder of one project's own `service_role` key.
@@ -27,20 +27,20 @@ pub enum Principal {
     },
 }
 
-/// What a user's token gives by its `app_metadata` claim.
+/// The rights that a user's token gives by its `app_metadata` claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// Roles by project reference (`app_metadata.projects` but for `*`).
+    /// Roles by project reference (`app_metadata.projects` without `*`).
     projects: BTreeMap<String, Role>,
     /// The role on every project (`app_metadata.projects["*"]`).
     everywhere: Option<Role>,
-    /// `app_metadata.platform_role` is `admin`: owner of every project.
+    /// `app_metadata.platform_role` is `admin`: the user owns every project.
     platform_admin: bool,
 }
 
 impl Grants {
-    /// Reads an `app_metadata` claim. Whatever is not of the expected form, unknown role words included, gives
-    /// nothing: the claim also holds what other software put there.
+    /// Reads an `app_metadata` claim. A part in another form, such as an unknown role word, gives nothing: the claim
+    /// also holds data of other software.
     pub fn from_app_metadata(app_metadata: &Value) -> Self {
         let mut projects: BTreeMap<String, Role> = app_metadata
             .get("projects")
@@ -56,7 +56,7 @@ impl Grants {
         }
     }
 
-    /// The role these grants give on a project, the highest where several do.
+    /// Gives the highest role of these grants on a project.
     fn role_on(&self, reference: &str) -> Option<Role> {
         let owner = self.platform_admin.then_some(Role::Owner);
         owner.max(self.projects.get(reference).copied()).max(self.everywhere)
@@ -64,10 +64,10 @@ impl Grants {
 }
 
 impl Principal {
-    /// The caller's role on the project `reference`; `None`: the project does not exist for them.
+    /// Gives the caller's role on the project `reference`; `None` means that the project does not exist for the caller.
     ///
-    /// `stored` is the role the registry's memberships give [`Self::user`] there. A project's service key is a
-    /// member of nothing, so that `stored` does not count for it.
+    /// `stored` is the role that memberships in the registry give [`Self::user`] there. A project's service key has no
+    /// memberships, so `stored` does not count for it.
     pub fn role_on(&self, reference: &str, stored: Option<Role>) -> Option<Role> {
         match self {
             Self::User { grants, .. } => grants.role_on(reference).max(stored),
@@ -75,7 +75,7 @@ impl Principal {
         }
     }
 
-    /// The user, as memberships name them; `None` for a project's service key.
+    /// Gives the user's name in memberships; `None` for a project's service key.
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::User { subject, .. } => Some(subject),
@@ -83,7 +83,7 @@ impl Principal {
         }
     }
 
-    /// Which organizations and projects lists show to the caller.
+    /// Tells which organizations and projects the caller sees in lists.
     pub fn visibility(&self) -> Visibility {
         match self {
             Self::User { grants, .. } if grants.platform_admin || grants.everywhere.is_some() => {
@@ -99,7 +99,7 @@ impl Principal {
         }
     }
 
-    /// Whether the caller may do what concerns the whole platform, such as reloading plugins.
+    /// Tells whether the caller may manage the whole platform, for example reload plugins.
     pub fn is_platform_admin(&self) -> bool {
         matches!(self, Self::User { grants: Grants { platform_admin: true, .. }, .. })
     }

@@ -1,4 +1,4 @@
-//! The projects' own signing secrets, as the registry has them.
+//! The projects' own signing secrets, read from the registry.
 
 use async_trait::async_trait;
 use secrecy::SecretString;

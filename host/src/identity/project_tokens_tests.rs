@@ -1,4 +1,4 @@
-//! Tokens signed with a project's own secret.
+//! Tests of tokens signed with a project's own secret.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tokens that verified a moment ago, so that a warm request does no cryptography but one hash.
+//! Tokens that were verified a moment ago. For them a request costs one hash and no other cryptography.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,42 +10,42 @@ use super::Principal;
 
 /// How many tokens are remembered. An entry is about 300 bytes.
 const CAPACITY: u64 = 10_000;
-/// How long any token is remembered, so that a key which was withdrawn is noticed.
+/// How long any token is remembered, so that a withdrawn key is noticed.
 const AT_MOST: Duration = Duration::from_secs(3600);
-/// How long a token signed with a project's own secret is remembered: the secret may be changed at any time, and
-/// nothing tells this module.
+/// How long a token signed with a project's own secret is remembered: the secret may change at any time, and this
+/// module is not told.
 pub(super) const PROJECT_TOKENS: Duration = Duration::from_secs(1);
 
-/// What a token is remembered by: its hash, together with the project's reference where that project's own secret
-/// verified it. A token itself is kept nowhere.
+/// The key under which a token is remembered: its hash, together with the project's reference if the project's own
+/// secret verified it. The token itself is not kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Of a token that shared keys verify.
+    /// Makes the key of a token that shared keys verify.
     pub(super) fn of(token: &str) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// Of a token that the project's own secret verifies. No token contains a zero byte, so that no two pairs
+    /// Makes the key of a token that the project's own secret verifies. No token contains a zero byte, so no two pairs
     /// of token and reference are hashed alike.
     pub(super) fn within_project(token: &str, reference: &str) -> Self {
         Self(Sha256::new().chain_update(token).chain_update([0]).chain_update(reference).finalize().into())
     }
 }
 
-/// A token's principal and for how long it counts.
+/// A token's principal, and for how long the entry counts.
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) principal: Arc<Principal>,
-    /// Counts up to and including this Unix second; never past the token's `exp`.
+    /// The last Unix second in which the entry counts; never later than the token's `exp`.
     pub(super) until: u64,
-    /// The generation of the JWKS it was verified under. An entry from before a key rotation does not count, also
-    /// when its verification ended after it.
+    /// The generation of the JWKS that verified it. An entry from before a key rotation does not count, even if its
+    /// verification ended after the rotation.
     pub(super) generation: u64,
 }
 
-/// Tokens that verified a moment ago.
+/// Tokens that were verified a moment ago.
 pub(super) struct Remembered(Cache<Fingerprint, Entry>);
 
 impl Remembered {
@@ -53,7 +53,8 @@ impl Remembered {
         Self(Cache::builder().max_capacity(CAPACITY).time_to_live(AT_MOST).build())
     }
 
-    /// The principal remembered for a token, unless its time passed by `now` (Unix seconds) or keys changed.
+    /// Gives the principal remembered for a token, unless its time was over before `now` (Unix seconds) or keys
+    /// changed.
     pub(super) async fn get(
         &self,
         fingerprint: &Fingerprint,

@@ -1,5 +1,5 @@
-//! Keys for tests: made anew, published as JWKs and signing by `aws-lc-rs` directly, so that the code under test
-//! does not check its own work.
+//! Keys for tests. `aws-lc-rs` makes them and signs with them directly, and they are published as JWKs, so that the
+//! code under test does not check its own work.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,12 +30,12 @@ enum Pair {
     Ed(Ed25519KeyPair),
 }
 
-/// Base64url without padding (RFC 7515 §2).
+/// Encodes as base64url without padding (RFC 7515 §2).
 pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A token with exactly this header and these claims, signed with a shared secret.
+/// Makes a token with exactly this header and these claims, signed with a shared secret.
 pub(super) fn sign_with_secret(secret: &[u8], header: &Value, claims: &Value) -> String {
     let message = message(header, claims);
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
@@ -68,7 +68,7 @@ impl TestKey {
         }
     }
 
-    /// The public half, without `alg` and `use`.
+    /// Gives the public half, without `alg` and `use`.
     pub(super) fn jwk(&self) -> Value {
         let kid = &self.kid;
         match &self.pair {
@@ -86,12 +86,12 @@ impl TestKey {
         }
     }
 
-    /// A token with this key's `alg` and `kid`.
+    /// Makes a token with this key's `alg` and `kid`.
     pub(super) fn sign(&self, claims: &Value) -> String {
         self.sign_header(&json!({"alg": self.algorithm(), "kid": self.kid}), claims)
     }
 
-    /// A token with any header.
+    /// Makes a token with any header.
     pub(super) fn sign_header(&self, header: &Value, claims: &Value) -> String {
         let message = message(header, claims);
         let random = SystemRandom::new();
@@ -120,13 +120,13 @@ pub(super) struct KeyServer {
 
 #[derive(Default)]
 struct ServerState {
-    /// What it answers; `None` is a 503.
+    /// The answer; `None` is a 503.
     document: Mutex<Option<String>>,
     requests: AtomicUsize,
     delay: Mutex<Duration>,
 }
 
-/// A key set document.
+/// Makes a key set document.
 pub(super) fn key_set(keys: &[&TestKey]) -> String {
     json!({"keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()}).to_string()
 }

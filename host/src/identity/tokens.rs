@@ -1,7 +1,7 @@
-//! Verifying bearer tokens (RFC 7519, RFC 8725).
+//! Verifies bearer tokens (RFC 7519, RFC 8725).
 //!
-//! Which algorithm a signature is checked with is a property of the key, never of the token: the shared secret does
-//! HS256 alone, a key of the JWKS the one algorithm its type means. The token's header only chooses among keys.
+//! The key decides which algorithm checks a signature, never the token: the shared secret does HS256 only, and a key of
+//! the JWKS only the algorithm that its type implies. The token's header only chooses among keys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,23 +21,22 @@ use crate::config::{IdentitySettings, MINIMUM_SECRET_BYTES};
 /// How far the issuer's clock may be off: a token is accepted until `exp` + 10 s and from `nbf` − 10 s, both
 /// inclusive. It is remembered until `exp` at most.
 const LEEWAY: Duration = Duration::from_secs(10);
-/// Tokens longer than this are not looked at, in bytes.
+/// The longest token that is read, in bytes.
 const MAXIMUM_TOKEN_BYTES: usize = 16 * 1024;
 
 /// The most keys that one token is tried with.
 const MOST_TRIES: usize = 16;
 
-/// Why a token is refused. The messages are for clients; none holds the token or anything secret.
+/// Why a token is refused. The messages are for clients; none contains the token or anything secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// There is no token.
     #[error("a bearer token is required")]
     Missing,
-    /// It is no JWT, or a claim has the wrong form, or its header asks for what is not supported (`alg: none`,
-    /// `crit`).
+    /// It is no JWT, a claim has the wrong form, or its header asks for an unsupported feature (`alg: none`, `crit`).
     #[error("the token is malformed")]
     Malformed,
-    /// A claim that is required is not there, or not of the right form.
+    /// A required claim is missing or has the wrong form.
     #[error("the token has no valid `{0}` claim")]
     MissingClaim(&'static str),
     /// `exp` has passed.
@@ -46,40 +45,40 @@ pub enum TokenError {
     /// `nbf` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// `aud` is another.
+    /// `aud` names another audience.
     #[error("the token is for another audience")]
     WrongAudience,
-    /// `iss` is another.
+    /// `iss` names another issuer.
     #[error("the token is of another issuer")]
     WrongIssuer,
-    /// The signature is not of the key it should be of.
+    /// The key that should have signed the token did not make this signature.
     #[error("the token's signature does not verify")]
     BadSignature,
     /// No key at hand has the token's `kid`.
     #[error("the token's key is not known")]
     UnknownKey,
-    /// The token's `alg` is not that of the key that would verify it.
+    /// The token's `alg` is not the algorithm of the key that would verify it.
     #[error("the token's algorithm is not allowed")]
     AlgorithmNotAllowed,
-    /// It is a project's own token, but not its `service_role` key; such give nothing here.
+    /// It is signed with a project's own secret, but is not its `service_role` key. Such tokens give no access here.
     #[error("of a project's own keys only the `service_role` key gives access")]
     NotServiceRole,
-    /// The keys to verify with can't be had right now. The only refusal that is not about the token.
+    /// The keys to verify with are not available now. The only refusal that is not about the token.
     #[error("tokens can't be verified right now")]
     KeysUnavailable,
 }
 
-/// The registry could not say what a project's secret is; it logs why.
+/// The registry could not read a project's secret; it logs why.
 #[derive(Debug)]
 pub struct SecretUnavailable;
 
-/// Where a project's own signing secret comes from (`credentials.jwt_secret`).
+/// The source of projects' own signing secrets (`credentials.jwt_secret`).
 #[async_trait]
 pub trait ProjectSecrets: Send + Sync {
-    /// The secret of the project `reference`, `None` if there is no such project or it has none.
+    /// Gives the secret of the project `reference`; `None` if there is no such project or it has no secret.
     ///
     /// # Errors
-    /// [`SecretUnavailable`] when it can't be known now.
+    /// [`SecretUnavailable`] when it can't be read now.
     async fn jwt_secret(&self, reference: &str) -> Result<Option<SecretString>, SecretUnavailable>;
 }
 
@@ -93,31 +92,31 @@ pub struct TokenVerifier {
     remembered: Remembered,
 }
 
-/// The claims that matter here, besides those that [`jsonwebtoken`] checks.
+/// The claims that this module reads, besides those that [`jsonwebtoken`] checks.
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
     exp: Option<Number>,
-    /// Any value: to other issuers it may be something else than a word.
+    /// Any value: other issuers may use this claim for something other than a word.
     #[serde(default)]
     role: Value,
     #[serde(default)]
     app_metadata: Value,
 }
 
-/// A verified token: whose it is, and until when that may be remembered, in Unix seconds.
+/// A verified token's principal, and until when it may be remembered, in Unix seconds.
 struct Verified {
     principal: Principal,
     until: u64,
 }
 
 impl TokenVerifier {
-    /// A verifier with the keys that the settings name. `settings` has passed
+    /// Makes a verifier with the keys that the settings name. `settings` has passed
     /// [`Settings::check`](crate::config::Settings::check).
     ///
     /// # Errors
-    /// [`JwksError`] when the JWKS is a file that can't be used. A key server that is out of reach is warned about
-    /// and asked again later.
+    /// [`JwksError`] when the JWKS is a file that can't be used. A key server that is out of reach only causes a
+    /// warning, and is asked again later.
     pub async fn open(
         settings: &IdentitySettings,
         project_secrets: Arc<dyn ProjectSecrets>,
@@ -146,12 +145,12 @@ impl TokenVerifier {
         })
     }
 
-    /// Whose token this is. `project` is the reference of the project that the request is about, if it is about one:
-    /// a token that the shared keys do not verify is then tried with that project's own secret.
+    /// Verifies a token and gives its principal. `project` is the reference of the project that the request is about,
+    /// if any: if the shared keys do not verify the token, that project's own secret is tried.
     ///
     /// # Errors
-    /// [`TokenError`]; an `anon` key, or any other token of a project's own but the `service_role` one, is
-    /// [`TokenError::NotServiceRole`].
+    /// [`TokenError`]; for a token signed with a project's own secret that is not its `service_role` key, such as an
+    /// `anon` key, [`TokenError::NotServiceRole`].
     pub async fn verify(&self, token: &str, project: Option<&str>) -> Result<Arc<Principal>, TokenError> {
         if token.is_empty() {
             return Err(TokenError::Missing);
@@ -160,7 +159,7 @@ impl TokenVerifier {
             return Err(TokenError::Malformed);
         }
         let now = jsonwebtoken::get_current_timestamp();
-        // Read before verifying: should keys change meanwhile, what is remembered below does not count.
+        // Read before verifying: if keys change meanwhile, the entry remembered below does not count.
         let generation = self.jwks.as_ref().map_or(0, Jwks::generation);
         let fingerprint = Fingerprint::of(token);
         if let Some(principal) = self.remembered.get(&fingerprint, now, generation).await {
@@ -175,15 +174,15 @@ impl TokenVerifier {
 
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         if header.crit.is_some() {
-            // Extensions that must be understood (RFC 7515 §4.1.11): none is.
+            // Extensions that must be understood (RFC 7515 §4.1.11); the gateway understands none.
             return Err(TokenError::Malformed);
         }
         let refusal = match self.verify_shared(token, &header).await {
             Ok(verified) => return Ok(self.remember(fingerprint, verified, generation).await),
             Err(refusal) => refusal,
         };
-        // The shared secret may also be a project's own (a single-project installation): then the project's
-        // `service_role` key is genuine, but no user's. Only what is true of any key's token ends the matter.
+        // The shared secret may also be the project's own (a single-project installation): then the project's
+        // `service_role` key is genuine, but is no user's token. Only a refusal that holds for any key is final here.
         let (Some((reference, fingerprint)), Algorithm::HS256) = (in_project, header.alg) else {
             return Err(refusal);
         };
@@ -200,7 +199,7 @@ impl TokenVerifier {
         }
     }
 
-    /// Remembers a token that was verified under this generation of keys.
+    /// Remembers a token that was verified with this generation of keys.
     async fn remember(
         &self,
         fingerprint: Fingerprint,
@@ -230,7 +229,7 @@ impl TokenVerifier {
         Ok(Verified { principal: Principal::User { subject, grants }, until })
     }
 
-    /// Verifies a token with the keys of the JWKS that its header may mean; `None`: the shared secret is to be tried.
+    /// Verifies a token with the keys of the JWKS that its header may mean; `None` means: try the shared secret.
     async fn verify_published(
         &self,
         token: &str,
@@ -240,8 +239,8 @@ impl TokenVerifier {
         let jwks = self.jwks.as_ref()?;
         let kid = header.kid.as_deref();
         if header.alg == Algorithm::HS256 {
-            // No key of the JWKS does HS256, so that asking the source again could not help; and without a `kid`
-            // nothing points to the JWKS. With the `kid` of a published key it is that key, which will refuse.
+            // No key of the JWKS does HS256, so asking the source again would not help; and without a `kid` nothing
+            // points to the JWKS. With the `kid` of a published key, that key is tried, and refuses.
             let keys = jwks.find_known(Some(kid?))?;
             return Some(self.try_keys(token, header.alg, &keys, required));
         }
@@ -254,14 +253,14 @@ impl TokenVerifier {
         if !matches!(verified, Err(TokenError::BadSignature | TokenError::AlgorithmNotAllowed)) {
             return Some(verified);
         }
-        // Another key may have taken the place of the one at hand, under the same name.
+        // The key at hand may have been replaced by another of the same name.
         match jwks.find_newer(kid, generation).await {
             Some(keys) => Some(self.try_keys(token, header.alg, &keys, required)),
             None => Some(verified),
         }
     }
 
-    /// Tries those of the keys that do the token's algorithm: several may have one name, or the token names none.
+    /// Tries those of the keys that do the token's algorithm: several may share a name, or the token may name none.
     fn try_keys(
         &self,
         token: &str,
@@ -279,12 +278,12 @@ impl TokenVerifier {
         verified
     }
 
-    /// Verifies a project's service key with the project's own secret. Such keys have neither `sub` nor, in the
-    /// usual case, `aud`, and their `iss` is the project's; `exp` is required of them too.
+    /// Verifies a project's service key with the project's own secret. Such a key has no `sub` and usually no `aud`,
+    /// and its `iss` is the project's own; `exp` is required.
     async fn verify_in_project(&self, token: &str, reference: &str) -> Result<Verified, TokenError> {
         let secret = self.project_secrets.jwt_secret(reference).await;
         let secret = secret.map_err(|SecretUnavailable| TokenError::KeysUnavailable)?;
-        // A short secret, above all an empty one, can be guessed: such a project has no keys here.
+        // A short secret, above all an empty one, can be guessed: a project that has one can't use its keys here.
         let secret = secret
             .filter(|secret| secret.expose_secret().len() >= MINIMUM_SECRET_BYTES)
             .ok_or(TokenError::BadSignature)?;
@@ -320,13 +319,13 @@ impl TokenVerifier {
     }
 }
 
-/// Whether anyone can be named so: PostgreSQL has no place for a zero byte in a text.
+/// Tells whether a text can be a user's name: PostgreSQL's text has no zero bytes.
 fn is_subject(text: &str) -> bool {
     !text.is_empty() && !text.contains('\0')
 }
 
 impl Claims {
-    /// `exp` in Unix seconds; a fraction is cut off.
+    /// Gives `exp` in Unix seconds, without its fraction.
     fn expires(&self) -> Result<u64, TokenError> {
         let seconds = self.exp.as_ref().and_then(Number::as_f64).ok_or(TokenError::MissingClaim("exp"))?;
         Ok(seconds as u64)

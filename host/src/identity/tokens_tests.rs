@@ -1,4 +1,4 @@
-//! Tokens signed with the shared secret or a key of the JWKS.
+//! Tests of tokens signed with the shared secret or a key of the JWKS.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -15,7 +15,7 @@ use crate::role::Role;
 const SECRET: &str = "a shared secret of at least 32 bytes";
 const ACME_SECRET: &str = "the secret of project acme, 32 bytes+";
 
-/// Projects' secrets in memory; counts how often it is asked.
+/// Projects' secrets in memory; counts how often they are read.
 #[derive(Default)]
 struct Projects {
     secrets: Mutex<BTreeMap<String, String>>,
@@ -49,7 +49,7 @@ fn settings(secret: Option<&str>, jwks: Option<&KeyServer>) -> IdentitySettings 
     }
 }
 
-/// Asks the key server again as often as it likes.
+/// Makes a verifier that may ask the key server at any time.
 async fn verifier(secret: Option<&str>, jwks: Option<&KeyServer>) -> TokenVerifier {
     let pace = Pace { minimum_interval: Duration::ZERO, ..Pace::default() };
     TokenVerifier::open_at_pace(&settings(secret, jwks), projects(), pace).await.unwrap()
@@ -59,7 +59,7 @@ fn now() -> u64 {
     jsonwebtoken::get_current_timestamp()
 }
 
-/// A user's claims, with these replaced; `null` removes one.
+/// Makes a user's claims, with these replaced; `null` removes one.
 fn claims(changes: Value) -> Value {
     let mut claims = json!({"sub": "u1", "aud": "authenticated", "exp": now() + 60});
     for (name, value) in changes.as_object().unwrap() {
@@ -76,7 +76,7 @@ fn hs256(changes: Value) -> String {
     sign_with_secret(SECRET.as_bytes(), &json!({"alg": "HS256", "typ": "JWT"}), &claims(changes))
 }
 
-/// A classic Supabase project key: no `sub`, no `aud`.
+/// Makes a classic Supabase project key: no `sub`, no `aud`.
 fn project_key(secret: &str, role: &str) -> String {
     let claims = json!({"iss": "supabase", "ref": "acme", "role": role, "iat": 1, "exp": now() + 60});
     sign_with_secret(secret.as_bytes(), &json!({"alg": "HS256", "typ": "JWT"}), &claims)
@@ -216,7 +216,7 @@ async fn each_kind_of_published_key_verifies_its_tokens() {
             TokenError::UnknownKey
         );
     }
-    // Signed by one key, named as another of the same kind.
+    // Signed by one key, and naming another of the same kind.
     let forged = TestKey::ed("d").sign(&claims(json!({})));
     assert_eq!(refusal(&verifier, &forged).await, TokenError::BadSignature);
 }
@@ -229,7 +229,7 @@ async fn token_can_not_choose_another_algorithm_for_a_key() {
         let verifier = verifier(secret, Some(&server)).await;
         for key in &keys {
             let kid = key.jwk()["kid"].clone();
-            // The public key, in every form an attacker has it in, as an HMAC secret.
+            // The public key, in every form that an attacker can have, as an HMAC secret.
             let jwk = key.jwk();
             let raw = ["n", "x"].iter().find_map(|name| jwk[*name].as_str()).unwrap().to_owned();
             for public in [raw, jwk.to_string()] {
@@ -237,7 +237,7 @@ async fn token_can_not_choose_another_algorithm_for_a_key() {
                 let token = sign_with_secret(public.as_bytes(), &header, &claims(json!({})));
                 assert_eq!(refusal(&verifier, &token).await, TokenError::AlgorithmNotAllowed);
             }
-            // Even the right shared secret does not serve under the name of a published key.
+            // Even the right shared secret does not verify under the name of a published key.
             let header = json!({"alg": "HS256", "kid": kid});
             let token = sign_with_secret(SECRET.as_bytes(), &header, &claims(json!({})));
             assert_eq!(refusal(&verifier, &token).await, TokenError::AlgorithmNotAllowed);
@@ -351,7 +351,7 @@ async fn remembered_token_is_not_remembered_past_its_expiry() {
     let token = hs256(json!({"exp": now() + 1}));
     let first = verifier.verify(&token, None).await.unwrap();
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    // Within the leeway it verifies, but anew.
+    // Within the leeway the token verifies, but is not remembered.
     assert!(!Arc::ptr_eq(&first, &verifier.verify(&token, None).await.unwrap()));
 }
 

@@ -8,10 +8,10 @@ use sqlx::{Any, Executor, Transaction};
 use super::store::{Store, rfc3339};
 use super::{AuditRecord, RegistryError};
 
-/// What the registry does with the audit trail.
+/// The audit trail's operations.
 #[async_trait]
 pub trait Audit: Send + Sync {
-    /// Appends records, all or none.
+    /// Appends records: all of them or none.
     async fn append_audit(&self, records: &[AuditRecord]) -> Result<(), RegistryError>;
 }
 
@@ -26,7 +26,7 @@ impl Audit for Store {
 }
 
 impl Store {
-    /// Commits a change together with its record: there is neither without the other.
+    /// Commits a change together with its record: neither is stored without the other.
     pub(super) async fn commit(
         &self,
         mut transaction: Transaction<'static, Any>,
@@ -56,9 +56,9 @@ impl Store {
     }
 }
 
-/// A record as the query above takes it apart: one parameter for all records, however many there are.
+/// Makes the JSON object of a record for the query above, which takes any number of records as one parameter.
 fn row(record: &AuditRecord) -> Value {
-    // PostgreSQL has no place for a zero byte in a text, and would refuse the other records with it.
+    // PostgreSQL's text takes no zero byte; one would make it refuse the other records too.
     let text = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', "\u{FFFD}"));
     json!({
         "at": rfc3339(record.at),

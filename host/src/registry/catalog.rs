@@ -1,16 +1,16 @@
-//! What PostgreSQL's catalogs say of the schema `platform`. Everybody may read them, whatever their rights are.
+//! Reads the schema `platform` from PostgreSQL's catalogs. Everybody may read those, whatever their rights are.
 
 use sqlx::AnyConnection;
 
 use super::RegistryError;
 use super::store::text;
 
-/// What the comment of a table says that the migrations made.
+/// The comment of a table that the migrations made.
 pub(super) const MADE_BY_GATEWAY: &str = "Made by studio-gateway";
 
 /// The login and the schema.
 pub(super) struct Place {
-    /// As SQL has it, in quotes where need be.
+    /// As SQL writes it, in quotes if need be.
     pub(super) login: String,
     pub(super) server: String,
     pub(super) has_schema: bool,
@@ -18,20 +18,20 @@ pub(super) struct Place {
     pub(super) may_create: bool,
 }
 
-/// A table, a view, or whatever else has columns.
+/// A table, a view, or another relation with columns.
 pub(super) struct Relation {
     pub(super) name: String,
     pub(super) is_table: bool,
     pub(super) owner: String,
-    /// Whether the gateway says that it made it.
+    /// Whether its comment says that the gateway made it.
     pub(super) is_gateways: bool,
-    /// Switched on for it.
+    /// Whether row level security is switched on for it.
     pub(super) row_security: bool,
-    /// Applies to the login.
+    /// Whether row level security applies to the login.
     pub(super) row_security_active: bool,
     pub(super) rights: Vec<String>,
     pub(super) columns: Vec<String>,
-    /// Columns in which no value is twice.
+    /// Columns in which every value is unique.
     pub(super) unique: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ const PLACE: &str = "
                           ELSE has_schema_privilege(n.oid, 'CREATE') END THEN 'CREATE' ELSE '' END AS may_create
     FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'platform'";
 
-/// Lists come as text with a line for each item: names may have blanks.
+/// A list comes as text with one item on a line: names may contain blanks.
 const RELATIONS: &str = "
     SELECT CAST(c.relname AS TEXT) AS name, CAST(c.relkind AS TEXT) AS kind,
            CAST(pg_get_userbyid(c.relowner) AS TEXT) AS owner,
@@ -76,7 +76,7 @@ const RELATIONS: &str = "
     WHERE n.nspname = 'platform' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     ORDER BY c.relname";
 
-/// Sequences that defaults of the tables' columns take numbers from, and the login may not use.
+/// Sequences that the columns' defaults take numbers from, and that the login may not use.
 const LOCKED_SEQUENCES: &str = "
     SELECT CAST(t.relname AS TEXT) AS relation,
            quote_ident(CAST(sn.nspname AS TEXT)) || '.' || quote_ident(CAST(s.relname AS TEXT)) AS sequence
@@ -91,7 +91,7 @@ const LOCKED_SEQUENCES: &str = "
       AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE') END
     ORDER BY 1, 2";
 
-/// Where we are.
+/// Reads the login and the schema.
 pub(super) async fn place(connection: &mut AnyConnection) -> Result<Place, RegistryError> {
     let row = sqlx::query(PLACE).fetch_one(connection).await?;
     let is_set = |column| text(&row, column).map(|text| !text.is_empty());
@@ -104,7 +104,7 @@ pub(super) async fn place(connection: &mut AnyConnection) -> Result<Place, Regis
     })
 }
 
-/// All relations of the schema, by name.
+/// Lists all relations of the schema, by name.
 pub(super) async fn relations(connection: &mut AnyConnection) -> Result<Vec<Relation>, RegistryError> {
     let rows = sqlx::query(RELATIONS).fetch_all(connection).await?;
     let relations = rows.iter().map(|row| {
@@ -125,7 +125,7 @@ pub(super) async fn relations(connection: &mut AnyConnection) -> Result<Vec<Rela
     relations.collect()
 }
 
-/// Pairs of a table and a sequence that its rows need and the login may not use.
+/// Lists the pairs of a table and a sequence that its rows need but the login may not use.
 pub(super) async fn locked_sequences(
     connection: &mut AnyConnection,
 ) -> Result<Vec<(String, String)>, RegistryError> {

@@ -1,4 +1,4 @@
-//! What the registry knows about a connection: the types. The queries are in `connections.rs`.
+//! The types of connections. The queries are in `connections.rs`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use crate::secrets::Sealed;
 
-/// The id of a connection. The caller makes it, because the connection's secrets are sealed for it.
+/// The id of a connection. Its creator makes the id first, because the connection's secrets are sealed for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConnectionId(pub Uuid);
 
 impl ConnectionId {
-    /// A new random id.
+    /// Makes a new random id.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
@@ -44,14 +44,14 @@ pub enum ConnectionStatus {
     Active,
     /// Switched off by an admin: no session is opened.
     Inactive,
-    /// The last attempt to open a session failed.
+    /// The last attempt to open a session failed, or most calls fail.
     Error,
-    /// A session is being opened for the first time.
+    /// A session is being opened for the first time. The gateway reads this status, but never writes it.
     Connecting,
 }
 
 impl ConnectionStatus {
-    /// The status's name, as stored and shown.
+    /// Gives the status's name, as stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "ACTIVE",
@@ -131,15 +131,15 @@ pub struct Connection {
     pub database_type: String,
     /// Its name, unique in the project.
     pub identifier: String,
-    /// Where it leads, and its options.
+    /// Its endpoint and its options.
     pub settings: StoredSettings,
-    /// Whether it is the one that a route of its type uses when none is named.
+    /// Whether it is the connection that a route of its type uses if the request names none.
     pub is_primary: bool,
-    /// It has no row: it is the project's own database.
+    /// Whether it is the project's own database, which has no row here.
     pub is_implicit: bool,
     /// Whether it is in use.
     pub status: ConnectionStatus,
-    /// Goes up with every change of a setting; open sessions are keyed by it.
+    /// Grows with every change of a setting; open sessions are keyed by it.
     pub settings_version: i64,
     /// RFC 3339, UTC, milliseconds.
     pub created_at: String,
@@ -148,8 +148,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Whether all settings are those of `other`, secrets as they are sealed. Not a setting: whether it is primary or in
-    /// use.
+    /// Tells whether all settings are those of `other`, comparing secrets as they are sealed. Its status and whether it
+    /// is primary are not settings.
     pub(super) fn is_set_as(&self, other: &Self) -> bool {
         let Self { identifier, settings, settings_version, .. } = self;
         (identifier, settings, settings_version)
@@ -157,7 +157,7 @@ impl Connection {
     }
 }
 
-/// A connection to be.
+/// A connection to be created.
 #[derive(Debug, Clone)]
 pub struct NewConnection {
     /// From [`ConnectionId::random`].
@@ -166,30 +166,30 @@ pub struct NewConnection {
     pub database_type: String,
     /// Its name, unique in the project.
     pub identifier: String,
-    /// Where it leads, and its options.
+    /// Its endpoint and its options.
     pub settings: StoredSettings,
-    /// Takes the place of the primary one of its type. The first one of its type is primary anyhow.
+    /// Whether it replaces the primary connection of its type. The first one of its type is primary in any case.
     pub is_primary: bool,
     /// Whether it is in use.
     pub status: ConnectionStatus,
 }
 
-/// What to change in a connection: `None` leaves a field.
+/// The changes to make in a connection; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionChanges {
     /// A new name.
     pub identifier: Option<String>,
-    /// All settings anew.
+    /// All settings, replacing the old ones.
     pub settings: Option<StoredSettings>,
-    /// `true` makes it the primary one of its type. `false` hands that over to the oldest other one, if there is one.
+    /// `true` makes it the primary one of its type. `false` makes the oldest other one primary, if there is one.
     pub is_primary: Option<bool>,
-    /// Switches it on or off. Not a setting: open sessions keep their version.
+    /// Switches it on or off. This is not a setting: open sessions keep their version.
     pub status: Option<ConnectionStatus>,
 }
 
 impl ConnectionChanges {
-    /// Applies the changes to `connection`, all but `is_primary`, which concerns other rows too. The version goes up when
-    /// a setting is another than before.
+    /// Applies the changes to `connection`, except `is_primary`, which concerns other rows too. The version grows if a
+    /// setting changed.
     pub(super) fn apply(self, connection: &mut Connection) {
         let mut changed = set(&mut connection.identifier, self.identifier);
         changed |= set(&mut connection.settings, self.settings);
@@ -198,7 +198,7 @@ impl ConnectionChanges {
     }
 }
 
-/// Puts `new` into `field`, if there is one; tells whether that changed it.
+/// Puts `new` into `field` if there is a new value; tells whether that changed the field.
 fn set<T: PartialEq>(field: &mut T, new: Option<T>) -> bool {
     match new {
         Some(new) if new != *field => {
@@ -212,11 +212,11 @@ fn set<T: PartialEq>(field: &mut T, new: Option<T>) -> bool {
 /// How a request names a connection of a type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionSelector {
-    /// It names none: the primary one.
+    /// The request names none: the primary one.
     Primary,
     /// By id.
     Id(ConnectionId),
-    /// By its name.
+    /// By name.
     Identifier(String),
 }
 

@@ -1,4 +1,4 @@
-//! Connections: the queries. The types are in `connection.rs`.
+//! The queries about connections. The types are in `connection.rs`.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -14,10 +14,11 @@ use super::{
 };
 use crate::secrets::Sealed;
 
-/// What the registry does with connections. Of the connections of one type in a project, one is primary, always.
+/// The operations on connections. Among a project's connections of one type, exactly one is always primary.
 #[async_trait]
 pub trait Connections: Send + Sync {
-    /// The connections of a project, of one type or of all, the oldest first. None when there is no such project.
+    /// Lists the connections of a project, of one type or of all, the oldest first. Without such a project the list is
+    /// empty.
     async fn list_connections(
         &self,
         reference: &str,
@@ -26,7 +27,7 @@ pub trait Connections: Send + Sync {
         offset: u32,
     ) -> Result<Page<Connection>, RegistryError>;
 
-    /// One connection of a project and a type.
+    /// Finds one connection of a project and a type.
     async fn find_connection(
         &self,
         reference: &str,
@@ -34,7 +35,7 @@ pub trait Connections: Send + Sync {
         selector: &ConnectionSelector,
     ) -> Result<Option<Connection>, RegistryError>;
 
-    /// Creates a connection. It becomes primary when it asks to, or is the first of its type.
+    /// Creates a connection. It becomes primary if `new` says so, or if it is the first of its type.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] project; [`RegistryError::Duplicate`] of `identifier` or `id`.
@@ -45,13 +46,13 @@ pub trait Connections: Send + Sync {
         record: &AuditRecord,
     ) -> Result<Connection, RegistryError>;
 
-    /// Changes a connection of which `before` was seen; `settings_version` goes up when a setting (not `is_primary` or
-    /// `status`) is another than before.
+    /// Changes a connection that the caller read as `before`; `settings_version` grows if a setting (not `is_primary`
+    /// or `status`) changes.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] project or connection; [`RegistryError::Duplicate`] of `identifier`;
-    /// [`RegistryError::Changed`] when a setting is not as in `before` any more: nothing is changed then, because what was
-    /// found right for `before` may be wrong for what is there now.
+    /// [`RegistryError::Changed`] when a setting differs from `before`: then nothing is changed, because the caller
+    /// checked the change against `before`, not against the present settings.
     async fn update_connection(
         &self,
         reference: &str,
@@ -60,7 +61,7 @@ pub trait Connections: Send + Sync {
         record: &AuditRecord,
     ) -> Result<Connection, RegistryError>;
 
-    /// Deletes a connection; when it was primary, the oldest remaining one of its type becomes so.
+    /// Deletes a connection; if it was primary, the oldest remaining one of its type becomes primary.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] project or connection.
@@ -72,7 +73,7 @@ pub trait Connections: Send + Sync {
         record: &AuditRecord,
     ) -> Result<(), RegistryError>;
 
-    /// Notes how a connection fares, when its settings still are of this version and nobody switched it off. Tells
+    /// Stores whether a connection works, if its settings still have this version and nobody switched it off. Tells
     /// whether that changed its status.
     async fn set_connection_status(
         &self,
@@ -89,12 +90,12 @@ const SELECT: &str = "
            CAST(c.created_at AS TEXT) AS created_at, CAST(c.updated_at AS TEXT) AS updated_at
     FROM database_connections c";
 
-/// Which rows a list shows: those of a project ($1) and a type ($2), or of every type.
+/// Selects the rows of a list: those of a project ($1) and a type ($2), or of every type.
 const LISTED: &str = "
     WHERE c.project_id = (SELECT id FROM projects WHERE ref = $1)
       AND ($2 IS NULL OR c.database_type = $2)";
 
-/// Which rows share one primary: those of a project ($1) and a type ($2).
+/// Selects the rows that share one primary: those of a project ($1) and a type ($2).
 const SIBLINGS: &str = "project_id = (SELECT id FROM projects WHERE ref = $1) AND database_type = $2";
 
 #[async_trait]
@@ -267,7 +268,7 @@ impl Connections for Store {
 
 /// Steps inside a transaction that holds the project's lock.
 impl Store {
-    /// Locks the row too, since its status and its seals change without the project's lock.
+    /// Reads a connection and locks its row too, since its status and its seals change without the project's lock.
     async fn read_by_id(
         &self,
         transaction: &mut Transaction<'static, Any>,
@@ -285,7 +286,7 @@ impl Store {
         connection(&row.ok_or(RegistryError::NotFound { what: "connection" })?)
     }
 
-    /// Takes primacy from whichever connection of the type has it.
+    /// Takes primacy from the connection of the type that has it.
     async fn demote_primary(
         &self,
         transaction: &mut Transaction<'static, Any>,

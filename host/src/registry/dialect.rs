@@ -1,13 +1,13 @@
-//! The differences between the two databases, all of them.
+//! All differences between the two databases.
 //!
-//! Every query of the registry is written once, in PostgreSQL's SQL. For SQLite the few phrases that it does not know are
-//! replaced by what it has instead. Rules that keep this small:
+//! Every query of the registry is written once, in PostgreSQL's SQL. For SQLite, the few phrases that it does not know
+//! are replaced by its own. These rules keep this file small:
 //!
-//! - Only text, integers and booleans cross the border (`sqlx::Any` has no others): ids, times and every column that an
-//!   older Studio may have declared otherwise are read with `CAST(… AS TEXT)`.
-//! - Parameters are text or integers; where a column of our own has another type, the query casts (`CAST($1 AS uuid)`).
-//! - Where the type is an older Studio's choice, it is looked up; see `rows.rs`.
-//! - A column that a Studio's table may lack is written `[p.status]`, and is NULL there.
+//! - Only text, integers and booleans are exchanged (`sqlx::Any` knows no UUIDs or times): ids, times and every column
+//!   that an older Studio may have declared otherwise are read with `CAST(… AS TEXT)`.
+//! - Parameters are text or integers; if a gateway's column has another type, the query casts (`CAST($1 AS uuid)`).
+//! - If an older Studio chose the type, it is looked up; see `rows.rs`.
+//! - A column that a Studio's table may lack is written `[p.status]`, and is NULL if it is missing.
 
 use std::fmt::Write;
 
@@ -15,32 +15,32 @@ use sqlx::AssertSqlSafe;
 
 use crate::role::Role;
 
-/// Which of the two databases is in use.
+/// The database in use, one of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// A file of our own.
+    /// A file that belongs to the gateway alone.
     Sqlite,
     /// A server, perhaps with a Studio's tables in schema `platform`.
     Postgres,
 }
 
-/// What the queries say, and what SQLite says instead. `CAST(x AS uuid)` would make a number of it in SQLite.
+/// Pairs of a phrase in the queries and its replacement for SQLite, which reads `CAST(x AS uuid)` as a number.
 const SQLITE_PHRASES: &[(&str, &str)] = &[
     (" AS uuid)", " AS TEXT)"),
     ("CAST(CAST($1 AS jsonb) ->> ", "CAST($1 ->> "),
     (" AS timestamptz)", " AS TEXT)"),
     ("clock_timestamp()", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
-    // `BEGIN IMMEDIATE` has locked everything already.
+    // `BEGIN IMMEDIATE` has locked the whole file already.
     (" FOR NO KEY UPDATE", ""),
     (" FROM jsonb_array_elements(CAST($1 AS jsonb))", " FROM json_each($1)"),
     ("SELECT jsonb_array_elements_text(CAST($2 AS jsonb))", "SELECT value FROM json_each($2)"),
 ];
 
-/// In a query: the list of the role names that mean something.
+/// The placeholder in queries for the list of known role names.
 const KNOWN_ROLES: &str = "(known roles)";
 
 impl Dialect {
-    /// `query`, which is one of our own constants and never holds a value, in this database's words.
+    /// Translates `query` for this database. It must be a constant of the gateway without any value in it.
     pub(super) fn sql(self, query: &str) -> AssertSqlSafe<String> {
         let mut query = self.columns_that_may_lack(&query.replace(KNOWN_ROLES, &known_roles()));
         if self == Self::Sqlite {
@@ -51,7 +51,7 @@ impl Dialect {
         AssertSqlSafe(query)
     }
 
-    /// Writes `[p.status]` so that it is NULL where the table has no such column. Our own file has them all.
+    /// Writes `[p.status]` so that it is NULL if the table has no such column. The gateway's own file has all columns.
     fn columns_that_may_lack(self, query: &str) -> String {
         let mut rest = query;
         let mut written = String::with_capacity(query.len() + 64);
@@ -71,8 +71,8 @@ impl Dialect {
         written + rest
     }
 
-    /// Starts a transaction that writes. SQLite takes the write lock at once, so that concurrent writers queue there
-    /// instead of failing when they come to their first write.
+    /// Starts a transaction that writes. SQLite takes the write lock at once, so that concurrent writers wait here and
+    /// do not fail at their first write.
     pub(super) fn begin(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
@@ -80,8 +80,8 @@ impl Dialect {
         }
     }
 
-    /// Takes the lock that the names $1 and $2 stand for, to the end of the transaction. SQLite has locked everything
-    /// already. Not a row's lock, since the gateway may have no right to change the row.
+    /// Takes the lock named by $1 and $2 until the transaction ends. SQLite has locked the whole file already. It is
+    /// not a row's lock, since the gateway may have no right to change the row.
     pub(super) fn lock_name(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
@@ -91,22 +91,22 @@ impl Dialect {
         }
     }
 
-    /// Starts a transaction that the database lets change nothing. Only for its time: a connection that goes through a
-    /// pooler is somebody else's after it.
+    /// Starts a transaction that can change nothing. The mode is not set for the whole connection: with a pooler, the
+    /// connection serves another client after the transaction.
     pub(super) fn begin_to_look(self) -> &'static str {
         match self {
-            // It has none; what we ask only reads.
+            // SQLite has no such mode; the queries of such a transaction only read.
             Self::Sqlite => "BEGIN",
             Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         }
     }
 
-    /// What every new database connection is told first.
+    /// Gives the statements that every new database connection runs first.
     pub(super) fn session_setup(self) -> &'static str {
         match self {
             // FULL: with WAL, a commit is on the disk before it is acknowledged.
             Self::Sqlite => "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL",
-            // `public` and `extensions` for the functions that an older Studio's triggers and defaults may call. Times
+            // `public` and `extensions` contain functions that an older Studio's triggers and defaults may call. Times
             // are printed in a form that does not depend on the server's settings.
             Self::Postgres => {
                 "SET search_path TO platform, public, extensions; SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'"
@@ -114,8 +114,8 @@ impl Dialect {
         }
     }
 
-    /// The table of applied migrations. In Postgres with its schema, so that another program's `_sqlx_migrations` in the
-    /// same database is never touched.
+    /// Gives the table of applied migrations. In PostgreSQL it has its schema, so that another program's
+    /// `_sqlx_migrations` in the same database is never touched.
     pub(super) fn migrations_table(self) -> &'static str {
         match self {
             Self::Sqlite => "gateway_migrations",
@@ -123,7 +123,7 @@ impl Dialect {
         }
     }
 
-    /// A query that answers one row when the table of applied migrations exists. It needs no right on the schema.
+    /// Gives a query that returns one row if the table of applied migrations exists. It needs no right on the schema.
     pub(super) fn find_migrations_table(self) -> &'static str {
         match self {
             Self::Sqlite => "SELECT 1 AS found FROM sqlite_master WHERE name = 'gateway_migrations'",

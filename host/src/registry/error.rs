@@ -1,20 +1,20 @@
-//! What can go wrong in the registry, and the one place where a database's error becomes one of these.
+//! The registry's errors, and the only place that makes them from a database's errors.
 
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::postgres::PgDatabaseError;
 use thiserror::Error;
 
-/// Why a registry operation failed. No variant holds a stored value: an SQL error is kept by its message alone, since
+/// Why a registry operation failed. No variant holds a stored value: only the message of an SQL error is kept, since
 /// its details may quote a row.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RegistryError {
-    /// `DATABASE_URL` cannot be used. Never quotes the URL, which may hold a password.
+    /// `DATABASE_URL` cannot be used. The text never quotes the URL, which may hold a password.
     #[error("DATABASE_URL {0}")]
     Url(&'static str),
-    /// The database cannot be reached, refuses us, or is too busy; another try may work.
+    /// The database cannot be reached, refuses the login, or is too busy; another try may work.
     #[error("the platform database is not available: {0}")]
     Unavailable(String),
-    /// The database did not answer to the end of a change, which may have been made all the same.
+    /// The database did not confirm a change in time; it may have made the change.
     #[error("the platform database did not answer in time, and may have made the change")]
     Unanswered,
     /// Another row has this value already.
@@ -29,42 +29,42 @@ pub enum RegistryError {
         /// `organization`, `project`, `member`, `connection`; `row` when only the database knows.
         what: &'static str,
     },
-    /// There are as many as the settings allow.
+    /// The number of things has reached the limit in the settings.
     #[error("there are {most} {what} already, which is the most")]
     Full {
-        /// Of which, and whose: `connections of this project`.
+        /// The things and their owner: `connections of this project`.
         what: &'static str,
-        /// How many.
+        /// The limit.
         most: usize,
     },
-    /// The row is not any more what the change was made for.
+    /// The row has changed since the caller read it.
     #[error("somebody else changed it at the same time; look at it, and try again")]
     Changed,
     /// The row cannot be deleted, because a table that is not the gateway's refers to it.
     #[error("something outside the gateway still refers to this project{}", named(.table.as_deref()))]
     StillReferenced {
-        /// That table, where the database names it.
+        /// The name of that table, if the database gives it.
         table: Option<String>,
     },
     /// A column of a Studio's table does not take this value, e.g. a user id that is not a UUID where the column is one.
     #[error("`{field}` {reason}")]
     Unacceptable {
-        /// The column; a caller's own name for it where that is another, see [`Self::renamed`].
+        /// The column, or the caller's name for it, see [`Self::renamed`].
         field: String,
-        /// Why not, and what would be right.
+        /// Why not, and which values are right.
         reason: String,
     },
-    /// A constraint of a Studio's table is against it. The registry's methods look it up and give `Unacceptable`.
+    /// The value violates a constraint of a Studio's table. The registry's methods look it up and give `Unacceptable`.
     #[error("the constraint `{name}` of the platform database's table `{table}` is against it")]
     Constraint {
-        /// Its table; empty for a domain's.
+        /// Its table; empty for a domain's constraint.
         table: String,
         /// Its name.
         name: String,
-        /// Whether it is a reference to another table, and not a check.
+        /// Whether it is a reference to another table; otherwise it is a check.
         is_reference: bool,
     },
-    /// A trigger of a Studio's table is against it, in its own words.
+    /// A trigger of a Studio's table refuses the change, with this message.
     #[error("the platform database refuses this: {0}")]
     Refused(String),
     /// A stored value cannot be read.
@@ -73,7 +73,7 @@ pub enum RegistryError {
         /// The column.
         what: String,
     },
-    /// The gateway's login cannot work with the database as it is.
+    /// The gateway's login cannot work with this database.
     #[error("the platform database can't be used as it is:\n  {}", .0.join("\n  "))]
     Unfit(Vec<String>),
     /// The migrations could not be applied.
@@ -85,17 +85,17 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// A stored value in column `what` is not what the gateway writes there.
+    /// Makes the error for a stored value in column `what` that the gateway never writes.
     pub(super) fn corrupt(what: &str) -> Self {
         Self::Corrupt { what: what.to_owned() }
     }
 
-    /// A column, and why it does not take a value.
+    /// Makes the error for a column that does not take a value.
     pub(super) fn unacceptable(field: &str, reason: impl Into<String>) -> Self {
         Self::Unacceptable { field: field.to_owned(), reason: reason.into() }
     }
 
-    /// With the names that the caller has for columns: pairs of a column and a field.
+    /// Replaces a column by the caller's name for it; `names` are pairs of a column and a field.
     pub fn renamed(self, names: &[(&str, &str)]) -> Self {
         let field_of = |column: String| {
             let found = names.iter().find(|(name, _)| *name == column);
@@ -117,15 +117,15 @@ impl From<sqlx::Error> for RegistryError {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => from_database(error.as_ref()),
-            // Its text quotes the value.
+            // The error's text quotes the value.
             sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt { what: index },
             sqlx::Error::Io(error) => Self::Unavailable(error.to_string()),
             sqlx::Error::Tls(error) => Self::Unavailable(error.to_string()),
-            // Whoever cuts connections, or speaks something else, is not the database.
+            // A peer that cuts connections or speaks another protocol is not the database.
             sqlx::Error::Protocol(message) => Self::Unavailable(message),
             sqlx::Error::PoolTimedOut => Self::Unavailable("no free connection in time".to_owned()),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Unavailable("closed".to_owned()),
-            // Its text may quote the URL.
+            // The error's text may quote the URL.
             sqlx::Error::Configuration(_) => Self::Url("is not understood"),
             error => Self::Failed(error.to_string()),
         }
@@ -192,12 +192,12 @@ fn from_database(error: &dyn DatabaseError) -> RegistryError {
     }
 }
 
-/// A value that the type of its column does not take; the database does not say which column.
+/// Makes the error for a value that its column's type does not take; the database does not name the column.
 fn ill_formed() -> RegistryError {
     RegistryError::unacceptable("value", "is not of a form that the platform database takes")
 }
 
-/// The last column of the violated key: the ones before it are only what it is unique within.
+/// Finds the last column of the violated key: the value is unique only within the columns before it.
 fn duplicated_field(error: &dyn DatabaseError) -> String {
     let columns = match error.try_downcast_ref::<PgDatabaseError>() {
         // `Key (project_id, identifier)=(7, cache) already exists.`, in the server's language around the brackets.

@@ -1,11 +1,11 @@
-//! The tables that the gateway works with, and what it needs of them.
+//! The tables that the gateway uses, and its requirements on them.
 
-/// Whose a table is.
+/// The owner of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// A Studio's, where there is one; else the gateway makes it.
+    /// A Studio, if there is one; otherwise the gateway makes the table.
     Studio,
-    /// The gateway's own, always.
+    /// Always the gateway.
     Gateway,
 }
 
@@ -14,21 +14,21 @@ pub(super) enum Owner {
 pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) owner: Owner,
-    /// Columns that must be there.
+    /// Columns that must exist.
     pub(super) columns: &'static [&'static str],
-    /// Columns of a Studio's table that must be there too, and that the migrations add where they are not.
+    /// Further columns of a Studio's table that must exist; the migrations add missing ones.
     pub(super) added: &'static [&'static str],
-    /// A column in which no value may be twice: the migrations make an index where nothing else sees to it.
+    /// A column whose values must be unique; the migrations make an index if there is none.
     pub(super) unique: Option<&'static str>,
-    /// What the gateway does with its rows.
+    /// The rights on its rows that the gateway needs.
     pub(super) rights: &'static [&'static str],
-    /// Whether it refuses to start without this one of them, since it would say nothing and do harm.
+    /// The right without which the gateway does not start: it would do harm without an error.
     pub(super) essential: &'static str,
 }
 
 const EVERYTHING: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE"];
 
-/// All of them.
+/// All tables that the gateway uses.
 pub(super) const TABLES: &[Table] = &[
     Table {
         name: "organizations",
@@ -140,7 +140,7 @@ pub(super) const TABLES: &[Table] = &[
     },
 ];
 
-/// Whether `name` is one of them.
+/// Tells whether the gateway uses the table `name`.
 pub(super) fn is_used(name: &str) -> bool {
     TABLES.iter().any(|table| table.name == name)
 }

@@ -7,21 +7,21 @@ use super::store::{Quota, Store, optional_text, text};
 use super::{AuditRecord, Member, MemberVia, RegistryError};
 use crate::role::Role;
 
-/// What the registry does with members.
+/// The operations on members.
 #[async_trait]
 pub trait Members: Send + Sync {
-    /// Everyone who has a role on the project, by user id, the organization's members before the project's own.
+    /// Lists all memberships that give a role on the project, by user id, the organization's before the project's own.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] project.
     async fn list_members(&self, reference: &str) -> Result<Vec<Member>, RegistryError>;
 
-    /// Makes the user a member of the project with this role, or changes the role. An organization's membership is not
-    /// touched; the higher role counts.
+    /// Makes the user a member of the project with this role, or changes the role. A membership in the organization
+    /// stays as it is; the higher role counts.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`] project; [`RegistryError::Unacceptable`] of `user_id` or `role` when a Studio's table
-    /// does not take it. A role is written by the name that the table has for it.
+    /// [`RegistryError::NotFound`] project; [`RegistryError::Unacceptable`] of `user_id` or `role` when a Studio's
+    /// table does not take it. A role is written by the table's own name for it.
     async fn put_member(
         &self,
         reference: &str,
@@ -45,7 +45,7 @@ pub trait Members: Send + Sync {
 #[async_trait]
 impl Members for Store {
     async fn list_members(&self, reference: &str) -> Result<Vec<Member>, RegistryError> {
-        // The first part is there for the project's existence: it gives one row without a user.
+        // The first part shows that the project exists: it gives one row without a user.
         let rows = sqlx::query(self.sql(
             "SELECT 'project' AS via, CAST(NULL AS TEXT) AS user_id, CAST(NULL AS TEXT) AS role
              FROM projects p WHERE p.ref = $1
@@ -109,7 +109,8 @@ impl Members for Store {
 }
 
 impl Store {
-    /// Not an upsert: a Studio's table may have no unique key for it. The project's lock keeps writers apart instead.
+    /// Adds or changes a membership. Without an upsert, for which a Studio's table may lack a unique key; the project's
+    /// lock keeps other writers out.
     async fn write_member(
         &self,
         reference: &str,

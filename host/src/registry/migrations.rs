@@ -1,4 +1,4 @@
-//! Bringing the database up to date.
+//! Applies the migrations.
 
 use std::fmt::Write;
 
@@ -10,8 +10,8 @@ use super::dialect::Dialect;
 use super::store::Store;
 use super::survey::{foreign_tables, obstacles};
 
-/// Migrations whose text was changed after it had been applied somewhere, by version and the old text's checksum. What
-/// the new text would have done otherwise there, a later migration does.
+/// Migrations whose text was changed after they had been applied somewhere: the version and the old text's checksum. A
+/// later migration makes the new text's changes there.
 const SUPERSEDED: [(i64, &str); 2] = [
     (
         1,
@@ -25,10 +25,10 @@ const SUPERSEDED: [(i64, &str); 2] = [
     ),
 ];
 
-/// Held while one gateway migrates, to the end of its transaction. A number of our own.
+/// Takes the lock that a migrating gateway holds until its transaction ends. The number is the gateway's own.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7237411098532906)";
 
-/// What is to be done.
+/// The migrations to be applied.
 pub(super) struct Plan {
     /// How many migrations are missing.
     pub(super) pending: usize,
@@ -36,7 +36,7 @@ pub(super) struct Plan {
 }
 
 impl Store {
-    /// See [`super::Registry::migrate`].
+    /// Implements [`super::Registry::migrate`].
     pub(super) async fn apply_migrations(&self) -> Result<usize, RegistryError> {
         let pending = {
             let mut connection = self.reader.acquire().await?;
@@ -45,8 +45,8 @@ impl Store {
         if pending == 0 {
             return Ok(0);
         }
-        // One transaction around all of them; sqlx's own ones become savepoints. In SQLite, other gateways wait for the
-        // file's write lock. READ COMMITTED: after the wait, what the one before did must be seen.
+        // One transaction around all of them; sqlx's own transactions become savepoints. In SQLite, other gateways wait
+        // for the file's write lock. READ COMMITTED: after the wait, this one must see the changes of the one before.
         let mut transaction = match self.dialect {
             Dialect::Sqlite => self.begin().await?,
             Dialect::Postgres => self.writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?,
@@ -63,7 +63,7 @@ impl Store {
             if !obstacles.is_empty() {
                 return Err(RegistryError::Unfit(obstacles));
             }
-            // CREATE SCHEMA needs a right on the database even where the schema exists: ask for it only if need be.
+            // CREATE SCHEMA needs a right on the database even if the schema exists, so it is used only if need be.
             let query = "SELECT 1 AS found FROM pg_namespace WHERE nspname = 'platform'";
             if sqlx::query(query).fetch_optional(&mut *transaction).await?.is_none() {
                 plan.migrator.create_schema("platform");
@@ -75,7 +75,7 @@ impl Store {
         Ok(plan.pending)
     }
 
-    /// Compares the migrations that were applied with ours.
+    /// Compares the applied migrations with the embedded ones.
     pub(super) async fn plan_migrations(
         &self,
         connection: &mut AnyConnection,
@@ -121,13 +121,13 @@ impl Store {
         }
         let mut migrator = Migrator::with_migrations(ours);
         migrator.dangerous_set_table_name(self.dialect.migrations_table());
-        // Its lock would be released before our transaction is committed.
+        // sqlx would release its lock before our transaction is committed.
         migrator.set_locking(false);
         Ok(Plan { pending, migrator })
     }
 }
 
-/// The embedded migrations.
+/// Gives the embedded migrations.
 fn embedded(dialect: Dialect) -> Migrator {
     match dialect {
         Dialect::Sqlite => sqlx::migrate!("../migrations/sqlite"),

@@ -1,12 +1,12 @@
-//! The registry: which organizations, projects, members and connections there are, in SQLite or PostgreSQL.
+//! The registry: the organizations, projects, members and connections, in SQLite or PostgreSQL.
 //!
-//! [`open`] gives an `Arc<dyn Registry>`. What it can do is grouped by resource, a trait and a file each; the methods of
-//! all of them are there on `dyn Registry` without importing the traits. There is one implementation, `Store`, over
-//! `sqlx::Any`; `dialect.rs` holds what differs between the databases.
+//! [`open`] gives an `Arc<dyn Registry>`. Its operations are grouped by resource, with a trait and a file for each; the
+//! methods of all traits can be called on `dyn Registry` without importing the traits. There is one implementation,
+//! `Store`, over `sqlx::Any`; `dialect.rs` holds the differences between the databases.
 //!
 //! Every method may fail with [`RegistryError::Unavailable`], `Failed` or `Corrupt`; its documentation names only the
-//! errors beyond these. A method that changes something on behalf of somebody takes the record of it, and has committed
-//! both, durably, when it returns `Ok`; on any error, neither is there.
+//! errors beyond these. A method that makes a change for somebody takes the audit record of it. When it returns `Ok`,
+//! both are committed durably; on any error, neither is stored.
 
 mod audit;
 mod catalog;
@@ -59,36 +59,36 @@ pub use projects::Projects;
 pub use seals::{Resealed, Seals};
 pub use survey::{Problem, Survey};
 
-/// How long a sign of life may take.
+/// How long the database may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The platform database, whole.
+/// The whole platform database.
 #[async_trait]
 pub trait Registry: Organizations + Projects + Members + Connections + Seals + Audit {
-    /// Asks the database for a sign of life. Waits at most 3 seconds.
+    /// Checks that the database answers. Waits at most 3 seconds.
     async fn ping(&self) -> Result<(), RegistryError>;
 
-    /// Applies the migrations that are missing, all or none, and says how many. When several gateways start at once, one
-    /// does it and the others wait. Where none is missing, it takes no more than reading the list of them.
+    /// Applies the missing migrations, all or none, and returns their number. If several gateways start at once, one
+    /// applies them and the others wait. If none is missing, it only reads the list of applied ones.
     ///
     /// # Errors
-    /// [`RegistryError::Unfit`] when the database has tables by our names that are not ours, or none may be made;
-    /// [`RegistryError::Migration`] when one fails, or when the database was migrated by another version of the gateway
-    /// whose migrations are not the same.
+    /// [`RegistryError::Unfit`] when the gateway can't use a table with a name that it needs, or may not make tables;
+    /// [`RegistryError::Migration`] when a migration fails, or when another version of the gateway applied migrations
+    /// that differ from these.
     async fn migrate(&self) -> Result<usize, RegistryError>;
 
-    /// How many migrations [`Registry::migrate`] would apply. Changes nothing.
+    /// Counts the migrations that [`Registry::migrate`] would apply. Changes nothing.
     async fn pending_migrations(&self) -> Result<usize, RegistryError>;
 
-    /// What there is, whose it is, and what the gateway's login lacks. Changes nothing.
+    /// Reports the tables, their owners, and the rights that the gateway's login lacks. Changes nothing.
     async fn survey(&self) -> Result<Survey, RegistryError>;
 }
 
-/// Opens the platform database that `url` (the setting `DATABASE_URL`) names: `sqlite:<path>`, whose file and folder are
-/// made when absent, or `postgres://…`. Does not migrate it.
+/// Opens the platform database that `url` (the setting `DATABASE_URL`) names: `sqlite:<path>`, whose file and folder
+/// are made if they do not exist, or `postgres://…`. Does not migrate it.
 ///
 /// # Errors
-/// [`RegistryError::Url`] when it names neither; [`RegistryError::Unavailable`] when the database does not answer.
+/// [`RegistryError::Url`] when `url` names neither; [`RegistryError::Unavailable`] when the database does not answer.
 pub async fn open(url: &SecretString, quotas: &QuotaSettings) -> Result<Arc<dyn Registry>, RegistryError> {
     Ok(Arc::new(Store::open(url, quotas.clone()).await?))
 }

@@ -1,4 +1,4 @@
-//! What the registry knows about organizations, projects and people. (Connections: see `connection.rs`.)
+//! The types of organizations, projects and people. (Connections: see `connection.rs`.)
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -10,13 +10,13 @@ use crate::secrets::{Keyring, OpenError, Place, Sealed};
 /// Which organizations or projects a list shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Visibility {
-    /// Every one.
+    /// All of them.
     All,
-    /// Those that the user has a role on.
+    /// Those on which the user has a role.
     Member {
         /// The user.
         user_id: String,
-        /// Projects that the user's token opens besides; they do not show their organization.
+        /// Further projects that the user's token gives access to; their organizations are not shown.
         references: Vec<String>,
     },
 }
@@ -26,26 +26,26 @@ pub enum Visibility {
 pub struct Organization {
     /// A UUID, or a number in an older Studio's database.
     pub id: String,
-    /// For people to read.
+    /// The name for people to read.
     pub name: String,
-    /// Unique; the id where an older Studio's row has none.
+    /// Unique; the id if an older Studio's row has none.
     pub slug: String,
-    /// Where bills go.
+    /// The address for bills.
     pub billing_email: Option<String>,
-    /// RFC 3339, UTC, milliseconds; absent where an older Studio's row has none.
+    /// RFC 3339, UTC, milliseconds; absent if an older Studio's row has no value.
     pub created_at: Option<String>,
     /// As `created_at`.
     pub updated_at: Option<String>,
 }
 
-/// An organization to be.
+/// An organization to be created.
 #[derive(Debug, Clone)]
 pub struct NewOrganization {
-    /// For people to read.
+    /// The name for people to read.
     pub name: String,
     /// Unique.
     pub slug: String,
-    /// Where bills go.
+    /// The address for bills.
     pub billing_email: Option<String>,
     /// The user who becomes its owner.
     pub owner: String,
@@ -60,22 +60,22 @@ pub struct Project {
     pub organization_id: Option<String>,
     /// That organization's slug.
     pub organization_slug: Option<String>,
-    /// For people to read.
+    /// The name for people to read.
     pub name: String,
-    /// As its `ref`, in projects made here; what an older Studio chose, in others.
+    /// Equal to `ref` in projects made here; an older Studio may have chosen another.
     pub slug: String,
-    /// What URLs and tokens call it; unique.
+    /// The project's name in URLs and tokens; unique.
     #[serde(rename = "ref")]
     pub reference: String,
     /// Its own PostgreSQL database, if it has one.
     pub database: Option<ProjectDatabase>,
-    /// Studio's word for its state, e.g. `ACTIVE_HEALTHY`.
+    /// The Studio's word for the project's state, e.g. `ACTIVE_HEALTHY`.
     pub status: String,
-    /// RFC 3339, UTC, milliseconds; absent where an older Studio's row has none.
+    /// RFC 3339, UTC, milliseconds; absent if an older Studio's row has no value.
     pub created_at: Option<String>,
 }
 
-/// Where a project's own database is. The password is apart, in [`OwnDatabase`].
+/// The place of a project's own database. The password is kept apart, in [`OwnDatabase`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProjectDatabase {
     /// Host name or address.
@@ -88,27 +88,27 @@ pub struct ProjectDatabase {
     pub user: String,
 }
 
-/// A project's own database, with all that a connection to it needs.
+/// A project's own database, with everything that a connection to it needs.
 #[derive(Debug, Clone)]
 pub struct OwnDatabase {
     /// The project's id.
     pub project_id: String,
-    /// Where it is.
+    /// Its host, port, name and user.
     pub database: ProjectDatabase,
     /// Its password, if it has one; sealed for [`database_password_place`], or as an older Studio wrote it.
     pub password: Option<StoredSecret>,
-    /// As the project's.
+    /// The project's creation time.
     pub created_at: Option<String>,
 }
 
-/// A project to be.
+/// A project to be created.
 #[derive(Debug, Clone)]
 pub struct NewProject {
     /// The id (not the slug) of its organization.
     pub organization_id: String,
-    /// For people to read.
+    /// The name for people to read.
     pub name: String,
-    /// What URLs and tokens will call it; unique.
+    /// The project's name in URLs and tokens; unique.
     pub reference: String,
     /// Its own PostgreSQL database, if it has one.
     pub database: Option<ProjectDatabase>,
@@ -116,7 +116,7 @@ pub struct NewProject {
     pub database_password: Option<Sealed>,
 }
 
-/// What went with a project that was deleted.
+/// The ids of a deleted project and of its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeletedProject {
     /// The project's id.
@@ -125,29 +125,29 @@ pub struct DeletedProject {
     pub connections: Vec<ConnectionId>,
 }
 
-/// What one user may do on one project.
+/// The role of one user on one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectAccess {
     /// The project's id.
     pub project_id: String,
     /// The project's ref.
     pub reference: String,
-    /// The higher of the user's roles in the organization and in the project; none when neither gives one.
+    /// The higher of the user's roles in the organization and in the project; `None` if the user has neither.
     pub role: Option<Role>,
 }
 
-/// One membership that gives a role on a project. A user with two of them is listed twice.
+/// One membership that gives a role on a project. A user with two memberships is listed twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Member {
     /// The user, as the token's `sub` has it.
     pub user_id: String,
-    /// What the membership gives.
+    /// The role that the membership gives.
     pub role: Role,
-    /// Where it is.
+    /// The place of the membership.
     pub via: MemberVia,
 }
 
-/// Where a membership is.
+/// The place of a membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberVia {
@@ -157,17 +157,17 @@ pub enum MemberVia {
     Project,
 }
 
-/// A secret of a project as it is stored.
+/// A project's secret in its stored form.
 #[derive(Debug, Clone)]
 pub enum StoredSecret {
     /// Sealed by the gateway.
     Sealed(Sealed),
-    /// Plain, as an older Studio wrote it. It is left so: that Studio still reads it.
+    /// Plain, as an older Studio wrote it. It stays so, because that Studio still reads it.
     Plain(SecretString),
 }
 
 impl StoredSecret {
-    /// Tells the two forms apart; nothing when `text` is empty.
+    /// Tells the two forms apart; gives `None` if `text` is empty.
     pub(super) fn from_stored(text: String) -> Option<Self> {
         match text.parse() {
             _ if text.is_empty() => None,
@@ -176,10 +176,10 @@ impl StoredSecret {
         }
     }
 
-    /// The secret itself.
+    /// Gives the secret in plain text.
     ///
     /// # Errors
-    /// [`OpenError`], when it is sealed and does not open at `place`.
+    /// [`OpenError`] when it is sealed and does not open at `place`.
     pub fn open(&self, keyring: &Keyring, place: &Place<'_>) -> Result<SecretString, OpenError> {
         match self {
             Self::Sealed(sealed) => keyring.open(place, sealed),
@@ -188,33 +188,33 @@ impl StoredSecret {
     }
 }
 
-/// Where a project's own database password is sealed.
+/// Gives the place that a project's own database password is sealed for.
 pub fn database_password_place(reference: &str) -> Place<'_> {
     Place { record: reference, field: "database_password" }
 }
 
-/// Where a project's JWT secret is sealed.
+/// Gives the place that a project's JWT secret is sealed for.
 pub fn jwt_secret_place(reference: &str) -> Place<'_> {
     Place { record: reference, field: "jwt_secret" }
 }
 
-/// One line of the audit trail. Never a value.
+/// One record of the audit trail. It never holds a stored value or a secret.
 #[derive(Debug, Clone)]
 pub struct AuditRecord {
     /// When it happened; stored to the millisecond.
     pub at: jiff::Timestamp,
-    /// Who did it; none before authentication.
+    /// The caller; `None` before authentication.
     pub user_id: Option<String>,
-    /// What, e.g. `connection.create`.
+    /// The action, e.g. `connection.create`.
     pub action: String,
-    /// In which project.
+    /// The project of the action.
     pub project_ref: Option<String>,
-    /// To what, e.g. a connection's id.
+    /// The object of the action, e.g. a connection's id.
     pub target: Option<String>,
-    /// How it ended: `ok`, or the error's code.
+    /// The result: `ok`, or the error's code.
     pub result: String,
     /// The caller's address.
     pub remote_address: Option<String>,
-    /// The request, as in the log.
+    /// The request's id, as in the log.
     pub request_id: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! Secret options: how the strings inside a connection's `options` are named when they are sealed.
+//! Secret options: the names of the strings inside a connection's `options`, for sealing.
 //!
 //! The field of an option's [`Place`](crate::secrets::Place) is `options.` and the path to it, joined by dots:
-//! `options.sentinel.password`, `options.nodes.0.token`. A dot or a backslash in a key is escaped by a backslash, so that
-//! two paths never have one name.
+//! `options.sentinel.password`, `options.nodes.0.token`. A dot or a backslash in a key is escaped by a backslash, so
+//! two paths never have the same name.
 
 use serde_json::{Map, Value};
 
@@ -13,14 +13,14 @@ pub(super) fn stored_options(text: &str) -> Result<Map<String, Value>, RegistryE
     serde_json::from_str(text).map_err(|_| RegistryError::corrupt("options"))
 }
 
-/// Called with a field name and a string; returns what to put in the string's place, if anything.
+/// A function that gets a field name and a string, and returns a replacement for the string, if any.
 pub type Rewrite<'a, E> = dyn FnMut(&str, &str) -> Result<Option<String>, E> + 'a;
 
-/// Shows every string in `options`, at any depth, to `rewrite` with its field name, and puts what it returns in its
-/// place; `None` leaves it as it is. Sealing, opening and re-sealing of options all go through here.
+/// Passes every string in `options`, at any depth, to `rewrite` with its field name, and replaces it by the result;
+/// `None` leaves it as it is. Options are sealed, opened and sealed again through this function.
 ///
 /// # Errors
-/// The first error of `rewrite`; strings before it are rewritten already.
+/// The first error of `rewrite`; the strings before it are rewritten already.
 pub fn rewrite_option_strings<E>(
     options: &mut Map<String, Value>,
     rewrite: &mut Rewrite<'_, E>,
@@ -28,10 +28,10 @@ pub fn rewrite_option_strings<E>(
     rewrite_members("options", options, rewrite)
 }
 
-/// The same for one value that is called `field`.
+/// Does the same for one value with the name `field`.
 ///
 /// # Errors
-/// As [`rewrite_option_strings`].
+/// The errors of [`rewrite_option_strings`].
 pub fn rewrite_options_below<E>(
     field: &str,
     value: &mut Value,
@@ -62,7 +62,7 @@ fn rewrite_members<E>(
         .try_for_each(|(key, value)| rewrite_options_below(&option_below(field, key), value, rewrite))
 }
 
-/// The field name of what is below another, in an object by its key or in a list by its position.
+/// Gives the field name of a value inside another: in an object by its key, in a list by its position.
 pub fn option_below(field: &str, key: &str) -> String {
     format!("{field}.{}", key.replace('\\', r"\\").replace('.', r"\."))
 }

@@ -9,21 +9,21 @@ use super::store::{Quota, Store, optional_text, optional_time, text};
 use super::{AuditRecord, NewOrganization, Organization, Page, RegistryError, Visibility};
 use crate::role::Role;
 
-/// What the registry does with organizations.
+/// The operations on organizations.
 #[async_trait]
 pub trait Organizations: Send + Sync {
     /// Creates an organization and makes its owner a member.
     ///
     /// # Errors
-    /// [`RegistryError::Duplicate`] of `slug`; [`RegistryError::Unacceptable`] when a Studio's tables do not take a value:
-    /// of `user_id` when that is the owner's.
+    /// [`RegistryError::Duplicate`] of `slug`; [`RegistryError::Unacceptable`] when a Studio's tables do not take a
+    /// value; its field is `user_id` if the value is the owner's id.
     async fn create_organization(
         &self,
         new: NewOrganization,
         record: &AuditRecord,
     ) -> Result<Organization, RegistryError>;
 
-    /// The organizations that are visible, by name.
+    /// Lists the organizations that are visible, by name.
     async fn list_organizations(
         &self,
         visibility: &Visibility,
@@ -31,15 +31,15 @@ pub trait Organizations: Send + Sync {
         offset: u32,
     ) -> Result<Page<Organization>, RegistryError>;
 
-    /// One organization, by id or slug. Where one's id is another's slug, the id wins: nobody can choose an id.
+    /// Finds one organization, by id or slug. If one's id is another's slug, the id wins: nobody can choose an id.
     async fn find_organization(&self, slug_or_id: &str) -> Result<Option<Organization>, RegistryError>;
 
-    /// The user's role in the organization that [`Organizations::find_organization`] finds.
+    /// Gives the user's role in the organization that [`Organizations::find_organization`] finds.
     async fn organization_role(&self, slug_or_id: &str, user_id: &str)
     -> Result<Option<Role>, RegistryError>;
 }
 
-/// `billing_email` is '' when there is none, because an older Studio's column may be NOT NULL.
+/// `billing_email` is '' if there is none, because an older Studio's column may be NOT NULL.
 const SELECT: &str = "
     SELECT CAST(o.id AS TEXT) AS id, CAST(o.name AS TEXT) AS name,
            COALESCE(CAST(o.slug AS TEXT), CAST(o.id AS TEXT)) AS slug,

@@ -1,4 +1,4 @@
-//! The registry's database connections: how long they are waited for, and which of them are not used again.
+//! The registry's database connections: how long callers wait for them, and which of them are not used again.
 
 use super::dialect::Dialect;
 use futures_util::{
@@ -23,42 +23,42 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a connection is waited for. Writers wait for each other.
+/// How long a caller waits for a connection. Writers wait for each other.
 const CONNECTION: Duration = Duration::from_secs(10);
-/// How long a server may take to say that a connection still stands.
+/// How long a server may take to show that a connection still works.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// How long is waited before the server itself is looked at, and how long it may take to let somebody in.
+/// How long a caller waits before the server is probed, and how long the server may take to accept a connection.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 const PROBE: Duration = Duration::from_millis(900);
-/// How long a server may take to answer a question.
+/// How long a server may take to answer a query.
 const ANSWER: Duration = Duration::from_millis(1800);
-/// How long a write may take, which waits for a disk.
+/// How long a write may take; it waits for a disk.
 const WRITE: Duration = Duration::from_secs(15);
-/// PostgreSQL has as many connections as it may.
+/// PostgreSQL's code for a server without a free connection.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
-/// Connections, as many as may be.
+/// A bounded pool of connections.
 #[derive(Clone)]
 pub(super) struct Pool {
     connections: AnyPool,
-    /// For the answer to what is asked or done without a transaction.
+    /// How long a query or change outside a transaction may take.
     answer: Duration,
-    /// Nothing for a file, which is never away.
+    /// `None` for a file, which is never out of reach.
     server: Option<Arc<Server>>,
 }
 
-/// A server that may be away: then it answers nothing at all, and callers should hear of it at once.
+/// A server that may be out of reach: then it answers nothing at all, and callers should be told at once.
 struct Server {
     options: AnyConnectOptions,
-    /// When it did not answer for the last time. Connections from before that may lead to nobody, and closing them unasked
-    /// costs less than to wait for each of them in turn.
+    /// The last time at which it did not answer. Older connections may be dead, and closing them untested costs less
+    /// than waiting for each of them in turn.
     silence: watch::Sender<Option<Instant>>,
-    /// Who looks whether it is there. One at a time.
+    /// Lets one caller at a time probe the server.
     probe: Mutex<()>,
 }
 
 impl Pool {
-    /// Opens one connection at once, so that a wrong URL is noticed here.
+    /// Opens a pool, and one connection at once, so that a wrong URL is noticed here.
     pub(super) async fn open(
         dialect: Dialect,
         options: &AnyConnectOptions,
@@ -90,17 +90,18 @@ impl Pool {
         Ok(Self { connections, answer, server })
     }
 
-    /// The same connections for those who write: who does not wait for the end of a write never knows whether it was done.
+    /// Gives the same pool with more time for writes: a caller that stops waiting can't know whether its write was
+    /// made.
     pub(super) fn for_writing(&self) -> Self {
         Self { answer: WRITE, ..self.clone() }
     }
 
-    /// A connection for several questions, whose answers nobody waits for in vain but the caller.
+    /// Lends a connection for several queries. Their answers have no time limit but the caller's own.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Any>, sqlx::Error> {
         self.connections.acquire().await
     }
 
-    /// Begins a transaction by this statement.
+    /// Begins a transaction with this statement.
     pub(super) async fn begin_with(
         &self,
         statement: impl SqlSafeStr,
@@ -112,7 +113,7 @@ impl Pool {
         self.unless_away(self.connections.acquire()).await
     }
 
-    /// Waits as long as there is a server to wait for.
+    /// Runs `work`, but fails as soon as the server is out of reach.
     async fn unless_away<T>(
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
@@ -127,7 +128,7 @@ impl Pool {
         }
     }
 
-    /// Gives up a connection that did not answer.
+    /// Closes a connection that did not answer, and gives the error for that.
     fn give_up(&self, connection: &mut PoolConnection<Any>) -> sqlx::Error {
         connection.close_on_drop();
         if let Some(server) = &self.server {
@@ -142,7 +143,8 @@ fn no_answer() -> sqlx::Error {
 }
 
 impl Server {
-    /// Looks at the server again and again, and ends when it is not there. Only one of those who wait does.
+    /// Probes the server again and again, and returns when it does not answer. Only one waiting caller probes at a
+    /// time.
     async fn watch(&self) {
         loop {
             tokio::time::sleep(PROBE_AFTER).await;
@@ -167,7 +169,7 @@ impl Server {
         self.silence.send_replace(Some(Instant::now()));
     }
 
-    /// Tells whether a connection of this age is from before it was silent.
+    /// Tells whether the server was silent after a connection of this age was opened.
     fn was_silent_since(&self, age: Duration) -> bool {
         self.silence.borrow().is_some_and(|last| last.elapsed() <= age)
     }
@@ -179,7 +181,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// Asks on a connection of its own, and waits for the answer no longer than the pool does.
+/// Runs queries on a lent connection, and waits for the answer no longer than the pool allows.
 impl<'p> Executor<'p> for &'p Pool {
     type Database = Any;
 
@@ -239,9 +241,9 @@ impl<'p> Executor<'p> for &'p Pool {
     }
 }
 
-/// Tells whether a connection may be used, or used again: it answers, and no transaction is left on it. SQLite ends a
-/// transaction by itself when the disk is full, and sqlx, whose rollback then fails, believes ever after that it is in
-/// one, and refuses to begin another.
+/// Tells whether a connection may be used, or used again: it answers, and has no open transaction. SQLite ends a
+/// transaction by itself when the disk is full. Then sqlx's rollback fails, and sqlx believes ever after that the
+/// transaction is open, and refuses to begin another.
 fn is_alive<'c>(
     server: Option<Arc<Server>>,
     connection: &'c mut AnyConnection,
@@ -252,7 +254,7 @@ fn is_alive<'c>(
             return Ok(false);
         }
         match timeout(SIGN_OF_LIFE, connection.ping()).await {
-            // What a transaction left to do was done before the answer.
+            // The end of an earlier transaction was carried out before this answer.
             Ok(Ok(())) => Ok(!connection.is_in_transaction()),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a connection to the platform database is broken");

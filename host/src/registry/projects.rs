@@ -1,4 +1,4 @@
-//! Projects, and who may what on them.
+//! Projects, and the users' rights on them.
 
 use async_trait::async_trait;
 use sqlx::Row;
@@ -13,7 +13,7 @@ use super::{
 use crate::role::Role;
 use crate::secrets::Sealed;
 
-/// What the registry does with projects.
+/// The operations on projects.
 #[async_trait]
 pub trait Projects: Send + Sync {
     /// Creates a project in an organization.
@@ -23,7 +23,7 @@ pub trait Projects: Send + Sync {
     /// [`RegistryError::Unacceptable`] when a Studio's table does not take a value.
     async fn create_project(&self, new: NewProject, record: &AuditRecord) -> Result<Project, RegistryError>;
 
-    /// The projects that are visible, by name.
+    /// Lists the projects that are visible, by name.
     async fn list_projects(
         &self,
         visibility: &Visibility,
@@ -31,7 +31,7 @@ pub trait Projects: Send + Sync {
         offset: u32,
     ) -> Result<Page<Project>, RegistryError>;
 
-    /// One project, by its ref.
+    /// Finds one project, by its ref.
     async fn find_project(&self, reference: &str) -> Result<Option<Project>, RegistryError>;
 
     /// Deletes a project with its connections, members and credentials; its audit trail stays.
@@ -44,14 +44,14 @@ pub trait Projects: Send + Sync {
         record: &AuditRecord,
     ) -> Result<DeletedProject, RegistryError>;
 
-    /// What the user may do on the project; `None` when there is no such project. One query.
+    /// Gives the user's role on the project; `None` if there is no such project. Makes one query.
     async fn find_access(
         &self,
         reference: &str,
         user_id: &str,
     ) -> Result<Option<ProjectAccess>, RegistryError>;
 
-    /// The secret that the project's own API tokens are signed with, if it has one.
+    /// Gives the secret that the project's own API tokens are signed with, if it has one.
     async fn project_jwt_secret(&self, reference: &str) -> Result<Option<StoredSecret>, RegistryError>;
 
     /// Sets that secret, sealed for [`super::jwt_secret_place`].
@@ -65,11 +65,11 @@ pub trait Projects: Send + Sync {
         record: &AuditRecord,
     ) -> Result<(), RegistryError>;
 
-    /// The project's own database, if it has one: place and password of one moment.
+    /// Finds the project's own database, if it has one, with the password that was stored at the same moment.
     async fn find_project_database(&self, reference: &str) -> Result<Option<OwnDatabase>, RegistryError>;
 }
 
-/// Nearly everything is cast or given a default, because an older Studio's columns may have other types and no values.
+/// Nearly every column is cast or has a default, because an older Studio's columns may have other types or NULL.
 const SELECT: &str = "
     SELECT CAST(p.id AS TEXT) AS id, CAST(p.organization_id AS TEXT) AS organization_id,
            COALESCE(CAST(o.slug AS TEXT), CAST(o.id AS TEXT)) AS organization_slug,
@@ -83,7 +83,7 @@ const SELECT: &str = "
            COALESCE([p.status], 'UNKNOWN') AS status, [p.created_at] AS created_at
     FROM projects p LEFT JOIN organizations o ON o.id = p.organization_id";
 
-/// PostgreSQL's port, for a row that has none.
+/// PostgreSQL's port, for a row without a port.
 const DEFAULT_PORT: u16 = 5432;
 
 #[async_trait]
@@ -153,7 +153,7 @@ impl Projects for Store {
         let connection =
             |row| text(row, "id")?.parse::<ConnectionId>().map_err(|_| RegistryError::corrupt("id"));
         let connections = rows.iter().map(connection).collect::<Result<_, _>>()?;
-        // A Studio's foreign keys may not cascade, so say it for every table.
+        // A Studio's foreign keys may not cascade, so every table has its own statement.
         for query in [
             "DELETE FROM database_connections WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
             "DELETE FROM project_members WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
@@ -178,7 +178,7 @@ impl Projects for Store {
         reference: &str,
         user_id: &str,
     ) -> Result<Option<ProjectAccess>, RegistryError> {
-        // One row for each pair of memberships; an older Studio's table may hold several for one user.
+        // One row for each pair of memberships; an older Studio's table may hold several memberships of one user.
         let rows = sqlx::query(self.sql(
             "SELECT CAST(p.id AS TEXT) AS id, CAST(o.role AS TEXT) AS organization_role,
                     CAST(m.role AS TEXT) AS project_role
@@ -261,7 +261,7 @@ impl Store {
             what: "projects of this organization",
         };
         self.leave_room(&mut transaction, quota, &new.organization_id).await?;
-        // '' and not the table's default: a project without a database of its own must not get one by that.
+        // '' instead of the table's default, which must not give a database to a project without one.
         let row = NewRow::of("projects")
             .with("organization_id", new.organization_id)
             .with("name", new.name)
@@ -291,7 +291,7 @@ impl Store {
     ) -> Result<(), RegistryError> {
         let mut transaction = self.begin().await?;
         let project_id = self.lock_project(&mut transaction, reference).await?;
-        // Not an upsert, because an older Studio's table may have no unique key for it.
+        // No upsert, because an older Studio's table may have no unique key for it.
         let updated = sqlx::query(
             "UPDATE credentials SET jwt_secret = $2 WHERE project_id = (SELECT id FROM projects WHERE ref = $1)",
         )

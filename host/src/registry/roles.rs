@@ -1,4 +1,4 @@
-//! How a role is called in a table that may be a Studio's.
+//! The names of roles in a table that may be a Studio's.
 
 use sqlx::{Acquire, AnyConnection};
 
@@ -8,7 +8,7 @@ use super::rows::NewRow;
 use super::store::{Store, text};
 use crate::role::Role;
 
-/// The names that a column takes: an enum's, and texts in the checks of the column or its type.
+/// The names that a column takes: the values of an enum, and texts in the checks of the column or its type.
 const NAMES: &str = "
     SELECT CAST(e.enumlabel AS TEXT) AS source, 'name' AS kind, CAST(e.enumsortorder AS TEXT) AS place
     FROM pg_enum e
@@ -26,7 +26,7 @@ const NAMES: &str = "
     ORDER BY kind, place";
 
 impl Role {
-    /// What it may be called where its own name is not taken, the likeliest first.
+    /// Gives the role's possible names in a Studio's table, the most likely first.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Viewer => &["viewer", "read_only", "member"],
@@ -38,7 +38,7 @@ impl Role {
 }
 
 impl Store {
-    /// The role names that a table says it takes; none when it does not say.
+    /// Lists the role names that a table declares; empty if it declares none.
     pub(super) async fn role_names(
         &self,
         connection: &mut AnyConnection,
@@ -53,7 +53,7 @@ impl Store {
             if text(&row, "kind")? == "name" {
                 names.push(source);
             } else {
-                // Every other piece is between quotes.
+                // Every other piece is inside quotes.
                 let words = source.split('\'').skip(1).step_by(2);
                 let is_name =
                     |word: &&str| word.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
@@ -63,7 +63,7 @@ impl Store {
         Ok(names)
     }
 
-    /// Writes a membership by the first name of the role that the table takes: adds it, or changes it where it `exists`.
+    /// Writes a membership with the first name of the role that the table takes: adds it, or changes it if it `exists`.
     pub(super) async fn write_membership(
         &self,
         connection: &mut AnyConnection,
@@ -99,7 +99,7 @@ impl Store {
                     | RegistryError::Unacceptable { .. }),
                 ) => {
                     attempt.rollback().await?;
-                    // Something else than the role is wrong, and will be.
+                    // Something other than the role is wrong, and would stay wrong.
                     if matches!(&error, RegistryError::Unacceptable { field, .. } if field != "value") {
                         return Err(error);
                     }
@@ -136,7 +136,7 @@ impl Store {
             let column = columns.iter().find(|column| column.name == name);
             column.map_or("TEXT", |column| column.kind.as_str())
         };
-        // A Studio's table may hold several rows for one user: they get one role.
+        // A Studio's table may hold several rows for one user: all get the same role.
         let statement = format!(
             "UPDATE {} SET role = CAST(CAST($1 AS jsonb) ->> 'role' AS {})
              WHERE project_id = CAST(CAST($1 AS jsonb) ->> 'project_id' AS {})

@@ -1,7 +1,7 @@
-//! Row level security: whether it hides rows from the gateway's login.
+//! Finds out whether row level security hides rows from the gateway's login.
 //!
-//! The gateway answers for every user, so it must see every row. PostgreSQL hides rows without a word, and a gateway that
-//! does not see a membership would tell its user that the project is not there.
+//! The gateway answers for every user, so it must see every row. PostgreSQL hides rows without an error, and a gateway
+//! that does not see a membership would tell its user that the project does not exist.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) struct Policy {
     is_permissive: bool,
     /// `r`, `a`, `w`, `d`, or `*`.
     command: String,
-    /// Whether it names the login, or a role that the login has; not just everyone.
+    /// Whether it names the login or a role that the login has, and not only everyone.
     names_login: bool,
     using: String,
     check: String,
@@ -36,7 +36,7 @@ const POLICIES: &str = "
       AND EXISTS (SELECT FROM unnest(p.polroles) role WHERE role = 0 OR pg_has_role(role, 'USAGE'))
     ORDER BY c.relname, p.polname";
 
-/// The policies that apply to the login, by table.
+/// Reads the policies that apply to the login, by table.
 pub(super) async fn policies(
     connection: &mut AnyConnection,
 ) -> Result<BTreeMap<String, Vec<Policy>>, RegistryError> {
@@ -65,7 +65,7 @@ impl Policy {
         self.command == "*" || self.command == letter
     }
 
-    /// Whether every row passes, as far as can be seen.
+    /// Tells whether its conditions let every row pass; only a literal `true` counts.
     fn is_open(&self, right: &str) -> bool {
         let check = if self.check.is_empty() { &self.using } else { &self.check };
         match right {
@@ -76,9 +76,9 @@ impl Policy {
     }
 }
 
-/// The rights of which row level security takes some rows away. A policy that names the login, or a role of its, is taken
-/// for what its author wants the gateway to see, whatever its condition is. Of one for everyone only `true` is: others
-/// are about a Studio's own users, whom the gateway's login is none of.
+/// Lists the rights that row level security limits to some rows. A policy that names the login, or a role of the login,
+/// counts as open whatever its condition is: its author decided what the gateway sees. A policy for everyone counts
+/// only if its condition is `true`: other conditions are about a Studio's own users, and the login is none of them.
 pub(super) fn limited<'a>(policies: &[Policy], rights: &[&'a str]) -> Vec<&'a str> {
     let is_limited = |right: &&&str| {
         let mut applying = policies.iter().filter(|policy| policy.is_for(right));
@@ -90,7 +90,7 @@ pub(super) fn limited<'a>(policies: &[Policy], rights: &[&'a str]) -> Vec<&'a st
     rights.iter().filter(is_limited).copied().collect()
 }
 
-/// The restrictive policies for everyone, which no other policy makes up for.
+/// Lists the restrictive policies for everyone. No other policy can make up for these.
 pub(super) fn restrictive(policies: &[Policy]) -> Vec<&str> {
     let found = policies.iter().filter(|policy| !policy.is_permissive && !policy.names_login);
     found.map(|policy| policy.name.as_str()).collect()

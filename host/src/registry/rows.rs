@@ -1,5 +1,5 @@
-//! New rows in tables that may be a Studio's: with columns of types of its own, with more columns than the gateway knows,
-//! or without some that it does.
+//! New rows in tables that may be a Studio's: its columns may have other types, and it may have columns that the
+//! gateway does not know, or lack some that it does.
 
 use serde_json::{Map, Value};
 use sqlx::AnyConnection;
@@ -9,32 +9,33 @@ use super::RegistryError;
 use super::dialect::Dialect;
 use super::store::{Store, optional_text, text};
 
-/// A row to be.
+/// A row to be inserted.
 #[derive(Debug, Clone)]
 pub(super) struct NewRow {
     pub(super) table: &'static str,
-    /// Columns and their values. No value: what the table makes of it; '' where it must have one and makes none.
+    /// Columns and their values. `None` means the table's default, or '' if the column needs a value and has no
+    /// default.
     given: Vec<(&'static str, Option<Value>)>,
 }
 
 impl NewRow {
-    /// A row of this table, without values yet.
+    /// Makes a row of this table, without values yet.
     pub(super) fn of(table: &'static str) -> Self {
         Self { table, given: Vec::new() }
     }
 
-    /// With a value.
+    /// Adds a value.
     pub(super) fn with(self, column: &'static str, value: impl Into<Value>) -> Self {
         self.with_optional(column, Some(value))
     }
 
-    /// With a value, or with the table's own, where that has one.
+    /// Adds a value; `None` means the table's own default, if it has one.
     pub(super) fn with_optional(mut self, column: &'static str, value: Option<impl Into<Value>>) -> Self {
         self.given.push((column, value.map(Into::into)));
         self
     }
 
-    /// All values as a JSON object.
+    /// Gives all values as a JSON object.
     pub(super) fn values(&self) -> String {
         let given = self.given.iter();
         let values: Map<String, Value> =
@@ -51,18 +52,18 @@ impl NewRow {
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// The name as SQL has it, in quotes where need be.
+    /// The name as SQL writes it, in quotes if need be.
     quoted: String,
-    /// Its type, as `CAST` has it.
+    /// Its type, as `CAST` writes it.
     pub(super) kind: String,
     /// The most characters that it takes.
     longest: Option<usize>,
-    /// Whether it must have a value, and the table makes none.
+    /// Whether it needs a value and the table has no default for it.
     is_required: bool,
 }
 
 impl Column {
-    /// Refuses what the column does not take, where that can be known beforehand.
+    /// Refuses a value that the column does not take, as far as this can be known beforehand.
     fn check(&self, table: &str, value: &Value) -> Result<(), RegistryError> {
         let Some(text) = value.as_str() else { return Ok(()) };
         if self.longest.is_some_and(|longest| text.chars().count() > longest) {
@@ -72,7 +73,7 @@ impl Column {
                 format!("must have at most {longest} characters in the platform database's table `{table}`"),
             ));
         }
-        // In lower case, since that is how the database gives it back, and the caller's token is compared with that.
+        // In lower case: the database returns it so, and it is compared with the text in the caller's token.
         if self.kind == "uuid" && Uuid::try_parse(text).map(|uuid| uuid.to_string()).as_deref() != Ok(text) {
             return Err(RegistryError::unacceptable(
                 &self.name,
@@ -82,7 +83,7 @@ impl Column {
         Ok(())
     }
 
-    /// A value for a column that the gateway knows nothing of but its name and type.
+    /// Gives a value for a column of which the gateway knows only the name and type.
     fn made_up(&self) -> Option<&'static str> {
         match (self.name.as_str(), self.kind.as_str()) {
             ("id", "uuid") => Some("gen_random_uuid()"),
@@ -109,7 +110,7 @@ const COLUMNS: &str = "
     ORDER BY a.attnum";
 
 impl Store {
-    /// The columns of a row's table; in our own file those that the row has values for.
+    /// Lists the columns of a row's table; in the gateway's own file, those that the row has values for.
     pub(super) async fn columns(
         &self,
         connection: &mut AnyConnection,
@@ -149,7 +150,7 @@ impl Store {
         Ok(())
     }
 
-    /// Adds a row and says which id it has.
+    /// Adds a row and returns its id.
     pub(super) async fn insert_for_id(
         &self,
         connection: &mut AnyConnection,
@@ -161,7 +162,7 @@ impl Store {
         text(&row, "id")
     }
 
-    /// The statement, and its one parameter: all values as a JSON object.
+    /// Writes the statement, and its one parameter: all values as a JSON object.
     async fn insertion(
         &self,
         connection: &mut AnyConnection,
@@ -184,7 +185,8 @@ impl Store {
                 }
                 Some(None) if column.is_required => Value::from(""),
                 None if column.is_required => {
-                    // Whatever else must have a value the table's triggers give it, or it refuses, and names it.
+                    // For any other required column, a trigger of the table gives a value, or the table refuses and
+                    // names the column.
                     if let Some(expression) = column.made_up() {
                         names.push(column.quoted.as_str());
                         expressions.push(expression.to_owned());
@@ -202,8 +204,8 @@ impl Store {
         Ok((statement, Value::Object(values).to_string()))
     }
 
-    /// The registry's own words for a refusal that only names a constraint. What was begun must be over: it takes
-    /// another connection.
+    /// Runs `work`, and explains a refusal that names only a constraint. The transaction of `work` must be over by
+    /// then, because the explanation needs another connection.
     pub(super) async fn explained<T>(
         &self,
         work: impl Future<Output = Result<T, RegistryError>> + Send,

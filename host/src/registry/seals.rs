@@ -9,25 +9,25 @@ use super::store::{Store, optional_text, text};
 use super::{RegistryError, database_password_place, jwt_secret_place};
 use crate::secrets::{Keyring, OpenError, Place, Sealed};
 
-/// What the registry does with sealed values.
+/// The operations on sealed values.
 #[async_trait]
 pub trait Seals: Send + Sync {
-    /// The ids of all keys that some stored value is sealed under, sorted, each once.
+    /// Lists the ids of all keys under which values are sealed, sorted, each once.
     async fn list_key_ids(&self) -> Result<Vec<String>, RegistryError>;
 
-    /// Seals every value anew that is not under `keyring`'s current key, reading `batch` rows at a time. A row is written
-    /// only if it still holds what was read, and committed by itself: gateways may run meanwhile, and after an
-    /// interruption the next run goes on where this one stopped. Plain values of an older Studio are left alone. Call
-    /// again until it reports nothing; a row that changes under it is left for then.
+    /// Seals every value again that is not under `keyring`'s current key, reading `batch` rows at a time. A row is
+    /// written only if it still holds the value that was read, and each row is committed alone: gateways may run
+    /// meanwhile, and after an interruption the next run goes on from there. Plain values of an older Studio stay as
+    /// they are. A row that changes meanwhile is skipped; call again until nothing is resealed.
     async fn reseal(&self, keyring: &Keyring, batch: u32) -> Result<Resealed, RegistryError>;
 }
 
-/// What a run of [`Seals::reseal`] did.
+/// The result of a run of [`Seals::reseal`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resealed {
-    /// How many values are under the current key now that were not before.
+    /// How many values this run sealed under the current key.
     pub resealed: u64,
-    /// The values that do not open, as `<record> <field>: <reason>`. They are left as they are.
+    /// The values that do not open, as `<record> <field>: <reason>`. They stay as they are.
     pub unreadable: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ struct ProjectSecret {
     select: &'static str,
     /// Writes $3 into the row of project $1 if it still holds $2.
     swap: &'static str,
-    /// The place that it is sealed for, by the project's ref.
+    /// Gives the place that the value is sealed for, from the project's ref.
     place: fn(&str) -> Place<'_>,
 }
 
@@ -67,9 +67,9 @@ const SWAP_CONNECTION: &str = "
     WHERE id = CAST($1 AS uuid) AND COALESCE(password, '') = $2 AND COALESCE(connection_string, '') = $3
       AND options = $4";
 
-/// Less than every connection's id: where the first batch starts.
+/// An id below every connection's: the first batch starts after it.
 const FIRST_ID: &str = "00000000-0000-0000-0000-000000000000";
-/// How many rows are looked at at a time when nothing is written.
+/// How many rows are read at a time if nothing is written.
 const SCAN_BATCH: u32 = 1000;
 
 #[async_trait]
@@ -205,17 +205,17 @@ impl Store {
     }
 }
 
-/// The values of one row on their way to the current key.
+/// The values of one row while they are sealed again.
 struct Values<'a> {
     keyring: &'a Keyring,
-    /// How many were sealed anew.
+    /// How many were sealed again.
     changed: u64,
-    /// Where to note those that do not open.
+    /// The list of values that do not open.
     unreadable: &'a mut Vec<String>,
 }
 
 impl Values<'_> {
-    /// `value` under the current key; `None` when it is so already, is not sealed, or does not open.
+    /// Seals `value` under the current key; `None` if it is under that key already, is not sealed, or does not open.
     fn reseal(&mut self, place: &Place<'_>, value: &str) -> Option<String> {
         let sealed = value.parse::<Sealed>().ok().filter(|sealed| !self.keyring.is_current(sealed))?;
         match self.keyring.open(place, &sealed) {
@@ -235,7 +235,7 @@ impl Values<'_> {
         }
     }
 
-    /// What a column that may be empty shall hold.
+    /// Gives the new value of a column that may be NULL.
     fn reseal_optional(&mut self, record: &str, field: &str, value: Option<&str>) -> Option<String> {
         let value = value?;
         Some(self.reseal(&Place { record, field }, value).unwrap_or_else(|| value.to_owned()))

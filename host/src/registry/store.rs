@@ -1,4 +1,5 @@
-//! `Store`: the one implementation of [`Registry`](super::Registry). Here: opening, and all that the resources' files share.
+//! `Store`, the only implementation of [`Registry`](super::Registry): its opening, and the code that the resources
+//! share.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::dialect::Dialect;
 use super::pool::Pool;
 use crate::config::QuotaSettings;
 
-/// Database connections for queries; a small gateway's share of a server that others use too.
+/// Database connections for queries: a small share of a server that others use too.
 const POOL_SIZE: u32 = 8;
 /// How long SQLite waits for another process's lock on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,15 +26,15 @@ pub(super) struct Store {
     pub(super) dialect: Dialect,
     /// For queries that only read.
     pub(super) reader: Pool,
-    /// For everything that writes. In SQLite a single connection: writers queue here in order, which is fairer and
-    /// cheaper than to queue at the file's lock. In Postgres the same pool as `reader`.
+    /// For everything that writes. In SQLite this is a single connection: writers wait for it in order, which is fairer
+    /// and cheaper than waiting for the file's lock. In PostgreSQL it is the same pool as `reader`.
     pub(super) writer: Pool,
-    /// How much there may be of what callers create.
+    /// The limits on the number of things that callers create.
     pub(super) quotas: QuotaSettings,
 }
 
 impl Store {
-    /// See [`super::open`].
+    /// Implements [`super::open`].
     pub(super) async fn open(url: &SecretString, quotas: QuotaSettings) -> Result<Self, RegistryError> {
         sqlx::any::install_default_drivers();
         let url = url.expose_secret();
@@ -44,7 +45,7 @@ impl Store {
             Ok(Self { dialect: Dialect::Sqlite, reader, writer, quotas })
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = AnyConnectOptions::from_str(url)?;
-            // A pool would try again until its time is over, and then not say why.
+            // A pool would try again until its time is over, and then would not give the reason.
             options.connect().await?.close().await?;
             let reader = Pool::open(Dialect::Postgres, &options, POOL_SIZE).await?;
             Ok(Self { dialect: Dialect::Postgres, writer: reader.for_writing(), reader, quotas })
@@ -53,17 +54,17 @@ impl Store {
         }
     }
 
-    /// `query` in this database's words; see [`Dialect::sql`].
+    /// Translates `query` for this database; see [`Dialect::sql`].
     pub(super) fn sql(&self, query: &str) -> AssertSqlSafe<String> {
         self.dialect.sql(query)
     }
 
-    /// Begins a transaction that writes. Dropped without a commit, it is rolled back.
+    /// Begins a transaction that writes. It is rolled back if it is dropped without a commit.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, RegistryError> {
         Ok(self.writer.begin_with(self.dialect.begin()).await?)
     }
 
-    /// Locks a project against other writers of its rows, to the end of the transaction. Gives its id.
+    /// Locks a project against other writers of its rows until the transaction ends. Returns the project's id.
     pub(super) async fn lock_project(
         &self,
         transaction: &mut Transaction<'static, Any>,
@@ -75,19 +76,18 @@ impl Store {
     }
 }
 
-/// A bound on how many rows of a kind belong to one thing.
+/// A limit on how many rows of a kind belong to one thing.
 pub(super) struct Quota {
-    /// Counts those of the thing $1, as `total`.
+    /// A query that counts the rows of the thing $1, as `total`.
     pub(super) count: &'static str,
-    /// The most.
+    /// The limit.
     pub(super) most: NonZeroUsize,
-    /// Of which, and whose.
+    /// The rows and their owner, for the error.
     pub(super) what: &'static str,
 }
 
 impl Store {
-    /// Refuses to add to what is full. Whoever adds to the same thing at the same time waits until the transaction is
-    /// over.
+    /// Refuses to exceed a limit. Another transaction that adds to the same thing waits here until this one is over.
     pub(super) async fn leave_room(
         &self,
         transaction: &mut Transaction<'static, Any>,
@@ -106,7 +106,7 @@ impl Store {
     }
 }
 
-/// Makes the file and its folder, when absent, and turns on write-ahead logging, which the file remembers.
+/// Makes the file and its folder if they do not exist, and turns on write-ahead logging, a mode that the file keeps.
 async fn prepare_sqlite(url: &str) -> Result<AnyConnectOptions, RegistryError> {
     if url.contains(":memory:") || url.contains("mode=memory") {
         return Err(RegistryError::Url("names an SQLite database in memory, which would forget everything"));
@@ -134,7 +134,7 @@ async fn prepare_sqlite(url: &str) -> Result<AnyConnectOptions, RegistryError> {
     }
 }
 
-/// An empty file is an empty database to SQLite. Made here, so that only its owner may read it.
+/// Makes an empty file, which is an empty database to SQLite. It is made here so that only its owner may read it.
 fn make_private_file(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -146,18 +146,18 @@ fn make_private_file(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// A text column that is never NULL.
+/// Reads a text column that is never NULL.
 pub(super) fn text(row: &AnyRow, column: &str) -> Result<String, RegistryError> {
     Ok(row.try_get(column)?)
 }
 
-/// A text column that may be NULL.
+/// Reads a text column that may be NULL.
 pub(super) fn optional_text(row: &AnyRow, column: &str) -> Result<Option<String>, RegistryError> {
     Ok(row.try_get(column)?)
 }
 
-/// A time column, read as text, in RFC 3339 with milliseconds: SQLite has it so, Postgres prints a time with a blank, up
-/// to six decimals, and an offset only when the column has a time zone (the session's is UTC).
+/// Reads a time column as text, in RFC 3339 with milliseconds. SQLite stores it so; PostgreSQL prints a time with a
+/// blank, up to six decimals, and an offset only if the column has a time zone (the session's is UTC).
 pub(super) fn optional_time(row: &AnyRow, column: &str) -> Result<Option<String>, RegistryError> {
     let Some(text) = optional_text(row, column)? else { return Ok(None) };
     let time = text.parse::<jiff::Timestamp>().or_else(|_| {
@@ -168,12 +168,12 @@ pub(super) fn optional_time(row: &AnyRow, column: &str) -> Result<Option<String>
     time.map(|time| Some(rfc3339(time))).map_err(|_| RegistryError::corrupt(column))
 }
 
-/// A time column that is never NULL.
+/// Reads a time column that is never NULL.
 pub(super) fn time(row: &AnyRow, column: &str) -> Result<String, RegistryError> {
     optional_time(row, column)?.ok_or_else(|| RegistryError::corrupt(column))
 }
 
-/// RFC 3339, UTC, milliseconds.
+/// Writes a time as RFC 3339, UTC, with milliseconds.
 pub(super) fn rfc3339(time: jiff::Timestamp) -> String {
     format!("{time:.3}")
 }

@@ -1,4 +1,4 @@
-//! What is in the platform database, whose it is, and what the gateway's login lacks.
+//! Reports the tables of the platform database, their owners, and the rights that the gateway's login lacks.
 
 use std::collections::BTreeMap;
 
@@ -11,26 +11,26 @@ use super::layout::{Owner, TABLES, Table, is_used};
 use super::row_security::{Policy, limited, policies, restrictive};
 use super::store::Store;
 
-/// What was found. Both lists are for people to read.
+/// A report on the platform database. Both lists are for people to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// What there is.
+    /// Facts about the database.
     pub facts: Vec<String>,
-    /// What is wrong, or missing.
+    /// Wrong or missing things.
     pub problems: Vec<Problem>,
 }
 
-/// Something that is wrong, or missing.
+/// A wrong or missing thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What, and the statement that mends it.
+    /// The problem, and the statement that mends it.
     pub text: String,
-    /// Whether a gateway must not serve with it: it would find nothing where there is something, and say so.
+    /// Whether a gateway must not serve with it: it would report that existing rows do not exist.
     pub stops_start: bool,
 }
 
 impl Survey {
-    /// Refuses a database that a gateway must not serve with.
+    /// Refuses a database with a problem that stops the start.
     ///
     /// # Errors
     /// [`RegistryError::Unfit`].
@@ -41,12 +41,12 @@ impl Survey {
     }
 }
 
-/// Tables by names that the gateway needs that are not its own.
+/// Describes the relations that have a name the gateway needs, but that it can't use.
 pub(super) async fn foreign_tables(connection: &mut AnyConnection) -> Result<Vec<String>, RegistryError> {
     Ok(unusable(&relations(connection).await?))
 }
 
-/// What keeps the migrations from being applied.
+/// Lists the reasons why the migrations can't be applied.
 pub(super) async fn obstacles(connection: &mut AnyConnection) -> Result<Vec<String>, RegistryError> {
     let place = place(connection).await?;
     let relations = relations(connection).await?;
@@ -54,7 +54,7 @@ pub(super) async fn obstacles(connection: &mut AnyConnection) -> Result<Vec<Stri
 }
 
 impl Store {
-    /// See [`super::Registry::survey`].
+    /// Implements [`super::Registry::survey`].
     pub(super) async fn look_around(&self) -> Result<Survey, RegistryError> {
         if self.dialect == Dialect::Sqlite {
             return Ok(Survey {
@@ -87,7 +87,7 @@ impl Store {
             }
         }
         if foreign.is_empty() {
-            // Only now: the table of migrations is the gateway's.
+            // Only after the check above: now the table of migrations is known to be the gateway's.
             let may_read = relations
                 .iter()
                 .all(|relation| relation.name != "gateway_migrations" || relation.may("SELECT"));
@@ -103,7 +103,7 @@ impl Store {
     }
 }
 
-/// The tables that are there, each with what the gateway needs of it.
+/// Pairs the existing tables with the gateway's requirements on them.
 fn used(relations: &[Relation]) -> impl Iterator<Item = (&Relation, &'static Table)> {
     relations.iter().filter_map(|relation| {
         TABLES.iter().find(|table| table.name == relation.name).map(|table| (relation, table))
@@ -140,13 +140,13 @@ fn facts(place: &Place, relations: &[Relation]) -> Vec<String> {
     facts
 }
 
-/// Whether it is the audit trail from before it had a name of the gateway's own. The migration looks closer.
+/// Tells whether it is the audit trail of an older gateway, under its former name. The migration checks more closely.
 fn is_former_audit(relation: &Relation) -> bool {
     let audit = TABLES.iter().find(|table| table.name == "gateway_audit_logs");
     relation.name == "audit_logs" && audit.is_some_and(|table| relation.columns == table.columns)
 }
 
-/// Tables by our names that lack what we need, and that no migration mends.
+/// Describes the relations under the gateway's table names that it can't use and that no migration mends.
 fn unusable(relations: &[Relation]) -> Vec<String> {
     let mut problems = Vec::new();
     for (relation, table) in used(relations) {
@@ -169,7 +169,7 @@ fn unusable(relations: &[Relation]) -> Vec<String> {
     problems
 }
 
-/// What the migrations add to a Studio's own tables.
+/// Lists the columns and indexes that the migrations add to a Studio's own tables.
 fn additions(relations: &[Relation]) -> Vec<String> {
     let mut additions = Vec::new();
     for (relation, table) in used(relations) {

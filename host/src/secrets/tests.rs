@@ -16,7 +16,7 @@ fn some_keyring() -> Keyring {
     keyring(&hex_key(7), "").unwrap()
 }
 
-/// `sealed` with one bit of its bytes flipped.
+/// Gives `sealed` with one bit of its bytes flipped.
 fn with_bit_flipped(sealed: &Sealed, bit: usize) -> Sealed {
     let (key_id, mut bytes) = split(sealed.as_str()).unwrap();
     let bit = bit % (bytes.len() * 8);

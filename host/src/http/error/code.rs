@@ -6,13 +6,13 @@ use studio_plugin_api::{ContractCode, ErrorCode, HostCode};
 /// A code as clients see it, and the status that goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// One of the contract with drivers.
+    /// A code of the contract with drivers.
     Contract(ContractCode),
-    /// One that only HTTP has a use for.
+    /// A code that only HTTP uses.
     Http(HttpCode),
 }
 
-/// Codes of what never gets as far as a driver.
+/// Codes of requests that never get as far as a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Deserialize), serde(rename_all = "SCREAMING_SNAKE_CASE"))]
 pub enum HttpCode {
@@ -39,7 +39,7 @@ impl Code {
         }
     }
 
-    /// Maps the code to its status; nothing else does.
+    /// Maps the code to its status; no other function does.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Contract(ContractCode::Host(code)) => match code {

@@ -1,4 +1,4 @@
-//! What callers are told where the registry fails.
+//! The error that a caller gets when the registry fails.
 
 use super::{ApiError, internal};
 use crate::registry::RegistryError;
@@ -37,7 +37,7 @@ impl From<RegistryError> for ApiError {
     }
 }
 
-/// The platform database's fault: the cause goes to the log alone, and another try may work.
+/// Makes the error for a platform database that fails. The cause goes to the log only, and another try may work.
 fn registry_away(error: &RegistryError) -> ApiError {
     tracing::error!(%error, "the platform database is away");
     ApiError::unavailable("the gateway's own database does not answer; try again in a moment")

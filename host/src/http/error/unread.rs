@@ -1,5 +1,5 @@
-//! Answers to what never became a request: on a connection that is closed before anyone asks, and to a head that can't be
-//! read.
+//! Answers on connections without a complete request: those that are closed before one arrives, and those whose head
+//! can't be read.
 
 use super::{ApiError, Body, Code, Envelope, HttpCode};
 use http::StatusCode;
@@ -8,8 +8,8 @@ use studio_plugin_api::ErrorCode;
 use uuid::Uuid;
 
 impl ApiError {
-    /// The error that hyper answers a head with in a body of no bytes, if these bytes are such an answer. They must be the
-    /// first of an answer.
+    /// Recognizes hyper's answer to a head that it can't read, which has an empty body, and gives the error to answer
+    /// instead. The bytes must be the first of an answer.
     pub(in crate::http) fn of_unread_head(answer: &[u8]) -> Option<Self> {
         let (digits, rest) = answer.strip_prefix(b"HTTP/1.1 ")?.split_at_checked(3)?;
         let status = StatusCode::from_bytes(digits).ok()?;
@@ -27,7 +27,7 @@ impl ApiError {
             }
             _ => return None,
         };
-        // An answer of the router's has its request's id.
+        // The router's own answers have the request's id.
         let head = std::str::from_utf8(rest).ok()?.to_ascii_lowercase();
         if head.contains("\r\nx-request-id:") || !head.contains("\r\ncontent-length: 0\r\n") {
             return None;
@@ -35,7 +35,7 @@ impl ApiError {
         Some(Self::new(code, message))
     }
 
-    /// The whole answer as HTTP/1.1 has it, after which the connection is closed.
+    /// Writes the whole answer as HTTP/1.1 text. The connection is closed after it.
     pub(in crate::http) fn as_text(&self) -> String {
         let request_id = &*Uuid::new_v4().simple().to_string();
         let error = Body { code: self.code(), message: &self.message, details: &self.details, request_id };

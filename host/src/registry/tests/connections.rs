@@ -1,4 +1,4 @@
-//! Connections.
+//! Tests of connections.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ on_both_databases!(
 );
 
 async fn create(fixture: &Fixture, database_type: &str, identifier: &str) -> Connection {
-    // Creation times are in milliseconds, and the order is by time.
+    // Creation times have milliseconds, and the order is by time.
     tokio::time::sleep(Duration::from_millis(2)).await;
     fixture
         .registry()
@@ -201,7 +201,7 @@ async fn primacy_goes_to_the_first_moves_and_is_inherited(fixture: Fixture) {
     let updated = set(second.id, true).await;
     assert!(updated.is_primary && updated.settings_version == 1);
     assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "second");
-    // Given up, it goes to the oldest other one; a demotion of one that is not primary is nothing.
+    // Primacy that is given up goes to the oldest other one; demoting a connection that is not primary changes nothing.
     assert!(!set(second.id, false).await.is_primary);
     assert!(!set(third.id, false).await.is_primary);
     assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
@@ -211,7 +211,7 @@ async fn primacy_goes_to_the_first_moves_and_is_inherited(fixture: Fixture) {
     assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
     registry.delete_connection("shop", "redis", second.id, &record()).await.unwrap();
     assert_eq!(primary_of(&fixture, "redis").await.unwrap(), "first");
-    // The only one stays primary.
+    // The only connection stays primary.
     assert!(set(first.id, false).await.is_primary);
     registry.delete_connection("shop", "redis", first.id, &record()).await.unwrap();
     assert_eq!(primary_of(&fixture, "redis").await, None);
@@ -259,7 +259,7 @@ async fn changes_keep_absent_fields_and_only_settings_bump_versions(fixture: Fix
     let string = StoredSettings { endpoint: StoredEndpoint::ConnectionString(password), ..bare };
     let after = update(set(string.clone())).await;
     assert_eq!((after.settings, after.settings_version), (string, 4));
-    // Of the parts nothing is left in the row.
+    // The row keeps nothing of the parts.
     fixture.execute("UPDATE database_connections SET connection_string = NULL").await;
     let columns = "SELECT COALESCE(CAST(port AS TEXT), database_name, username, password, host, 'none')
                    FROM database_connections";

@@ -1,4 +1,4 @@
-//! Databases that fail in the midst of a change: the next one works.
+//! Tests of databases that fail during a change: the next change works.
 
 use super::*;
 
@@ -7,7 +7,7 @@ async fn transaction_that_sqlite_rolled_back_is_not_taken_for_open() {
     let fixture = Fixture::sqlite().await;
     for _ in 0..3 {
         let mut transaction = fixture.store.begin().await.unwrap();
-        // As SQLite does by itself when it can't write.
+        // SQLite does this by itself when it can't write.
         sqlx::query("ROLLBACK").execute(&mut *transaction).await.unwrap();
         assert!(transaction.commit().await.is_err());
     }
@@ -20,7 +20,7 @@ async fn connection_ended_within_a_transaction_is_not_used_again() {
     for _ in 0..10 {
         let mut transaction = fixture.store.begin().await.unwrap();
         let end = "SELECT CAST(pg_terminate_backend(pg_backend_pid()) AS TEXT) AS ended";
-        // The answer may come before the end.
+        // The answer may arrive before the connection ends.
         let _ = sqlx::query(end).fetch_one(&mut *transaction).await;
         assert!(sqlx::query("SELECT 1 AS one").fetch_one(&mut *transaction).await.is_err());
     }

@@ -1,4 +1,4 @@
-//! Migrations, above all over the tables of an older Studio.
+//! Tests of migrations, above all over the tables of an older Studio.
 
 use super::*;
 
@@ -14,7 +14,7 @@ async fn migrating_again_changes_nothing(fixture: Fixture) {
 
 async fn a_database_migrated_by_another_version_is_refused(fixture: Fixture) {
     fixture.execute("UPDATE gateway_migrations SET version = 900 WHERE version = 2").await;
-    // Twice: the first failure must not leave the lock behind.
+    // Twice: the first failure must not keep the lock.
     for _ in 0..2 {
         let error = fixture.registry().migrate().await.unwrap_err();
         assert!(matches!(&error, RegistryError::Migration(reason) if reason.contains("900")), "{error}");
@@ -56,7 +56,7 @@ async fn other_programs_migrations_in_the_database_are_left_alone() {
     assert!(fixture.registry().list_projects(&Visibility::All, 100, 0).await.unwrap().items.is_empty());
 }
 
-/// With uuid ids, enums, NOT NULL everywhere, foreign keys that do not cascade, and one membership twice.
+/// A Studio with uuid ids, enums, NOT NULL everywhere, foreign keys that do not cascade, and one membership twice.
 const STUDIO_WITH_UUIDS: &str = "
     CREATE SCHEMA platform;
     CREATE TYPE public.member_role AS ENUM ('owner', 'admin', 'developer', 'read_only');
@@ -89,7 +89,7 @@ const STUDIO_WITH_UUIDS: &str = "
         FROM platform.organizations o, (VALUES ('read_only'), ('developer')) r (role);
 ";
 
-/// With serial ids, few columns, and nothing unique.
+/// A Studio with serial ids, few columns, and nothing unique.
 const STUDIO_WITH_SERIALS: &str = "
     CREATE SCHEMA platform;
     CREATE TABLE platform.organizations (id serial PRIMARY KEY, name varchar(255) NOT NULL);
@@ -123,7 +123,7 @@ async fn a_studio_with_uuid_ids_is_taken_over() {
     assert_eq!(project.created_at.as_deref(), Some("2020-01-02T03:04:05.678Z"));
     assert_eq!(project.organization_slug.as_deref(), Some("old"));
     use_studio(&fixture, "old").await;
-    // The user column is a uuid there: a user id that is none is refused, not stored as something else.
+    // The user column is a uuid here: another user id is refused, and not stored in another form.
     let nobody = NewOrganization { slug: "new".to_owned(), owner: "not-a-uuid".to_owned(), ..acme() };
     assert_unacceptable(
         fixture.registry().create_organization(nobody, &record()).await,
@@ -156,12 +156,12 @@ fn assert_unacceptable<T: std::fmt::Debug>(result: Result<T, RegistryError>, col
     }
 }
 
-/// What the gateway does with an older Studio's rows, and beside them.
+/// Uses an older Studio's rows as the gateway does, and adds rows beside them.
 async fn use_studio(fixture: &Fixture, organization: &str) {
     let registry = fixture.registry();
     let keyring = keyring(1, &[]);
 
-    // What was there is read.
+    // The old rows are read.
     let project = registry.find_project("legacy").await.unwrap().unwrap();
     assert_eq!(project.name, "Legacy");
     let database = project.database.unwrap();
@@ -174,7 +174,7 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
     assert_eq!(registry.find_access("legacy", USER).await.unwrap().unwrap().role, Some(Role::Developer));
     assert_eq!(registry.organization_role(organization, USER).await.unwrap(), Some(Role::Developer));
     let old = registry.find_organization(organization).await.unwrap().unwrap();
-    // One of the Studios has no such column, and gets none.
+    // One of the Studios has no such column, and the migrations add none.
     old.created_at.iter().for_each(|time| assert_recent(time));
     let visible = Visibility::Member { user_id: USER.to_owned(), references: vec!["orphan".to_owned()] };
     assert_eq!(registry.list_organizations(&visible, 100, 0).await.unwrap().items, [old]);
@@ -191,7 +191,7 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
     assert!(registry.list_key_ids().await.unwrap().is_empty());
     assert_eq!(registry.reseal(&keyring, 10).await.unwrap(), Resealed::default());
 
-    // What is new works beside it.
+    // New rows work beside the old ones.
     let acme = NewOrganization { owner: OTHER_USER.to_owned(), billing_email: None, ..acme() };
     let acme = registry.create_organization(acme, &record()).await.unwrap();
     assert_eq!(registry.organization_role("acme", OTHER_USER).await.unwrap(), Some(Role::Owner));
@@ -212,7 +212,7 @@ async fn use_studio(fixture: &Fixture, organization: &str) {
     }
     assert_eq!(registry.list_key_ids().await.unwrap(), [keyring.current_key_id()]);
 
-    // All of a project goes with it, also where the foreign keys do not say so; and nothing else.
+    // All rows of a project go with it, even if the foreign keys do not cascade; and no others.
     registry.delete_project("legacy", &record()).await.unwrap();
     assert_eq!(fixture.read("SELECT CAST(COUNT(*) AS TEXT) FROM credentials").await, "1");
     assert_eq!(registry.list_connections("shop", None, 10, 0).await.unwrap().total, 1);
@@ -245,7 +245,7 @@ async fn a_studio_with_its_own_project_members_table_is_taken_over() {
         .await;
     fixture.registry().migrate().await.unwrap();
     use_studio(&fixture, "old").await;
-    // Its enum has no `viewer`, but a name for it.
+    // The enum has no `viewer`, but another name for it.
     fixture.registry().put_member("shop", OTHER_USER, Role::Viewer, &record()).await.unwrap();
     let query = "SELECT role::text FROM platform.project_members WHERE user_id = '33333333-3333-4333-8333-333333333333'";
     assert_eq!(fixture.read(query).await, "read_only");

@@ -40,14 +40,14 @@ macro_rules! on_both_databases {
 }
 use on_both_databases;
 
-/// A registry in a database of its own.
+/// A registry in a fresh database.
 struct Fixture {
     store: Store,
     url: SecretString,
     _database: Database,
 }
 
-/// What goes with the fixture.
+/// The database, which is dropped with the fixture.
 #[expect(dead_code, reason = "held for their Drop")]
 enum Database {
     Sqlite(TempDir),
@@ -87,22 +87,22 @@ impl Fixture {
         }
     }
 
-    /// As the rest of the gateway sees it.
+    /// Gives the registry as the rest of the gateway uses it.
     fn registry(&self) -> &dyn Registry {
         &self.store
     }
 
-    /// Runs statements as somebody else would who has the database open.
+    /// Runs statements as another program with the database open would.
     async fn execute(&self, statements: &'static str) {
         sqlx::raw_sql(statements).execute(&self.store.writer).await.unwrap();
     }
 
-    /// The one text that a query answers.
+    /// Runs a query and gives its one text.
     async fn read(&self, query: &'static str) -> String {
         sqlx::query(query).fetch_one(&self.store.reader).await.unwrap().try_get(0).unwrap()
     }
 
-    /// An organization `acme` of user `olga`, with a project `shop` in it.
+    /// Adds an organization `acme` of user `olga`, with a project `shop` in it.
     async fn with_project(self) -> Self {
         let organization = self.registry().create_organization(acme(), &record()).await.unwrap();
         self.registry().create_project(shop(&organization.id), &record()).await.unwrap();
@@ -114,7 +114,7 @@ async fn open(url: &SecretString) -> Result<std::sync::Arc<dyn Registry>, Regist
     super::open(url, &QuotaSettings::default()).await
 }
 
-/// The record of a change.
+/// Makes the record of a change.
 fn record() -> AuditRecord {
     AuditRecord {
         at: jiff::Timestamp::now(),
@@ -128,7 +128,7 @@ fn record() -> AuditRecord {
     }
 }
 
-/// Changes a connection as it is now.
+/// Changes a connection, starting from its present state.
 async fn update(
     registry: &dyn Registry,
     database_type: &str,
@@ -159,7 +159,7 @@ fn shop(organization_id: &str) -> NewProject {
     }
 }
 
-/// An endpoint on this machine.
+/// Gives an endpoint on this machine.
 fn local() -> EndpointParts {
     EndpointParts {
         host: "127.0.0.1".to_owned(),
@@ -195,7 +195,7 @@ fn duplicate(field: &str) -> RegistryError {
     RegistryError::Duplicate { field: field.to_owned() }
 }
 
-/// RFC 3339, UTC, milliseconds, and of this very hour.
+/// Asserts that a time is RFC 3339, UTC, with milliseconds, and less than an hour from now.
 fn assert_recent(time: &str) {
     let parsed: jiff::Timestamp = time.parse().unwrap();
     assert_eq!(format!("{parsed:.3}"), time);

@@ -1,4 +1,4 @@
-//! Opening a database.
+//! Tests of opening a database.
 
 use super::*;
 
@@ -92,7 +92,7 @@ async fn start_ten(url: SecretString) {
     assert_eq!(open(&url).await.unwrap().pending_migrations().await.unwrap(), 0);
 }
 
-/// Tells [`writes_until_killed`], in the process that the next test starts, where to write.
+/// The variable that tells [`writes_until_killed`], in the process that the next test starts, where to write.
 const CHILD_URL: &str = "TEST_REGISTRY_CHILD_URL";
 
 #[tokio::test]
@@ -120,13 +120,13 @@ async fn acknowledged_writes_survive_kill_9() {
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         acknowledged += usize::from(line.unwrap().starts_with("acknowledged "));
         if acknowledged == 100 {
-            // SIGKILL; what it had printed before that is read to the end.
+            // SIGKILL; the output from before it is read to the end.
             child.kill().unwrap();
         }
     }
     child.wait().unwrap();
     assert!(acknowledged >= 100, "{acknowledged}");
     let members = fixture.registry().list_members("shop").await.unwrap();
-    // The owner; and perhaps one more that was written and not yet acknowledged.
+    // The owner, and perhaps one more member that was written but not acknowledged.
     assert!(members.len() > acknowledged, "{} of {acknowledged}", members.len());
 }

@@ -1,4 +1,4 @@
-//! Members, access, and what they see.
+//! Tests of members, their access, and the lists that they see.
 
 use super::*;
 
@@ -134,7 +134,7 @@ async fn members_see_what_is_theirs(fixture: Fixture) {
     assert_eq!(seen_by("olga", &[]).await, (names(&["beta", "shop"]), names(&["acme"])));
     assert_eq!(seen_by("otto", &[]).await, (names(&["alpha", "beta"]), names(&["other"])));
     assert_eq!(seen_by("nobody", &[]).await, (names(&[]), names(&[])));
-    // What a token grants, quotes and all.
+    // Projects that a token gives access to; a reference may contain quotes.
     assert_eq!(seen_by("nobody", &["alpha", "nope", "it's \"odd\""]).await, (names(&["alpha"]), names(&[])));
     assert_eq!(seen_by("olga", &["shop", "alpha"]).await.0, names(&["alpha", "beta", "shop"]));
 }

@@ -1,4 +1,4 @@
-//! Fresh databases of PostgreSQL for the registry's tests.
+//! Fresh PostgreSQL databases for the registry's tests.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use studio_test_servers::{PostgresOptions, PostgresPrograms, PostgresServer};
 
-/// A URL of a server to use instead of starting one; its user must be allowed to create databases.
+/// The variable with the URL of a server to use instead of starting one; its user must be allowed to create databases.
 const URL_VARIABLE: &str = "TEST_POSTGRES_URL";
 
 /// The server of all tests of one process.
 struct SharedServer {
-    /// Of its database `postgres`.
+    /// The URL of its database `postgres`.
     url: String,
     psql: PathBuf,
-    /// Held where it is ours. It ends with the process.
+    /// Holds a server that this process started. The server ends with the process.
     _own: Option<PostgresServer>,
 }
 
@@ -26,7 +26,7 @@ pub struct PostgresDatabase {
 }
 
 impl SharedServer {
-    /// The one at `TEST_POSTGRES_URL`, or one that is started at the first call.
+    /// Gives the server at `TEST_POSTGRES_URL`, or one that is started at the first call.
     fn get() -> &'static Self {
         static SERVER: OnceLock<SharedServer> = OnceLock::new();
         SERVER.get_or_init(|| {
@@ -58,7 +58,7 @@ impl SharedServer {
 }
 
 impl PostgresDatabase {
-    /// Makes a fresh, empty one.
+    /// Makes a fresh, empty database.
     pub fn create() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -67,7 +67,7 @@ impl PostgresDatabase {
         Self { name }
     }
 
-    /// Its `postgres://` URL.
+    /// Gives its `postgres://` URL.
     pub fn url(&self) -> String {
         let url = &SharedServer::get().url;
         let (base, query) = url.split_once('?').unwrap_or((url, ""));

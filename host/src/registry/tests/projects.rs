@@ -1,4 +1,4 @@
-//! Organizations and projects.
+//! Tests of organizations and projects.
 
 use super::*;
 

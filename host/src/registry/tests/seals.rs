@@ -1,4 +1,4 @@
-//! Sealed values and key rotation.
+//! Tests of sealed values and key rotation.
 
 use super::*;
 use crate::secrets::Sealed;
@@ -34,14 +34,14 @@ fn option_fields_are_named_by_their_path_without_ambiguity() {
     assert_eq!(options["list"], json!([{"token": "rewritten"}, null]));
 }
 
-/// A connection with a password and two secret options.
+/// Makes a connection with a password and two secret options.
 fn sealed_connection(keyring: &Keyring, identifier: &str) -> NewConnection {
     sealed(keyring, identifier, |seal| {
         StoredEndpoint::Parts(EndpointParts { password: Some(seal("password", "p")), ..local() })
     })
 }
 
-/// A connection with a connection string and two secret options.
+/// Makes a connection with a connection string and two secret options.
 fn sealed_string(keyring: &Keyring, identifier: &str) -> NewConnection {
     sealed(keyring, identifier, |seal| StoredEndpoint::ConnectionString(seal("connection_string", "c")))
 }
@@ -65,7 +65,7 @@ fn sealed(
     NewConnection { settings, ..new }
 }
 
-/// Every secret of a connection, opened.
+/// Opens every secret of a connection.
 fn opened(keyring: &Keyring, connection: &Connection) -> String {
     let record = connection.id.to_string();
     let open = |field: &str, sealed: &Sealed| {
@@ -152,7 +152,7 @@ async fn unopenable_values_are_reported_and_do_not_stop_the_rest(fixture: Fixtur
         lost_ids.push(lost_one.id.to_string());
         registry.create_connection("shop", lost_one, &record()).await.unwrap();
     }
-    // A password that was copied from another row.
+    // The password was copied from another row.
     let mut copied = sealed_connection(&old, "copied");
     copied.settings.endpoint = sealed_connection(&old, "x").settings.endpoint;
     let copied_id = copied.id.to_string();
@@ -197,7 +197,7 @@ async fn resealing_beside_a_running_gateway_loses_no_change(fixture: Fixture) {
                 let changes = ConnectionChanges { settings: Some(settings), ..Default::default() };
                 match registry.update_connection("shop", &before, changes, &record()).await {
                     Ok(_) => break,
-                    // What is sealed anew in between is another row than the one that was seen.
+                    // A row that was sealed again in between differs from the one that was read.
                     Err(error) => assert_eq!(error, RegistryError::Changed),
                 }
             }

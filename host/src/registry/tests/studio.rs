@@ -1,11 +1,11 @@
-//! A Studio's tables that are stricter than the gateway's, and databases that an older gateway migrated.
+//! Tests of a Studio's tables that are stricter than the gateway's, and of databases that an older gateway migrated.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use super::*;
 
-/// The texts of migrations as they were first.
+/// The first texts of migrations that were changed later.
 const SUPERSEDED: [&str; 2] = [
     include_str!("superseded/001_organizations_projects_credentials.sql"),
     include_str!("superseded/002_connections_members_audit.sql"),
@@ -13,7 +13,7 @@ const SUPERSEDED: [&str; 2] = [
 
 const USER: &str = "22222222-2222-4222-8222-222222222222";
 
-/// What a gateway of before did with the first `count` of its migrations.
+/// Applies the first `count` migrations as an older gateway did.
 async fn migrate_as_before(fixture: &Fixture, count: usize) {
     let migrations = (1..).zip(SUPERSEDED).take(count).map(|(version, text)| {
         Migration::new(version, "before".into(), MigrationType::Simple, text.into_sql_str(), false)
@@ -44,7 +44,7 @@ async fn a_gateway_that_ran_before_keeps_its_audit_trail() {
     fixture.registry().append_audit(&[record_of("after")]).await.unwrap();
     let actions = "SELECT string_agg(action, ' ' ORDER BY at) FROM platform.gateway_audit_logs";
     assert_eq!(fixture.read(actions).await, "before after");
-    // The old names are free for a Studio.
+    // A Studio may use the old names again.
     let left = "SELECT CAST(COUNT(*) AS text) FROM pg_class WHERE relname LIKE 'audit\\_logs%'";
     assert_eq!(fixture.read(left).await, "0");
     assert_eq!(fixture.registry().survey().await.unwrap().problems, []);
@@ -122,7 +122,7 @@ async fn a_table_without_the_columns_that_nothing_can_add_is_named() {
     );
 }
 
-/// Nothing is optional in it.
+/// A Studio in which every column is required.
 const STRICT: &str = "
     CREATE SCHEMA platform;
     CREATE DOMAIN public.named AS text NOT NULL CHECK (VALUE <> '');
