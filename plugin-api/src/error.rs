@@ -122,7 +122,7 @@ impl From<HostCode> for ContractCode {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}: {message}", code.as_str())]
 pub struct DriverError {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub code: ErrorCode,
     /// One sentence for a person.
     pub message: String,

@@ -122,7 +122,8 @@ impl<D: 'static> Operations<D> {
         self.change_last(|operation| operation.cache = Some(time_to_live))
     }
 
-    /// Names paths of operations whose cached replies a call of the last operation makes stale, on the same connection.
+    /// Makes a call of the last operation turn the cached replies of these paths' operations stale, on the same
+    /// connection.
     pub fn invalidates(self, paths: impl IntoIterator<Item = &'static str>) -> Self {
         self.change_last(|operation| operation.invalidates.extend(paths))
     }

@@ -44,10 +44,11 @@ fn from_query_with_bytes<T: DeserializeOwned>(query: &[(String, String)]) -> Res
     read_fields(value::MapDeserializer::new(pairs), "query")
 }
 
-/// The beginning of a query parameter's name that is a header of the request. Callers can't send one: hosts refuse it.
+/// The prefix of the names of query parameters that are headers of the request. Callers can't send such: hosts refuse
+/// it.
 pub const HEADER_PREFIX: &str = "header:";
 
-/// The beginning of a query parameter's name whose value is not UTF-8: it comes in base64. Callers can't send such
+/// The prefix of the names of query parameters whose values are not UTF-8: they come in base64. Callers can't send such
 /// names: hosts refuse them.
 pub const BYTES_PREFIX: &str = "bytes:";
 
