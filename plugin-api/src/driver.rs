@@ -59,11 +59,11 @@ pub trait Driver: MaybeSend + MaybeSync + Sized + 'static {
 
     /// Opens a session and proves that it works (authenticates, selects the database).
     ///
-    /// Every network address must come from [`Network::resolve`], at every connect and reconnect, so that the
-    /// gateway's address rules hold.
+    /// A native driver must get every network address from [`Network::resolve`], at every connect and reconnect, so
+    /// that the gateway's address rules hold; a component gets a stream from [`Network::open`].
     ///
     /// # Errors
-    /// `CONNECTION_ERROR` with a `reason` (see [`DriverError::connection`]), `FORBIDDEN` as `resolve` gives it.
+    /// `CONNECTION_ERROR` with a `reason` (see [`DriverError::connection`]); `FORBIDDEN` from `resolve` or `open`.
     fn connect(
         settings: ConnectionSettings<Self::Options>,
         network: Network,

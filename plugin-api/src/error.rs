@@ -18,7 +18,7 @@ pub enum ErrorCode {
     ValidationError,
     /// The database refused the query.
     QueryError,
-    /// Known caller, not allowed.
+    /// The caller is known, but not allowed to do this.
     Forbidden,
     /// The thing asked for is not there.
     NotFound,

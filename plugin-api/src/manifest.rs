@@ -26,7 +26,7 @@ pub struct Manifest {
     /// URL schemes of the connection strings it understands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connection_string_schemes: Vec<String>,
-    /// How many calls a session takes at once. A component's is always [`Concurrency::Exclusive`], whatever it says.
+    /// How many calls a session takes at once. A component's is always [`Concurrency::Exclusive`], whatever is here.
     #[serde(default)]
     pub concurrency: Concurrency,
     /// Other prefixes beside the type, for the operations that name them.

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// The rule for what a call of an operation may do.
+/// The rule that decides the access of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationAccess {
     /// Every call needs this access.
@@ -147,7 +147,7 @@ impl<D: 'static> Operations<D> {
     }
 
     /// Puts the operations that `add` adds under an alias of the [description](crate::Description::alias) instead of the
-    /// driver's type. They are operations of their own: one path may mean something under each prefix.
+    /// driver's type. They are separate operations: one path may lead to another operation under each prefix.
     pub fn alias(mut self, prefix: &'static str, add: impl FnOnce(Self) -> Self) -> Self {
         let added = add(Self::new()).rows.into_iter();
         self.rows.extend(added.map(|operation| Operation { alias: Some(prefix), ..operation }));

@@ -44,8 +44,8 @@ fn from_query_with_bytes<T: DeserializeOwned>(query: &[(String, String)]) -> Res
     read_fields(value::MapDeserializer::new(pairs), "query")
 }
 
-/// The prefix of the names of query parameters that are headers of the request. Callers can't send such: hosts refuse
-/// it.
+/// The prefix of the names of query parameters that are headers of the request. Callers can't send them: hosts refuse
+/// such names.
 pub const HEADER_PREFIX: &str = "header:";
 
 /// The prefix of the names of query parameters whose values are not UTF-8: they come in base64. Callers can't send such

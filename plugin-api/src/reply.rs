@@ -48,8 +48,8 @@ pub trait Reply: Sized {
     /// Describes the payload by a JSON Schema; `None` where there is nothing to tell.
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
 
-    /// Returns the payload's type when it is not JSON, as `Content-Type` says it. Only for operations under a [bare
-    /// alias](crate::Alias::bare): a host refuses to load a driver that has it elsewhere.
+    /// Returns the payload's type when it is not JSON, as `Content-Type` says it. Only for operations under a
+    /// [bare alias](crate::Alias::bare): a host refuses to load a driver that has it elsewhere.
     fn media_type() -> Option<&'static str> {
         None
     }
@@ -76,7 +76,8 @@ fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
     Ok(json)
 }
 
-/// Measures a large value first: a buffer that grows is in memory twice, and an instance's memory is small.
+/// Serializes a value. A large one is measured first: a buffer that grows is in memory twice, and an instance's memory
+/// is small.
 #[cfg(target_family = "wasm")]
 fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
     let mut beginning = Beginning::default();

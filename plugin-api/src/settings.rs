@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStru
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 /// The keyword that an option's schema has, with `true`, when the option decides to whom secrets are sent, or how
-/// strictly the other side is checked: a host to go through, for example. `#[schemars(extend("x-secrets-anew" =
-/// true))]`. A change of such an option, like one of a connection's host or port, needs all secrets anew. Options whose
-/// names begin with `tls` or `ssl` count as such without it.
+/// strictly the other side is checked: a host to go through, for example.
+/// `#[schemars(extend("x-secrets-anew" = true))]` adds it. A change of such an option, like one of a connection's host
+/// or port, needs all secrets anew. Options whose names begin with `tls` or `ssl` count as such without it.
 pub const SECRETS_ANEW: &str = "x-secrets-anew";
 
 /// A secret text: wiped when dropped, never shown by `Debug`. An option of this type is sealed in the registry and
@@ -123,7 +123,8 @@ impl Serialize for ExposedEndpoint<'_> {
 }
 
 /// Decides whether a connection speaks TLS: by its option `tls`, or else by its connection string, whose words that ask
-/// for TLS are `by_string`. Each option that means nothing without TLS is named, with whether it is given.
+/// for TLS are `by_string`. `only_with_tls` names the options that mean nothing without TLS, each with whether it is
+/// given.
 ///
 /// # Errors
 /// `VALIDATION_ERROR` where option and string differ, and for an option that is given but means nothing.

@@ -128,7 +128,7 @@ impl Memory {
     /// Begins to watch.
     pub fn watch(gateway: &mut Gateway) -> Self {
         let folder = format!("/proc/{}", gateway.process().id());
-        // Sets the peak back to what is resident now.
+        // Sets the peak back to the memory that is resident now.
         fs::write(format!("{folder}/clear_refs"), "5").unwrap();
         let before = Self::peak(&folder);
         Self { folder, before }

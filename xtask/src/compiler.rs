@@ -11,7 +11,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// Tells this program that it stands before the compiler, and for what.
+/// Tells this program that it runs in the compiler's place, and which part of the work it does.
 const PART: &str = "STUDIO_COMPILER_PART";
 /// Names the program that cargo is to run in the compiler's place.
 const WRAPPER: &str = "RUSTC_WORKSPACE_WRAPPER";

@@ -93,7 +93,7 @@ pub fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<
     Ok(())
 }
 
-/// Shows the last of what a command wrote to its log.
+/// Shows the last lines of a command's log.
 pub fn show_end(log: &Path) {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

@@ -72,7 +72,7 @@ impl Programs {
     }
 }
 
-/// Runs the build and the tests; with `lint`, clippy looks at all code that is built. `arguments` go to the test runner.
+/// Runs the build and the tests; with `lint`, clippy looks at all built code. `arguments` go to the test runner.
 pub fn run_everything(workspace: &Workspace, lint: bool, arguments: &[String]) -> Result<()> {
     timed("getting what compiling needs", || setup::prepare(workspace))?;
     let tests = Tests { workspace, lint, all: arguments.is_empty() };
@@ -147,8 +147,8 @@ struct Tests<'a> {
 }
 
 impl Tests<'_> {
-    /// Makes a cargo command for the workspace, the same for building and for running: cargo builds anew whatever was
-    /// compiled in another way.
+    /// Makes a cargo command for the workspace, the same for building and for running: cargo builds anew all code that
+    /// was compiled in another way.
     fn cargo(&self) -> Result<Command> {
         let mut command = cargo();
         command.current_dir(&self.workspace.root);

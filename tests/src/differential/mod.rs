@@ -43,7 +43,7 @@ enum Body<'a> {
 /// A database, and a server of HTTP before it.
 struct Half {
     side: Side,
-    /// The same server with a viewer's token, where there are such.
+    /// The same server with a viewer's token; only a gateway has viewers.
     viewer: Option<Side>,
     database: PostgresDatabase,
     /// Servers that must run on.

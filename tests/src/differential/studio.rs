@@ -10,7 +10,7 @@ use tokio::{process::Command, time::timeout};
 /// The folder of the programs.
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/studio/main.mjs");
 
-/// One call, and what was answered.
+/// One call, and its answer.
 #[derive(Debug, Deserialize)]
 struct Call {
     method: String,
