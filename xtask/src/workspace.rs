@@ -53,7 +53,7 @@ impl Driver {
 }
 
 impl Workspace {
-    /// Asks cargo.
+    /// Asks cargo for the workspace.
     pub fn find() -> Result<Self> {
         let output = cargo()
             .args(["metadata", "--no-deps", "--format-version", "1"])
