@@ -79,9 +79,8 @@ impl Network {
         }
     }
 
-    /// Opens a stream to the connection's own host and port; only components can call it. With `tls`, the host speaks
-    /// TLS on it, by the connection's options `tls_ca` (authorities in PEM) and `tls_insecure` (accept any
-    /// certificate).
+    /// Opens, for a component, a stream to the connection's own host and port. With `tls`, the host speaks TLS on it,
+    /// by the connection's options `tls_ca` (authorities in PEM) and `tls_insecure` (accept any certificate).
     ///
     /// # Errors
     /// `FORBIDDEN` for an address that the gateway's rules exclude; `CONNECTION_ERROR` with `not_resolved`, `refused`,
