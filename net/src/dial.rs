@@ -1,11 +1,11 @@
-//! TCP connections: to the first of several addresses that answers, and alive until their peer is known to be gone.
+//! TCP connections: to the first of several addresses that answers, and kept until their peer is known to be gone.
 
 use socket2::{SockRef, TcpKeepalive};
 use std::{io, net::SocketAddr, time::Duration};
 use studio_plugin_api::DriverError;
 use tokio::{net::TcpStream, time::timeout};
 
-/// Bounds the time for one address of a host that has several; the whole is bounded by the caller's own deadline.
+/// Limits the time for one address of a host that has several; the caller's own deadline limits the whole.
 pub const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Says how soon a peer that vanished without a word is noticed.
@@ -44,7 +44,7 @@ impl Keepalive {
 /// Connects to the first of these addresses that answers, in their order, each within this time.
 ///
 /// # Errors
-/// As the last address has it, which timed out or refused; `AddrNotAvailable` where there is none.
+/// The last address's error, whether it timed out or refused; `AddrNotAvailable` where there is none.
 pub async fn connect(
     addresses: &[SocketAddr],
     time: Duration,
@@ -66,7 +66,7 @@ pub async fn connect(
     Err(last)
 }
 
-/// Makes `CONNECTION_ERROR` out of a failure of [`connect`]. The server is named as in `the Redis server`.
+/// Makes a `CONNECTION_ERROR` out of a failure of [`connect`]. The server is named as in `the Redis server`.
 pub fn unreachable_server(server: &str, error: &io::Error) -> DriverError {
     let reason = match error.kind() {
         io::ErrorKind::TimedOut => "timeout",
@@ -82,7 +82,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use tokio::net::TcpListener;
 
-    /// A server's address, and one where nothing listens.
+    /// Makes a server, and gives its address and one where nothing listens.
     async fn addresses() -> (TcpListener, SocketAddr, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

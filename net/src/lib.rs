@@ -1,7 +1,7 @@
 //! Connections to databases, for the gateway (on behalf of sandboxed drivers) and for native drivers alike.
 //!
-//! `dial.rs` connects and keeps connections alive, `tls.rs` speaks TLS on them. Host names are looked up elsewhere, by
-//! the gateway's address rules: this crate takes the addresses that those allowed.
+//! `dial.rs` connects and keeps connections alive, `tls.rs` speaks TLS on them. The gateway's address rules look host
+//! names up elsewhere: this crate gets only addresses that those rules allowed.
 
 mod dial;
 mod tls;

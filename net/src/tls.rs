@@ -1,4 +1,4 @@
-//! TLS towards databases: whom to trust, the handshake, and how to say what is wrong.
+//! TLS towards databases: trust, the handshake, and errors that say what is wrong.
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -18,7 +18,7 @@ use studio_plugin_api::DriverError;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Says why TLS can't be set up, in words that may be shown to the author of the certificates.
+/// Says why TLS can't be set up, in words that the author of the certificates may see.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The authorities are no PEM.
@@ -38,14 +38,14 @@ pub enum TlsError {
     Refused(#[from] rustls::Error),
 }
 
-/// Says what a server's certificate must be like.
+/// Says which checks a server's certificate must pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// As it likes, if the server only holds its key.
+    /// Only that the server holds the certificate's key.
     Nothing,
-    /// Signed by an authority that is trusted, whomever it is for.
+    /// A trusted authority signed it, for any name.
     Authority,
-    /// That, and for the server's name.
+    /// A trusted authority signed it, for the server's name.
     AuthorityAndName,
 }
 
@@ -68,7 +68,7 @@ pub struct Identity<'a> {
 /// Makes the client's side of a handshake, which trusts the `authorities` (PEM), or else the system's.
 ///
 /// # Errors
-/// [`TlsError`]: what is wrong with the authorities or the identity.
+/// [`TlsError`], which says what is wrong with the authorities or the identity.
 pub fn client_config(
     authorities: Option<&str>,
     check: Check,
@@ -114,7 +114,7 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Makes `CONNECTION_ERROR` out of it. The server is named as in `the Redis server`.
+    /// Makes a `CONNECTION_ERROR` out of it. The server is named as in `the Redis server`.
     pub fn with(&self, server: &str) -> DriverError {
         let message = match self {
             Self::Failed(error) => format!("TLS with {server} failed: {error}"),
@@ -127,7 +127,7 @@ impl HandshakeError {
 /// Begins TLS on a connection, with the server at this host.
 ///
 /// # Errors
-/// [`HandshakeError`], never [`Unanswered`](HandshakeError::Unanswered): that is the caller's to tell.
+/// [`HandshakeError`], never [`Unanswered`](HandshakeError::Unanswered), which only the caller can tell.
 pub async fn shake_hands(
     stream: TcpStream,
     host: &str,
@@ -137,7 +137,8 @@ pub async fn shake_hands(
     TlsConnector::from(config).connect(name, stream).await.map_err(HandshakeError::Failed)
 }
 
-/// Begins TLS as [`shake_hands`] does, within this time: a server that does not speak TLS waits for more, and would never answer.
+/// Begins TLS as [`shake_hands`] does, within this time: a server that does not speak TLS waits for more bytes, and
+/// would never answer.
 ///
 /// # Errors
 /// [`HandshakeError`].
@@ -153,7 +154,7 @@ pub async fn shake_hands_within(
 /// Reads certificates in PEM.
 ///
 /// # Errors
-/// [`TlsError`]: what is wrong with them.
+/// [`TlsError`], which says what is wrong with them.
 pub fn read_authorities(pem: &str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -163,8 +164,8 @@ pub fn read_authorities(pem: &str) -> Result<RootCertStore, TlsError> {
     if roots.is_empty() { Err(TlsError::NoCertificate) } else { Ok(roots) }
 }
 
-/// Read once. Certificates of the system that do not parse are left out: one bad file must not make all servers
-/// unreachable.
+/// Reads the system's authorities, once. Certificates that do not parse are left out: one bad file must not make all
+/// servers unreachable.
 fn system_authorities() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     SYSTEM
@@ -219,7 +220,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// Believes every certificate of the authorities, whomever it is for.
+/// Believes every certificate of the authorities, for any name.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What an operation needs, or what a caller was granted. Ordered: a higher one includes the lower ones.
+/// The rights that an operation needs, or that a caller was granted. Ordered: a higher one includes the lower ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
@@ -41,7 +41,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// The time left until the deadline; zero when it has passed.
+    /// Returns the time left until the deadline; zero when it has passed.
     pub fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }

@@ -1,19 +1,19 @@
-//! What every connection string must be like, whatever its database: where its user name and password end must be
-//! clear to everyone who reads it. A reader who sees another end takes the rest of a password for a host's name, asks
-//! for it in the DNS, and repeats it in errors.
+//! Rules that every connection string must keep, whatever its database: where its user name and password end must be
+//! clear to every reader. A reader that sees another end takes the rest of a password for a host's name, asks for it in
+//! the DNS, and repeats it in errors.
 
-/// What a connection string is refused with where its parts can be told apart in more than one way. It repeats nothing
-/// of the string.
+/// The refusal of a connection string whose parts can be told apart in more than one way. It repeats nothing of the
+/// string.
 const UNCLEAR: &str = "leaves unclear where its user name and password end: a `@`, `/`, `?`, `#` or `%` in them must be \
                        percent-encoded, as %40, %2F, %3F, %23 or %25, and so must a `@` behind the host";
 const CONTROL: &str = "has a line end or another control character in it; in a user name or password it must be \
                        percent-encoded, as %0A";
 
-/// Reads a connection string as it was given: what is left without the white space around it, which comes along from
-/// files and terminals. What is no URL (`scheme://…`) is left to the driver.
+/// Reads a connection string, without the white space around it, which comes along from files and terminals. A text
+/// that is no URL (`scheme://…`) is left to the driver.
 ///
 /// # Errors
-/// Where one reader of the URL could take for the host what another takes for the password, in words that may follow
+/// Where one reader of the URL could take for the host a part that another takes for the password. The words may follow
 /// the field's name.
 pub fn read(text: &str) -> Result<&str, &'static str> {
     let text = text.trim();
@@ -32,13 +32,13 @@ pub fn read(text: &str) -> Result<&str, &'static str> {
     if after.contains('@') || !is_encoded(login) { Err(UNCLEAR) } else { Ok(text) }
 }
 
-/// RFC 3986, section 3.1.
+/// Tells whether a text is the scheme of a URL (RFC 3986, section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|letter: char| letter.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Whether two hexadecimal digits follow each percent sign.
+/// Tells whether two hexadecimal digits follow each percent sign.
 fn is_encoded(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {
         let digits = rest.as_bytes().get(..2).unwrap_or_default();

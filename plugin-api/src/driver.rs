@@ -9,12 +9,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::future::Future;
 
-/// `Send` where there are threads; nothing on WebAssembly, where a guest has one.
+/// `Send` where there are threads; nothing on WebAssembly, where a guest has one thread.
 #[cfg(not(target_family = "wasm"))]
 pub trait MaybeSend: Send {}
 #[cfg(not(target_family = "wasm"))]
 impl<T: Send> MaybeSend for T {}
-/// `Send` where there are threads; nothing on WebAssembly, where a guest has one.
+/// `Send` where there are threads; nothing on WebAssembly, where a guest has one thread.
 #[cfg(target_family = "wasm")]
 pub trait MaybeSend {}
 #[cfg(target_family = "wasm")]
@@ -33,23 +33,23 @@ impl<T> MaybeSync for T {}
 
 /// One open session with one database. Dropping it closes the session.
 ///
-/// A session serves many calls at once, and multiplexes or pools inside, with at most ten database connections; or one
-/// at a time, when the description says so ([`Description::exclusive`]) or the driver is a component: then the host keeps
-/// several sessions for a connection.
+/// A session serves many calls at once, and multiplexes or pools inside, with at most ten database connections. Or it
+/// serves one call at a time, when the description says so ([`Description::exclusive`]) or the driver is a component:
+/// then the host keeps several sessions for a connection.
 pub trait Driver: MaybeSend + MaybeSync + Sized + 'static {
-    /// What a connection's `options` object may hold. Derive its schema; give it `#[serde(deny_unknown_fields)]`
-    /// so that a misspelt option is refused; make every field optional or defaulted. Secret ones are of type
+    /// The form of a connection's `options` object. Derive its schema; give it `#[serde(deny_unknown_fields)]` so that
+    /// a misspelt option is refused; make every field optional or defaulted. Secret options are of type
     /// [`Secret`](crate::Secret).
     type Options: DeserializeOwned + JsonSchema + MaybeSend;
 
-    /// The driver's type, names and version.
+    /// Describes the driver: its type, names and version.
     fn describe() -> Description;
 
-    /// The route table.
+    /// Builds the route table.
     fn operations() -> Operations<Self>;
 
-    /// Checks settings without connecting, when a connection is created or changed: combinations that make no
-    /// sense, a connection string that does not parse.
+    /// Checks settings without connecting, when a connection is created or changed: for combinations that make no
+    /// sense, or a connection string that does not parse.
     ///
     /// # Errors
     /// `VALIDATION_ERROR` that names the field.
@@ -59,30 +59,31 @@ pub trait Driver: MaybeSend + MaybeSync + Sized + 'static {
 
     /// Opens a session and proves that it works (authenticates, selects the database).
     ///
-    /// Every network address must come from [`Network::resolve`], at every connect and reconnect, so that the
-    /// gateway's address rules hold.
+    /// A native driver must get every network address from [`Network::resolve`], at every connect and reconnect, so
+    /// that the gateway's address rules hold; a component gets a stream from [`Network::open`].
     ///
     /// # Errors
-    /// `CONNECTION_ERROR` with a `reason` (see [`DriverError::connection`]), `FORBIDDEN` as `resolve` gives it.
+    /// `CONNECTION_ERROR` with a `reason` (see [`DriverError::connection`]); `FORBIDDEN` from `resolve` or `open`.
     fn connect(
         settings: ConnectionSettings<Self::Options>,
         network: Network,
     ) -> impl Future<Output = Result<Self, DriverError>> + MaybeSend;
 
-    /// Asks the server who it is; used by the connection test, and to check sessions that are idle or doubtful.
+    /// Asks the server for its version and other facts; used by the connection test, and to check sessions that are
+    /// idle or doubtful.
     ///
     /// # Errors
     /// `CONNECTION_ERROR` when the server does not answer.
     fn ping(&self) -> impl Future<Output = Result<ServerFacts, DriverError>> + MaybeSend;
 
-    /// Whether the session can still be used, from what is known without asking. When false, the host opens a new
-    /// session before its next call, so a driver need not reconnect by itself.
+    /// Tells whether the session can still be used, by what the driver knows without asking the server. When false, the
+    /// host opens a new session before its next call, so a driver need not reconnect by itself.
     fn is_open(&self) -> bool {
         true
     }
 }
 
-/// Who a driver is.
+/// A driver's type, names, version and properties.
 #[derive(Debug, Clone)]
 pub struct Description {
     pub(crate) database_type: &'static str,
@@ -98,8 +99,8 @@ pub struct Description {
 }
 
 impl Description {
-    /// `database_type` is the path segment in `/api/platform/<type>/`, matching `^[a-z][a-z0-9-]{0,31}$`; `name` is
-    /// for people; `version` is the driver's own.
+    /// Makes a description. `database_type` is the path segment in `/api/platform/<type>/`, matching
+    /// `^[a-z][a-z0-9-]{0,31}$`; `name` is for people; `version` is the driver's own.
     pub fn new(database_type: &'static str, name: &'static str, version: &'static str) -> Self {
         Self {
             database_type,
@@ -115,55 +116,56 @@ impl Description {
         }
     }
 
-    /// The TCP port used when a connection names none.
+    /// Sets the TCP port used when a connection names none.
     pub fn default_port(mut self, port: u16) -> Self {
         self.default_port = Some(port);
         self
     }
 
-    /// The URL schemes of the connection strings the driver understands, without `://`: the host refuses those with
-    /// another. None: it takes only parts.
+    /// Sets the URL schemes of the connection strings that the driver understands, without `://`: the host refuses
+    /// strings with another scheme. Without any scheme, the driver takes settings in parts only.
     pub fn connection_string_schemes(mut self, schemes: &[&'static str]) -> Self {
         self.connection_string_schemes = schemes.to_vec();
         self
     }
 
-    /// A session takes one call at a time; the host opens several for a connection, and callers wait for a free one.
+    /// Makes a session take one call at a time: the host opens several for a connection, and callers wait for a free
+    /// one.
     pub fn exclusive(mut self) -> Self {
         self.concurrency = Concurrency::Exclusive;
         self
     }
 
-    /// How many threads of its own a native driver has, for I/O and for what its client library does by itself: one unless
-    /// said, which is the fastest. More are for a library that computes there.
+    /// Sets how many threads of its own a native driver has, for I/O and for the work of its client library. The
+    /// default is one, which is the fastest. More are for a library that computes on these threads.
     pub fn threads(mut self, count: usize) -> Self {
         self.threads = count.max(1);
         self
     }
 
-    /// Another prefix, for the operations that the route table puts [under it](crate::Operations::alias).
+    /// Adds another prefix, for the operations that the route table puts [under it](crate::Operations::alias).
     pub fn alias(mut self, alias: Alias) -> Self {
         self.aliases.push(alias);
         self
     }
 
-    /// The host holds callers to the schemas of options, paths, queries and bodies, before the driver is asked. Without it
-    /// the driver alone does, by reading them into its types, which is enough for most: it is for what only a schema says
-    /// (`#[schemars(range(max = 100))]`).
+    /// Makes the host check options, paths, queries and bodies against their schemas, before the driver is asked.
+    /// Without it only the driver does, by reading them into its types, which is enough for most drivers. Use it for
+    /// rules that only a schema states (`#[schemars(range(max = 100))]`).
     pub fn checked_by_host(mut self) -> Self {
         self.checked_by = CheckedBy::Host;
         self
     }
 
-    /// A project's own database, which its row in the platform database names, is of this type: it is the primary
-    /// connection of a project that has none of the type.
+    /// Declares that a project's own database, which its row in the platform database names, is of this type: it is the
+    /// primary connection of a project that has none of the type.
     pub fn serves_project_database(mut self) -> Self {
         self.project_database = true;
         self
     }
 }
 
-/// What a server says of itself.
+/// Facts that a server tells about itself.
 #[derive(Debug, Clone, Serialize)]
 pub struct ServerFacts {
     /// The server's version, as it writes it.
@@ -174,7 +176,7 @@ pub struct ServerFacts {
 }
 
 impl ServerFacts {
-    /// Facts with only a version.
+    /// Makes facts with only a version.
     pub fn new(version: impl Into<String>) -> Self {
         Self { version: version.into(), facts: Map::new() }
     }

@@ -1,8 +1,8 @@
 //! Bytes in JSON: text where they are UTF-8, base64 where they are not.
 //!
-//! Keys and values of many databases are bytes; JSON strings are text. The rule, the same everywhere: a part of an answer
-//! (the key, the value) that is not UTF-8 comes as base64, and a field beside it (`key_encoding`, `value_encoding`) says
-//! `"base64"`. Bodies say the same with the same fields.
+//! Keys and values of many databases are bytes; JSON strings are text. The rule is the same everywhere: a part of an
+//! answer (the key, the value) that is not UTF-8 comes as base64, and a field beside it (`key_encoding`,
+//! `value_encoding`) says `"base64"`. Request bodies use the same fields.
 
 use crate::DriverError;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -21,7 +21,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding that can carry all of these.
+    /// Chooses the encoding that can carry all of these parts.
     pub fn for_all<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         if parts.into_iter().all(|part| std::str::from_utf8(part).is_ok()) {
             Self::Utf8
@@ -30,12 +30,12 @@ impl Encoding {
         }
     }
 
-    /// What an answer's `…_encoding` field holds: present only for base64.
+    /// Gives the value of an answer's `…_encoding` field: present only for base64.
     pub fn shown(self) -> Option<Self> {
         (self == Self::Base64).then_some(self)
     }
 
-    /// The bytes that a JSON string stands for; `field` names it in the error.
+    /// Decodes the bytes that a JSON string stands for; `field` names it in the error.
     ///
     /// # Errors
     /// `VALIDATION_ERROR` for text that is not base64 and should be.
@@ -46,7 +46,7 @@ impl Encoding {
         }
     }
 
-    /// The JSON string that stands for bytes. Bytes that this encoding can't carry are a mistake of the caller,
+    /// Encodes bytes as a JSON string. Bytes that this encoding can't carry are a mistake of the calling code, and are
     /// shown with replacement characters.
     pub fn encode(self, bytes: Vec<u8>) -> String {
         match self {
@@ -57,7 +57,7 @@ impl Encoding {
     }
 }
 
-/// Bytes in an answer, with the encoding to show beside them.
+/// Encodes bytes for an answer, and gives the encoding to show beside them.
 pub fn show(bytes: Vec<u8>) -> (String, Option<Encoding>) {
     let encoding = Encoding::for_all([bytes.as_slice()]);
     (encoding.encode(bytes), encoding.shown())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The codes of the HTTP contract that a driver may give. The host maps each to a status in one place.
 ///
-/// Those that are the host's own ([`HostCode`]) are none of them:
+/// The codes that only the host gives ([`HostCode`]) are not among them:
 ///
 /// ```compile_fail
 /// let _ = studio_plugin_api::ErrorCode::Unauthenticated;
@@ -18,7 +18,7 @@ pub enum ErrorCode {
     ValidationError,
     /// The database refused the query.
     QueryError,
-    /// Known caller, not allowed.
+    /// The caller is known, but not allowed to do this.
     Forbidden,
     /// The thing asked for is not there.
     NotFound,
@@ -37,7 +37,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code as clients see it.
+    /// Returns the code as clients see it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ValidationError => "VALIDATION_ERROR",
@@ -53,7 +53,7 @@ impl ErrorCode {
         }
     }
 
-    /// Reads a code that a driver sent; `None` for an unknown one, such as one that is the host's alone to give.
+    /// Reads a code that a driver sent; `None` for an unknown one, such as one that only the host may give.
     pub fn from_driver(code: &str) -> Option<Self> {
         [
             Self::ValidationError,
@@ -72,7 +72,7 @@ impl ErrorCode {
     }
 }
 
-/// Codes of the HTTP contract that are the host's alone to give.
+/// Codes of the HTTP contract that only the host may give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum HostCode {
@@ -84,18 +84,18 @@ pub enum HostCode {
     InternalError,
 }
 
-/// A code of the HTTP contract, whoever gives it.
+/// A code of the HTTP contract, given by a driver or by the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ContractCode {
-    /// A driver, or the host.
+    /// A code that a driver or the host gives.
     Any(ErrorCode),
-    /// The host alone.
+    /// A code that only the host gives.
     Host(HostCode),
 }
 
 impl ContractCode {
-    /// The code as clients see it.
+    /// Returns the code as clients see it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Any(code) => code.as_str(),
@@ -118,22 +118,22 @@ impl From<HostCode> for ContractCode {
     }
 }
 
-/// Why a driver could not do what was asked. Its message goes to the caller: it never holds a secret.
+/// The reason why a driver could not do what was asked. Its message goes to the caller: it must never hold a secret.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}: {message}", code.as_str())]
 pub struct DriverError {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub code: ErrorCode,
     /// One sentence for a person.
     pub message: String,
     /// More for a program: `field`, `reason`, the database's own code.
     pub details: Map<String, Value>,
-    /// When it may be worth trying again.
+    /// The time after which it may be worth trying again.
     pub retry_after: Option<Duration>,
 }
 
 impl DriverError {
-    /// An error with a code and a message.
+    /// Makes an error with a code and a message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), details: Map::new(), retry_after: None }
     }
@@ -144,50 +144,50 @@ impl DriverError {
         self
     }
 
-    /// `VALIDATION_ERROR` that names the field and says what would be right.
+    /// Makes a `VALIDATION_ERROR` that names the field and says what would be right.
     pub fn validation(field: &str, message: impl Into<String>) -> Self {
         Self::new(ErrorCode::ValidationError, message).with("field", field)
     }
 
-    /// Makes a `VALIDATION_ERROR` in the words that the contract's own refusals have: the field, a colon, and what is
-    /// wrong with it.
+    /// Makes a `VALIDATION_ERROR` in the words of the contract's own refusals: the field, a colon, and what is wrong
+    /// with it.
     pub fn field(field: &str, wrong: impl std::fmt::Display) -> Self {
         Self::validation(field, format!("`{field}`: {wrong}"))
     }
 
-    /// `QUERY_ERROR`; `database_code` is the database's own (SQLSTATE, an error prefix).
+    /// Makes a `QUERY_ERROR`; `database_code` is the database's own (SQLSTATE, an error prefix).
     pub fn query(database_code: &str, message: impl Into<String>) -> Self {
         Self::new(ErrorCode::QueryError, message).with("code", database_code)
     }
 
-    /// Makes a `QUERY_ERROR` with the code `UNEXPECTED`: the server answered a command in its protocol, but with
-    /// something else than the command promises.
+    /// Makes a `QUERY_ERROR` with the code `UNEXPECTED`: the server answered a command in its protocol, but not with
+    /// the answer that the command promises.
     pub fn unexpected_answer(command: &str) -> Self {
         Self::query("UNEXPECTED", format!("the server answered {command} with something else than it should"))
     }
 
-    /// `FORBIDDEN`.
+    /// Makes a `FORBIDDEN`.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Forbidden, message)
     }
 
-    /// `NOT_FOUND`.
+    /// Makes a `NOT_FOUND`.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::NotFound, message)
     }
 
-    /// `CONFLICT`.
+    /// Makes a `CONFLICT`.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Conflict, message)
     }
 
-    /// `CONNECTION_ERROR`; `reason` is one word for programs: `refused`, `timeout`, `authentication_failed`, `tls`,
-    /// `closed`, `not_resolved`, `unsupported`.
+    /// Makes a `CONNECTION_ERROR`; `reason` is one word for programs: `refused`, `timeout`, `authentication_failed`,
+    /// `tls`, `closed`, `not_resolved`, `unsupported`.
     pub fn connection(reason: &str, message: impl Into<String>) -> Self {
         Self::new(ErrorCode::ConnectionError, message).with("reason", reason)
     }
 
-    /// `RESULT_TOO_LARGE`; says the bound, in bytes.
+    /// Makes a `RESULT_TOO_LARGE` that tells the bound, in bytes.
     pub fn result_too_large(limit: u64) -> Self {
         Self::new(ErrorCode::ResultTooLarge, format!("the result is larger than the limit of {limit} bytes"))
             .with("limit_bytes", limit)

@@ -26,33 +26,33 @@ pub struct Context<D> {
 }
 
 impl<D> Context<D> {
-    /// The most that this caller may do.
+    /// Returns the most that this caller may do.
     pub fn granted(&self) -> Access {
         self.granted
     }
-    /// Whether the caller may only read. An operation declared [`per_call`](crate::operations::Undeclared::per_call)
-    /// must hold to it.
+    /// Tells whether the caller may only read. An operation declared
+    /// [`per_call`](crate::operations::Undeclared::per_call) must enforce it.
     pub fn read_only(&self) -> bool {
         self.granted == Access::Read
     }
-    /// When the caller stops waiting.
+    /// Returns the moment when the caller stops waiting.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
-    /// The time left until the deadline; zero when it has passed.
+    /// Returns the time left until the deadline; zero when it has passed.
     pub fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
-    /// The largest payload in bytes that the host passes on.
+    /// Returns the largest payload in bytes that the host passes on.
     pub fn max_reply_bytes(&self) -> u64 {
         self.max_reply_bytes
     }
-    /// The `x-request-id` of the request.
+    /// Returns the `x-request-id` of the request.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
-    /// A header of the request, if the alias [hands it on](crate::Alias::header) and the request has it. `name` is in
-    /// small letters. What in it is not UTF-8 is replaced (U+FFFD).
+    /// Returns a header of the request, if the alias [hands it on](crate::Alias::header) and the request has it. `name`
+    /// is in lower case. Bytes in it that are not UTF-8 are replaced (U+FFFD).
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -65,7 +65,8 @@ impl<D> Deref for Context<D> {
     }
 }
 
-/// The JSON Schemas of an operation, each absent where there is nothing to tell, and what its payload is when not JSON.
+/// The JSON Schemas of an operation, each absent where there is nothing to tell, and the payload's type when it is not
+/// JSON.
 #[derive(Debug, Clone, Default)]
 pub struct OperationSchemas {
     pub(crate) path: Option<Schema>,
@@ -83,7 +84,7 @@ fn root_schema<T: JsonSchema>() -> Schema {
     schema_generator().into_root_schema_for::<T>()
 }
 
-/// What a handler can take from a call.
+/// A part of a call that a handler can take.
 pub trait FromCall: Sized {
     /// Adds this part's schema to the operation's.
     fn describe(schemas: &mut OperationSchemas);
@@ -137,7 +138,7 @@ impl<T: DeserializeOwned + JsonSchema> FromCall for Query<T> {
         schemas.query = Some(root_schema::<T>());
     }
     fn from_call(call: &mut Call, _: &[&'static str]) -> Result<Self, DriverError> {
-        // Taken out, so that what no handler asked for is left over to be refused.
+        // Taken out, so that parameters that no handler asked for are left over, to be refused.
         parameters::from_query(&std::mem::take(&mut call.query)).map(Self)
     }
 }
@@ -147,12 +148,12 @@ impl<T: DeserializeOwned + JsonSchema> FromCall for Body<T> {
         schemas.body = Some(root_schema::<T>());
     }
     fn from_call(call: &mut Call, _: &[&'static str]) -> Result<Self, DriverError> {
-        // Taken out, so that its text is not held besides what was read from it.
+        // Taken out, so that its text is not held beside the value that was read from it.
         parameters::from_body(&std::mem::take(&mut call.body)).map(Self)
     }
 }
 
-/// A path or query parameter as bytes: what `%FF` decodes to is kept, where a `String` field would refuse it.
+/// A path or query parameter as bytes: the byte that `%FF` stands for is kept, where a `String` field would refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathBytes(pub Vec<u8>);
 
@@ -198,7 +199,7 @@ pub(crate) type ErasedHandler<D> =
             the last three are optional"
 )]
 pub trait Handler<D, A>: MaybeSend + MaybeSync + 'static {
-    /// The schemas of its parameters and reply.
+    /// Describes its parameters and its reply by schemas.
     fn schemas() -> OperationSchemas;
 
     /// Takes its parameters from the call and runs.
@@ -265,7 +266,7 @@ macro_rules! implement_handler {
     };
 }
 
-/// Drops a payload that nobody may be sent where it was made, before others are made beside it.
+/// Drops a payload that is too large to be sent where it was made, before others are made beside it.
 fn bounded(payload: Payload, most: u64) -> Result<Payload, DriverError> {
     match payload.json.len() as u64 > most {
         true => Err(DriverError::result_too_large(most)),

@@ -43,9 +43,9 @@
 //! assert_eq!(manifest.operations[0].path, "/later");
 //! ```
 //!
-//! A crate of type `cdylib` ends with [`export_driver!`], which makes the entry points that the host looks for.
-//! Nothing in this face is native: no tokio type, and `Send` is asked for only where threads exist
-//! ([`MaybeSend`]), so that the same driver can be exported as a WebAssembly component.
+//! A crate of type `cdylib` ends with [`export_driver!`], which makes the entry points that the host looks for. Nothing
+//! in this interface is native: it has no tokio type, and `Send` is asked for only where threads exist ([`MaybeSend`]),
+//! so that the same driver can be exported as a WebAssembly component.
 
 pub mod alias;
 pub mod call;
@@ -90,7 +90,7 @@ pub use serde;
 #[doc(hidden)]
 pub use serde_json;
 
-/// Everything a driver's source usually names.
+/// Every item that a driver's source usually names.
 pub mod prelude {
     pub use crate::{
         Access, Alias, Body, ConnectionSettings, Context, Created, Description, Driver, DriverError, Either,
@@ -101,8 +101,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 }
 
-/// The version of this contract, `MAJOR.MINOR.PATCH`, which is not the gateway's: it moves when the contract does. A host
-/// loads drivers built against the same `MAJOR.MINOR`.
+/// The version of this contract, `MAJOR.MINOR.PATCH`, which is not the gateway's: it changes when the contract does. A
+/// host loads drivers built against the same `MAJOR.MINOR`.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Exports a type that implements [`Driver`] from a `cdylib`: as a native library, or as a component on a WebAssembly
@@ -110,7 +110,7 @@ pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 #[macro_export]
 macro_rules! export_driver {
     ($driver:ty) => {
-        // A component that ends takes its session along and nothing else.
+        // A panic may end a component: it ends that session alone. In a native driver it would end the gateway.
         #[cfg(all(panic = "abort", not(target_family = "wasm")))]
         compile_error!(
             "a native driver must unwind when it panics, or each panic ends the whole gateway: \
@@ -147,7 +147,7 @@ macro_rules! export_driver {
 mod tests {
     use super::API_VERSION;
 
-    /// Or each new gateway would refuse all drivers that were built for the one before.
+    /// Keeps each new gateway from refusing all drivers that were built for the one before.
     #[test]
     fn contract_has_a_version_of_its_own_which_is_the_worlds_too() {
         let package = include_str!("../Cargo.toml");

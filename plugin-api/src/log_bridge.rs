@@ -9,7 +9,7 @@ use tracing::{
 };
 
 /// A subscriber that hands every event to the host, through `write`. Spans are not carried: a record belongs to a
-/// request, and that is known otherwise.
+/// request, which `request.rs` tells.
 pub(crate) struct LogBridge<W> {
     pub(crate) level: LevelFilter,
     pub(crate) write: W,
@@ -19,7 +19,7 @@ impl<W: Fn(LogRecord<'_>) + 'static> LogBridge<W>
 where
     Self: Send + Sync,
 {
-    /// From now on, for this copy of `tracing`. A subscriber that is set already stays.
+    /// Sets it for this copy of `tracing`, from now on. A subscriber that is set already stays.
     pub(crate) fn set(self) {
         let _ = tracing::subscriber::set_global_default(self);
     }

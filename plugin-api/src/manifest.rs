@@ -1,4 +1,4 @@
-//! The manifest: everything that a host must know of a driver, as JSON, derived from the route table.
+//! The manifest: everything that a host must know about a driver, as JSON, derived from the route table.
 
 use crate::{
     API_VERSION, Access, Alias, Driver,
@@ -26,17 +26,17 @@ pub struct Manifest {
     /// URL schemes of the connection strings it understands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connection_string_schemes: Vec<String>,
-    /// How many calls a session takes at once. A component's is always [`Concurrency::Exclusive`], whatever it says.
+    /// How many calls a session takes at once. A component's is always [`Concurrency::Exclusive`], whatever is here.
     #[serde(default)]
     pub concurrency: Concurrency,
-    /// Other prefixes than the type, for operations that name them.
+    /// Other prefixes beside the type, for the operations that name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<Alias>,
-    /// A project's own database is the primary connection of a project that has none of the type.
+    /// Whether a project's own database is the primary connection of a project that has none of the type.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub project_database: bool,
-    /// Who holds callers to the schemas of options, paths, queries and bodies; absent: the host for a component, the
-    /// driver otherwise.
+    /// The side that checks options, paths, queries and bodies against their schemas; absent: the host for a component,
+    /// the driver otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_by: Option<CheckedBy>,
     /// JSON Schema (2020-12) of a connection's `options`. Secret ones are marked `writeOnly`.
@@ -45,7 +45,7 @@ pub struct Manifest {
     pub operations: Vec<OperationManifest>,
 }
 
-/// Who holds callers to a driver's schemas.
+/// The side that checks requests against a driver's schemas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckedBy {
@@ -76,13 +76,13 @@ pub struct OperationManifest {
     /// The prefix of the alias that it is under; absent: the driver's type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
-    /// What a caller needs.
+    /// The access that a caller needs.
     pub access: AccessManifest,
-    /// What it does, in one line.
+    /// A summary of the operation, in one line.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
-    /// For how many seconds, 1 to 86,400, a reply may be served again; absent: not at all. For `GET` operations with
-    /// access `read` alone.
+    /// For how many seconds, 1 to 86,400, a reply may be served again; absent: not at all. Only for `GET` operations
+    /// with access `read`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_seconds: Option<u64>,
     /// Paths of operations whose cached replies this one makes stale.
@@ -100,7 +100,7 @@ pub struct OperationManifest {
     /// JSON Schema of the payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Value>,
-    /// What the payload is when it is not JSON, as `Content-Type` says it. For operations under a bare alias alone.
+    /// The payload's type when it is not JSON, as `Content-Type` says it. Only for operations under a bare alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
 }
@@ -115,12 +115,12 @@ pub enum AccessManifest {
     Write,
     /// Admins and owners.
     Admin,
-    /// Viewers and up; the driver holds each caller to what was granted.
+    /// Viewers and up; the driver enforces the rights that each caller was granted.
     PerCall,
 }
 
 impl AccessManifest {
-    /// The least that a caller must be granted to get in.
+    /// Returns the least access that a caller must be granted to get in.
     pub fn minimum(self) -> Access {
         match self {
             Self::Read | Self::PerCall => Access::Read,

@@ -36,7 +36,7 @@ impl std::fmt::Debug for Network {
 }
 
 impl Network {
-    /// A native driver's: names are resolved, and addresses allowed, by `resolver`.
+    /// Makes a native driver's network: `resolver` resolves names, and decides which addresses are allowed.
     #[cfg(not(target_family = "wasm"))]
     pub fn new<F, R>(resolver: R) -> Self
     where
@@ -46,7 +46,7 @@ impl Network {
         Self { way: Way::Resolve(Arc::new(move |host, port| Box::pin(resolver(host, port)))) }
     }
 
-    /// A component's: streams are opened by `opener`, which is told whether to speak TLS.
+    /// Makes a component's network: `opener` opens streams, and is told whether to speak TLS.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn of_streams(
         opener: impl Fn(bool) -> Result<Stream, DriverError> + Send + Sync + 'static,
@@ -54,15 +54,16 @@ impl Network {
         Self { way: Way::Open(Arc::new(opener)) }
     }
 
-    /// A component's: streams are opened by `opener`, which is told whether to speak TLS.
+    /// Makes a component's network: `opener` opens streams, and is told whether to speak TLS.
     #[cfg(target_family = "wasm")]
     pub(crate) fn of_streams(opener: impl Fn(bool) -> Result<Stream, DriverError> + 'static) -> Self {
         Self { way: Way::Open(Arc::new(opener)) }
     }
 
-    /// For native drivers, there only: the addresses of a host that the gateway's rules allow; never an empty list. Ask at every
-    /// connect and connect only to what it answered. A client that connects by itself may be given one address for a
-    /// session's life, if the session ends ([`Driver::is_open`](crate::Driver::is_open)) when that stops answering.
+    /// Finds the addresses of a host that the gateway's rules allow; never an empty list. Only native drivers can call
+    /// it. Call it at every connect, and connect only to the addresses that it gave. A client that connects by itself
+    /// may be given one address for a session's life, if the session ends ([`Driver::is_open`](crate::Driver::is_open))
+    /// when that address stops answering.
     ///
     /// # Errors
     /// `FORBIDDEN` for an address that the rules exclude, `CONNECTION_ERROR` (`not_resolved`) for an unknown name;
@@ -78,13 +79,13 @@ impl Network {
         }
     }
 
-    /// For components: a stream to the connection's own host and port. With `tls`, the host speaks TLS on it, by the
-    /// connection's options `tls_ca` (authorities in PEM) and `tls_insecure` (accept any certificate).
+    /// Opens, for a component, a stream to the connection's own host and port. With `tls`, the host speaks TLS on it,
+    /// by the connection's options `tls_ca` (authorities in PEM) and `tls_insecure` (accept any certificate).
     ///
     /// # Errors
     /// `FORBIDDEN` for an address that the gateway's rules exclude; `CONNECTION_ERROR` with `not_resolved`, `refused`,
     /// `timeout` or `tls`, and with `unsupported` in a native driver.
-    // Async, although today's host lets the instance sleep instead: handlers need not change when that does.
+    // Async, although today's host lets the instance sleep instead: when that changes, handlers need not.
     #[allow(clippy::unused_async)]
     pub async fn open(&self, tls: bool) -> Result<Stream, DriverError> {
         match &self.way {
@@ -97,14 +98,14 @@ impl Network {
     }
 }
 
-/// What a stream is made of.
+/// The implementation of a stream.
 pub(crate) trait Transport: MaybeSend {
     fn read(&mut self, most: u32, timeout: Option<Duration>) -> Result<Vec<u8>, DriverError>;
     fn write(&mut self, bytes: &[u8]) -> Result<(), DriverError>;
     fn shutdown(&mut self) -> Result<(), DriverError>;
 }
 
-/// A byte stream to the connection's server. Dropping it closes it.
+/// A byte stream to the connection's server. Dropping the stream closes it.
 pub struct Stream {
     transport: Box<dyn Transport>,
 }
@@ -121,8 +122,8 @@ impl Stream {
         Self { transport: Box::new(transport) }
     }
 
-    /// Waits until there is something to read, and takes at most `most` bytes of it. Empty: the server has ended the
-    /// stream.
+    /// Waits until there is something to read, and takes at most `most` bytes of it. An empty result means that the
+    /// server has ended the stream.
     ///
     /// # Errors
     /// `CONNECTION_ERROR`: `closed` when the stream broke.
@@ -130,7 +131,8 @@ impl Stream {
         self.transport.read(most, None)
     }
 
-    /// As [`read`](Self::read), but waits no longer than this. The stream stays good when the time is over.
+    /// Reads as [`read`](Self::read) does, but waits no longer than this. The stream stays usable when the time is
+    /// over.
     ///
     /// # Errors
     /// Also `CONNECTION_ERROR` with `timeout`.
@@ -138,7 +140,7 @@ impl Stream {
         self.transport.read(most, Some(time))
     }
 
-    /// Writes all of it.
+    /// Writes all of the bytes.
     ///
     /// # Errors
     /// `CONNECTION_ERROR`: `closed` when the stream broke.
@@ -146,7 +148,7 @@ impl Stream {
         self.transport.write(bytes)
     }
 
-    /// Ends the stream in this direction. A session that keeps one like that is over once its call is answered.
+    /// Ends the stream in this direction. A session that keeps such a stream is over once its call is answered.
     ///
     /// # Errors
     /// `CONNECTION_ERROR`: `closed` when the stream broke before.

@@ -1,5 +1,5 @@
-//! Reading JSON so that a struct is an object there: serde takes an array for one as well, field by field, which lets
-//! `[{}, true]` be a filter and a flag.
+//! Reading JSON so that a struct is always an object there: serde alone takes an array for one as well, field by field,
+//! which would let `[{}, true]` be a filter and a flag.
 
 use serde::{
     Deserializer,
@@ -10,10 +10,10 @@ use std::fmt;
 /// The words by which errors of [`Due`] end.
 pub(crate) const EXPECTED: &str = ", expected an object";
 
-/// Anything that takes part in reading, so that whatever is read inside it is read the same way.
+/// A wrapper of anything that takes part in reading, so that everything inside it is read by the same rule.
 pub(crate) struct Objects<T>(pub(crate) T);
 
-/// The visitor of a struct, which is shown objects alone.
+/// The visitor of a struct, which accepts objects only.
 struct Due<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Due<V> {

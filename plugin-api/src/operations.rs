@@ -6,12 +6,12 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Who decides what a call of an operation may do.
+/// The rule that decides the access of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationAccess {
-    /// Always this much is needed.
+    /// Every call needs this access.
     Needs(Access),
-    /// Anyone who may read may call; the driver looks at [`Context::granted`](crate::Context::granted) and the call.
+    /// A caller who may read may call; the driver looks at [`Context::granted`](crate::Context::granted) and the call.
     PerCall,
 }
 
@@ -21,18 +21,18 @@ pub enum OperationAccess {
 pub enum Method {
     /// Reads; answers `HEAD` too.
     Get,
-    /// Creates, or does something.
+    /// Creates something, or does something.
     Post,
-    /// Changes what is there.
+    /// Changes something that exists.
     Put,
-    /// Changes part of what is there.
+    /// Changes a part of something that exists.
     Patch,
     /// Deletes.
     Delete,
 }
 
 impl Method {
-    /// As in a request line.
+    /// Returns the method's name, as in a request line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -69,28 +69,29 @@ impl<D: 'static> Default for Operations<D> {
 }
 
 impl<D: 'static> Operations<D> {
-    /// An empty table.
+    /// Makes an empty table.
     pub fn new() -> Self {
         Self { rows: Vec::new() }
     }
 
-    /// An operation at `GET path`. A path is relative to the project: `/keys/{key}`; a parameter fills one segment.
+    /// Adds an operation at `GET path`. A path is relative to the project: `/keys/{key}`; a parameter fills one
+    /// segment.
     pub fn get<A>(self, path: &'static str, handler: impl Handler<D, A>) -> Undeclared<D> {
         self.add(Method::Get, path, handler)
     }
-    /// An operation at `POST path`.
+    /// Adds an operation at `POST path`.
     pub fn post<A>(self, path: &'static str, handler: impl Handler<D, A>) -> Undeclared<D> {
         self.add(Method::Post, path, handler)
     }
-    /// An operation at `PUT path`.
+    /// Adds an operation at `PUT path`.
     pub fn put<A>(self, path: &'static str, handler: impl Handler<D, A>) -> Undeclared<D> {
         self.add(Method::Put, path, handler)
     }
-    /// An operation at `PATCH path`.
+    /// Adds an operation at `PATCH path`.
     pub fn patch<A>(self, path: &'static str, handler: impl Handler<D, A>) -> Undeclared<D> {
         self.add(Method::Patch, path, handler)
     }
-    /// An operation at `DELETE path`.
+    /// Adds an operation at `DELETE path`.
     pub fn delete<A>(self, path: &'static str, handler: impl Handler<D, A>) -> Undeclared<D> {
         self.add(Method::Delete, path, handler)
     }
@@ -110,23 +111,24 @@ impl<D: 'static> Operations<D> {
         Undeclared { rows: self.rows, operation }
     }
 
-    /// One line for people: what the last operation does.
+    /// Sets the summary of the last operation: one line for people.
     pub fn summary(self, summary: &'static str) -> Self {
         self.change_last(|operation| operation.summary = summary)
     }
 
-    /// The last operation's replies may be served again for this long: whole seconds, up to a day. It must be a `GET`
+    /// Lets the last operation's replies be served again for this long: whole seconds, up to a day. It must be a `GET`
     /// that is open to [`read`](Undeclared::read); a host refuses to load a driver that caches another.
     pub fn cache(self, time_to_live: Duration) -> Self {
         self.change_last(|operation| operation.cache = Some(time_to_live))
     }
 
-    /// Paths of operations whose cached replies a call of the last operation makes stale, on the same connection.
+    /// Makes a call of the last operation turn the cached replies of these paths' operations stale, on the same
+    /// connection.
     pub fn invalidates(self, paths: impl IntoIterator<Item = &'static str>) -> Self {
         self.change_last(|operation| operation.invalidates.extend(paths))
     }
 
-    /// As [`cache`](Self::cache), for those among the rows so far that are a `GET` of one of these paths.
+    /// Does what [`cache`](Self::cache) does, for those of the rows so far that are a `GET` of one of these paths.
     pub fn cache_each(mut self, paths: &[&str], time_to_live: Duration) -> Self {
         let rows = self.rows.iter_mut();
         for row in rows.filter(|row| row.method == Method::Get && paths.contains(&row.path)) {
@@ -135,7 +137,7 @@ impl<D: 'static> Operations<D> {
         self
     }
 
-    /// As [`invalidates`](Self::invalidates), for all among the rows so far that may write.
+    /// Does what [`invalidates`](Self::invalidates) does, for those of the rows so far that may write.
     pub fn each_write_invalidates(mut self, paths: &[&'static str]) -> Self {
         let rows = self.rows.iter_mut();
         for row in rows.filter(|row| row.access != OperationAccess::Needs(Access::Read)) {
@@ -145,14 +147,14 @@ impl<D: 'static> Operations<D> {
     }
 
     /// Puts the operations that `add` adds under an alias of the [description](crate::Description::alias) instead of the
-    /// driver's type. They are operations of their own: one path may mean something under each prefix.
+    /// driver's type. They are separate operations: one path may lead to another operation under each prefix.
     pub fn alias(mut self, prefix: &'static str, add: impl FnOnce(Self) -> Self) -> Self {
         let added = add(Self::new()).rows.into_iter();
         self.rows.extend(added.map(|operation| Operation { alias: Some(prefix), ..operation }));
         self
     }
 
-    /// The rows, in order.
+    /// Returns the rows, in order.
     pub fn into_rows(self) -> Vec<Operation<D>> {
         self.rows
     }
@@ -165,7 +167,7 @@ impl<D: 'static> Operations<D> {
     }
 }
 
-/// An operation whose access is still to be declared: the table goes on only after that.
+/// An operation whose access is not declared yet: declaring it gives the table back.
 #[must_use = "declare the operation's access: read(), write(), admin() or per_call()"]
 pub struct Undeclared<D> {
     rows: Vec<Operation<D>>,
@@ -173,19 +175,19 @@ pub struct Undeclared<D> {
 }
 
 impl<D: 'static> Undeclared<D> {
-    /// Leaves the database as it was: open to viewers.
+    /// Declares that the operation leaves the database as it was: open to viewers.
     pub fn read(self) -> Operations<D> {
         self.declare(OperationAccess::Needs(Access::Read))
     }
-    /// Changes data: open to developers.
+    /// Declares that the operation changes data: open to developers.
     pub fn write(self) -> Operations<D> {
         self.declare(OperationAccess::Needs(Access::Write))
     }
-    /// Changes the server or drops whole databases: open to admins.
+    /// Declares that the operation changes the server or drops whole databases: open to admins.
     pub fn admin(self) -> Operations<D> {
         self.declare(OperationAccess::Needs(Access::Admin))
     }
-    /// Depends on the call: open to viewers, and the driver holds each caller to what was granted.
+    /// Declares that the access depends on the call: open to viewers, and the driver enforces each caller's rights.
     pub fn per_call(self) -> Operations<D> {
         self.declare(OperationAccess::PerCall)
     }

@@ -1,4 +1,4 @@
-//! From path, query and body to a handler's structs, with errors that name the field.
+//! Reading a path, a query or a body into a handler's structs, with errors that name the field.
 
 use crate::{
     DriverError,
@@ -44,11 +44,12 @@ fn from_query_with_bytes<T: DeserializeOwned>(query: &[(String, String)]) -> Res
     read_fields(value::MapDeserializer::new(pairs), "query")
 }
 
-/// What begins the name of a query parameter that is a header of the request. Callers can't send such: hosts refuse it.
+/// The prefix of the names of query parameters that are headers of the request. Callers can't send them: hosts refuse
+/// such names.
 pub const HEADER_PREFIX: &str = "header:";
 
-/// What begins the name of a query parameter whose value is not UTF-8: it comes in base64. Callers can't send such names:
-/// hosts refuse them.
+/// The prefix of the names of query parameters whose values are not UTF-8: they come in base64. Callers can't send such
+/// names: hosts refuse them.
 pub const BYTES_PREFIX: &str = "bytes:";
 
 /// Finds the names of a path template's parameters, in order.
@@ -83,7 +84,7 @@ pub(crate) fn refuse_surplus(query: &[(String, String)]) -> Result<(), DriverErr
     }
 }
 
-/// Finds the JSON text of a body; `None`: it has none.
+/// Finds the JSON text of a body; `None` if it has none.
 pub fn body_text(body: &[u8]) -> Option<&[u8]> {
     // Some editors write a mark before it, which RFC 8259 (§8.1) lets be ignored.
     let body = body.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(body);
@@ -115,7 +116,7 @@ pub fn from_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DriverError> {
     Ok(value)
 }
 
-/// Reads a part of a body that was kept as its text, as [`from_body`] would have: a struct from an object alone.
+/// Reads a part of a body that was kept as its text, by the rules of [`from_body`]: a struct from an object alone.
 ///
 /// # Errors
 /// serde_json's, whose line and column are those of the part.
@@ -126,7 +127,7 @@ pub fn from_part<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, serde_js
     Ok(value)
 }
 
-/// Reads a JSON object that is not a request body (a connection's options) with the same manners.
+/// Reads a JSON object that is not a request body (a connection's options) by the same rules.
 pub(crate) fn from_json<T: DeserializeOwned>(json: serde_json::Value, whole: &str) -> Result<T, DriverError> {
     serde_path_to_error::deserialize(Objects(json)).map_err(|error| {
         let (path, message) = (error.path().to_string(), error.inner().to_string());
@@ -159,10 +160,10 @@ fn read_fields<'de, T: Deserialize<'de>>(
 /// Names the field: the path that serde was at, and for a missing, unknown or repeated field the name that serde's
 /// message quotes, since the path then ends at its parent.
 fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
-    // Both quote what the caller sent, which may be the whole body.
+    // Both quote the caller's text, which may be the whole body.
     let (path, message) = (beginning(path), beginning(message));
     let parent = if path == "." { "" } else { path };
-    // What was refused here once already, further in, names its field.
+    // An error that was made here once already, further in, names its field.
     if let Some((field, _)) = message.strip_prefix('`').and_then(|rest| rest.split_once("`: "))
         && parent.is_empty()
     {
@@ -186,13 +187,13 @@ fn refuse(path: &str, message: &str, whole: &str) -> DriverError {
     DriverError::field(&field, message)
 }
 
-/// The beginning of a text, as much as anyone reads of an error.
+/// Cuts a text to its beginning, as much as anyone reads of an error.
 fn beginning(text: &str) -> &str {
     const MOST: usize = 1000;
     text.char_indices().nth(MOST).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
 }
 
-/// One parameter's bytes, read as whatever the field's type asks for.
+/// One parameter's bytes, read as the field's type asks.
 #[derive(Clone, Copy)]
 struct Parameter<'a>(&'a [u8]);
 

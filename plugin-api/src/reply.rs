@@ -1,4 +1,4 @@
-//! What a handler answers with.
+//! The replies that handlers answer with.
 
 use crate::{DriverError, ErrorCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -19,21 +19,21 @@ pub enum Outcome {
 /// A reply as plain values. The payload is one JSON text; the host puts it into the envelope unread.
 #[derive(Debug)]
 pub struct Payload {
-    /// Which success status.
+    /// The success status.
     pub outcome: Outcome,
-    /// One JSON text in UTF-8, or what the operation's media type says. Empty with `NoContent`, and with no other outcome
-    /// when it is JSON.
+    /// One JSON text in UTF-8, or bytes of the operation's media type. Empty with `NoContent`; a JSON payload is empty
+    /// with no other outcome.
     pub json: Vec<u8>,
-    /// The call left the database as it was, although its operation may write.
+    /// Whether the call left the database as it was, although its operation may write.
     pub only_read: bool,
 }
 
-/// Why a payload is refused that does not [fit](Payload::fits).
+/// The refusal of a payload that does not [fit](Payload::fits).
 pub const MISPLACED_PAYLOAD: &str =
     "the driver answered with no payload where one is due, or with one where none is";
 
 impl Payload {
-    /// Whether there is a payload where one is due, and none where none is. `is_json`: what the operation answers with is
+    /// Tells whether there is a payload where one is due, and none where none is. `is_json`: the operation answers with
     /// JSON, which is never empty.
     pub fn fits(&self, is_json: bool) -> bool {
         match self.outcome {
@@ -45,16 +45,16 @@ impl Payload {
 
 /// A type that a handler can return.
 pub trait Reply: Sized {
-    /// The JSON Schema of the payload; `None` where there is none to tell.
+    /// Describes the payload by a JSON Schema; `None` where there is nothing to tell.
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
 
-    /// What the payload is when it is not JSON, as `Content-Type` says it. For operations under a
-    /// [bare alias](crate::Alias::bare) alone: a host refuses to load a driver that has it elsewhere.
+    /// Returns the payload's type when it is not JSON, as `Content-Type` says it. Only for operations under a
+    /// [bare alias](crate::Alias::bare): a host refuses to load a driver that has it elsewhere.
     fn media_type() -> Option<&'static str> {
         None
     }
 
-    /// Serializes it, once, into the buffer that is sent.
+    /// Serializes the reply, once, into the buffer that is sent.
     ///
     /// # Errors
     /// `DRIVER_ERROR` when the value has no JSON form (a map with keys that are not strings).
@@ -76,7 +76,8 @@ fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
     Ok(json)
 }
 
-/// A text that grows is there twice each time it does, and an instance's memory is small: a large one is measured first.
+/// Serializes a value. A large one is measured first: a buffer that grows is in memory twice, and an instance's memory
+/// is small.
 #[cfg(target_family = "wasm")]
 fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
     let mut beginning = Beginning::default();
@@ -95,7 +96,7 @@ fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, DriverError> {
     Ok(json)
 }
 
-/// The beginning of a text, and how long the whole is.
+/// The beginning of a text, and the length of the whole.
 #[cfg(target_family = "wasm")]
 #[derive(Default)]
 struct Beginning {
@@ -162,12 +163,13 @@ impl Reply for NoContent {
     }
 }
 
-/// 200 with JSON that the driver wrote itself, straight from its database's wire format.
+/// 200 with JSON that the driver wrote itself, directly from its database's wire format.
 #[derive(Debug)]
 pub struct RawJson(Vec<u8>);
 
 impl RawJson {
-    /// `json` must be exactly one JSON text in UTF-8: the host does not look into it. Checked in debug builds.
+    /// Makes a reply of `json`: exactly one JSON text in UTF-8, since the host does not look into it. Checked in debug
+    /// builds.
     pub fn new(json: Vec<u8>) -> Self {
         debug_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&json).is_ok(), "not one JSON text");
         Self(json)
@@ -183,7 +185,7 @@ impl Reply for RawJson {
     }
 }
 
-/// 200 with a text, for operations under a [bare alias](crate::Alias::bare) alone.
+/// 200 with a text, only for operations under a [bare alias](crate::Alias::bare).
 #[derive(Debug)]
 pub struct PlainText(pub String);
 
@@ -199,7 +201,7 @@ impl Reply for PlainText {
     }
 }
 
-/// A reply of an operation declared `per_call` whose call turned out to only read: it is not audited as a write, and
+/// A reply of an operation declared `per_call` whose call turned out only to read: it is not audited as a write, and
 /// makes no cached reply stale.
 #[derive(Debug)]
 pub struct OnlyRead<R>(pub R);

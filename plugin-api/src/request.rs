@@ -1,7 +1,7 @@
-//! Which request what a driver logs belongs to.
+//! The request that a driver's log records belong to.
 //!
-//! The log says so by itself of what a handler logs. A task that the handler spawns, or a thread that it hands work to,
-//! belongs to no request unless it is told:
+//! A record that a handler logs has its request's id by itself. A task that the handler spawns, or a thread that it
+//! hands work to, belongs to no request unless it is told:
 //!
 //! ```
 //! # #[cfg(not(target_family = "wasm"))]
@@ -22,7 +22,7 @@ use std::{
 };
 
 thread_local! {
-    /// The id of the request that this thread is at work for. Nothing: for none.
+    /// The id of the request that this thread works for; `None` when it works for none.
     static CURRENT: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
 }
 
@@ -44,7 +44,7 @@ impl Drop for Scope {
     }
 }
 
-/// The id of the request that this thread is at work for, or an empty text.
+/// Reads the id of the request that this thread works for, or an empty text.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn with_current_id<T>(read: impl FnOnce(&str) -> T) -> T {
     CURRENT.with(|current| read(current.borrow().as_deref().unwrap_or_default()))
@@ -54,14 +54,14 @@ fn current() -> Option<Arc<str>> {
     CURRENT.with(|current| current.borrow().clone())
 }
 
-/// A future whose records carry the id of the request that this thread is at work for, wherever it is polled: for
+/// Makes a future whose records carry the id of the request that this thread now works for, wherever it is polled: for
 /// `tokio::spawn`.
 pub fn carry<F: Future>(future: F) -> Carried<F> {
     Carried { request_id: current(), future: Box::pin(future) }
 }
 
-/// A function whose records carry the id of the request that this thread is at work for, wherever it is called: for
-/// `spawn_blocking`.
+/// Makes a function whose records carry the id of the request that this thread now works for, wherever it is called:
+/// for `spawn_blocking`.
 pub fn carry_into<T>(run: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let request_id = current();
     move || {
@@ -70,7 +70,7 @@ pub fn carry_into<T>(run: impl FnOnce() -> T) -> impl FnOnce() -> T {
     }
 }
 
-/// What [`carry`] makes.
+/// The future that [`carry`] makes.
 #[derive(Debug)]
 pub struct Carried<F> {
     request_id: Option<Arc<str>>,

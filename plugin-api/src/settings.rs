@@ -1,4 +1,4 @@
-//! What a driver is given to open a session with.
+//! The settings that a driver gets to open a session with.
 
 use crate::DriverError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -6,9 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeStructVariant};
 use std::{borrow::Cow, future::Future, pin::Pin};
 
-/// What an option's schema says, with `true`, when the option decides to whom secrets are sent, or how far the other side is
-/// checked: a host to go through, say. `#[schemars(extend("x-secrets-anew" = true))]`. A change of it, as of a connection's
-/// host and port, needs all secrets anew. Options whose names begin with `tls` or `ssl` are such without saying it.
+/// The keyword that an option's schema has, with `true`, when the option decides to whom secrets are sent, or how
+/// strictly the other side is checked: a host to go through, for example.
+/// `#[schemars(extend("x-secrets-anew" = true))]` adds it. A change of such an option, like one of a connection's host
+/// or port, needs all secrets anew. Options whose names begin with `tls` or `ssl` count as such without it.
 pub const SECRETS_ANEW: &str = "x-secrets-anew";
 
 /// A secret text: wiped when dropped, never shown by `Debug`. An option of this type is sealed in the registry and
@@ -17,7 +18,7 @@ pub const SECRETS_ANEW: &str = "x-secrets-anew";
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// The text itself. Hand it to the database's client and to nothing else.
+    /// Returns the text itself. Give it to the database's client and to nothing else.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -49,7 +50,8 @@ impl JsonSchema for Secret {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // `writeOnly` is JSON Schema's own word for what may be sent but is never returned; the host seals by it.
+        // `writeOnly` is JSON Schema's own word for values that may be sent but are never returned; the host seals by
+        // it.
         json_schema!({ "type": "string", "writeOnly": true })
     }
 }
@@ -78,15 +80,15 @@ pub enum Endpoint {
 /// A connection's settings, opened and checked.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ConnectionSettings<O> {
-    /// Where and as whom.
+    /// Where the database is, and how to log in.
     pub endpoint: Endpoint,
     /// The driver's own options: the connection's, over the plugin's `settings` in `plugins.toml`.
     pub options: O,
 }
 
 impl<O: Serialize> ConnectionSettings<O> {
-    /// Writes the settings as the JSON that crosses into a driver, with every secret in the clear. Neither the settings nor
-    /// their endpoint are `Serialize`, so that no other JSON has them in it by mistake.
+    /// Writes the settings as the JSON that crosses into a driver, with every secret in the clear. Neither the settings
+    /// nor their endpoint are `Serialize`, so that no other JSON contains the secrets by mistake.
     pub fn to_json(&self) -> SecretString {
         #[derive(Serialize)]
         struct Exposed<'a, O> {
@@ -120,11 +122,12 @@ impl Serialize for ExposedEndpoint<'_> {
     }
 }
 
-/// Decides whether a connection speaks TLS: as its option `tls` says, or else as its connection string does, whose words
-/// for it are `by_string`. Options that mean nothing without TLS are named with whether they are given.
+/// Decides whether a connection speaks TLS: by its option `tls`, or else by its connection string, whose words that ask
+/// for TLS are `by_string`. `only_with_tls` names the options that mean nothing without TLS, each with whether it is
+/// given.
 ///
 /// # Errors
-/// `VALIDATION_ERROR` where option and string differ, and for an option that means nothing.
+/// `VALIDATION_ERROR` where option and string differ, and for an option that is given but means nothing.
 pub fn choose_tls(
     option: Option<bool>,
     by_string: Option<&str>,

@@ -1,5 +1,5 @@
-//! Calling a driver's operations in its own tests, without a host: the request is routed, its parameters are read and
-//! its handler runs just as the host would have it.
+//! Calls of a driver's operations in its own tests, without a host: the request is routed, its parameters are read and
+//! its handler runs just as the host would do it.
 
 mod session;
 
@@ -37,8 +37,8 @@ pub struct TestRequest {
 }
 
 impl TestRequest {
-    /// A request to a path below the project, percent-encoded as in a URL: `/keys/a%2Fb`. It may do everything, and its
-    /// reply may have 10 MiB.
+    /// Makes a request to a path below the project, percent-encoded as in a URL: `/keys/a%2Fb`. It may do everything,
+    /// and its reply may have 10 MiB.
     pub fn new(method: Method, path: &str) -> Self {
         Self {
             alias: None,
@@ -51,22 +51,22 @@ impl TestRequest {
         }
     }
 
-    /// A `GET`.
+    /// Makes a `GET`.
     pub fn get(path: &str) -> Self {
         Self::new(Method::Get, path)
     }
 
-    /// A `POST` with a JSON body.
+    /// Makes a `POST` with a JSON body.
     pub fn post(path: &str, body: Value) -> Self {
         Self::new(Method::Post, path).body(body.to_string())
     }
 
-    /// A `PUT` with a JSON body.
+    /// Makes a `PUT` with a JSON body.
     pub fn put(path: &str, body: Value) -> Self {
         Self::new(Method::Put, path).body(body.to_string())
     }
 
-    /// A `DELETE`.
+    /// Makes a `DELETE`.
     pub fn delete(path: &str) -> Self {
         Self::new(Method::Delete, path)
     }
@@ -83,30 +83,30 @@ impl TestRequest {
         self
     }
 
-    /// Adds a header of those that the alias hands on, by its name in small letters.
+    /// Adds a header that the alias hands on, by its name in lower case.
     pub fn header(self, name: &str, value: &str) -> Self {
         self.query(&format!("{}{name}", parameters::HEADER_PREFIX), value)
     }
 
-    /// The body as it is sent.
+    /// Sets the body as it is sent.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// The most that the caller may do.
+    /// Sets the most that the caller may do.
     pub fn granted(mut self, granted: Access) -> Self {
         self.granted = granted;
         self
     }
 
-    /// The largest reply that would be passed on.
+    /// Sets the largest reply that would be passed on.
     pub fn max_reply_bytes(mut self, bytes: u64) -> Self {
         self.max_reply_bytes = bytes;
         self
     }
 
-    /// Sends it. The payload of a reply without a body is null.
+    /// Sends the request. The payload of a reply without a body is null.
     ///
     /// # Errors
     /// As for [`send_for_reply`](Self::send_for_reply).
@@ -114,7 +114,7 @@ impl TestRequest {
         self.send_for_reply(session).await.map(|TestReply { outcome, payload, .. }| (outcome, payload))
     }
 
-    /// Sends it, and gives all that the host is told.
+    /// Sends the request, and gives the whole reply as the host gets it.
     ///
     /// # Errors
     /// The driver's own; `NOT_FOUND` where no operation has the path and method; `FORBIDDEN` where the operation needs
@@ -174,7 +174,7 @@ impl TestRequest {
 /// A reply, as the host sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestReply {
-    /// Which success status.
+    /// The success status.
     pub outcome: Outcome,
     /// The payload: a string where it is not JSON, null where there is none.
     pub payload: Value,
@@ -190,7 +190,8 @@ pub async fn run<D>(operation: &Operation<D>, session: Arc<D>, call: Call) -> Re
     (operation.handler)(session, call).await
 }
 
-/// Connection settings from JSON, `{"endpoint": {"parts": {…}}, "options": {…}}`, with errors as the host would see them.
+/// Reads connection settings from JSON, `{"endpoint": {"parts": {…}}, "options": {…}}`, with errors as the host would
+/// see them.
 ///
 /// # Errors
 /// `VALIDATION_ERROR` that names the field.
@@ -202,15 +203,16 @@ pub fn settings<D: Driver>(json: Value) -> Result<ConnectionSettings<D::Options>
     })
 }
 
-/// Passwords with what means something in a URL, as a pattern for proptest: their letters make no words, so that a message
-/// has none of them by chance.
+/// Passwords with characters that mean something in a URL, as a pattern for proptest. Their letters make no words, so
+/// that a message has none of them by chance.
 pub const ODD_PASSWORDS: &str = "[QXZJVKWY]{4}([@/?#%:&=+\n\t\\[]|%4){1,2}[QXZJVKWY]{4,8}";
 
-/// Checks that a password is read from a connection string as it is, or the string is refused and no part of it told.
-/// `read` gets the password as it is written in the string, percent-encoded or not, and gives the one that was read.
+/// Checks that a password is read from a connection string as it is, or that the string is refused and no part of it
+/// told. `read` gets the password as it is written in the string, percent-encoded or not, and gives the password that
+/// it read.
 ///
 /// # Panics
-/// Where another password is read, one that is encoded is refused, or the error tells four bytes of it in a row or names
+/// When another password is read, an encoded one is refused, or the error tells four bytes of it in a row or names
 /// another field than `connection_string`.
 pub fn check_password(password: &str, encoded: bool, read: impl FnOnce(&str) -> Result<String, DriverError>) {
     let written = if encoded {
@@ -233,8 +235,8 @@ pub fn check_password(password: &str, encoded: bool, read: impl FnOnce(&str) -> 
     }
 }
 
-/// A component's way to the network, for its tests on this machine: plain TCP to the server at `port` of this host,
-/// whatever the settings say. Reading and writing block the thread.
+/// Makes a component's network, for its tests on this machine: plain TCP to the server at `port` of this host, whatever
+/// the settings say. Reading and writing block the thread.
 #[cfg(not(target_family = "wasm"))]
 pub fn network(port: u16) -> Network {
     let open = move |tls: bool| {
@@ -276,7 +278,7 @@ fn broken(error: &io::Error) -> DriverError {
     DriverError::connection(reason, format!("the stream failed: {error}"))
 }
 
-/// The parameters' values where the path fits the template.
+/// Finds the parameters' values if the path fits the template.
 fn match_path(template: &str, path: &str) -> Option<Vec<Vec<u8>>> {
     let mut segments = path.split('/');
     let mut values = Vec::new();

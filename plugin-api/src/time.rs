@@ -1,7 +1,7 @@
 //! Time, where the sandbox has its own clock.
 //!
-//! The standard library's `Instant` and `SystemTime` do not work on every WebAssembly target; what is here works on all,
-//! and is the standard library's elsewhere.
+//! The standard library's `Instant` and `SystemTime` do not work on every WebAssembly target; the items here work on
+//! all, and are the standard library's elsewhere.
 
 #[cfg(not(target_family = "wasm"))]
 pub use {std::time::Instant, tokio::time::sleep};
@@ -9,7 +9,7 @@ pub use {std::time::Instant, tokio::time::sleep};
 #[cfg(target_family = "wasm")]
 pub use of_the_host::{Instant, since_unix_epoch, sleep};
 
-/// The time of day: what has passed since the Unix epoch.
+/// Returns the time of day, as the time since the Unix epoch.
 #[cfg(not(target_family = "wasm"))]
 pub fn since_unix_epoch() -> std::time::Duration {
     std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default()
@@ -20,7 +20,7 @@ mod of_the_host {
     use crate::component;
     use std::{ops::Add, time::Duration};
 
-    /// The time of day: what has passed since the Unix epoch.
+    /// Returns the time of day, as the time since the Unix epoch.
     pub fn since_unix_epoch() -> Duration {
         component::since_unix_epoch()
     }
@@ -36,19 +36,19 @@ mod of_the_host {
     pub struct Instant(Duration);
 
     impl Instant {
-        /// This moment.
+        /// Returns this moment.
         pub fn now() -> Self {
             Self(Duration::from_nanos(component::monotonic_nanoseconds()))
         }
-        /// The time since an earlier moment; zero when that is later.
+        /// Returns the time since an earlier moment; zero when that is later.
         pub fn saturating_duration_since(&self, earlier: Self) -> Duration {
             self.0.saturating_sub(earlier.0)
         }
-        /// The time since this moment.
+        /// Returns the time since this moment.
         pub fn elapsed(&self) -> Duration {
             Self::now().saturating_duration_since(*self)
         }
-        /// A later moment, unless it is beyond all reckoning.
+        /// Returns a later moment, unless the clock can't represent it.
         pub fn checked_add(&self, time: Duration) -> Option<Self> {
             self.0.checked_add(time).map(Self)
         }

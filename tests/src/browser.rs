@@ -1,4 +1,4 @@
-//! A real browser, steered by WebDriver (<https://www.w3.org/TR/webdriver2/>), and sites for it to visit.
+//! A real browser, controlled by WebDriver (<https://www.w3.org/TR/webdriver2/>), and sites for it to visit.
 
 use crate::{
     process::{Process, free_port, listen},
@@ -13,13 +13,13 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Name the programs; `cargo xtask test` installs them where they can be had.
+/// Names the browser's programs; `cargo xtask test` installs them where they can be had.
 const CHROMIUM: &str = "STUDIO_TEST_CHROMIUM";
 const CHROMEDRIVER: &str = "STUDIO_TEST_CHROMEDRIVER";
 
-/// How the browser is started: without a screen and without anything of its own on the network. Its pages are the
-/// test's, so that it needs no sandbox, which root and most containers cannot have. A page that is left is left: else some
-/// are kept, with what they asked, in case that somebody goes back.
+/// The browser's arguments: it has no screen, and sends nothing of its own over the network. It needs no sandbox, since
+/// its pages are the test's; root and most containers can't have one. A page that the browser leaves is not kept: else
+/// some pages would stay alive, with the requests that they made, in case that somebody goes back.
 const ARGUMENTS: [&str; 15] = [
     "--headless",
     "--no-sandbox",
@@ -52,7 +52,7 @@ pub struct Browser {
 pub struct Tab(String);
 
 impl Browser {
-    /// Whether there is one to test with; a line that says so where there is none.
+    /// Tells whether there is a browser to test with; prints a line that says so where there is none.
     pub fn is_there() -> bool {
         let there = [CHROMIUM, CHROMEDRIVER].iter().all(|name| std::env::var_os(name).is_some());
         if !there {
@@ -61,7 +61,7 @@ impl Browser {
         there
     }
 
-    /// Starts one that nobody used before.
+    /// Starts a browser that nobody used before.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let profile = folder.path().join("profile");
@@ -99,7 +99,7 @@ impl Browser {
         self.post("/execute/sync", json!({"script": script, "args": [input]})).await
     }
 
-    /// The tab that is looked at.
+    /// Finds the tab that is looked at.
     pub async fn tab(&self) -> Tab {
         let handle = command_to(self.http.get(format!("{}/window", self.session)), None).await;
         Tab(handle.as_str().expect("a handle").to_owned())
@@ -123,7 +123,7 @@ impl Browser {
         command_to(self.http.delete(format!("{}/window", self.session)), None).await;
     }
 
-    /// The id of its process; Linux only: with those of all that come from it.
+    /// Finds the id of its process, and on Linux those of all its descendants.
     pub fn processes(&self) -> Vec<u32> {
         let mut found = vec![self.chromium.id()];
         let mut next = 0;
@@ -139,7 +139,7 @@ impl Browser {
     }
 }
 
-/// The browser, and where it takes orders.
+/// Starts the browser, and gives the address where it takes commands.
 async fn start_chromium(profile: &Path, log: &Path) -> (Process, String) {
     let mut command = Command::new(named(CHROMIUM));
     command.args(ARGUMENTS).arg(format!("--user-data-dir={}", profile.display())).arg("about:blank");
@@ -157,7 +157,7 @@ fn named(variable: &str) -> PathBuf {
     std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} names no program")).into()
 }
 
-/// A command of WebDriver, which must succeed; its value.
+/// Sends a command of WebDriver, which must succeed, and gives its value.
 async fn command_to(request: reqwest::RequestBuilder, body: Option<Value>) -> Value {
     let request = match &body {
         Some(body) => request.json(body),
@@ -176,15 +176,15 @@ fn children(parent: u32) -> Vec<u32> {
     lists.flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>()).collect()
 }
 
-/// A site on a port of its own, which makes it an origin of its own. It serves one page for as long as the test's
-/// runtime lives.
+/// A site on its own port, which makes it an origin of its own. It serves one page for as long as the test's runtime
+/// lives.
 pub struct Site {
     /// `http://127.0.0.1:…`, as browsers name the origin.
     pub origin: String,
 }
 
 impl Site {
-    /// Starts one.
+    /// Starts a site.
     pub async fn start(page: &'static str) -> Self {
         let listener = listen();
         let origin = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! A client that looks at every answer: what all of them must have is checked here, once.
+//! A client that checks every answer for the properties that all answers must have.
 
 use reqwest::{
     Method, RequestBuilder,
@@ -7,26 +7,26 @@ use reqwest::{
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 
-/// Prefixes of test drivers and others whose answers have no envelope.
+/// Prefixes, of test drivers and others, whose answers have no envelope.
 const BARE_PREFIXES: [&str; 2] = ["old-probe", "pg-meta"];
 
-/// Everything that a gateway answered in a test, headers and bodies, to be searched for what must not be in it.
+/// All that a gateway answered in a test, headers and bodies. Tests search it for text that must not be in it.
 #[derive(Debug, Clone, Default)]
 pub struct Transcript(Arc<Mutex<Vec<u8>>>);
 
 impl Transcript {
-    /// All of it.
+    /// Returns all of it.
     pub fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap().clone()
     }
 
-    /// Adds to it.
+    /// Adds bytes to it.
     pub fn add(&self, bytes: &[u8]) {
         self.0.lock().unwrap().extend_from_slice(bytes);
     }
 }
 
-/// Someone who calls the gateway, with one token or none.
+/// A caller of the gateway, with one token or none.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -36,7 +36,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// `base`: `http://127.0.0.1:8787`.
+    /// Makes a client of the gateway at `base`: `http://127.0.0.1:8787`.
     pub fn new(base: &str, token: Option<String>, transcript: Transcript) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -47,22 +47,22 @@ impl Client {
         Self { http, base: base.to_owned(), token, transcript }
     }
 
-    /// The same connection pool with another token.
+    /// Makes a client with another token, on the same connection pool.
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }
     }
 
-    /// The same without a token.
+    /// Makes a client without a token, on the same connection pool.
     pub fn anonymous(&self) -> Self {
         Self { token: None, ..self.clone() }
     }
 
-    /// The token.
+    /// Returns the token.
     pub fn token(&self) -> &str {
         self.token.as_deref().unwrap_or_default()
     }
 
-    /// A request to be, for what the short forms can't do. End it with [`send`](Self::send).
+    /// Begins a request, for cases that the short forms don't cover. End it with [`send`](Self::send).
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.http.request(method, format!("{}{path}", self.base));
@@ -95,27 +95,27 @@ impl Client {
         Ok(answer)
     }
 
-    /// `GET`.
+    /// Sends a `GET`.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request("GET", path)).await
     }
 
-    /// `POST` with a JSON body.
+    /// Sends a `POST` with a JSON body.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.request("POST", path).json(&body)).await
     }
 
-    /// `PUT` with a JSON body.
+    /// Sends a `PUT` with a JSON body.
     pub async fn put(&self, path: &str, body: Value) -> Answer {
         self.send(self.request("PUT", path).json(&body)).await
     }
 
-    /// `DELETE`.
+    /// Sends a `DELETE`.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(self.request("DELETE", path)).await
     }
 
-    /// Any method with a body or none, for tables of routes.
+    /// Sends a request of any method with a body or none, for tables of routes.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let request = self.request(method, path);
         self.send(match body {
@@ -126,7 +126,7 @@ impl Client {
     }
 }
 
-/// What the gateway answered.
+/// An answer of the gateway.
 #[derive(Debug, Clone)]
 pub struct Answer {
     question: String,
@@ -139,7 +139,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What every answer must have (http-api.md §1).
+    /// Asserts all that every answer must have (http-api.md §1).
     fn check(&self) {
         let id = self.header("x-request-id");
         assert!(id.is_some_and(|id| !id.is_empty()), "no x-request-id: {self}");
@@ -161,18 +161,18 @@ impl Answer {
         }
     }
 
-    /// Whether it is of an alias without envelope.
+    /// Tells whether the answer is of an alias without envelope.
     fn is_bare(&self) -> bool {
         let prefix = self.question.split_once("/api/platform/").map(|(_, rest)| rest.split('/').next());
         prefix.flatten().is_some_and(|prefix| BARE_PREFIXES.contains(&prefix))
     }
 
-    /// A header, if it is there and text.
+    /// Finds a header, if it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(HeaderName::from_bytes(name.as_bytes()).unwrap())?.to_str().ok()
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("not JSON: {self}"))
     }
@@ -207,7 +207,7 @@ impl Answer {
         envelope["data"].clone()
     }
 
-    /// The payload of a success as it stands: a `serde_json::Value` may order it, and write it in other words.
+    /// Returns a success's payload as it is written: a `serde_json::Value` may order and write it in another way.
     #[track_caller]
     pub fn payload(&self) -> &str {
         assert!((200..300).contains(&self.status), "{self}");
@@ -216,19 +216,19 @@ impl Answer {
         payload.unwrap_or_else(|| panic!("not in the envelope: {self}"))
     }
 
-    /// The payload, which must be a list.
+    /// Returns the payload, which must be a list.
     #[track_caller]
     pub fn items(&self) -> Vec<Value> {
         self.data().as_array().unwrap_or_else(|| panic!("not a list: {self}")).clone()
     }
 
-    /// A failure's code; empty when it has none.
+    /// Returns a failure's code; empty when it has none.
     pub fn error_code(&self) -> String {
         let json: Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
         json["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// A failure's message; empty when it has none.
+    /// Returns a failure's message; empty when it has none.
     pub fn message(&self) -> String {
         self.json()["error"]["message"].as_str().unwrap_or_default().to_owned()
     }

@@ -1,4 +1,4 @@
-//! The registry's database of a test, and a way to look into it beside the gateway.
+//! The database of a test's registry, and a way to look into it beside the gateway.
 
 use sqlx::{AnyConnection, Connection, Row, any::AnyRow};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// Names a PostgreSQL whose user may create databases; `cargo xtask test` starts one.
 const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 
-/// Which database holds the registry. Tests that touch it run on both.
+/// The database that holds the registry. Tests that touch it run on both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registry {
     /// A file.
@@ -19,7 +19,7 @@ pub enum Registry {
 
 /// A database for one test's registry.
 pub struct Database {
-    /// What it is.
+    /// The kind of database.
     pub registry: Registry,
     /// For `DATABASE_URL`.
     pub url: String,
@@ -27,7 +27,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// A fresh one.
+    /// Makes a fresh one.
     pub async fn create(registry: Registry) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = match registry {
@@ -37,18 +37,18 @@ impl Database {
         Self { registry, url, folder }
     }
 
-    /// The database's files: main file, log, shared memory; SQLite only.
+    /// Lists the database's files: main file, log, shared memory; SQLite only.
     pub fn files(&self) -> Vec<PathBuf> {
         let entries = self.folder.path().read_dir().unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// The folder of the files.
+    /// Returns the folder of the files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A table's name, as this database has it.
+    /// Returns a table's name, as this database has it.
     pub fn table(&self, name: &str) -> String {
         match self.registry {
             Registry::Sqlite => name.to_owned(),
@@ -61,14 +61,14 @@ impl Database {
         AnyConnection::connect(&self.url).await.expect("the registry's database")
     }
 
-    /// Runs a statement; says how many rows it changed.
+    /// Runs a statement; gives the number of rows it changed.
     pub async fn execute(&self, statement: &str) -> u64 {
         let mut connection = self.connect().await;
         let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await;
         done.unwrap_or_else(|error| panic!("{statement}: {error}")).rows_affected()
     }
 
-    /// The first column of a query's rows, which must be text.
+    /// Reads the first column of a query's rows, which must be text.
     pub async fn texts(&self, query: &str) -> Vec<String> {
         let mut connection = self.connect().await;
         let rows: Vec<AnyRow> = sqlx::query(sqlx::AssertSqlSafe(query))
@@ -78,7 +78,7 @@ impl Database {
         rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
     }
 
-    /// Every byte that the database holds: SQLite's files, or all rows of all tables of Postgres as text.
+    /// Reads every byte that the database holds: SQLite's files, or all rows of all tables of Postgres as text.
     pub async fn bytes(&self) -> Vec<u8> {
         match self.registry {
             Registry::Sqlite => self.files().iter().flat_map(|file| std::fs::read(file).unwrap()).collect(),

@@ -1,26 +1,27 @@
-//! What is tested: the built gateway and drivers, laid out as an operator has them.
+//! The files that are tested: the built gateway and drivers, laid out as an operator has them.
 
 use std::path::PathBuf;
 
 /// Names the folder; `cargo xtask test` makes it and sets this.
 pub const VARIABLE: &str = "STUDIO_TEST_DIST";
 
-/// The gateway's program.
+/// Finds the gateway's program.
 pub fn program() -> PathBuf {
     existing("studio-gateway")
 }
 
-/// A native driver's file, those that only tests use included: `redis`, `probe`, `single`, `foreign`, `crash`.
+/// Finds a native driver's file, also of those that only tests use: `redis`, `probe`, `single`, `foreign`, `crash`.
 pub fn driver(database_type: &str) -> PathBuf {
     existing(&format!("drivers/{database_type}.so"))
 }
 
-/// The file of a driver that is a WebAssembly component, those that only tests use included: `echo`.
+/// Finds the file of a driver that is a WebAssembly component, also of those that only tests use: `echo`.
 pub fn component(database_type: &str) -> PathBuf {
     existing(&format!("drivers/{database_type}.wasm"))
 }
 
-/// Where gateways keep components' compiled code, all of a run together: each component is compiled once.
+/// Finds the folder where gateways keep components' compiled code. All gateways of a run share it, so that each
+/// component is compiled once.
 pub(crate) fn compiled_folder() -> PathBuf {
     named_or_left(VARIABLE, "test-dist").join("compiled")
 }
@@ -31,8 +32,8 @@ fn existing(name: &str) -> PathBuf {
     file
 }
 
-/// What `cargo xtask test` makes and names by an environment variable. Without that, where it left it last time: in
-/// `target/`, which the test program is in too.
+/// Finds a file that `cargo xtask test` makes and names by an environment variable. Without the variable, it is where
+/// an earlier run left it: in `target/`, which the test program is in too.
 pub(crate) fn named_or_left(variable: &str, path: &str) -> PathBuf {
     if let Some(named) = std::env::var_os(variable) {
         return named.into();

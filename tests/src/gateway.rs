@@ -22,8 +22,8 @@ use uuid::Uuid;
 
 /// Variables of the test run that the gateway gets too; all others are kept from it.
 const KEPT_VARIABLES: [&str; 5] = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"];
-/// What gateways seal under unless a test says otherwise: the same for all, so that they can use the compiled code of
-/// components that one of them kept.
+/// The key that gateways seal under unless a test says otherwise: the same for all, so that they can use the compiled
+/// code of components that one of them kept.
 const KEY: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
 /// How many lines of the log a failing test prints.
 const TAIL: usize = 60;
@@ -34,7 +34,7 @@ pub struct Gateway {
     pub database: Database,
     /// The secret that its tokens are signed with.
     pub jwt_secret: String,
-    /// Everything that it answered.
+    /// All of its answers.
     pub transcript: Transcript,
     environment: BTreeMap<String, String>,
     files: Option<u32>,
@@ -47,14 +47,15 @@ pub struct Gateway {
 /// A gateway that ended instead of getting ready.
 #[derive(Debug)]
 pub struct FailedStart {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
     /// Standard output and error.
     pub log: String,
 }
 
 impl FailedStart {
-    /// Asserts that one line of the log has all these words in it, and that the end was a refusal and no crash.
+    /// Asserts that one line of the log has all these words in it, and that the gateway refused to start and did not
+    /// crash.
     #[track_caller]
     pub fn says(&self, words: &[&str]) {
         assert!(self.status.code().is_some_and(|code| code != 0 && code != 101), "{self:?}");
@@ -64,14 +65,14 @@ impl FailedStart {
 }
 
 impl Gateway {
-    /// Starts one; panics with its log when it does not get ready.
+    /// Starts a gateway; panics with its log when it does not get ready.
     pub async fn start(options: GatewayOptions) -> Self {
         let mut gateway = Self::prepare(options).await;
         gateway.start_again().await;
         gateway
     }
 
-    /// Everything but the start.
+    /// Prepares a gateway, and does not start it.
     pub async fn prepare(options: GatewayOptions) -> Self {
         let database = Database::create(options.registry).await;
         let folder = tempfile::tempdir().unwrap();
@@ -85,7 +86,7 @@ impl Gateway {
             ("GATEWAY_JWT_SECRET", jwt_secret.clone()),
             ("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()),
             ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
-            // Tests ask more often than people do. Those of the limits set this back.
+            // Tests send more requests than people do. Tests of the limits set this back.
             ("GATEWAY_RATE_LIMIT", "0".to_owned()),
             ("GATEWAY_PLUGINS", plugins.display().to_string()),
             ("GATEWAY_LOG", "debug".to_owned()),
@@ -132,7 +133,7 @@ impl Gateway {
             let line = text.lines().find_map(|line| line.strip_prefix("listening on http://"));
             if let Some(address) = line.filter(|_| text.ends_with('\n')).map(str::to_owned) {
                 self.address = Some(address.trim().parse().expect("an address after `listening on http://`"));
-                // So that those who know it find it after a restart too.
+                // So that its clients find it after a restart too.
                 self.set("GATEWAY_LISTEN", address.trim());
                 self.process = Some(process);
                 return Ok(());
@@ -175,7 +176,7 @@ impl Gateway {
         self.command(arguments).output().unwrap()
     }
 
-    /// The same, with a file for standard input.
+    /// Runs a command as [`run_cli`](Self::run_cli) does, with a file for standard input.
     pub fn run_cli_with(&self, arguments: &[&str], input: &Path) -> Output {
         self.command(arguments).stdin(fs::File::open(input).unwrap()).output().unwrap()
     }
@@ -185,42 +186,42 @@ impl Gateway {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Its `plugins.toml`.
+    /// Returns the path of its `plugins.toml`.
     pub fn plugins_file(&self) -> PathBuf {
         self.file("plugins.toml")
     }
 
-    /// A file in its folder.
+    /// Returns the path of a file in its folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Where it listens.
+    /// Returns the address where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address.expect("the gateway was started")
     }
 
-    /// Someone without a token.
+    /// Makes a client without a token.
     pub fn anonymous(&self) -> Client {
         Client::new(&format!("http://{}", self.address()), None, self.transcript.clone())
     }
 
-    /// Someone with a token, signed as it should be.
+    /// Makes a client with a token, signed as it should be.
     pub fn client(&self, token: &Token) -> Client {
         self.anonymous().with_token(token.sign(&self.jwt_secret))
     }
 
-    /// A platform admin.
+    /// Makes a client that is a platform admin.
     pub fn platform_admin(&self) -> Client {
         self.client(&Token::platform_admin())
     }
 
-    /// All that it wrote to standard output and error, over all its starts.
+    /// Reads all that it wrote to standard output and error, over all its starts.
     pub fn log(&self) -> String {
         read(&self.file("output")) + &read(&self.file("errors"))
     }
 
-    /// The running process.
+    /// Returns the running process.
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("the gateway runs")
     }
@@ -237,7 +238,7 @@ impl Gateway {
         status
     }
 
-    /// Asks it to stop and waits until it did, which must be with success.
+    /// Asks it to stop and waits for its end, which must be a success.
     pub async fn stop(&mut self) {
         self.sigterm();
         let status = self.wait().await;
@@ -271,7 +272,7 @@ fn read(file: &Path) -> String {
     String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
 }
 
-/// 32 random bytes as hex digits.
+/// Makes 32 random bytes, as hex digits.
 pub fn random_hex() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }

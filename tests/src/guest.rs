@@ -1,5 +1,5 @@
-//! Components written by hand, for what no toolchain would make: a core module in WebAssembly text, and around it what
-//! the driver world asks for.
+//! Components written by hand, for cases that no toolchain would make: a core module in WebAssembly text, and around it
+//! the exports that the driver world asks for.
 
 use serde_json::{Value, json};
 use std::{
@@ -10,14 +10,14 @@ use std::{
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// What the names of the world's exports begin with.
+/// The beginning of the names of the world's exports.
 const EXPORT: &str = "studio:driver/guest@0.1.0#";
-/// Where the manifest's text begins in memory; below it is room for answers.
+/// The place in memory where the manifest's text begins; below it is room for answers.
 const TEXT: usize = 4096;
 /// Bytes of a page of memory.
 const PAGE: usize = 65_536;
 
-/// What every guest has: memory for what the host hands over, and answers.
+/// The parts that every guest has: memory for the bytes that the host hands over, and answers.
 ///
 /// `$reply` makes an answer of a text, and `$number` of a number.
 const COMMON: &str = r#"
@@ -49,7 +49,7 @@ const COMMON: &str = r#"
 (data (i32.const 256) "{\22version\22:\221\22}")
 "#;
 
-/// A component to be: a well-behaved driver without operations, until told otherwise.
+/// A component that can be made: a driver without operations, and without faults until a test adds some.
 #[derive(Debug, Clone)]
 pub struct Guest {
     manifest: Value,
@@ -62,7 +62,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A driver for this database type.
+    /// Begins a driver for this database type.
     pub fn new(database_type: &str) -> Self {
         let manifest = json!({
             "api_version": "0.1.0", "type": database_type, "name": "By hand", "version": "1", "default_port": 7,
@@ -73,26 +73,26 @@ impl Guest {
         Self { manifest, text: None, told: None, imports, fields, memory, bodies: Vec::new() }
     }
 
-    /// Another value of the manifest.
+    /// Sets another value of the manifest.
     pub fn manifest_field(mut self, name: &str, value: Value) -> Self {
         self.manifest[name] = value;
         self
     }
 
-    /// The manifest's text as it is.
+    /// Sets the manifest's text as it is.
     pub fn manifest_text(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.text = Some(text.into());
         self
     }
 
-    /// Instructions that run before the manifest is told.
+    /// Sets instructions that run before the manifest is told.
     pub fn before_manifest(mut self, instructions: &str) -> Self {
         self.told.get_or_insert_default().push_str(instructions);
         self
     }
 
-    /// An operation `GET /name`, its instructions leaving the address of a result: `(call $number (i64.const 1))`. They
-    /// may use the locals `$a`, `$b` and `$c`, and memory from 1024 to 4096.
+    /// Adds an operation `GET /name`. Its instructions leave the address of a result: `(call $number (i64.const 1))`.
+    /// They may use the locals `$a`, `$b` and `$c`, and memory from 1024 to 4096.
     pub fn operation(mut self, name: &str, instructions: &str) -> Self {
         let operation = json!({"method": "GET", "path": format!("/{name}"), "access": "read"});
         self.manifest["operations"].as_array_mut().unwrap().push(operation);
@@ -100,25 +100,25 @@ impl Guest {
         self
     }
 
-    /// A function of the world: `import("$open", "studio:driver/net@0.1.0", "open", "(param i32 i32)")`.
+    /// Imports a function of the world: `import("$open", "studio:driver/net@0.1.0", "open", "(param i32 i32)")`.
     pub fn import(mut self, name: &str, interface: &str, function: &str, kind: &str) -> Self {
         writeln!(self.imports, "(import \"{interface}\" \"{function}\" (func {name} {kind}))").unwrap();
         self
     }
 
-    /// More fields of the core module.
+    /// Adds more fields of the core module.
     pub fn fields(mut self, text: &str) -> Self {
         self.fields.push_str(text);
         self
     }
 
-    /// Another memory: `(memory (export "memory") 65536)`.
+    /// Sets another memory: `(memory (export "memory") 65536)`.
     pub fn memory(mut self, text: &str) -> Self {
         text.clone_into(&mut self.memory);
         self
     }
 
-    /// The component's bytes.
+    /// Encodes the component.
     pub fn encode(&self) -> Vec<u8> {
         let mut module = wat::parse_str(self.text()).unwrap_or_else(|error| panic!("{error}"));
         let mut resolve = Resolve::default();
@@ -132,7 +132,7 @@ impl Guest {
         encoder.encode().unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// A file with the component.
+    /// Writes the component to a file.
     pub fn write(&self, file: impl Into<PathBuf>) -> PathBuf {
         let file = file.into();
         fs::write(&file, self.encode()).unwrap();

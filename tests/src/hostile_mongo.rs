@@ -1,4 +1,4 @@
-//! A server that speaks MongoDB's protocol and does with it what a test wants, which no real server does.
+//! A server that speaks MongoDB's protocol and misuses it as a test wants, which no real server does.
 
 use crate::process::listen;
 use mongodb::bson::{Document, doc};
@@ -23,18 +23,18 @@ use tokio_rustls::TlsAcceptor;
 /// The operation code of OP_MSG.
 const OP_MSG: u32 = 2013;
 
-/// What the server does with a command.
+/// The server's act on a command.
 #[derive(Debug, Clone)]
 pub enum Act {
     /// Answers with a document.
     Answer(Document),
-    /// Answers with these bytes in the place of one.
+    /// Answers with these bytes in the place of a document.
     AnswerBytes(Vec<u8>),
     /// Sends these bytes, which need not be a message.
     Send(Vec<u8>),
     /// Sends these bytes and hangs up.
     SendAndClose(Vec<u8>),
-    /// Sends these bytes, one after the other, with so long between.
+    /// Sends these bytes, one after the other, with this time between two.
     Drip(Vec<u8>, Duration),
     /// Says nothing.
     Silence,
@@ -55,13 +55,13 @@ impl Drop for HostileMongo {
 }
 
 impl HostileMongo {
-    /// Starts one that does by each command's name and document as `script` says; what that leaves open is done as by
-    /// [`usual`].
+    /// Starts a server that acts on each command as `script` says, by the command's name and document; where that says
+    /// nothing, it acts as [`usual`] says.
     pub async fn start(script: impl Fn(&str, &Document) -> Option<Act> + Send + Sync + 'static) -> Self {
         Self::start_with(None, script).await
     }
 
-    /// The same, by TLS.
+    /// Starts a server as [`start`](Self::start) does, by TLS.
     pub async fn start_tls(
         certificates: &Certificates,
         script: impl Fn(&str, &Document) -> Option<Act> + Send + Sync + 'static,
@@ -103,13 +103,13 @@ impl HostileMongo {
         Self { port, connections, task: tokio::spawn(serving).abort_handle() }
     }
 
-    /// How many connections it got.
+    /// Returns how many connections it got.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 }
 
-/// How a good server, alone, answers `hello`.
+/// Makes the answer of a good server, alone, to `hello`.
 pub fn hello() -> Document {
     doc! {
         "helloOk": true, "isWritablePrimary": true, "ismaster": true, "maxBsonObjectSize": 16 << 20,
@@ -118,7 +118,7 @@ pub fn hello() -> Document {
     }
 }
 
-/// What a good server without data does.
+/// Chooses the act of a good server without data.
 pub fn usual(command: &str, document: &Document) -> Act {
     Act::Answer(match command {
         "hello" | "isMaster" | "ismaster" => hello(),
@@ -134,18 +134,18 @@ pub fn usual(command: &str, document: &Document) -> Act {
     })
 }
 
-/// A message around the bytes of a document.
+/// Makes a message around the bytes of a document.
 pub fn message(document: &[u8]) -> Vec<u8> {
     frame(OP_MSG, 0, u32::try_from(document.len() + 21).expect("not that long"), document)
 }
 
-/// The same with another operation, flags and length.
+/// Makes such a message with another operation, flags and length.
 pub fn frame(operation: u32, flags: u32, length: u32, document: &[u8]) -> Vec<u8> {
     let numbers = [length, 1, 1, operation, flags].map(u32::to_le_bytes).concat();
     [&numbers[..], &[0], document].concat()
 }
 
-/// So many documents inside each other, below `name` in one that also holds `ok`.
+/// Makes this many documents inside each other, below `name` in one that also holds `ok`.
 pub fn nested(name: &str, levels: usize, ok: f64) -> Vec<u8> {
     let mut inner = Vec::with_capacity(8 * levels);
     for level in (1..levels).rev() {
@@ -157,7 +157,7 @@ pub fn nested(name: &str, levels: usize, ok: f64) -> Vec<u8> {
     around(&[&[3], name.as_bytes(), &[0], &inner, &[1], &b"ok\0"[..], &ok.to_le_bytes()].concat())
 }
 
-/// A document of these elements.
+/// Makes a document of these elements.
 pub fn around(elements: &[u8]) -> Vec<u8> {
     let length = u32::try_from(elements.len() + 5).expect("not that long");
     [&length.to_le_bytes(), elements, &[0]].concat()
@@ -173,7 +173,7 @@ async fn serve(
         let length = u32::from_le_bytes(head[..4].try_into().ok()?) as usize;
         let mut body = vec![0; length.checked_sub(16)?];
         stream.read_exact(&mut body).await.ok()?;
-        // After the flags and the kind of the section.
+        // The document comes after the flags and the kind of the section.
         let document = Document::from_reader(body.get(5..)?).ok()?;
         let command = document.keys().next()?.clone();
         match script(&command, &document).unwrap_or_else(|| usual(&command, &document)) {

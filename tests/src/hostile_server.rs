@@ -1,4 +1,5 @@
-//! A server of a test's own that says what the test wants, at whatever length; and what a gateway holds meanwhile.
+//! A test's own server that sends the bytes that the test wants, of any length; and the memory that a gateway uses
+//! meanwhile.
 
 use crate::gateway::Gateway;
 use std::{
@@ -17,7 +18,7 @@ use studio_test_servers::ports::listener_at;
 /// The most bytes that it sends on one connection, so that a gateway that reads all of them ends a test all the same.
 const MOST: usize = 1500 << 20;
 
-/// It listens as long as it lives.
+/// A hostile server. It listens as long as it lives.
 pub struct HostileServer {
     /// Where it listens.
     pub port: u16,
@@ -26,12 +27,13 @@ pub struct HostileServer {
 }
 
 impl HostileServer {
-    /// Answers what a client sends (one read at a time, as text) as `manners` say.
+    /// Starts a server that answers each read of a client's bytes, as text, as `manners` say.
     pub fn start(manners: impl Fn(&str) -> Says + Clone + Send + 'static) -> Self {
         Self::start_at(Ipv4Addr::LOCALHOST, manners)
     }
 
-    /// As [`start`](Self::start), at `0.0.0.0` for one that is reached by every address of this machine's own.
+    /// Starts one as [`start`](Self::start) does, at another address; at `0.0.0.0`, every address of this machine
+    /// reaches it.
     pub fn start_at(address: Ipv4Addr, manners: impl Fn(&str) -> Says + Clone + Send + 'static) -> Self {
         let listener = listener_at(address).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -53,7 +55,7 @@ impl HostileServer {
         Self { port, connections, stopped }
     }
 
-    /// How often it was connected to.
+    /// Returns how often it was connected to.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -66,7 +68,7 @@ impl Drop for HostileServer {
     }
 }
 
-/// What a hostile server says.
+/// The answer of a hostile server.
 #[derive(Debug, Clone)]
 pub struct Says {
     once: Vec<u8>,
@@ -75,19 +77,19 @@ pub struct Says {
 }
 
 impl Says {
-    /// These bytes.
+    /// Makes an answer of these bytes.
     pub fn once(bytes: impl Into<Vec<u8>>) -> Self {
         Self { once: bytes.into(), again: Vec::new(), pause: Duration::ZERO }
     }
 
-    /// And then these, again and again, until the client hangs up.
+    /// Adds these bytes after that, again and again, until the client hangs up.
     pub fn then_forever(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         self.again = bytes.repeat((64 << 10) / bytes.len() + 1);
         self
     }
 
-    /// Slowly: 64 KiB at a time with a pause between them.
+    /// Makes the answer slow: 64 KiB at a time with a pause between them.
     pub fn slowly(mut self) -> Self {
         self.pause = Duration::from_millis(20);
         self
@@ -123,16 +125,16 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Begins to look.
+    /// Begins to watch.
     pub fn watch(gateway: &mut Gateway) -> Self {
         let folder = format!("/proc/{}", gateway.process().id());
-        // Sets the peak back to what is resident now.
+        // Sets the peak back to the memory that is resident now.
         fs::write(format!("{folder}/clear_refs"), "5").unwrap();
         let before = Self::peak(&folder);
         Self { folder, before }
     }
 
-    /// Mebibytes that it had at its peak, beyond those of the beginning.
+    /// Returns by how many mebibytes the peak was above the memory at the beginning.
     pub fn grown(&self) -> u64 {
         Self::peak(&self.folder).saturating_sub(self.before) >> 10
     }

@@ -1,9 +1,10 @@
-//! What end-to-end tests are made of: servers that start, break and stop on demand, the built gateway as an operator
-//! runs it, tokens of every kind, and a client that looks at every answer.
+//! The parts of end-to-end tests: servers that start, break and stop on demand, the built gateway as an operator runs
+//! it, tokens of every kind, and a client that checks every answer.
 //!
-//! [`World`] is what most tests want. `cargo xtask test` builds what is tested and names it by [`dist::VARIABLE`].
+//! Most tests start a [`World`]. `cargo xtask test` builds the gateway and drivers and names them by
+//! [`dist::VARIABLE`].
 
-// This is test code: to panic with a message is how it reports.
+// This is test code: it reports by a panic with a message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod browser;

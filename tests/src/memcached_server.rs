@@ -10,7 +10,7 @@ pub type MemcachedServer = TestServer<MemcachedOptions>;
 impl Contents for MemcachedOptions {}
 
 impl TestServer<MemcachedOptions> {
-    /// Asks for the truth, beside the gateway: `ask("get k")`, and the first line of the answer.
+    /// Asks the server itself, beside the gateway: `ask("get k")` gives the first line of the answer.
     pub fn ask(&self, command: &str) -> String {
         (**self).ask(command).unwrap_or_else(|error| panic!("{command}: {error}"))
     }

@@ -1,4 +1,4 @@
-//! A real server of MongoDB's protocol for a test, and the way to the truth in it. Its data survives a restart.
+//! A real server of MongoDB's protocol for a test, and clients to look into it. Its data survives a restart.
 
 use crate::{
     dist,
@@ -13,22 +13,23 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{io, path::Path, process::Command};
 use studio_test_servers::{Certificates, Place, Program};
 
-/// Names the program. `cargo xtask test` installs SecantusDB and names that; another must take the same options.
+/// Names the program. `cargo xtask test` installs SecantusDB and names that; another program must take the same
+/// options.
 const PROGRAM: &str = "STUDIO_TEST_MONGODB";
-/// Where it is when it is not named, below `target/`.
+/// The program's path below `target/` when it is not named.
 const LEFT_AT: &str = "pypi/SecantusDB/bin/secantusd-py";
 
 /// A server.
 pub type MongoServer = TestServer<MongoOptions>;
 
-/// How a server is to be.
+/// Options of a server.
 #[derive(Debug, Clone)]
 pub struct MongoOptions {
     server: studio_test_servers::MongoOptions,
-    /// What `createUser` is told, each with the database of the user.
+    /// The arguments of `createUser`, each with the database of the user.
     users: Vec<(&'static str, Document)>,
     login: Option<(String, String)>,
-    /// Users are created while no login is asked for, in plain text.
+    /// Whether the users are still to be created: then the server asks for no login, and speaks no TLS.
     users_are_missing: bool,
 }
 
@@ -44,19 +45,20 @@ impl Default for MongoOptions {
 }
 
 impl MongoOptions {
-    /// A replica set of one, open to everyone on this machine.
+    /// Makes a replica set of one, open to everyone on this machine.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A user of the database `admin` who may do anything, by SCRAM-SHA-256 or SCRAM-SHA-1; then nobody may do anything
-    /// without a login. [`MongoServer::url`] logs in as the first such user.
+    /// Adds a user of the database `admin` who may do anything, by SCRAM-SHA-256 or SCRAM-SHA-1; then nobody may do
+    /// anything without a login. [`MongoServer::url`] logs in as the first such user.
     pub fn root(mut self, name: &str, password: &str) -> Self {
         self.login.get_or_insert_with(|| (name.to_owned(), password.to_owned()));
         self.user("admin", name, password, "root")
     }
 
-    /// A user of this database, with one of its roles (`read`, `readWrite`, `dbAdmin`), by SCRAM-SHA-256 or SCRAM-SHA-1.
+    /// Adds a user of this database, with one of its roles (`read`, `readWrite`, `dbAdmin`), by SCRAM-SHA-256 or
+    /// SCRAM-SHA-1.
     pub fn user(self, database: &'static str, name: &str, password: &str, role: &str) -> Self {
         let mechanisms = ["SCRAM-SHA-1", "SCRAM-SHA-256"].as_slice();
         self.create(
@@ -65,7 +67,7 @@ impl MongoOptions {
         )
     }
 
-    /// Whoever shows the certificate in [`Certificates::client_file`] may do anything.
+    /// Adds a user who may do anything and logs in by the certificate in [`Certificates::client_file`].
     pub fn x509(self) -> Self {
         let roles = doc! {"role": "root", "db": "admin"};
         let mechanisms = ["MONGODB-X509"].as_slice();
@@ -79,19 +81,19 @@ impl MongoOptions {
         self
     }
 
-    /// The server speaks TLS only, with a certificate of an authority of its own.
+    /// Makes the server speak TLS only, with a certificate of its own authority.
     pub fn tls(mut self) -> Self {
         self.server.tls = true;
         self
     }
 
-    /// No replica set.
+    /// Makes it no replica set.
     pub fn standalone(mut self) -> Self {
         self.server.standalone = true;
         self
     }
 
-    /// It listens on every address, and names 0.0.0.0 as its replica set's only member.
+    /// Makes it listen on every address, and name 0.0.0.0 as its replica set's only member.
     pub fn everywhere(mut self) -> Self {
         self.server.everywhere = true;
         self
@@ -131,7 +133,7 @@ impl Contents for MongoOptions {
 }
 
 impl TestServer<MongoOptions> {
-    /// `mongodb://…` with the password in it. Whoever uses it must know the authority of a server that speaks TLS.
+    /// Makes a URL `mongodb://…` with the password in it. Its user must know the authority of a server that speaks TLS.
     pub fn url(&self) -> String {
         let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let login = self.options.login.as_ref();
@@ -140,7 +142,7 @@ impl TestServer<MongoOptions> {
         format!("mongodb://{}127.0.0.1:{}/{tls}", login.unwrap_or_default(), self.port)
     }
 
-    /// A way to the truth, beside the gateway.
+    /// Makes a client of the server itself, beside the gateway.
     pub async fn client(&self) -> Client {
         let mut options = ClientOptions::parse(self.url()).await.expect("a URL of MongoDB");
         if let Some(files) = &self.certificates {
@@ -150,7 +152,7 @@ impl TestServer<MongoOptions> {
         Client::with_options(options).expect("options of MongoDB's client")
     }
 
-    /// One of its databases, by a client of its own.
+    /// Opens one of its databases, with a fresh client.
     pub async fn database(&self, name: &str) -> Database {
         self.client().await.database(name)
     }

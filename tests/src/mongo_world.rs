@@ -1,4 +1,4 @@
-//! What tests of MongoDB start from: a gateway with the driver, a server, and a project with everyone in it.
+//! The world of MongoDB's tests: a gateway with the driver, a server, and a project with a member of each role.
 
 use crate::{
     client::{Answer, Client},
@@ -15,7 +15,7 @@ use mongodb::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-/// The database that paths lead to, where nothing else is said.
+/// The database that paths lead to, unless a test names another.
 pub const DATABASE: &str = "shop";
 
 /// The world of MongoDB.
@@ -26,18 +26,18 @@ pub struct MongoWorld {
     pub server: MongoServer,
     /// Project `alpha`; its connection `main` is the server.
     pub alpha: Project,
-    /// The way to the truth: the server's own client.
+    /// The server's own client, beside the gateway.
     pub truth: mongodb::Client,
 }
 
 impl MongoWorld {
-    /// With a server that asks for no login. Nothing is kept: tests write beside the gateway too.
+    /// Starts a server that asks for no login. The gateway keeps no replies: tests write beside the gateway too.
     pub async fn start() -> Self {
         Self::start_with(GatewayOptions::default().set("GATEWAY_CACHE_ENABLED", "false"), MongoOptions::new())
             .await
     }
 
-    /// With a gateway and a server of a special kind; the connection logs in as the server's first user.
+    /// Starts a gateway and a server with these options; the connection logs in as the server's first user.
     pub async fn start_with(options: GatewayOptions, server: MongoOptions) -> Self {
         let options = options.plugins(Plugins::new([Plugin::new("mongodb")]));
         let (gateway, server) = tokio::join!(Gateway::start(options), MongoServer::start(server));
@@ -48,23 +48,23 @@ impl MongoWorld {
         Self { gateway, server, alpha, truth }
     }
 
-    /// The path of a collection of [`DATABASE`] and of what is below it: `path("things", "/documents")`.
+    /// Makes the path of a collection of [`DATABASE`] and of a thing below it: `path("things", "/documents")`.
     pub fn path(&self, collection: &str, rest: &str) -> String {
         self.path_in(DATABASE, collection, rest)
     }
 
-    /// As [`path`](Self::path), in another database.
+    /// Makes a path as [`path`](Self::path) does, in another database.
     pub fn path_in(&self, database: &str, collection: &str, rest: &str) -> String {
         let (database, collection) = (escape(database), escape(collection));
         self.alpha.path("mongodb", &format!("/databases/{database}/collections/{collection}{rest}"))
     }
 
-    /// The path of a document's `_id`, as `inserted_ids` gives it.
+    /// Makes the path of a document by its `_id`, as `inserted_ids` gives it.
     pub fn document(&self, collection: &str, id: &str) -> String {
         self.path(collection, &format!("/documents/{}", escape(id)))
     }
 
-    /// A collection of [`DATABASE`], as the server has it.
+    /// Opens a collection of [`DATABASE`], beside the gateway.
     pub fn collection(&self, name: &str) -> Collection<RawDocumentBuf> {
         self.truth.database(DATABASE).collection(name)
     }
@@ -75,7 +75,7 @@ impl MongoWorld {
         collection.insert_many(documents).await.unwrap();
     }
 
-    /// All documents of a collection of [`DATABASE`] by their `_id`s, as the server has them.
+    /// Reads all documents of a collection of [`DATABASE`] from the server, by their `_id`s.
     pub async fn stored(&self, collection: &str) -> Vec<RawDocumentBuf> {
         let mut cursor = self.collection(collection).find(doc! {}).sort(doc! {"_id": 1}).await.unwrap();
         let mut documents = Vec::new();
@@ -85,7 +85,7 @@ impl MongoWorld {
         documents
     }
 
-    /// The same as documents to compare with.
+    /// Reads them as [`stored`](Self::stored) does, as documents to compare with.
     pub async fn stored_documents(&self, collection: &str) -> Vec<Document> {
         let stored = self.stored(collection).await;
         stored.iter().map(|document| Document::try_from(document.as_ref()).unwrap()).collect()
@@ -97,7 +97,7 @@ pub fn escape(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Sends JSON as it stands: a `serde_json::Value` may write it in other words.
+/// Sends JSON as it is written: a `serde_json::Value` may write it in another way.
 pub async fn send_text(client: &Client, method: &str, path: &str, json: impl Into<String>) -> Answer {
     let request = client.request(method, path).header("content-type", "application/json");
     client.send(request.body(json.into())).await

@@ -1,11 +1,11 @@
-//! How a gateway is to be started.
+//! Options to start a gateway with.
 
 use crate::{
     database::Registry,
     plugins::{Plugins, RedisDriver},
 };
 
-/// Settings of a test's gateway; whatever is not said here is as an operator would start it.
+/// Settings of a test's gateway; all others are as an operator would have them.
 #[derive(Debug, Clone)]
 pub struct GatewayOptions {
     pub(crate) registry: Registry,
@@ -16,7 +16,7 @@ pub struct GatewayOptions {
 }
 
 impl GatewayOptions {
-    /// Redis and probe drivers, private addresses allowed.
+    /// Makes options with the Redis and probe drivers, and private addresses allowed.
     pub fn new(registry: Registry) -> Self {
         Self {
             registry,
@@ -27,25 +27,25 @@ impl GatewayOptions {
         }
     }
 
-    /// Other plugins.
+    /// Sets other plugins.
     pub fn plugins(mut self, plugins: Plugins) -> Self {
         self.plugins = plugins;
         self
     }
 
-    /// One environment variable, over the harness's own.
+    /// Sets one environment variable, over the harness's own.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Lets it open so many files, by both the soft and the hard limit.
+    /// Lets it open this many files, by both the soft and the hard limit.
     pub fn files(mut self, most: u32) -> Self {
         self.files = Some(most);
         self
     }
 
-    /// Lets it fail to write to a file that may not grow, where it would be killed.
+    /// Makes a write to a file that may not grow fail, where it would kill the gateway.
     pub fn no_signal_for_large_files(mut self) -> Self {
         self.ignores_large_files = true;
         self
@@ -64,14 +64,14 @@ impl From<Registry> for GatewayOptions {
 }
 
 impl From<RedisDriver> for GatewayOptions {
-    /// On SQLite, with this form of the Redis driver.
+    /// Makes options on SQLite, with this form of the Redis driver.
     fn from(driver: RedisDriver) -> Self {
         Self::default().plugins(driver.into())
     }
 }
 
 impl Default for GatewayOptions {
-    /// On SQLite.
+    /// Makes options on SQLite.
     fn default() -> Self {
         Self::new(Registry::Sqlite)
     }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The two forms of the Redis driver. Tests of what both do are run with each of them.
+/// The two forms of the Redis driver. Tests of their common behaviour run with each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisDriver {
     /// The native library.
@@ -26,17 +26,17 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// A driver of the test build, as a native library.
+    /// Takes a driver of the test build, as a native library.
     pub fn new(database_type: &str) -> Self {
         Self::file(database_type, dist::driver(database_type))
     }
 
-    /// A driver of the test build, as a WebAssembly component.
+    /// Takes a driver of the test build, as a WebAssembly component.
     pub fn component(database_type: &str) -> Self {
         Self::component_file(database_type, dist::component(database_type))
     }
 
-    /// The Redis driver in one of its forms.
+    /// Takes the Redis driver in one of its forms.
     pub fn redis(driver: RedisDriver) -> Self {
         match driver {
             RedisDriver::Library => Self::new("redis"),
@@ -44,12 +44,12 @@ impl Plugin {
         }
     }
 
-    /// Any file, as a native library.
+    /// Takes any file, as a native library.
     pub fn file(database_type: &str, path: impl Into<PathBuf>) -> Self {
         Self::of_kind("dylib", database_type, path.into())
     }
 
-    /// Any file, as a WebAssembly component.
+    /// Takes any file, as a WebAssembly component.
     pub fn component_file(database_type: &str, path: impl Into<PathBuf>) -> Self {
         Self::of_kind("wasm", database_type, path.into())
     }
@@ -58,12 +58,12 @@ impl Plugin {
         Self { database_type: database_type.to_owned(), kind, path, lines: Vec::new() }
     }
 
-    /// `enabled = false`.
+    /// Adds `enabled = false`.
     pub fn disabled(self) -> Self {
         self.line("enabled = false")
     }
 
-    /// Any other line.
+    /// Adds any other line.
     pub fn line(mut self, line: impl Into<String>) -> Self {
         self.lines.push(line.into());
         self
@@ -77,7 +77,7 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// With these entries.
+    /// Makes a file with these entries.
     pub fn new(plugins: impl IntoIterator<Item = Plugin>) -> Self {
         Self { plugins: plugins.into_iter().collect() }
     }
@@ -97,7 +97,7 @@ impl Plugins {
 }
 
 impl From<RedisDriver> for Plugins {
-    /// Redis and the probe.
+    /// Takes Redis and the probe.
     fn from(driver: RedisDriver) -> Self {
         Self::new([Plugin::redis(driver), Plugin::new("probe")])
     }

@@ -8,7 +8,7 @@ const SHARED: &str = "TEST_POSTGRES_URL";
 /// One of everything that a catalog can hold.
 const RICH: &str = include_str!("../schemas/rich.sql");
 
-/// A database. On the run's shared server it is dropped by nobody: the server's data go with the run.
+/// A database. Nobody drops it from the run's shared server: the server's data are removed after the run.
 #[derive(Debug, Clone)]
 pub struct PostgresDatabase {
     /// Its name.
@@ -19,8 +19,8 @@ pub struct PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// A fresh, empty one on the run's shared server, where others have theirs: roles and settings of the server are
-    /// everyone's.
+    /// Makes a fresh, empty one on the run's shared server. Other tests have theirs there: they share the server's
+    /// roles and settings.
     pub async fn shared() -> Self {
         let server = std::env::var(SHARED).unwrap_or_else(|_| {
             panic!("no PostgreSQL to test with: run `cargo xtask test`, or name one by {SHARED}")
@@ -31,7 +31,7 @@ impl PostgresDatabase {
         Self::create(&server, name, url.clone(), url).await
     }
 
-    /// One by a connection to this server. `url` leads to it over the network, `truth` beside the gateway.
+    /// Makes one by a connection to this server. `url` leads to it over the network, `truth` beside the gateway.
     pub(crate) async fn create(server: &str, name: String, url: String, truth: String) -> Self {
         let mut connection = PgConnection::connect(server).await.expect("PostgreSQL");
         let statement = format!("create database {name} template template0");
@@ -45,7 +45,7 @@ impl PostgresDatabase {
         self
     }
 
-    /// A connection beside the gateway.
+    /// Connects to it beside the gateway.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.truth).await.expect("PostgreSQL")
     }
@@ -58,12 +58,12 @@ impl PostgresDatabase {
         done.unwrap_or_else(|error| panic!("{start}: {error}"));
     }
 
-    /// The first column of a query's rows, which must be text; NULL is empty.
+    /// Reads the first column of a query's rows, which must be text; NULL is empty.
     pub async fn texts(&self, query: &str) -> Vec<String> {
         self.try_texts(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
-    /// The same, for a query that may fail.
+    /// Reads as [`texts`](Self::texts) does, by a query that may fail.
     ///
     /// # Errors
     /// PostgreSQL's.
@@ -73,13 +73,13 @@ impl PostgresDatabase {
         Ok(rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect())
     }
 
-    /// The first of [`texts`](Self::texts).
+    /// Returns the first of [`texts`](Self::texts).
     pub async fn text(&self, query: &str) -> String {
         let texts = self.texts(query).await;
         texts.into_iter().next().unwrap_or_else(|| panic!("no rows: {query}"))
     }
 
-    /// Whether it is of this version of PostgreSQL, or a later one.
+    /// Tells whether it is of this version of PostgreSQL, or a later one.
     pub async fn is_at_least(&self, version: u32) -> bool {
         let number: u32 = self.text("show server_version_num").await.parse().expect("a number");
         number >= version * 10_000

@@ -21,7 +21,7 @@ pub struct PostgresMeta {
 impl Contents for PostgresMetaOptions {}
 
 impl PostgresMeta {
-    /// Whether there is one to compare with; a line that says so where there is none.
+    /// Tells whether there is one to compare with; prints a line that says so where there is none.
     pub fn is_there() -> bool {
         let there = std::env::var_os(PROGRAM).is_some();
         if !there {
@@ -42,7 +42,7 @@ impl PostgresMeta {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// The folder, as a URL, of the classes that it builds its SQL with.
+    /// Finds the folder, as a URL, of the classes that it builds its SQL with.
     pub fn library() -> String {
         let program = program().into_string().expect("a path in UTF-8");
         let (folder, _) = program.rsplit_once("/server/").expect("a program in the folder of the server");

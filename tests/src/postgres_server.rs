@@ -1,4 +1,4 @@
-//! A real PostgreSQL for a test, and the way to the truth in it. Its data survive a restart.
+//! A real PostgreSQL for a test, and ways to look into it. Its data survive a restart.
 
 use crate::{
     postgres_database::PostgresDatabase,
@@ -22,8 +22,8 @@ impl Contents for PostgresOptions {
 }
 
 impl TestServer<PostgresOptions> {
-    /// `postgresql://…` of a database, over the network, with the password in it. Whoever uses it must know the authority
-    /// of a server that speaks TLS.
+    /// Makes a URL `postgresql://…` of a database, over the network, with the password in it. Its user must know the
+    /// authority of a server that speaks TLS.
     pub fn url(&self, database: &str) -> String {
         let login = match self.options.superuser() {
             Some((name, password)) => format!("{}:{}", escape(name), escape(password)),
@@ -33,13 +33,13 @@ impl TestServer<PostgresOptions> {
         format!("postgresql://{login}@127.0.0.1:{}/{}{tls}", self.port, escape(database))
     }
 
-    /// The same through its socket, which asks for nothing.
+    /// Makes the same URL through the server's socket, which asks for no login.
     pub fn socket(&self, database: &str) -> String {
         let folder = escape(&self.folder.display().to_string());
         format!("postgresql://postgres@localhost:{}/{}?host={folder}", self.port, escape(database))
     }
 
-    /// A way to the truth in one of its databases, beside the gateway.
+    /// Connects to one of its databases, beside the gateway.
     pub async fn connect(&self, database: &str) -> PgConnection {
         PgConnection::connect(&self.socket(database)).await.expect("PostgreSQL's socket")
     }
@@ -51,18 +51,18 @@ impl TestServer<PostgresOptions> {
         done.unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
-    /// A fresh, empty database.
+    /// Creates a fresh, empty database.
     pub async fn create_database(&self) -> PostgresDatabase {
         self.create_named_database("test").await
     }
 
-    /// The same with a name.
+    /// Creates a fresh, empty database with a name.
     pub async fn create_named_database(&self, name: &str) -> PostgresDatabase {
         let (url, truth) = (self.url(name), self.socket(name));
         PostgresDatabase::create(&self.socket("postgres"), name.to_owned(), url, truth).await
     }
 
-    /// Makes a standby of it, which follows nobody.
+    /// Makes it a standby, which follows nobody.
     pub async fn become_standby(&mut self) {
         self.stop().await;
         told((**self).become_standby());

@@ -1,4 +1,4 @@
-//! What tests of PostgreSQL start from: a gateway with the driver, a database, and a project with everyone in it.
+//! The world of PostgreSQL's tests: a gateway with the driver, a database, and a project with a member of each role.
 
 use crate::{
     gateway::Gateway,
@@ -14,7 +14,7 @@ use serde_json::json;
 pub struct PostgresWorld {
     /// The gateway, which knows this driver only.
     pub gateway: Gateway,
-    /// The project's database, and the way to the truth.
+    /// The project's database, with a way into it beside the gateway.
     pub database: PostgresDatabase,
     /// Project `alpha`; its connection `main` is the database.
     pub alpha: Project,
@@ -22,30 +22,30 @@ pub struct PostgresWorld {
 }
 
 impl PostgresWorld {
-    /// With an empty database on the run's shared server, whose roles are other tests' too. Nothing is kept: tests write
-    /// beside the gateway too.
+    /// Starts with an empty database on the run's shared server, whose roles are other tests' too. The gateway keeps no
+    /// replies: tests write beside the gateway too.
     pub async fn start() -> Self {
         Self::of(Self::options(), PostgresDatabase::shared().await, None).await
     }
 
-    /// With a gateway of a special kind, and this database.
+    /// Starts a gateway with these options, on this database.
     pub async fn start_on(gateway: GatewayOptions, database: PostgresDatabase) -> Self {
         Self::of(gateway, database, None).await
     }
 
-    /// The same with a database that has one of everything.
+    /// Starts as [`start`](Self::start) does, with a database that has one of everything.
     pub async fn start_rich() -> Self {
         Self::of(Self::options(), PostgresDatabase::shared().await.fill().await, None).await
     }
 
-    /// With a gateway and a server of a special kind, which is this world's alone, and an empty database there.
+    /// Starts a gateway and a server with these options, and an empty database there. The server is this world's alone.
     pub async fn start_with(gateway: GatewayOptions, server: PostgresOptions) -> Self {
         let server = PostgresServer::start(server).await;
         let database = server.create_database().await;
         Self::of(gateway, database, Some(server)).await
     }
 
-    /// A gateway that keeps no replies.
+    /// Makes options of a gateway that keeps no replies.
     pub fn options() -> GatewayOptions {
         GatewayOptions::default().set("GATEWAY_CACHE_ENABLED", "false")
     }
@@ -61,17 +61,17 @@ impl PostgresWorld {
         Self { gateway, database, alpha, server }
     }
 
-    /// The server, where it is this world's alone.
+    /// Returns the server, where it is this world's alone.
     pub fn server(&mut self) -> &mut PostgresServer {
         self.server.as_mut().expect("a world with a server of its own")
     }
 
-    /// A path in our envelope: `path("/tables")`.
+    /// Makes a path in our envelope: `path("/tables")`.
     pub fn path(&self, rest: &str) -> String {
         self.alpha.path("postgres", rest)
     }
 
-    /// A path in postgres-meta's shapes.
+    /// Makes a path in postgres-meta's shapes.
     pub fn bare_path(&self, rest: &str) -> String {
         self.alpha.path("pg-meta", rest)
     }

@@ -1,4 +1,4 @@
-//! Child processes of a test, which reports by a panic when something is wrong with one.
+//! Child processes of a test; a fault of one is a panic.
 
 use crate::time::{PATIENCE, within};
 use std::{
@@ -48,7 +48,7 @@ impl Process {
         process
     }
 
-    /// Its id.
+    /// Returns its id.
     pub fn id(&self) -> u32 {
         self.0.id()
     }
@@ -58,7 +58,7 @@ impl Process {
         self.0.signal(name).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// How it ended, if it did.
+    /// Returns its exit status, if it ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.0.ended().expect("the state of a child")
     }
@@ -75,7 +75,7 @@ impl Process {
     }
 }
 
-/// A port of 127.0.0.1 on which nothing listens.
+/// Finds a port of 127.0.0.1 on which nothing listens.
 pub fn free_port() -> u16 {
     ports::free_port().unwrap_or_else(|error| panic!("{error}"))
 }

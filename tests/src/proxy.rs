@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What the proxy does, with the connections that are open too.
+/// The proxy's treatment of connections, also of those that are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Passes everything on.
@@ -50,7 +50,7 @@ impl Proxy {
         Self { port, orders, task }
     }
 
-    /// Changes what it does, and waits until every open connection does so.
+    /// Changes the mode, and waits until every open connection follows it.
     pub async fn set(&self, mode: Mode) {
         let (_, old) = self.orders.send_replace((mode, Arc::new(())));
         eventually("the proxy changes its mode", async || Arc::strong_count(&old) == 1).await;

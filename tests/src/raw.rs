@@ -1,5 +1,5 @@
-//! HTTP/1.1 by hand, for what a well-behaved client would not send: `..` in a path, bytes that are no UTF-8, a header
-//! twice, half a request.
+//! HTTP/1.1 by hand, for requests that a well-behaved client would not send: `..` in a path, bytes that are no UTF-8, a
+//! header twice, half a request.
 
 use std::net::SocketAddr;
 use tokio::{
@@ -19,7 +19,7 @@ pub struct RawAnswer {
     pub body: Vec<u8>,
 }
 
-/// Sends bytes on a connection of its own and reads until the gateway closes it: put `connection: close` into them.
+/// Sends bytes on a fresh connection and reads until the gateway closes it: put `connection: close` into them.
 pub async fn raw_request(address: SocketAddr, request: &[u8]) -> RawAnswer {
     let mut stream = TcpStream::connect(address).await.expect("the gateway listens");
     // The gateway may answer and close before it has read everything.
@@ -33,7 +33,7 @@ pub async fn raw_request(address: SocketAddr, request: &[u8]) -> RawAnswer {
     RawAnswer { status, head, body: bytes[end..].to_vec() }
 }
 
-/// A `GET` of a path exactly as given.
+/// Sends a `GET` of a path exactly as given.
 pub async fn raw_get(address: SocketAddr, path: &str, token: &str) -> RawAnswer {
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"

@@ -1,4 +1,4 @@
-//! A real Redis for a test, and the way to the truth in it.
+//! A real Redis for a test, and ways to look into it.
 
 use crate::server::{Contents, TestServer, told};
 use redis::aio::MultiplexedConnection;
@@ -12,7 +12,7 @@ pub type RedisServer = TestServer<RedisOptions>;
 impl Contents for RedisOptions {}
 
 impl TestServer<RedisOptions> {
-    /// A cluster of three masters.
+    /// Starts a cluster of three masters.
     pub async fn cluster() -> Vec<Self> {
         let mut nodes = Vec::new();
         for _ in 0..3 {
@@ -22,14 +22,14 @@ impl TestServer<RedisOptions> {
         nodes
     }
 
-    /// `redis://…` with the password in it.
+    /// Makes a URL `redis://…` with the password in it.
     pub fn url(&self) -> String {
         let password = self.options.default_password().map(|password| format!(":{password}@"));
         let scheme = if self.certificates.is_some() { "rediss" } else { "redis" };
         format!("{scheme}://{}127.0.0.1:{}", password.unwrap_or_default(), self.port)
     }
 
-    /// A way to the truth, beside the gateway. Of database 0.
+    /// Connects to its database 0, beside the gateway.
     pub async fn connection(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         client.get_multiplexed_async_connection().await.expect("a connection to the test's Redis")
@@ -43,7 +43,7 @@ impl TestServer<RedisOptions> {
         result.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// How many clients are connected, this question's own not counted.
+    /// Counts the clients that are connected, without the one that asks.
     pub async fn clients(&self) -> usize {
         let list: String =
             redis::cmd("CLIENT").arg("LIST").query_async(&mut self.connection().await).await.unwrap();

@@ -1,4 +1,4 @@
-//! A real server for a test, which goes on while the server starts and stops.
+//! A real server for a test. The test goes on while the server starts and stops.
 
 use crate::time::{PATIENCE, within};
 use std::{
@@ -7,10 +7,10 @@ use std::{
 };
 use studio_test_servers::{Program, Server};
 
-/// What is in a server before a test has it.
+/// The contents that a server has before a test gets it.
 #[allow(async_fn_in_trait, reason = "whoever starts one knows its kind")]
 pub trait Contents: Program + Sized {
-    /// Puts that in.
+    /// Puts them in.
     async fn fill(_server: &mut TestServer<Self>) {}
 }
 
@@ -26,7 +26,7 @@ impl<P: Contents> TestServer<P> {
         server
     }
 
-    /// One without options.
+    /// Starts one without options.
     pub async fn plain() -> Self
     where
         P: Default,
@@ -57,7 +57,7 @@ impl<P: Program> TestServer<P> {
         within(*PATIENCE, &format!("{} ends", P::NAME), async || told(self.0.has_ended())).await;
     }
 
-    /// [`stop`](Self::stop) and start again, on the same port.
+    /// Does [`stop`](Self::stop) and starts it again, on the same port.
     pub async fn restart(&mut self) {
         self.stop().await;
         self.start_again().await;
@@ -88,7 +88,7 @@ impl<P: Program> DerefMut for TestServer<P> {
     }
 }
 
-/// The value, or a panic that tells the error as it is.
+/// Returns the value, or panics with the error's own text.
 #[track_caller]
 pub(crate) fn told<T>(result: io::Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))

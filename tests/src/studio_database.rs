@@ -8,7 +8,7 @@ const PLATFORM: &str = include_str!("../schemas/studio_platform.sql");
 const AUDIT: &str = include_str!("../schemas/studio_audit.sql");
 const OLDER_AUDIT: &str = include_str!("../schemas/studio_audit_older.sql");
 
-/// The people in it, by what they are in the organization `acme` or its project `shop`.
+/// The people in it, by their roles in the organization `acme` or its project `shop`.
 pub mod people {
     /// Owner of the organization.
     pub const OWNER: &str = "00000000-0000-4000-8000-000000000001";
@@ -28,7 +28,7 @@ pub mod people {
     pub const STRANGER: &str = "00000000-0000-4000-8000-0000000000ff";
 }
 
-/// Which shape its `audit_logs` has.
+/// The shape of its `audit_logs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditShape {
     /// With `entity_type`.
@@ -37,8 +37,8 @@ pub enum AuditShape {
     Older,
 }
 
-/// The database, owned by a role of its own that is no superuser. The roles go when it is dropped by hand, or with the
-/// run's server.
+/// The database. Its owner is a role of its own, which is no superuser. The roles stay until somebody drops them, or
+/// the run's server ends.
 pub struct StudioDatabase {
     /// As a superuser sees it.
     pub database: PostgresDatabase,
@@ -57,7 +57,7 @@ pub struct Snapshot {
     pub rows: BTreeMap<String, Vec<String>>,
 }
 
-/// Everything that the catalogs say of relations in `platform`, but for the gateway's own.
+/// Everything that the catalogs say of relations in `platform`, except for the gateway's own.
 const STRUCTURE: &str = "
     WITH theirs AS (
         SELECT c.* FROM pg_class c
@@ -93,7 +93,7 @@ const STRUCTURE: &str = "
     ORDER BY 1";
 
 impl StudioDatabase {
-    /// A fresh one, of a Studio with this shape of audit trail.
+    /// Makes a fresh one, of a Studio with this shape of audit trail.
     pub async fn create(shape: AuditShape) -> Self {
         let database = PostgresDatabase::shared().await;
         let mark = Uuid::new_v4().simple().to_string();
@@ -111,7 +111,7 @@ impl StudioDatabase {
         Self { database, owner, lesser }
     }
 
-    /// `DATABASE_URL` of one of its logins.
+    /// Makes the `DATABASE_URL` of one of its logins.
     pub fn url(&self, login: &str) -> String {
         let (scheme, rest) = self.database.url.split_once("://").expect("a URL");
         let place = rest.split_once('@').map_or(rest, |(_, place)| place);
@@ -123,7 +123,7 @@ impl StudioDatabase {
         self.database.run(&format!("SET ROLE {}; {statements}", self.owner)).await;
     }
 
-    /// What there is of the Studio's now.
+    /// Reads the structure and the rows that the Studio has now.
     pub async fn snapshot(&self) -> Snapshot {
         let tables = "SELECT relname::text FROM pg_class
                       WHERE relnamespace = 'platform'::regnamespace AND relkind = 'r'
@@ -136,7 +136,7 @@ impl StudioDatabase {
         Snapshot { structure: self.database.texts(STRUCTURE).await, rows }
     }
 
-    /// The names of all tables in `platform`.
+    /// Lists the names of all tables in `platform`.
     pub async fn tables(&self) -> Vec<String> {
         let query = "SELECT relname::text FROM pg_class
                      WHERE relnamespace = 'platform'::regnamespace AND relkind = 'r' ORDER BY 1";
@@ -145,7 +145,7 @@ impl StudioDatabase {
 }
 
 impl Snapshot {
-    /// Asserts that the structure is that of `before`, that all its rows are there, and gives how many more there are,
+    /// Asserts that the structure is that of `before`, and that all its rows are there. Gives how many more there are,
     /// by table; tables without more are left out.
     #[track_caller]
     pub fn added_since(&self, before: &Self) -> BTreeMap<String, usize> {

@@ -4,26 +4,26 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
 use serde_json::{Map, Value, json};
 
-/// A token to be. As [`Token::user`] makes it, it is a good one.
+/// A token that can be made. [`Token::user`] makes a good one.
 #[derive(Debug, Clone)]
 pub struct Token {
     claims: Map<String, Value>,
 }
 
 impl Token {
-    /// A user's token, valid for an hour, that gives nothing by itself.
+    /// Makes a user's token, valid for an hour, that by itself gives no role.
     pub fn user(subject: &str) -> Self {
         let token = Self { claims: Map::new() };
         let token = token.claim("sub", subject).claim("aud", "authenticated").claim("role", "authenticated");
         token.expires_in(3600)
     }
 
-    /// A platform admin's token.
+    /// Makes a platform admin's token.
     pub fn platform_admin() -> Self {
         Self::user("platform-admin").metadata("platform_role", "admin".into())
     }
 
-    /// A project's own key, as such are made: without `sub` and `aud`. `role`: `service_role`, `anon`.
+    /// Makes a project's own key, as a Studio makes them: without `sub` and `aud`. `role`: `service_role`, `anon`.
     pub fn project_key(role: &str) -> Self {
         Self::user("").claim("role", role).claim("iss", "supabase").without("sub").without("aud")
     }
@@ -43,12 +43,12 @@ impl Token {
         self
     }
 
-    /// Seconds from now; negative: expired.
+    /// Makes it expire this many seconds from now; negative: it has expired.
     pub fn expires_in(self, seconds: i64) -> Self {
         self.claim("exp", get_current_timestamp().saturating_add_signed(seconds))
     }
 
-    /// Not valid before that many seconds from now.
+    /// Makes it invalid before this many seconds from now.
     pub fn valid_in(self, seconds: i64) -> Self {
         self.claim("nbf", get_current_timestamp().saturating_add_signed(seconds))
     }
@@ -65,23 +65,23 @@ impl Token {
         self
     }
 
-    /// Signed as it should be: HS256.
+    /// Signs it as it should be: HS256.
     pub fn sign(&self, secret: &str) -> String {
         self.sign_with(Algorithm::HS256, secret)
     }
 
-    /// Signed with another HMAC algorithm.
+    /// Signs it with another HMAC algorithm.
     pub fn sign_with(&self, algorithm: Algorithm, secret: &str) -> String {
         self.encode(algorithm, &EncodingKey::from_secret(secret.as_bytes()))
     }
 
-    /// Signed with a fresh elliptic-curve key.
+    /// Signs it with a fresh elliptic-curve key.
     pub fn sign_with_fresh_key(&self) -> String {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         self.encode(Algorithm::ES256, &EncodingKey::from_ec_der(&key.serialize_der()))
     }
 
-    /// Not signed: `alg` is `none`.
+    /// Writes it without a signature: `alg` is `none`.
     pub fn unsigned(&self) -> String {
         let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
         format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&self.claims.clone().into()))

@@ -1,4 +1,4 @@
-//! What most tests start from: a gateway, a Redis, two projects of two organizations with everyone in them.
+//! The world of most tests: a gateway, a Redis, two projects of two organizations with a member of each role.
 
 use crate::{
     client::Client,
@@ -17,7 +17,7 @@ pub struct World {
     pub redis: RedisServer,
     /// A platform admin.
     pub platform_admin: Client,
-    /// Someone with a good token who is a member of nothing.
+    /// A client with a good token who is a member of nothing.
     pub stranger: Client,
     /// Project `alpha` of organization `alpha-org`; its connection `main` is database 0 of the Redis.
     pub alpha: Project,
@@ -42,12 +42,13 @@ pub struct Project {
 }
 
 impl World {
-    /// With both drivers and an open Redis; on a registry, with a form of the Redis driver, or with other options.
+    /// Starts with both drivers and an open Redis: on a registry, with a form of the Redis driver, or with other
+    /// options.
     pub async fn start(gateway: impl Into<GatewayOptions>) -> Self {
         Self::start_with(gateway.into(), RedisOptions::new()).await
     }
 
-    /// With a gateway and a Redis of a special kind; the connections log in to it by its password.
+    /// Starts a gateway and a Redis with these options; the connections log in to it by its password.
     pub async fn start_with(gateway: GatewayOptions, redis: RedisOptions) -> Self {
         let (gateway, redis) = tokio::join!(Gateway::start(gateway), RedisServer::start(redis));
         let platform_admin = gateway.platform_admin();
@@ -73,7 +74,7 @@ impl Project {
         project
     }
 
-    /// A project without connections, in an organization of its own.
+    /// Creates a project without connections, in a fresh organization.
     pub async fn create_empty(gateway: &Gateway, reference: &str) -> Self {
         let platform_admin = gateway.platform_admin();
         let organization = format!("{reference}-org");
@@ -105,17 +106,17 @@ impl Project {
             .await
     }
 
-    /// The path of its connections of a type.
+    /// Makes the path of its connections of a type.
     pub fn connections(&self, database_type: &str) -> String {
         self.path(database_type, "/connections")
     }
 
-    /// A path below the project: `path("redis", "/keys")`.
+    /// Makes a path below the project: `path("redis", "/keys")`.
     pub fn path(&self, database_type: &str, rest: &str) -> String {
         format!("/api/platform/{database_type}/{}{rest}", self.reference)
     }
 
-    /// Everyone, with the name of their role.
+    /// Lists all members, with the names of their roles.
     pub fn members(&self) -> [(&'static str, &Client); 4] {
         [
             ("viewer", &self.viewer),

@@ -11,15 +11,15 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// Tells this program that it stands before the compiler, and for what.
+/// Tells this program that it runs in the compiler's place, and which part of the work it does.
 const PART: &str = "STUDIO_COMPILER_PART";
-/// Names what cargo is to run in the compiler's place.
+/// Names the program that cargo is to run in the compiler's place.
 const WRAPPER: &str = "RUSTC_WORKSPACE_WRAPPER";
 /// Tells clippy its options (`cargo clippy -- -D warnings`), each behind this mark.
 const CLIPPY_ARGUMENTS: [&str; 2] = ["CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__"];
 
-/// The coverage that libFuzzer is guided by (<https://clang.llvm.org/docs/SanitizerCoverage.html>). What it takes from
-/// sanitizers besides, a stable compiler does not have.
+/// The coverage that libFuzzer is guided by (<https://clang.llvm.org/docs/SanitizerCoverage.html>). It can also use
+/// sanitizers, which a stable compiler does not have.
 const COVERAGE: [&str; 6] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -29,12 +29,12 @@ const COVERAGE: [&str; 6] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// What is done besides compiling.
+/// The work that is done besides compiling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Code is compiled with the coverage that libFuzzer needs; build scripts are not.
     Coverage,
-    /// Clippy looks at each crate first, and its warnings are errors. What is compiled is the same as without. A
+    /// Clippy looks at each crate first, and its warnings are errors. The compiled code is the same as without. A
     /// separate `cargo clippy` checks every dependency once more than the build compiles it.
     Lints,
 }
@@ -49,7 +49,7 @@ impl Part {
 
     /// Tells a cargo command to run this program in the compiler's place.
     pub fn take(self, workspace: &Workspace, command: &mut Command) -> Result<()> {
-        // A copy, since what cargo builds may be this program.
+        // A copy, since this program may be one that cargo builds.
         let copy = workspace.target_folder("xtask")?.join(format!("compiler-with-{}", self.name()));
         let new = copy.with_extension("new");
         fs::copy(std::env::current_exe()?, &new)
@@ -95,7 +95,7 @@ fn compile(part: &str, compiler: OsString, arguments: &[OsString]) -> Result<Exi
     Err(command.exec().into())
 }
 
-/// Leaves out what says which files are made, and where.
+/// Leaves out the arguments that say which files are made, and where.
 fn without_output(arguments: &[OsString]) -> Vec<&OsString> {
     let mut kept = Vec::new();
     let mut left = arguments.iter().peekable();

@@ -28,7 +28,7 @@ const FLAGS: &str = "--cfg getrandom_backend=\"custom\"";
 /// How long one driver may take to build, its dependencies and the standard library included.
 const BUILD_TIME: Duration = Duration::from_mins(30);
 
-/// Where a driver's component is, once built.
+/// Returns the path of a driver's component, once built.
 pub fn file(workspace: &Workspace, driver: &Driver) -> PathBuf {
     workspace.target.join("wasm/components").join(format!("{}.wasm", driver.database_type))
 }

@@ -39,7 +39,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     }
     let log = data.join("gateway.log");
     let program = Program { log: Some(log.clone()), ..Program::of(&dist, environment) };
-    // Dropped before the databases are: the gateway ends first.
+    // The gateway is dropped before the databases, so it ends first.
     let started = Gateway::start(&program);
     let mut gateway = started.with_context(|| format!("see {}", log.display()))?;
     gateway.create_project()?;
@@ -84,7 +84,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
 /// A database of project `default`, as the summary shows it.
 struct Shown {
     name: &'static str,
-    /// The port it listens on and a path that shows some of what is in it; or why there is none.
+    /// Its port and a path that shows some of its data; or the reason why there is none.
     there: Result<(u16, &'static str), String>,
 }
 
@@ -104,7 +104,7 @@ impl Shown {
     }
 }
 
-/// Tells what runs where, and what to paste.
+/// Makes the text that says which server runs where, with the lines to paste.
 fn summary(place: &str, address: &str, token: &str, data: &Path, databases: &[Shown]) -> String {
     let mut lines = vec![String::new(), "Running, in project `default`:".to_owned(), String::new()];
     let mut row = |name: &str, text: &str| lines.push(format!("  {name:<10} {text}"));
@@ -122,7 +122,7 @@ fn summary(place: &str, address: &str, token: &str, data: &Path, databases: &[Sh
     lines.push(format!("TOKEN={token}"));
     let paths = databases.iter().filter_map(|database| database.there.as_ref().ok());
     for path in paths.map(|(_, path)| *path).chain(["/api/platform/plugins"]) {
-        // In quotes, for a shell would take what is in a query for its own.
+        // In quotes, since a shell would take characters of a query for its own.
         lines.push(format!("curl -H \"Authorization: Bearer $TOKEN\" '{address}{path}'"));
     }
     lines.extend([String::new(), "Ctrl-C stops everything.".to_owned(), String::new()]);
@@ -184,7 +184,7 @@ fn create(file: &Path, content: impl FnOnce() -> Result<String>) -> Result<()> {
     }
 }
 
-/// 32 random bytes as hex digits.
+/// Makes 32 random bytes, as hex digits.
 pub fn random_hex() -> Result<String> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

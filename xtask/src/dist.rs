@@ -26,7 +26,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The folder below `target/`.
+    /// Returns the name of the folder below `target/`.
     fn folder(self) -> &'static str {
         match self {
             Self::Debug => "debug",
@@ -41,30 +41,30 @@ impl fmt::Display for Profile {
     }
 }
 
-/// What goes into the folder.
+/// The contents of the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contents {
-    /// What operators get.
+    /// The files that operators get.
     Shipped,
-    /// That, and the drivers that only tests use.
+    /// Those, and the drivers that only tests use.
     WithTestDrivers,
 }
 
 impl Contents {
-    /// The drivers among it.
+    /// Lists the drivers among the contents.
     pub fn drivers(self, workspace: &Workspace) -> impl Iterator<Item = &Driver> {
         workspace.drivers.iter().filter(move |driver| driver.shipped || self == Self::WithTestDrivers)
     }
 }
 
-/// Builds every driver, as all that it is.
+/// Builds every driver, in each of its kinds.
 pub fn build_drivers(workspace: &Workspace, profile: Profile) -> Result<()> {
     let contents = Contents::WithTestDrivers;
     build(workspace, profile, &native_packages(workspace, contents))?;
     components::build(workspace, contents.drivers(workspace))
 }
 
-/// Builds what operators get and makes `target/dist` of it.
+/// Builds the files that operators get and makes `target/dist` of them.
 pub fn build_and_assemble(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     let mut packages = native_packages(workspace, Contents::Shipped);
     packages.push(GATEWAY);
@@ -73,7 +73,7 @@ pub fn build_and_assemble(workspace: &Workspace, profile: Profile) -> Result<Pat
     assemble(workspace, profile, Contents::Shipped, "dist")
 }
 
-/// The crates of the drivers that are native libraries.
+/// Lists the crates of the drivers that are native libraries.
 fn native_packages(workspace: &Workspace, contents: Contents) -> Vec<&str> {
     let drivers = contents.drivers(workspace).filter(|driver| driver.is(Kind::Dylib));
     drivers.map(|driver| driver.package.as_str()).collect()
@@ -92,8 +92,8 @@ fn build(workspace: &Workspace, profile: Profile, packages: &[&str]) -> Result<(
     run(&mut command)
 }
 
-/// Copies what is built into a folder below `target/`. All that is native in it is of one profile: what another build
-/// left there is removed, and a file in use (a mapped driver, a running gateway) is replaced, not overwritten.
+/// Copies the built files into a folder below `target/`. All native files in it are of one profile: those that another
+/// build left there are removed, and a file in use (a mapped driver, a running gateway) is replaced, not overwritten.
 pub fn assemble(workspace: &Workspace, profile: Profile, contents: Contents, name: &str) -> Result<PathBuf> {
     let built = workspace.target.join(profile.folder());
     let folder = workspace.target_folder(name)?;
@@ -125,7 +125,7 @@ pub fn assemble(workspace: &Workspace, profile: Profile, contents: Contents, nam
     Ok(folder)
 }
 
-/// Puts a copy of `from` at `to` in one step: whoever has the old file open keeps it.
+/// Puts a copy of `from` at `to` in one step: a process that has the old file open keeps it.
 fn replace(from: &Path, to: &Path) -> Result<()> {
     let copy = to.with_extension("new");
     fs::copy(from, &copy).with_context(|| format!("{} can't be copied", from.display()))?;

@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: libFuzzer on the borders of the gateway, each a target of the crate in `fuzz/`.
 //!
-//! By hand, the workspace's own code is instrumented for it, in a profile of its own: dependencies are built anew the first
-//! time, which takes a while. Within `cargo xtask test` the program that is built anyway does, and the targets tell
-//! libFuzzer themselves what came of an input.
+//! When a developer runs it, the workspace's own code is instrumented for it, in a profile of its own: dependencies are
+//! built anew the first time, which takes a while. `cargo xtask test` uses the program that it builds anyway, and the
+//! targets themselves tell libFuzzer what came of an input.
 
 use crate::{
     compiler::Part,
@@ -22,16 +22,16 @@ use std::{
 
 /// The program, and the package that it is in.
 const PROGRAM: &str = "studio-fuzz";
-/// Tells the program which target is meant.
+/// Tells the program which target it is to run.
 const TARGET: &str = "STUDIO_FUZZ_TARGET";
 /// The profile of the instrumented build, and its folder.
 const PROFILE: &str = "fuzz";
 /// Inputs that each target is given by `cargo xtask test`.
 const RUNS_IN_TESTS: u64 = 20_000;
-/// Seconds that each target is given where nothing is said.
+/// Seconds that each target is given unless said otherwise.
 const SECONDS: u64 = 60;
 
-/// When a target is done. libFuzzer ends at whatever comes first.
+/// The bounds of a target's run. libFuzzer ends at the first that it reaches.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Seconds.
@@ -40,7 +40,8 @@ pub struct Bounds {
     pub runs: Option<u64>,
 }
 
-/// Fuzzes one target or all, with instrumentation. What is found new goes to `target/fuzz-corpus`, for the next time.
+/// Fuzzes one target or all, with instrumentation. New inputs that it finds go to `target/fuzz-corpus`, for the next
+/// time.
 pub fn by_hand(workspace: &Workspace, wanted: Option<&str>, bounds: Bounds) -> Result<()> {
     let mut command = cargo();
     command.args(["build", "--package", PROGRAM, "--profile", PROFILE]).current_dir(&workspace.root);
@@ -69,14 +70,14 @@ struct Fuzzer<'a> {
     workspace: &'a Workspace,
     program: PathBuf,
     bounds: Bounds,
-    /// Of the random numbers; another one each time where nothing is said.
+    /// The seed of the random numbers; `None` for another one each time.
     seed: Option<u32>,
 }
 
 impl Fuzzer<'_> {
     /// Fuzzes targets, as many at once as there are processors, and tells of each.
     fn fuzz(&self, wanted: Option<&str>, corpus: &Path) -> Result<()> {
-        // On its standard error libFuzzer says what it can't do without sanitizers.
+        // libFuzzer prints to standard error which things it can't do without sanitizers.
         let listing = Command::new(&self.program).env_remove(TARGET).stderr(Stdio::null()).output();
         let listing = listing.with_context(|| format!("{} can't be run", self.program.display()))?;
         let listed = String::from_utf8(listing.stdout)?;
@@ -120,7 +121,7 @@ impl Fuzzer<'_> {
         command.args(self.bounds.seconds.map(|seconds| format!("-max_total_time={seconds}")));
         command.args(self.bounds.runs.map(|runs| format!("-runs={runs}")));
         command.args(self.seed.map(|seed| format!("-seed={seed}")));
-        // One of its own, or one for all of its kind: `sql` for `sql_guard`.
+        // A dictionary of the target's own, or one for all of its kind: `sql` for `sql_guard`.
         let kind = target.split('_').next().unwrap_or_default();
         let words = [target, kind].map(|name| own.join("dictionaries").join(name));
         command.args(words.iter().find(|words| words.is_file()).map(|words| prefixed("-dict=", words)));

@@ -1,4 +1,4 @@
-//! A gateway started by a task, and what is asked of it over HTTP.
+//! A gateway started by a task, and requests to it over HTTP.
 
 use crate::process::{interrupted, output_of};
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,7 @@ use studio_test_servers::{Orphan, Process, STOP_TIME};
 /// How long a gateway may take until it is ready.
 const START_TIME: Duration = Duration::from_secs(60);
 
-/// How the line begins that says where a gateway listens.
+/// The beginning of the line that says where a gateway listens.
 const LISTENING: &str = "listening on ";
 
 /// A program and the settings it runs with.
@@ -32,12 +32,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// The gateway of a dist folder.
+    /// Makes a program of a dist folder's gateway.
     pub fn of(dist: &Path, environment: Vec<(&'static str, String)>) -> Self {
         Self { file: dist.join("studio-gateway"), environment, log: None }
     }
 
-    /// A token for a platform admin.
+    /// Makes a token for a platform admin.
     pub fn token(&self) -> Result<String> {
         let mut command = Command::new(&self.file);
         command.args(["token", "--sub", "dev", "--platform-admin", "--ttl", "24h"]);
@@ -109,12 +109,12 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// An error when it ended, which a gateway should not.
+    /// Fails when the gateway has ended, which it should not.
     pub fn must_run(&mut self) -> Result<()> {
         match self.process.ended()? {
             Some(status) => bail!("studio-gateway ended by itself: {status}"),
@@ -122,12 +122,12 @@ impl Gateway {
         }
     }
 
-    /// The platform admin's token.
+    /// Returns the platform admin's token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Asks, and gives back the status and what is in the envelope.
+    /// Sends a request, and gives back the status and the contents of the envelope.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
         self.send(method, path, body.map(Value::to_string).unwrap_or_default())
     }
@@ -147,7 +147,7 @@ impl Gateway {
         Ok((answer.status().as_u16(), json.get_mut(inner).map(Value::take).unwrap_or_default()))
     }
 
-    /// Creates something; that it is there already is fine.
+    /// Creates something; it may be there already.
     pub fn create(&self, path: &str, body: &impl Serialize) -> Result<()> {
         match self.send("POST", path, serde_json::to_string(body)?)? {
             (201 | 409, _) => Ok(()),
@@ -155,13 +155,13 @@ impl Gateway {
         }
     }
 
-    /// Creates project `default` in organization `default` with a database at this port as its primary connection of the
-    /// type, or points the connection that is there to it.
+    /// Creates project `default` in organization `default` with a database at this port as its primary connection of
+    /// the type, or makes an existing connection lead to that database.
     pub fn set_up(&self, database_type: &str, port: u16) -> Result<()> {
         self.set_up_as(database_type, port, &Value::Null)
     }
 
-    /// The same with more fields of a connection: who logs in, and to which database.
+    /// Does what [`set_up`](Self::set_up) does, with more fields of a connection: the login, and the database.
     pub fn set_up_as(&self, database_type: &str, port: u16, login: &Value) -> Result<()> {
         self.create_project()?;
         let path = format!("/api/platform/{database_type}/default/connections");

@@ -1,4 +1,4 @@
-//! The workspace's dev automation. `cargo xtask --help` says what there is.
+//! The workspace's dev automation. `cargo xtask --help` lists the tasks.
 
 mod bench;
 mod compiler;

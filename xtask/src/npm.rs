@@ -1,4 +1,4 @@
-//! The real postgres-meta, which the PostgreSQL driver is compared with: `target/npm/postgres-meta`.
+//! The real postgres-meta, to compare the PostgreSQL driver with: `target/npm/postgres-meta`.
 
 use crate::{process::run_logged, tools, workspace::Workspace};
 use anyhow::{Context, Result};
@@ -7,12 +7,12 @@ use std::{fs, path::PathBuf, process::Command, time::Duration};
 /// How long an installation may take; on a closed network npm would try for longer.
 const INSTALL_TIME: Duration = Duration::from_secs(300);
 
-/// The files that say which release of it, and of all that it needs; in `xtask/postgres-meta`.
+/// The files that fix the release of it and of all that it needs; in `xtask/postgres-meta`.
 const MADE_OF: [&str; 2] = ["package.json", "package-lock.json"];
 /// Its program, below the folder.
 const PROGRAM: &str = "node_modules/@supabase/postgres-meta/dist/server/server.js";
 
-/// Where its program is, for `node`, once it is installed.
+/// Installs it if need be, and returns the path of its program, for `node`.
 pub fn install_postgres_meta(workspace: &Workspace) -> Result<PathBuf> {
     tools::NODE.ensure(workspace)?;
     let npm = tools::NPM.ensure(workspace)?;
@@ -28,7 +28,7 @@ pub fn install_postgres_meta(workspace: &Workspace) -> Result<PathBuf> {
         return Ok(program);
     }
     eprintln!("installing postgres-meta into {}", folder.display());
-    // Half an installation is none.
+    // An unfinished installation must not count as a whole one.
     let _ = fs::remove_file(&mark);
     for (source, name) in sources.iter().zip(MADE_OF) {
         fs::copy(source, folder.join(name))?;

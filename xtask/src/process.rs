@@ -14,15 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a running child is looked at.
+/// How long to wait between two looks at a running child.
 const TICK: Duration = Duration::from_millis(50);
 /// How much of a failed command's log is shown.
 const LAST_LINES: usize = 40;
 
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From now on Ctrl-C and SIGTERM do not end this process but make [`interrupted`] true, so that what was started is
-/// stopped in order.
+/// Makes Ctrl-C and SIGTERM no longer end this process but make [`interrupted`] true, so that the programs that it
+/// started are stopped in order.
 pub fn catch_signals() -> Result<()> {
     let flag = INTERRUPTED.get_or_init(Arc::default);
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -31,7 +31,7 @@ pub fn catch_signals() -> Result<()> {
     Ok(())
 }
 
-/// Whether Ctrl-C was pressed or SIGTERM came.
+/// Tells whether Ctrl-C was pressed or SIGTERM came.
 pub fn interrupted() -> bool {
     INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
@@ -70,7 +70,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 pub fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<()> {
     let output = File::create(log).with_context(|| format!("{} can't be written", log.display()))?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    // A group of its own, so that what it started itself can be ended along with it.
+    // The child gets a group of its own, so that the programs that it started can be ended along with it.
     let child = command.process_group(0).spawn();
     let mut child = child.with_context(|| format!("{} can't be run", command.get_program().display()))?;
     let group = format!("-{}", child.id());
@@ -93,7 +93,7 @@ pub fn run_logged(command: &mut Command, log: &Path, limit: Duration) -> Result<
     Ok(())
 }
 
-/// Shows the last of what a command wrote to its log.
+/// Shows the last lines of a command's log.
 pub fn show_end(log: &Path) {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
@@ -101,7 +101,7 @@ pub fn show_end(log: &Path) {
     eprintln!("{}", last.join("\n"));
 }
 
-/// Runs a command to its end and gives back what it wrote to standard output.
+/// Runs a command to its end and gives back its standard output.
 pub fn output_of(command: &mut Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("{} can't be run", command.get_program().display()))?;

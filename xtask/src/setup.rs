@@ -1,4 +1,4 @@
-//! What must be on a machine before the workspace compiles, besides Rust.
+//! The things that a machine must have before the workspace compiles, besides Rust.
 
 use crate::{tools, workspace::Workspace};
 use anyhow::{Result, bail};
@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Names the folder of a libclang, or the file itself, to whoever uses it.
+/// Names the folder of a libclang, or the file itself, to the programs that use it.
 const LIBCLANG: &str = "LIBCLANG_PATH";
-/// The package that it comes in.
+/// The package that libclang comes in.
 const PACKAGE: &str = "libclang-dev";
 /// Where systems put their libraries; Debian has a folder for each version of LLVM besides.
 const LIBRARY_FOLDERS: [&str; 6] = [
@@ -22,9 +22,9 @@ const LIBRARY_FOLDERS: [&str; 6] = [
 ];
 const LLVM_FOLDERS: &str = "/usr/lib";
 
-/// Installs what is missing.
+/// Installs the things that are missing.
 pub fn prepare(workspace: &Workspace) -> Result<()> {
-    // Or whatever the variable names, which is how all build scripts take it.
+    // Build scripts take the compiler that this variable names, if it is set.
     if std::env::var_os("CXX").is_none() {
         tools::CPP.ensure(workspace)?;
     }
@@ -43,7 +43,7 @@ pub fn prepare(workspace: &Workspace) -> Result<()> {
     }
 }
 
-/// Whether bindgen, which reads the parser's C, will find the library that it loads.
+/// Tells whether bindgen, which reads the parser's C, will find the library that it loads.
 fn has_libclang() -> bool {
     if let Some(named) = std::env::var_os(LIBCLANG) {
         let named = PathBuf::from(named);

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that the tests need, then all of them.
+//! `cargo xtask test`: installs everything that the tests need, then runs all of them.
 
 use crate::{
     compiler::Part,
@@ -27,7 +27,7 @@ const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 const PYTHON: &str = "STUDIO_TEST_PYTHON";
 /// Names for the tests the program of the real postgres-meta, where that can be had.
 const POSTGRES_META: &str = "STUDIO_TEST_POSTGRES_META";
-/// Name for the tests a browser and what steers it, where they can be had.
+/// Names for the tests a browser and the program that controls it, where they can be had.
 const CHROMIUM: &str = "STUDIO_TEST_CHROMIUM";
 const CHROMEDRIVER: &str = "STUDIO_TEST_CHROMEDRIVER";
 
@@ -43,7 +43,7 @@ struct Programs {
 }
 
 impl Programs {
-    /// Installs what is missing.
+    /// Installs the programs that are missing.
     fn install(workspace: &Workspace) -> Result<Self> {
         for needed in [tools::REDIS, tools::MEMCACHED, tools::PGBOUNCER] {
             needed.ensure(workspace)?;
@@ -72,7 +72,7 @@ impl Programs {
     }
 }
 
-/// Builds and tests; with `lint`, clippy looks at all that is built. `arguments` go to the test runner.
+/// Runs the build and the tests; with `lint`, clippy looks at all built code. `arguments` go to the test runner.
 pub fn run_everything(workspace: &Workspace, lint: bool, arguments: &[String]) -> Result<()> {
     timed("getting what compiling needs", || setup::prepare(workspace))?;
     let tests = Tests { workspace, lint, all: arguments.is_empty() };
@@ -119,7 +119,7 @@ pub fn run_everything(workspace: &Workspace, lint: bool, arguments: &[String]) -
         let run_tests = || run(runner(&["test", "--workspace"])?.args(arguments));
         return timed("testing", run_tests);
     }
-    // Documentation examples first, so that the summary of the tests proper is what ends the output.
+    // Documentation examples run first, so that the summary of the tests proper is at the end of the output.
     if tests.all {
         timed("testing the documentation's examples", || {
             run(&mut runner(&["test", "--workspace", "--doc", "--quiet"])?)
@@ -138,17 +138,17 @@ fn browser(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     Ok((tools::CHROMIUM.ensure(workspace)?, tools::CHROMEDRIVER.ensure(workspace)?))
 }
 
-/// What is tested, and how it is built.
+/// The tests that run, and how they are built.
 struct Tests<'a> {
     workspace: &'a Workspace,
     lint: bool,
-    /// Whether all tests run, and not those alone that somebody asked for.
+    /// Whether all tests run, and not only those that somebody asked for.
     all: bool,
 }
 
 impl Tests<'_> {
-    /// Makes a cargo command for the workspace, the same for building and for running: cargo builds anew whatever was
-    /// compiled in another way.
+    /// Makes a cargo command for the workspace, the same for building and for running: cargo builds anew all code that
+    /// was compiled in another way.
     fn cargo(&self) -> Result<Command> {
         let mut command = cargo();
         command.current_dir(&self.workspace.root);
@@ -158,8 +158,8 @@ impl Tests<'_> {
         Ok(command)
     }
 
-    /// Builds everything, and lays it out as an operator has it. Fuzzing, where all is tested, waits more than it
-    /// computes, and goes on beside what is left to build.
+    /// Builds everything, and lays it out as an operator has it. Fuzzing, where all tests run, waits more than it
+    /// computes, and goes on beside the rest of the build.
     fn build(&self) -> Result<PathBuf> {
         timed("building the workspace", || {
             // With the same targets as the test run, so that nothing is built twice with other features.

@@ -1,4 +1,4 @@
-//! Which Rust builds drivers for WebAssembly: this one, where it has the target, or the one that Debian packages.
+//! The Rust that builds drivers for WebAssembly: this one, where it has the target, or the one that Debian packages.
 
 use crate::{
     process::{output_of, run_logged},
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// The target. What it builds asks nothing of WASI, whichever toolchain a machine has.
+/// The target. Code built for it asks nothing of WASI, whichever toolchain a machine has.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Debian's Rust, which leaves this target's standard library to be built from its source.
@@ -27,10 +27,10 @@ const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 /// How long rustup may take; on a closed network it would try for much longer.
 const RUSTUP_TIME: Duration = Duration::from_secs(30);
 
-/// Variables that cargo and rustup set for what they run begin with these, and so do those by which people change
-/// builds. A guest is built the same whatever they say,
+/// Variables that cargo and rustup set for the programs that they run begin with these, and so do those by which people
+/// change builds. A guest is built the same whatever they say.
 const UNWANTED_VARIABLES: [&str; 3] = ["CARGO", "RUSTC", "RUSTFLAGS"];
-/// except for these, which say where crates come from.
+/// Variables that a guest's build keeps, since they say where crates come from.
 const WANTED_VARIABLES: [&str; 5] =
     ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_SOURCE_"];
 
@@ -68,7 +68,7 @@ impl Toolchain {
         Ok(Self::Debian { linker: find_linker(workspace)? })
     }
 
-    /// A cargo command that builds optimized for [`TARGET`].
+    /// Makes a cargo command that builds optimized for [`TARGET`].
     pub fn cargo(&self, subcommand: &str) -> Result<Command> {
         let mut command = match self {
             Self::Installed => cargo(),
@@ -93,7 +93,7 @@ impl Toolchain {
     }
 }
 
-/// Whether the Rust that runs this has the target's standard library.
+/// Tells whether the Rust that runs this has the target's standard library.
 fn has_target() -> Result<bool> {
     Ok(target_folder(&["--target", TARGET])?.is_dir())
 }
@@ -102,7 +102,7 @@ fn target_folder(arguments: &[&str]) -> Result<PathBuf> {
     output_of(Command::new("rustc").args(["--print", "target-libdir"]).args(arguments)).map(PathBuf::from)
 }
 
-/// Whether Debian's Rust is there, with its source, and is new enough.
+/// Tells whether Debian's Rust is there, with its source, and is new enough.
 fn has_debian() -> bool {
     let version = || -> Option<(u32, u32)> {
         let output = output_of(Command::new(DEBIAN_RUSTC).arg("--version")).ok()?;
@@ -122,7 +122,7 @@ fn add_target(workspace: &Workspace) -> Result<()> {
     run_logged(Command::new("rustup").args(["target", "add", TARGET]), &log, RUSTUP_TIME)
 }
 
-/// The folder with a `rust-lld`: rustup's toolchains have one each.
+/// Finds the folder with a `rust-lld`: rustup's toolchains have one each.
 fn find_linker(workspace: &Workspace) -> Result<PathBuf> {
     let own = target_folder(&[])?.with_file_name("bin");
     if own.join("rust-lld").is_file() {

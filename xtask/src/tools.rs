@@ -30,11 +30,11 @@ pub const POSTGRES: Tool = Tool { program: "initdb", package: "postgresql" };
 pub const PGBOUNCER: Tool = Tool { program: "pgbouncer", package: "pgbouncer" };
 /// A browser.
 pub const CHROMIUM: Tool = Tool { program: "chromium", package: "chromium" };
-/// What steers it.
+/// The program that controls the browser.
 pub const CHROMEDRIVER: Tool = Tool { program: "chromedriver", package: "chromium-driver" };
-/// What runs JavaScript.
+/// The program that runs JavaScript.
 pub const NODE: Tool = Tool { program: "node", package: "nodejs" };
-/// Installs what is written in it.
+/// The program that installs npm packages.
 pub const NPM: Tool = Tool { program: "npm", package: "npm" };
 /// An HTTP load generator.
 pub const WRK: Tool = Tool { program: "wrk", package: "wrk" };
@@ -43,11 +43,11 @@ pub const WEBDIS: Tool = Tool { program: "webdis", package: "webdis" };
 /// The linker that Debian's Rust uses for WebAssembly.
 pub const RUST_LLD: Tool = Tool { program: "rust-lld", package: "lld-22" };
 
-/// What compiles libFuzzer.
+/// The compiler of libFuzzer.
 pub const CPP: Tool = Tool { program: "c++", package: "g++" };
 
 impl Tool {
-    /// Where it is.
+    /// Finds its path.
     pub fn find(self) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -56,7 +56,7 @@ impl Tool {
         folders.into_iter().map(|folder| folder.join(self.program)).find(|file| file.is_file())
     }
 
-    /// Where it is, once it is installed.
+    /// Installs it if need be, and returns its path.
     pub fn ensure(self, workspace: &Workspace) -> Result<PathBuf> {
         if let Some(found) = self.find() {
             return Ok(found);

@@ -1,4 +1,4 @@
-//! What cargo knows of the workspace: where it is, where it builds to, which drivers it has.
+//! The workspace as cargo describes it: its folder, its build folder, its drivers.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub struct Workspace {
     pub benches: Vec<(String, String)>,
 }
 
-/// What a driver's crate is built as.
+/// The kinds of file that a driver's crate is built as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A native library.
@@ -41,19 +41,19 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Whether it is built as this.
+    /// Tells whether it is built as this.
     pub fn is(&self, kind: Kind) -> bool {
         self.kinds.contains(&kind)
     }
 
-    /// What cargo calls the files that it builds.
+    /// Returns the name that cargo gives to the files that it builds.
     pub fn library(&self) -> String {
         self.package.replace('-', "_")
     }
 }
 
 impl Workspace {
-    /// Asks cargo.
+    /// Asks cargo for the workspace.
     pub fn find() -> Result<Self> {
         let output = cargo()
             .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -93,7 +93,7 @@ impl Workspace {
     }
 }
 
-/// What `[package.metadata.driver]` says.
+/// Reads the kinds in `[package.metadata.driver]`.
 fn read_kinds(package: &Value) -> Result<Vec<Kind>> {
     let settings = match package.pointer("/metadata/driver") {
         None => return Ok(vec![Kind::Dylib]),
@@ -115,7 +115,7 @@ fn read_kinds(package: &Value) -> Result<Vec<Kind>> {
     Ok(kinds)
 }
 
-/// The cargo that runs this.
+/// Makes a command of the cargo that runs this.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Cargo describes this program's own package to it. Some build scripts (`ring`) run again where that is set, and then

@@ -35,13 +35,13 @@ use tokio::runtime::Runtime;
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 static HOST: OnceLock<Arc<HostObject>> = OnceLock::new();
 
-/// The entry points of a driver, for [`export_driver!`](crate::export_driver).
+/// Makes the entry points of a driver, for [`export_driver!`](crate::export_driver).
 pub fn root_module<D: Driver>() -> DriverModuleRef {
     DriverModule { manifest: describe::<D>, start: start::<D>, check: check::<D>, connect: connect::<D> }
         .leak_into_prefix()
 }
 
-/// What the exported header's constructor calls; a panic in it becomes an error.
+/// Loads the root module for the exported header's constructor; a panic in it becomes an error.
 #[doc(hidden)]
 pub fn load_root_module<D: Driver>() -> RootModuleResult {
     abi_stable::library::__call_root_module_loader(root_module::<D>)
@@ -170,7 +170,7 @@ impl<D> Drop for Shell<D> {
     }
 }
 
-/// A driver's future as the host polls it: each poll, and its drop, inside the driver's runtime and request scope,
+/// A driver's future as the host polls it: each poll, and its drop, run inside the driver's runtime and request scope,
 /// with panics caught.
 struct Guarded<F> {
     /// `None` after it ended, panicked or was dropped.
@@ -207,7 +207,7 @@ impl<T, F: Future<Output = Result<T, DriverError>>> Future for Guarded<F> {
 impl<F> Drop for Guarded<F> {
     fn drop(&mut self) {
         let _runtime = RUNTIME.get().map(Runtime::enter);
-        // A handler that is cut may spawn what puts things right, and log that it does.
+        // A handler that is cancelled may spawn a task that puts things right, and may log it.
         let _scope = Scope::enter(self.request_id.take());
         let future = self.future.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
@@ -226,7 +226,8 @@ fn broken(message: impl Into<String>) -> DriverError {
     DriverError::new(ErrorCode::DriverError, message)
 }
 
-/// A panic's message may hold anything, a password too, so it goes to the log (by the hook) and not to the caller.
+/// Makes the error of a panic. Its message may hold anything, even a password, so it goes to the log (by the hook) and
+/// not to the caller.
 fn panicked(_: &(dyn Any + Send)) -> DriverError {
     broken("the driver panicked; the gateway's log says where")
 }

@@ -4,7 +4,7 @@ use super::{AbiLogRecord, HostObject};
 use crate::{log_bridge::LogRecord, request};
 use tracing::{Level, level_filters::LevelFilter};
 
-/// From the number on the border.
+/// Reads a level from its number on the border.
 pub(super) fn level_filter(level: u8) -> LevelFilter {
     match level {
         0 => LevelFilter::OFF,

@@ -1,4 +1,4 @@
-//! The native border: what a driver shipped as a dynamic library and its host say to each other.
+//! The native border: the types by which a driver in a dynamic library and its host call each other.
 //!
 //! Everything here has a layout that `abi_stable` fixes and checks when a library is loaded. Only this module and
 //! the host's `dylib.rs` name `abi_stable`, so that it can be replaced in these two places alone. A driver author
@@ -57,20 +57,20 @@ impl RootModule for DriverModuleRef {
 pub trait Session: Send + Sync + 'static {
     /// Runs one operation. Dropping the future cancels it.
     fn call(&self, call: AbiCall) -> FfiFuture<RResult<AbiPayload, AbiError>>;
-    /// The server's facts as JSON.
+    /// Asks the server for its facts, as JSON.
     fn ping(&self) -> FfiFuture<RResult<RString, AbiError>>;
-    /// See `Driver::is_open`.
+    /// Tells whether the session can still be used: see `Driver::is_open`.
     #[sabi(last_prefix_field)]
     fn is_open(&self) -> bool;
 }
 
-/// What the host offers a driver.
+/// The functions that the host offers a driver.
 #[sabi_trait]
 pub trait Host: Send + Sync + 'static {
     /// Takes one log record.
     fn log(&self, record: AbiLogRecord);
-    /// The socket addresses of a host name that the gateway's rules allow, each as `IP:PORT`. May be polled on any
-    /// thread.
+    /// Finds the socket addresses of a host name that the gateway's rules allow, each as `IP:PORT`. May be polled on
+    /// any thread.
     #[sabi(last_prefix_field)]
     fn resolve(&self, host: RString, port: u16) -> FfiFuture<RResult<RVec<RString>, AbiError>>;
 }
@@ -188,11 +188,11 @@ impl From<DriverError> for AbiError {
 }
 
 impl AbiError {
-    /// Reads an error with suspicion.
+    /// Reads an error that a driver sent, and checks it.
     ///
     /// # Errors
-    /// The error that it is instead, a `DRIVER_ERROR`, where its code or its details are not of the contract. What it
-    /// said is for the log, and the caller's to put there.
+    /// A `DRIVER_ERROR` in its place, where its code or its details are not of the contract. The error as it was sent
+    /// is for the log; the caller must put it there.
     pub fn read(&self) -> Result<DriverError, DriverError> {
         let broken = |message| Err(DriverError::new(ErrorCode::DriverError, message));
         let Some(code) = ErrorCode::from_driver(&self.code) else {
@@ -222,7 +222,7 @@ impl From<AbiError> for DriverError {
     }
 }
 
-/// What abi_stable calls the symbol that it looks for in a library.
+/// The name of the symbol that abi_stable looks for in a library.
 #[cfg(test)]
 const HEADER_NAME: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 

@@ -1,4 +1,4 @@
-//! Between the world's values and the contract's.
+//! Conversions between the world's values and the contract's.
 
 use super::bindings::studio::driver::types::{
     Access as HostAccess, CallRequest, Endpoint as HostEndpoint, Error, ErrorCode as HostCode,

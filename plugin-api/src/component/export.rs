@@ -36,7 +36,7 @@ pub struct Component<D>(PhantomData<D>);
 impl<D: Driver> Guest for Component<D> {
     fn manifest() -> String {
         log::start();
-        // Text that does not read is refused by the host, which is all that a manifest without a form can get.
+        // A manifest that has no JSON form becomes an empty text, which the host refuses: no error can be told here.
         serde_json::to_string(&manifest::derive::<D>()).unwrap_or_default()
     }
 
@@ -87,7 +87,7 @@ fn with_session<D: Driver, T>(run: impl FnOnce(&Session<D>) -> Result<T, DriverE
     run(&session).map_err(|error| convert::error(error, !session.driver.is_open()))
 }
 
-/// Runs a future to its end. Host calls do not return before they are done, so one poll does it, unless the future wakes
+/// Runs a future to its end. Host calls return only when they are done, so one poll is enough, unless the future wakes
 /// itself to be polled again.
 fn run<T>(future: impl Future<Output = Result<T, DriverError>>) -> Result<T, DriverError> {
     struct Again(AtomicBool);

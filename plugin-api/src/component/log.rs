@@ -5,7 +5,7 @@ use crate::log_bridge::{LogBridge, LogRecord};
 use std::sync::Once;
 use tracing::{Level, level_filters::LevelFilter};
 
-/// Once in an instance's life.
+/// Starts the log, once in an instance's life.
 pub(super) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {

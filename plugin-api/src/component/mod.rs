@@ -9,7 +9,7 @@ mod export;
 mod log;
 mod network;
 
-// Generated: what is in it is documented in `wit/`.
+// Generated code: its items are documented in `wit/`.
 #[doc(hidden)]
 #[allow(missing_docs, unsafe_code, unsafe_op_in_unsafe_fn, clippy::all, clippy::pedantic)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -27,12 +27,12 @@ pub use export::Component;
 
 use bindings::studio::driver::clocks;
 
-/// The host's monotonic clock.
+/// Reads the host's monotonic clock.
 pub(crate) fn monotonic_nanoseconds() -> u64 {
     clocks::monotonic()
 }
 
-/// The host's time of day.
+/// Reads the host's time of day.
 pub(crate) fn since_unix_epoch() -> std::time::Duration {
     let now = clocks::now();
     std::time::Duration::from_secs(now.seconds)
@@ -44,8 +44,8 @@ pub(crate) fn sleep(time: std::time::Duration) {
     clocks::sleep(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
 }
 
-/// Randomness for crates that ask the `getrandom` crate, on a target for which it knows no source. It looks for this
-/// function when it is built with `--cfg getrandom_backend="custom"`.
+/// Gives random bytes to crates that ask the `getrandom` crate, which knows no source on this target. That crate calls
+/// this function when it is built with `--cfg getrandom_backend="custom"`.
 ///
 /// # Safety
 /// `destination` points to `length` bytes that may be written.
@@ -56,7 +56,7 @@ unsafe extern "Rust" fn __getrandom_v03_custom(
     destination: *mut u8,
     length: usize,
 ) -> Result<(), getrandom::Error> {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller promises it.
     let destination = unsafe {
         std::ptr::write_bytes(destination, 0, length);
         std::slice::from_raw_parts_mut(destination, length)

@@ -1,4 +1,4 @@
-//! A session as a driver's tests have it, and what its errors say.
+//! A session in a driver's tests, and the facts that its errors tell.
 
 use super::{TestRequest, settings};
 use crate::{Driver, DriverError, Network, Outcome};
@@ -12,7 +12,7 @@ impl<D: Driver> Session<D> {
     /// Checks settings, as [`settings`] takes them, and opens a session with them.
     ///
     /// # Errors
-    /// `VALIDATION_ERROR` for settings that can't be, or else the driver's own.
+    /// `VALIDATION_ERROR` for settings that are not valid, or else the driver's own.
     pub async fn open(json: Value, network: Network) -> Result<Self, DriverError> {
         let settings = settings::<D>(json)?;
         D::check(&settings)?;
@@ -77,24 +77,24 @@ impl<D> Deref for Session<D> {
     }
 }
 
-/// The code of an error, as callers see it: `"CONNECTION_ERROR"`.
+/// Returns the code of an error, as callers see it: `"CONNECTION_ERROR"`.
 pub fn code(error: &DriverError) -> &'static str {
     error.code.as_str()
 }
 
-/// The field that an error names.
+/// Returns the field that an error names.
 ///
 /// # Panics
-/// Where it names none.
+/// When it names none.
 #[track_caller]
 pub fn field(error: &DriverError) -> &str {
     detail(error, "field")
 }
 
-/// The reason that an error of a connection gives.
+/// Returns the reason that a connection error gives.
 ///
 /// # Panics
-/// Where it gives none.
+/// When it gives none.
 #[track_caller]
 pub fn reason(error: &DriverError) -> &str {
     detail(error, "reason")

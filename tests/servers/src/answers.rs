@@ -1,4 +1,4 @@
-//! Looking whether a server answers, by the least that its protocol asks for.
+//! Checks whether a server answers, by the least that its protocol asks for.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -9,12 +9,12 @@ use std::{
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether somebody listens on a port.
+/// Tells whether somebody listens on a port.
 pub fn listens(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Sends bytes on a connection of their own, and reads one line.
+/// Sends bytes on a fresh connection, and reads one line.
 ///
 /// # Errors
 /// When nobody listens, or the line does not come.
@@ -24,7 +24,7 @@ pub fn first_line(port: u16, bytes: &[u8]) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// Whether an HTTP server answers a `GET` with success.
+/// Tells whether an HTTP server answers a `GET` with success.
 pub fn answers_http(port: u16, path: &str) -> bool {
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     let Ok(mut answer) = ask(port, request.as_bytes()) else { return false };

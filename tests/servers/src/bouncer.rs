@@ -1,12 +1,12 @@
-//! PgBouncer before a PostgreSQL: a server connection is a client's for one transaction.
+//! PgBouncer before a PostgreSQL: a client has a server connection for one transaction.
 
 use crate::{Place, PostgresPrograms, Program, listens};
 use std::{fs, io, path::PathBuf, process::Command};
 
-/// Where Debian puts it.
+/// The program's path on Debian.
 const DEBIAN: &str = "/usr/sbin/pgbouncer";
 
-/// How a PgBouncer is to be.
+/// Options of a PgBouncer.
 #[derive(Debug)]
 pub struct BouncerOptions {
     server_port: u16,
@@ -14,7 +14,8 @@ pub struct BouncerOptions {
 }
 
 impl BouncerOptions {
-    /// Before a server that asks for no password, with so many server connections for each database.
+    /// Makes options for one before a server that asks for no password, with this many server connections for each
+    /// database.
     pub fn new(server_port: u16, pool_size: u16) -> Self {
         Self { server_port, pool_size }
     }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The names in a server's certificate, unless others are asked for.
+/// The names in a server's certificate, unless the test asks for others.
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 /// Files of one authority, and of one server and one client that it vouches for.
@@ -41,7 +41,7 @@ impl Certificates {
         make(folder, names).map_err(io::Error::other)
     }
 
-    /// Makes none: that takes the feature `certificates`.
+    /// Makes none: certificates need the feature `certificates`.
     ///
     /// # Errors
     /// Always.
@@ -58,7 +58,7 @@ fn make(folder: &Path, names: &[&str]) -> Result<Certificates, Box<dyn std::erro
     };
 
     let mut authority = CertificateParams::default();
-    // OpenSSL takes a certificate whose issuer has its own name for a self-signed one.
+    // OpenSSL takes a certificate whose issuer has the certificate's own name for a self-signed one.
     authority.distinguished_name.push(DnType::CommonName, "test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;

@@ -1,10 +1,10 @@
 //! Real database servers on ports of 127.0.0.1, for tests, benchmarks and `cargo xtask dev`.
 //!
-//! A [`Server`] is a [`Program`] on a port and in a folder of its own. It can be frozen, stopped, killed and started again
+//! A [`Server`] is a [`Program`] with its own port and folder. It can be frozen, stopped, killed and started again
 //! there, and does not outlive the process that started it, however that ends. [`ports`] chooses every port.
 //!
-//! Nothing here is asynchronous. A test that must go on meanwhile calls [`Server::spawn`], and [`Server::is_ready`] now and
-//! then.
+//! Nothing here is asynchronous. A test that must go on meanwhile calls [`Server::spawn`], and then
+//! [`Server::is_ready`] again and again.
 
 mod answers;
 mod bouncer;

@@ -11,7 +11,7 @@ use std::{
 /// A memcached.
 pub type MemcachedServer = Server<MemcachedOptions>;
 
-/// How a memcached is to be.
+/// Options of a memcached.
 #[derive(Debug, Clone, Default)]
 pub struct MemcachedOptions {
     program: Option<OsString>,
@@ -21,35 +21,35 @@ pub struct MemcachedOptions {
 }
 
 impl MemcachedOptions {
-    /// Open to everyone on this machine.
+    /// Makes options for one that is open to everyone on this machine.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Another program: `memcached` in a folder that is not on the PATH.
+    /// Sets another program: `memcached` in a folder that is not on the PATH.
     pub fn program(mut self, program: PathBuf) -> Self {
         self.program = Some(program.into());
         self
     }
 
-    /// Adds someone who may log in; then nobody else may do anything.
+    /// Adds a user who may log in; then nobody else may do anything.
     pub fn user(mut self, name: &str, password: &str) -> Self {
         self.users.push((name.to_owned(), password.to_owned()));
         self
     }
 
-    /// The server speaks TLS only, with a certificate of an authority of its own.
+    /// Makes the server speak TLS only, with a certificate of its own authority.
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
     }
 
-    /// The largest item, in MiB.
+    /// Sets the size of the largest item, in MiB.
     pub fn max_item(self, mebibytes: u32) -> Self {
         self.argument("-I").argument(format!("{mebibytes}m"))
     }
 
-    /// Any other argument.
+    /// Adds any other argument.
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self

@@ -7,25 +7,25 @@ use std::{
     process::Command,
 };
 
-/// How a server is to be. The program is SecantusDB; another must take the same options.
+/// Options of a server. The program is SecantusDB; another one must take the same options.
 #[derive(Debug, Clone)]
 pub struct MongoOptions {
     /// The program.
     pub program: PathBuf,
-    /// Nobody may do anything without a login.
+    /// Whether nobody may do anything without a login.
     pub asks_for_login: bool,
-    /// The server speaks TLS only, with a certificate of an authority of its own.
+    /// Whether the server speaks TLS only, with a certificate of its own authority.
     pub tls: bool,
-    /// No replica set of one.
+    /// Whether it stands alone, and is no replica set of one.
     pub standalone: bool,
-    /// It listens on every address, and names 0.0.0.0 as its replica set's only member.
+    /// Whether it listens on every address, and names 0.0.0.0 as its replica set's only member.
     pub everywhere: bool,
-    /// It has `configureFailPoint`.
+    /// Whether it has `configureFailPoint`.
     pub test_commands: bool,
 }
 
 impl MongoOptions {
-    /// A replica set of one, open to everyone on this machine.
+    /// Makes options for a replica set of one, open to everyone on this machine.
     pub fn new(program: PathBuf) -> Self {
         Self {
             program,

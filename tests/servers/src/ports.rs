@@ -1,4 +1,4 @@
-//! Ports to listen on: free ones, from below those that the kernel gives to outgoing connections.
+//! Free ports to listen on, below those that the kernel gives to outgoing connections.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ const TRIES: usize = 100;
 /// The claims of ports that are given out as numbers; they last as long as this process.
 static GIVEN_OUT: Mutex<Vec<Claim>> = Mutex::new(Vec::new());
 
-/// Ports in a row that are this process's to listen on: nobody else who claims ports gets them meanwhile.
+/// Ports in a row that only this process may listen on: no other process that claims ports gets them meanwhile.
 #[derive(Debug)]
 pub struct Claim {
     /// The first of them.
@@ -33,7 +33,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims so many ports.
+    /// Claims this many ports in a row.
     ///
     /// # Errors
     /// When no free ones are found.
@@ -42,7 +42,7 @@ impl Claim {
     }
 }
 
-/// A port on which nothing listens. This process may; no other that claims ports does.
+/// Finds a port on which nothing listens. This process may listen on it; no other process that claims ports does.
 ///
 /// # Errors
 /// When none is found.
@@ -66,7 +66,7 @@ pub fn listener() -> io::Result<TcpListener> {
 /// # Errors
 /// When none is found.
 pub fn listener_at(address: Ipv4Addr) -> io::Result<TcpListener> {
-    // Listening is a claim too.
+    // Listening claims the port too.
     let (_, listeners) = claim(1, address)?;
     listeners.into_iter().next().ok_or_else(|| io::Error::other("no port"))
 }
@@ -92,12 +92,12 @@ fn claim_at(first: u16, count: u16, address: Ipv4Addr) -> io::Result<(Claim, Vec
     Ok((Claim { first, _marks: marks }, listeners))
 }
 
-/// The ports to choose from, by the kernel's first and last port of outgoing connections.
+/// Chooses the range of ports, by the kernel's first and last port of outgoing connections.
 fn ports_below(outgoing: &str) -> Range<u16> {
     let first = outgoing.split_whitespace().next().and_then(|first| first.parse().ok());
     match first {
         Some(first) if (PORTS.start + FEWEST..PORTS.end).contains(&first) => PORTS.start..first,
-        // All are below, or nothing worth the name is.
+        // All of these are below, or too few are, or the kernel's ports are not known.
         _ => PORTS,
     }
 }
@@ -123,7 +123,7 @@ mod tests {
         let claim = Claim::ports(3).unwrap();
         for port in claim.first..claim.first + 3 {
             assert!(claim_at(port, 1, Ipv4Addr::LOCALHOST).is_err());
-            // They are free to listen on all the same.
+            // The ports can be listened on all the same.
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         }
         let first = claim.first;

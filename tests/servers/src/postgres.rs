@@ -11,7 +11,7 @@ use std::{
 /// A PostgreSQL.
 pub type PostgresServer = Server<PostgresOptions>;
 
-/// How a server is to be.
+/// Options of a PostgreSQL.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
     programs: Option<PostgresPrograms>,
@@ -24,60 +24,60 @@ pub struct PostgresOptions {
 }
 
 impl PostgresOptions {
-    /// Open to everyone on this machine; user `postgres` may do anything.
+    /// Makes options for one that is open to everyone on this machine; user `postgres` may do anything.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// These programs, in place of [`PostgresPrograms::find`].
+    /// Sets these programs, in place of [`PostgresPrograms::find`].
     pub fn programs(mut self, programs: PostgresPrograms) -> Self {
         self.programs = Some(programs);
         self
     }
 
-    /// This version, of those that [`PostgresPrograms::versions`] has.
+    /// Sets this version, one of those that [`PostgresPrograms::versions`] lists.
     pub fn version(mut self, version: u32) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// A superuser, who shows a password by SCRAM-SHA-256; nobody else gets in over the network. The user is for the first
-    /// to log in by the socket to create.
+    /// Adds a superuser, who shows a password by SCRAM-SHA-256; nobody else gets in over the network. The first client
+    /// that logs in by the socket must create the user.
     pub fn login(mut self, name: &str, password: &str) -> Self {
         self.login = Some((name.to_owned(), password.to_owned()));
         self
     }
 
-    /// The server speaks TLS only, with a certificate of an authority of its own.
+    /// Makes the server speak TLS only, with a certificate of its own authority.
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
     }
 
-    /// And asks for that of [`Certificates::client_file`], besides a password where there is one.
+    /// Makes it also ask for the certificate in [`Certificates::client_file`], besides a password where there is one.
     pub fn client_certificate(mut self) -> Self {
         self.client_certificate = true;
         self.tls()
     }
 
-    /// The server has TLS, and lets nobody log in by it.
+    /// Makes the server have TLS, and let nobody log in by it.
     pub fn offers_tls_in_vain(mut self) -> Self {
         self.only_plain = true;
         self.tls()
     }
 
-    /// A setting, over the server's own: `setting("max_connections=10")`.
+    /// Adds a setting, over the server's own: `setting("max_connections=10")`.
     pub fn setting(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
         self
     }
 
-    /// The superuser of [`login`](Self::login), and the password.
+    /// Returns the superuser of [`login`](Self::login), and the password.
     pub fn superuser(&self) -> Option<(&str, &str)> {
         self.login.as_ref().map(|(name, password)| (name.as_str(), password.as_str()))
     }
 
-    /// The line of who gets in how. The socket is open to all.
+    /// Makes the lines that say which users get in, and how. The socket is open to all.
     fn access(&self) -> String {
         let (kind, method) = (
             match (self.tls, self.only_plain) {
@@ -98,9 +98,9 @@ impl PostgresOptions {
 
 impl Program for PostgresOptions {
     const NAME: &'static str = "PostgreSQL";
-    /// It does not wait for its clients.
+    /// The signal that ends it without waiting for its clients.
     const STOP: &'static str = "INT";
-    /// Killed, it would leave shared memory behind.
+    /// The signal that ends it at once; a killed server would leave shared memory behind.
     const CRASH: &'static str = "QUIT";
 
     fn certificates(&self, folder: &Path) -> io::Result<Option<Certificates>> {
@@ -129,7 +129,7 @@ impl Program for PostgresOptions {
         let programs = self.found()?;
         let mut settings = vec![
             format!("unix_socket_directories={}", place.folder.display()),
-            // Before PostgreSQL 14, it is MD5 unless told.
+            // Before PostgreSQL 14, it is MD5 unless set.
             "password_encryption=scram-sha-256".to_owned(),
         ];
         if let Some(files) = &place.certificates {
@@ -152,12 +152,12 @@ impl Program for PostgresOptions {
 }
 
 impl Server<PostgresOptions> {
-    /// The URL of its database `postgres` for the user `postgres`, where no login is asked for.
+    /// Makes the URL of its database `postgres` for the user `postgres`, where no login is asked for.
     pub fn postgres_url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Makes a standby of it, which follows nobody, from its next start on.
+    /// Makes it a standby, which follows nobody, from its next start on.
     ///
     /// # Errors
     /// When that can't be written.

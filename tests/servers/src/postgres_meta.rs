@@ -3,7 +3,7 @@
 use crate::{Place, Program, answers_http};
 use std::{io, path::PathBuf, process::Command};
 
-/// How a postgres-meta is to be.
+/// Options of a postgres-meta.
 #[derive(Debug)]
 pub struct PostgresMetaOptions {
     program: PathBuf,
@@ -11,7 +11,7 @@ pub struct PostgresMetaOptions {
 }
 
 impl PostgresMetaOptions {
-    /// On a database. `program` is its `server.js`.
+    /// Makes options for one on a database. `program` is its `server.js`.
     pub fn new(program: PathBuf, database_url: impl Into<String>) -> Self {
         Self { program, database_url: database_url.into() }
     }
@@ -19,7 +19,7 @@ impl PostgresMetaOptions {
 
 impl Program for PostgresMetaOptions {
     const NAME: &'static str = "postgres-meta";
-    /// It listens for its operator on the next one.
+    /// It listens for its operator on the next port.
     const PORTS: u16 = 2;
 
     fn command(&self, place: &Place) -> io::Result<Command> {

@@ -1,4 +1,4 @@
-//! PostgreSQL's own programs, and how to make a server's data with them.
+//! PostgreSQL's own programs, and the making of a server's data with them.
 
 use std::{
     ffi::OsStr,
@@ -8,19 +8,19 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Where Debian puts the programs that are not on the PATH, one folder for each version.
+/// The folder where Debian puts the programs that are not on the PATH, in one folder for each version.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
 /// The programs, and the user that they run as.
 #[derive(Debug, Clone)]
 pub struct PostgresPrograms {
     folder: PathBuf,
-    /// Nobody, when whoever runs this may run a server too.
+    /// The user's id; `None` when the user of this process may run a server too.
     user: Option<u32>,
 }
 
 impl PostgresPrograms {
-    /// Those on the PATH, or else the newest that Debian has here.
+    /// Finds those on the PATH, or else the newest that Debian has here.
     ///
     /// # Errors
     /// When there are none, or as for [`beside`](Self::beside).
@@ -34,7 +34,7 @@ impl PostgresPrograms {
         Self::beside(&found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))?)
     }
 
-    /// Those of one version that Debian has here.
+    /// Finds those of one version that Debian has here.
     ///
     /// # Errors
     /// When it is not installed.
@@ -44,12 +44,12 @@ impl PostgresPrograms {
             .map_err(|error| io::Error::new(error.kind(), format!("PostgreSQL {version}: {error}")))
     }
 
-    /// Those in the folder with this `initdb`.
+    /// Takes those in the folder with this `initdb`.
     ///
     /// # Errors
     /// When it is not there, or this is root and has no user `postgres` to run them.
     pub fn beside(initdb: &Path) -> io::Result<Self> {
-        // What is on the PATH may be a link; the other programs are beside what it leads to.
+        // The file on the PATH may be a link; the other programs are beside the file that it leads to.
         let initdb = initdb.canonicalize()?;
         let folder = initdb.parent().map(Path::to_owned).unwrap_or_default();
         // PostgreSQL refuses to run as root; its package makes a user for it.
@@ -62,19 +62,19 @@ impl PostgresPrograms {
         Ok(Self { folder, user })
     }
 
-    /// The versions that [`of_version`](Self::of_version) has, the oldest first.
+    /// Lists the versions that [`of_version`](Self::of_version) can find, the oldest first.
     pub fn versions() -> Vec<u32> {
         let has_server =
             |version: &u32| Path::new(DEBIAN).join(version.to_string()).join("bin/initdb").is_file();
         debian_versions().into_iter().filter(has_server).collect()
     }
 
-    /// One of them: `psql`.
+    /// Returns the path of one of them: `psql`.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Runs `command` as the server's user, in a folder of theirs.
+    /// Makes `command` run as the server's user, in a folder of that user.
     pub fn as_user(&self, mut command: Command, folder: &Path) -> Command {
         command.current_dir(folder);
         if let Some(user) = self.user {
@@ -91,8 +91,8 @@ impl PostgresPrograms {
         chown(path, self.user, self.user)
     }
 
-    /// Makes the folder `data` of a server in `folder`, which becomes its user's. The superuser is `postgres`, whom it
-    /// asks for no password.
+    /// Makes the folder `data` of a server in `folder`, and gives `folder` to the server's user. The superuser is
+    /// `postgres`, who needs no password.
     ///
     /// # Errors
     /// When `initdb` fails.
@@ -103,7 +103,7 @@ impl PostgresPrograms {
         output_of(command.args(["--pgdata", "data"])).map(drop)
     }
 
-    /// A command that runs the server on these data, with settings that go over its own: `max_connections=300`.
+    /// Makes a command that runs the server on these data, with settings that go over its own: `max_connections=300`.
     pub fn server<S: AsRef<OsStr>>(&self, port: u16, settings: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(self.path("postgres"));
         command.args(["-D", "data", "-p", &port.to_string()]);
@@ -117,12 +117,12 @@ impl PostgresPrograms {
     }
 }
 
-/// The folders of the programs that Debian has here, the newest version first.
+/// Lists the folders of the programs that Debian has here, the newest version first.
 pub fn debian_folders() -> impl Iterator<Item = PathBuf> {
     debian_versions().into_iter().rev().map(|version| Path::new(DEBIAN).join(version.to_string()).join("bin"))
 }
 
-/// The versions that Debian has the server's programs of here, the oldest first.
+/// Lists the versions of the server's programs that Debian has here, the oldest first.
 fn debian_versions() -> Vec<u32> {
     let entries = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
     let versions = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -131,7 +131,7 @@ fn debian_versions() -> Vec<u32> {
     versions
 }
 
-/// Whether this process may do anything here.
+/// Tells whether this process may do anything here.
 ///
 /// # Errors
 /// When the system does not tell.

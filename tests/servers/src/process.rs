@@ -1,4 +1,4 @@
-//! Child processes that are gone when their handle is, or the process that holds it.
+//! Child processes that end when their handle is dropped, or when the process that holds it ends.
 
 use crate::server::wait_until;
 use std::{
@@ -11,13 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a program that is to end is looked at.
+/// How long to wait between two looks at a program that is to end.
 const TICK: Duration = Duration::from_millis(5);
 /// How long a program may take to freeze.
 const FREEZE_TIME: Duration = Duration::from_secs(30);
 
-/// Waits until the process that started it is gone, which closes its standard input; then ends a program and what that
-/// started, by this signal (1) to this group (2), and removes a folder (3). A program that does not end is killed.
+/// Waits until the process that started it is gone, which closes its standard input; then ends a program and all that
+/// it started, by this signal (1) to this group (2), and removes a folder (3). A program that does not end is killed.
 const GUARD: &str = r#"
 read -r _
 kill -s "$1" -- "-$2"
@@ -30,12 +30,12 @@ kill -s KILL -- "-$2"
 [ -z "$3" ] || rm -rf -- "$3"
 "#;
 
-/// What becomes of a program when the process that started it ends without stopping it.
+/// Says what becomes of a program when the process that started it ends without stopping it.
 #[derive(Debug, Clone)]
 pub struct Orphan {
     /// The signal that ends the program.
     pub signal: &'static str,
-    /// A folder that goes with it.
+    /// A folder that is removed with it.
     pub folder: Option<PathBuf>,
 }
 
@@ -49,7 +49,7 @@ impl Default for Orphan {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    /// Gone as soon as the program is known to have ended: its id may be another's then.
+    /// `None` as soon as the program is known to have ended: the program's id may be another's then.
     guard: Option<Child>,
 }
 
@@ -59,8 +59,8 @@ impl Process {
     /// # Errors
     /// When it can't be run.
     pub fn start(mut command: Command, orphan: &Orphan) -> io::Result<Self> {
-        // A group of its own: Ctrl-C in the terminal, and whatever else is meant for the process that starts it, do not
-        // reach it.
+        // The program gets a group of its own, so that Ctrl-C in the terminal, and other signals that are meant for the
+        // process that starts it, do not reach it.
         let child = command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("{} can't be run: {error}", command.get_program().display()))
         })?;
@@ -73,12 +73,12 @@ impl Process {
         Ok(process)
     }
 
-    /// Its id.
+    /// Returns its id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its standard output, if that is piped; once.
+    /// Takes its standard output, if that is piped; once.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
@@ -91,8 +91,8 @@ impl Process {
         send(name, &[self.id()])
     }
 
-    /// Freezes it and its children, until [`thaw`](Self::thaw). Of a program with several threads, some run on for a moment
-    /// after the signal; when this returns, none does.
+    /// Freezes it and its children, until [`thaw`](Self::thaw). Some threads of a program with several run on for a
+    /// moment after the signal; when this returns, none does.
     ///
     /// # Errors
     /// When the program has ended, or runs on.
@@ -115,7 +115,7 @@ impl Process {
         let threads = fs::read_dir(format!("/proc/{}/task", self.id()));
         threads.into_iter().flatten().flatten().all(|thread| {
             let state = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            // After the name in brackets.
+            // The state is after the name in brackets.
             state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
         })
     }
@@ -127,7 +127,7 @@ impl Process {
         if children.is_empty() { Ok(()) } else { send(name, &children) }
     }
 
-    /// How it ended, if it did.
+    /// Returns its exit status, if it ended.
     ///
     /// # Errors
     /// When the system does not tell.
@@ -154,8 +154,8 @@ impl Process {
         }
     }
 
-    /// Ends it by a signal, though it may be frozen; kills it if that takes longer than `limit`. Gives how it ended, if it
-    /// did by itself.
+    /// Ends it by a signal, even if it is frozen; kills it if that takes longer than `limit`. Gives its exit status, if
+    /// it ended by itself.
     pub fn end(&mut self, signal: &str, limit: Duration) -> Option<ExitStatus> {
         if signal == "KILL" {
             self.kill();

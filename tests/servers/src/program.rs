@@ -1,4 +1,4 @@
-//! A kind of server, and how one of the kind is to be.
+//! A kind of server, and the place of one server.
 
 use crate::Certificates;
 use std::{
@@ -7,10 +7,10 @@ use std::{
     process::Command,
 };
 
-/// Where one server runs.
+/// The place of one server.
 #[derive(Debug)]
 pub struct Place {
-    /// Where it listens on 127.0.0.1, now and after a restart.
+    /// The port of 127.0.0.1 where it listens, now and after a restart.
     pub port: u16,
     /// Its certificates, when it speaks TLS.
     pub certificates: Option<Certificates>,
@@ -21,24 +21,24 @@ pub struct Place {
 }
 
 impl Place {
-    /// One of its files.
+    /// Returns the path of one of its files.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 }
 
-/// A kind of server. A value of it says how one is to be.
+/// A kind of server. A value of it holds the options of one server.
 pub trait Program {
-    /// What it is called in messages.
+    /// Its name in messages.
     const NAME: &'static str;
-    /// The signal that ends it in order, with whatever it acknowledged on disk.
+    /// The signal that ends it in order, with all acknowledged data on disk.
     const STOP: &'static str = "TERM";
     /// The signal that ends it as a crash does.
     const CRASH: &'static str = "KILL";
     /// How many ports in a row it listens on.
     const PORTS: u16 = 1;
 
-    /// Makes its certificates in this folder, or gives those it shares with others, when it speaks TLS.
+    /// Makes its certificates in this folder, or gives those that it shares with others, when it speaks TLS.
     ///
     /// # Errors
     /// When they can't be made.
@@ -46,7 +46,7 @@ pub trait Program {
         Ok(None)
     }
 
-    /// Makes what it needs before its first start.
+    /// Makes the things that it needs before its first start.
     ///
     /// # Errors
     /// When that can't be made.
@@ -60,6 +60,6 @@ pub trait Program {
     /// When those can't be written.
     fn command(&self, place: &Place) -> io::Result<Command>;
 
-    /// Whether it answers.
+    /// Tells whether it answers.
     fn answers(&self, place: &Place) -> bool;
 }

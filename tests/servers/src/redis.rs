@@ -17,7 +17,7 @@ const CLUSTER_TIME: Duration = Duration::from_secs(30);
 /// A Redis.
 pub type RedisServer = Server<RedisOptions>;
 
-/// How a Redis is to be.
+/// Options of a Redis.
 #[derive(Debug, Clone, Default)]
 pub struct RedisOptions {
     program: Option<OsString>,
@@ -31,18 +31,18 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// Open to everyone on this machine, with nothing kept on disk.
+    /// Makes options for one that is open to everyone on this machine, and keeps nothing on disk.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Another program: `redis-server` in a folder that is not on the PATH.
+    /// Sets another program: `redis-server` in a folder that is not on the PATH.
     pub fn program(mut self, program: PathBuf) -> Self {
         self.program = Some(program.into());
         self
     }
 
-    /// A Valkey in its place; `None` where there is none to test with, and a line that says so.
+    /// Makes options for a Valkey in its place; `None`, and a line that says so, where there is none to test with.
     pub fn valkey() -> Option<Self> {
         let program = std::env::var_os(VALKEY);
         if program.is_none() {
@@ -51,52 +51,52 @@ impl RedisOptions {
         program.map(|program| Self { program: Some(program), ..Self::default() })
     }
 
-    /// The default user has this password.
+    /// Gives the default user this password.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// One more ACL user: `acl_user("reader", "on >secret ~* +@read")`.
+    /// Adds an ACL user: `acl_user("reader", "on >secret ~* +@read")`.
     pub fn acl_user(self, name: &str, rules: &str) -> Self {
         self.line(format!("user {name} {rules}"))
     }
 
-    /// The server speaks TLS only, with a certificate of an authority of its own.
+    /// Makes the server speak TLS only, with a certificate of its own authority.
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
     }
 
-    /// The server speaks TLS only, with this certificate.
+    /// Makes the server speak TLS only, with this certificate.
     pub fn certificates(mut self, certificates: &Certificates) -> Self {
         self.certificates = Some(certificates.clone());
         self
     }
 
-    /// The password of the default user.
+    /// Returns the password of the default user.
     pub fn default_password(&self) -> Option<&str> {
         self.password.as_deref()
     }
 
-    /// A node of a cluster, which [`form_cluster`] makes of several.
+    /// Makes it a node of a cluster, which [`form_cluster`] makes of several.
     pub fn node(mut self) -> Self {
         self.is_node = true;
         self
     }
 
-    /// A command goes by another name, or by none: `""`.
+    /// Renames a command, or removes it by the name `""`.
     pub fn rename_command(self, name: &str, to: &str) -> Self {
         self.line(format!("rename-command {name} \"{to}\""))
     }
 
-    /// Any other line of `redis.conf`.
+    /// Adds any other line of `redis.conf`.
     pub fn line(mut self, line: impl Into<String>) -> Self {
         self.lines.push(line.into());
         self
     }
 
-    /// Any other arguments: `["--databases", "2"]`.
+    /// Adds any other arguments: `["--databases", "2"]`.
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(ToString::to_string));
         self
@@ -138,7 +138,8 @@ impl Program for RedisOptions {
     }
 
     fn prepare(&mut self, _: &Place) -> io::Result<()> {
-        // The nodes' own port: by rule it is the other plus 10000, where connections that go out have theirs.
+        // The nodes' own port: its default is the other port plus 10000, which is among the ports of outgoing
+        // connections.
         self.bus = self.is_node.then(free_port).transpose()?;
         Ok(())
     }
@@ -155,7 +156,7 @@ impl Program for RedisOptions {
         if place.certificates.is_some() {
             return listens(place.port);
         }
-        // That it wants a login first is an answer too; that it loads its data is none.
+        // A server that wants a login first does answer; one that still loads its data does not.
         first_line(place.port, b"PING\r\n")
             .is_ok_and(|line| !line.is_empty() && !line.starts_with("-LOADING"))
     }
@@ -171,7 +172,7 @@ impl Server<RedisOptions> {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// A `redis-cli` that is not run yet.
+    /// Makes a `redis-cli` command that is not run yet.
     pub fn cli_command(&self) -> Command {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]).stdin(Stdio::null());
@@ -214,14 +215,14 @@ pub fn form_cluster<'a>(nodes: impl IntoIterator<Item = &'a Server<RedisOptions>
     Ok(())
 }
 
-/// How a Sentinel is to be, which knows one master, `mymaster`.
+/// Options of a Sentinel that knows one master, `mymaster`.
 #[derive(Debug)]
 pub struct SentinelOptions {
     master_port: u16,
 }
 
 impl SentinelOptions {
-    /// Its master listens on this port.
+    /// Makes options for one whose master listens on this port.
     pub fn new(master_port: u16) -> Self {
         Self { master_port }
     }
@@ -231,7 +232,7 @@ impl Program for SentinelOptions {
     const NAME: &'static str = "Redis Sentinel";
 
     fn command(&self, place: &Place) -> io::Result<Command> {
-        // A file of its own, for it writes to it.
+        // A file of its own, since the Sentinel writes to it.
         let file = place.file("sentinel.conf");
         let (port, master) = (place.port, self.master_port);
         fs::write(&file, format!("port {port}\nsentinel monitor mymaster 127.0.0.1 {master} 1\n"))?;

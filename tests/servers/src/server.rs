@@ -1,4 +1,4 @@
-//! A server of any kind: on a port and in a folder of its own.
+//! A server of any kind, with its own port and folder.
 
 use crate::{
     Place, Program,
@@ -21,10 +21,11 @@ pub const STOP_TIME: Duration = Duration::from_secs(40);
 /// How long a server may take to end as after a crash.
 const CRASH_TIME: Duration = Duration::from_secs(5);
 
-/// A server, running or stopped. Dropping it ends it: in order where its folder stays, as a crash does where it goes.
+/// A server, running or stopped. Dropping it ends it: in order if its folder stays, as in a crash if the folder is
+/// removed.
 #[derive(Debug)]
 pub struct Server<P: Program> {
-    /// How it is to be, from its next start on.
+    /// Its options, from its next start on.
     pub options: P,
     place: Place,
     log: PathBuf,
@@ -34,7 +35,7 @@ pub struct Server<P: Program> {
 }
 
 impl<P: Program> Server<P> {
-    /// Makes one in a folder that goes with it, and does not start it.
+    /// Makes one in a folder that is removed with it, and does not start it.
     ///
     /// # Errors
     /// When something that it needs can't be made.
@@ -44,7 +45,7 @@ impl<P: Program> Server<P> {
         Self::prepare(options, path, Some(folder))
     }
 
-    /// Makes one in a folder that stays, and goes on with what is there. Does not start it.
+    /// Makes one in a folder that stays, and goes on with the data that are there. Does not start it.
     ///
     /// # Errors
     /// When something that it needs can't be made.
@@ -73,7 +74,7 @@ impl<P: Program> Server<P> {
         Ok(self)
     }
 
-    /// Starts one in a folder that goes with it, and waits until it answers.
+    /// Starts one in a folder that is removed with it, and waits until it answers.
     ///
     /// # Errors
     /// When it does not.
@@ -91,7 +92,7 @@ impl<P: Program> Server<P> {
         self.start_unless(|| false)
     }
 
-    /// As [`start_again`](Self::start_again), until somebody gives up.
+    /// Starts it as [`start_again`](Self::start_again) does, until somebody gives up.
     ///
     /// # Errors
     /// The same, and when it is given up.
@@ -124,7 +125,7 @@ impl<P: Program> Server<P> {
         Ok(())
     }
 
-    /// Whether it answers.
+    /// Tells whether it answers.
     ///
     /// # Errors
     /// When it ended by itself, with its log.
@@ -133,7 +134,7 @@ impl<P: Program> Server<P> {
         Ok(self.options.answers(&self.place))
     }
 
-    /// Looks whether it runs.
+    /// Checks that it runs.
     ///
     /// # Errors
     /// When it ended by itself, with its log.
@@ -156,7 +157,7 @@ impl<P: Program> Server<P> {
         io::Error::other(format!("{} does not run", P::NAME))
     }
 
-    /// Whether it has ended since it was asked to. Then it can be started again.
+    /// Tells whether it has ended since it was asked to. Then it can be started again.
     ///
     /// # Errors
     /// When the system does not tell.
@@ -169,7 +170,7 @@ impl<P: Program> Server<P> {
         Ok(ended)
     }
 
-    /// Sends its process a signal. [`has_ended`](Self::has_ended) says when it did what it was told.
+    /// Sends its process a signal. [`has_ended`](Self::has_ended) tells when a signal has ended it.
     ///
     /// # Errors
     /// When it does not run.
@@ -219,7 +220,7 @@ impl<P: Program> Server<P> {
         self.running()?.thaw()
     }
 
-    /// Its log.
+    /// Reads its log.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }

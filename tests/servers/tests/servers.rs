@@ -1,6 +1,6 @@
-//! Servers of every kind that only start here, and the end of those that nobody stops.
+//! Tests of servers of every kind that only start here, and of the end of those that nobody stops.
 
-// This is test code: to panic with a message is how it reports.
+// This is test code: it reports by a panic with a message.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::{
@@ -29,7 +29,7 @@ fn server_goes_with_a_process_that_is_killed() {
         lines.filter_map(|line| line.strip_prefix("started ").map(str::to_owned)).take(2).collect();
     let (port, folder) = (told[0].parse().unwrap(), Path::new(&told[1]));
     assert!(listens(port) && folder.join("redis.conf").is_file());
-    // It can't stop anything now.
+    // The starter can't stop anything now.
     starter.kill().unwrap();
     starter.wait().unwrap();
     wait_until(PATIENCE, "the server is gone", || Ok(!listens(port))).unwrap();
@@ -40,7 +40,7 @@ fn server_goes_with_a_process_that_is_killed() {
 #[ignore = "the test above runs and kills it"]
 fn starts_a_server_and_waits() {
     let server = RedisServer::start(RedisOptions::new()).unwrap();
-    // The first line would stand behind the runner's.
+    // The line break comes first, since the runner has not ended its own line.
     println!("\nstarted {}\nstarted {}", server.port, server.folder.display());
     std::thread::sleep(PATIENCE);
 }
@@ -67,7 +67,7 @@ fn server_that_can_not_start_tells_its_log() {
 
 #[test]
 fn postgres_is_of_the_version_that_is_asked_for() {
-    // Where PostgreSQL is from elsewhere than Debian, there is none to choose.
+    // A PostgreSQL that is not Debian's has no other versions to choose from.
     for version in PostgresPrograms::versions() {
         let server = PostgresServer::start(PostgresOptions::new().version(version)).unwrap();
         let psql = PostgresPrograms::of_version(version).unwrap().path("psql");

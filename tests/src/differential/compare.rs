@@ -1,4 +1,4 @@
-//! What differs between two answers.
+//! The differences between two answers.
 
 use super::{Normal, Reply};
 use serde_json::{Map, Value};
@@ -14,15 +14,15 @@ const SHOWN_PLACES: usize = 5;
 /// A difference that is known, with the reason for it; `docs/postgres-meta.md` has it too.
 #[derive(Debug, Clone, Copy)]
 pub struct Accepted {
-    /// How the names of requests begin that it shows in: `GET /tables`.
+    /// The beginning of the names of the requests that show it: `GET /tables`.
     pub request: &'static str,
-    /// How its place ends, in the answer's JSON: `.status`, `.body.error`.
+    /// The end of its place in the answer's JSON: `.status`, `.body.error`.
     pub place: &'static str,
-    /// Why it is there.
+    /// The reason for it.
     pub reason: &'static str,
 }
 
-/// All that was compared.
+/// All comparisons, and their differences.
 #[derive(Debug)]
 pub struct Comparison {
     accepted: &'static [Accepted],
@@ -40,12 +40,13 @@ struct Difference {
 }
 
 impl Comparison {
-    /// With these known differences.
+    /// Makes a comparison with these known differences.
     pub fn new(accepted: &'static [Accepted]) -> Self {
         Self { accepted, occurred: vec![false; accepted.len()], reports: Vec::new(), requests: 0 }
     }
 
-    /// Compares two answers to a request; its name is its method and path, and what else tells it from others.
+    /// Compares two answers to a request; the request's name is its method and path, and anything else that tells it
+    /// from others.
     pub fn compare(&mut self, request: &str, body: &str, normal: &Normal, first: &Reply, second: &Reply) {
         self.requests += 1;
         let mut differences = Vec::new();
@@ -84,7 +85,7 @@ impl Comparison {
     }
 }
 
-/// Adds what differs below `place`. The order of fields counts: a user sees it in a table of rows.
+/// Adds the differences below `place`. The order of fields counts: a user sees it in a table of rows.
 fn find(place: &str, first: &Value, second: &Value, differences: &mut Vec<Difference>) {
     match (first, second) {
         (Value::Object(one), Value::Object(other)) => find_in_fields(place, one, other, differences),
@@ -159,7 +160,7 @@ fn find_in_fields(
     }
 }
 
-/// Numbers are as JavaScript reads them: `1.0` is `1`, and of long ones the last digits are open.
+/// Compares numbers as JavaScript reads them: `1.0` is `1`, and the last digits of long ones do not count.
 fn same(first: &Value, second: &Value) -> bool {
     match (first.as_f64(), second.as_f64()) {
         (Some(one), Some(other)) => (one - other).abs() <= f64::EPSILON * one.abs(),

@@ -1,24 +1,24 @@
-//! One request over and over, each time with another value in one of its fields.
+//! One request, sent many times, each time with another value in one of its fields.
 
 use super::{Body, Normal, Reply, Twins};
 use serde_json::Value;
 
-/// A request whose body is fine as it is.
+/// A request whose body is valid as it is.
 #[derive(Debug)]
 pub struct Form {
-    /// Makes anew what the request is about, and takes away what an earlier one left.
+    /// SQL that makes anew the objects that the request is about, and removes those that an earlier request left.
     pub fixture: String,
     /// `POST`.
     pub method: &'static str,
-    /// Where it goes.
+    /// The path.
     pub path: &'static str,
     /// An object, or a list with one.
     pub body: Value,
 }
 
 impl Twins {
-    /// Sends the form with each of these values in a field, on what its fixture makes. A difference is named
-    /// `POST /triggers condition ""`.
+    /// Sends the form with each of these values in a field, on the objects that its fixture makes. A difference is
+    /// named `POST /triggers condition ""`.
     pub async fn vary(&mut self, form: &Form, field: &str, values: &[Value]) {
         for value in values {
             let mut body = form.body.clone();
@@ -28,7 +28,8 @@ impl Twins {
         }
     }
 
-    /// Sends the form with another body, on what its fixture makes. A difference is named by the variation too.
+    /// Sends the form with another body, on the objects that its fixture makes. The variation is in a difference's name
+    /// too.
     pub async fn fill_in(&mut self, form: &Form, variation: &str, body: Value) -> Reply {
         self.prepare(&form.fixture).await;
         let name = format!("{} {} {variation}", form.method, form.path);

@@ -1,7 +1,7 @@
-//! Two servers that should answer alike: the same requests to both, and what differs between their answers.
+//! Two servers that should answer alike: both get the same requests, and their answers are compared.
 //!
-//! The first is the real postgres-meta. The second is our gateway; or another postgres-meta, when [`VARIABLE`] says
-//! `itself`, which shows what the comparison is worth.
+//! The first server is the real postgres-meta. The second is our gateway; or another postgres-meta, when [`VARIABLE`]
+//! says `itself`, which shows how much the comparison is worth.
 
 mod compare;
 mod form;
@@ -27,7 +27,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::fmt;
 
-/// Says with what postgres-meta is compared: `itself`, or else our gateway.
+/// Names the server that postgres-meta is compared with: `itself`, or else our gateway.
 const VARIABLE: &str = "STUDIO_TEST_COMPARED";
 
 /// A request's body; it may have places in it.
@@ -43,10 +43,10 @@ enum Body<'a> {
 /// A database, and a server of HTTP before it.
 struct Half {
     side: Side,
-    /// The same as a viewer, where there are any.
+    /// The same server with a viewer's token; only a gateway has viewers.
     viewer: Option<Side>,
     database: PostgresDatabase,
-    /// What must run on.
+    /// Servers that must run on.
     _runs: (Option<PostgresServer>, Option<PostgresMeta>, Option<Gateway>),
 }
 
@@ -54,25 +54,26 @@ struct Half {
 pub struct Twins {
     halves: [Half; 2],
     comparison: Comparison,
-    /// Whether ids may be compared as they are.
+    /// Whether ids may be compared as they are, since both use one database.
     shared: bool,
 }
 
 impl Twins {
-    /// Both on one database with one of everything, for what only reads. None where there is no postgres-meta.
+    /// Starts both on one database with one of everything, for requests that only read. `None` where there is no
+    /// postgres-meta.
     pub async fn on_one_database(accepted: &'static [Accepted]) -> Option<Self> {
         let first = Half::start(None, false).await?;
         let second = Half::start(Some(first.database.clone()), true).await?;
         Some(Self { halves: [first, second], comparison: Comparison::new(accepted), shared: true })
     }
 
-    /// On one database each, alike and on servers of their own, since roles are a server's.
+    /// Starts them on one database each, alike and on servers of their own, since roles belong to a server.
     pub async fn on_two_databases(accepted: &'static [Accepted]) -> Option<Self> {
         let (first, second) = tokio::join!(Half::start(None, false), Half::start(None, true));
         Some(Self { halves: [first?, second?], comparison: Comparison::new(accepted), shared: false })
     }
 
-    /// From now on the gateway is asked by someone who may only read.
+    /// Makes the gateway be asked, from now on, by a caller who may only read.
     pub fn for_a_viewer(mut self) -> Self {
         for half in &mut self.halves {
             if let Some(viewer) = half.viewer.take() {
@@ -82,71 +83,71 @@ impl Twins {
         self
     }
 
-    /// Runs statements in the database or in both.
+    /// Runs statements in the one database, or in both.
     pub async fn prepare(&self, statements: &str) {
         for half in self.halves.iter().take(if self.shared { 1 } else { 2 }) {
             half.database.run(statements).await;
         }
     }
 
-    /// The first column of a query's rows in the first database.
+    /// Reads the first column of a query's rows in the first database.
     pub async fn texts(&self, query: &str) -> Vec<String> {
         self.halves[0].database.texts(query).await
     }
 
-    /// Whether the databases are of this version of PostgreSQL, or a later one.
+    /// Tells whether the databases are of this version of PostgreSQL, or a later one.
     pub async fn are_at_least(&self, version: u32) -> bool {
         self.halves[0].database.is_at_least(version).await
     }
 
-    /// `GET` from both, compared with all ids and in the given order.
+    /// Sends a `GET` to both; all ids are compared, and the order counts.
     pub async fn get(&mut self, path: &str) -> Reply {
         self.ask("GET", path, None, Normal::default()).await
     }
 
-    /// `GET` of a list whose order nobody promises.
+    /// Sends a `GET` of a list whose order nobody promises.
     pub async fn list(&mut self, path: &str) -> Reply {
         self.ask("GET", path, None, Normal::default().unordered()).await
     }
 
-    /// `GET` of a list of which only the length is compared.
+    /// Sends a `GET` of a list of which only the length is compared.
     pub async fn count(&mut self, path: &str) -> Reply {
         self.ask("GET", path, None, Normal::default().only_length()).await
     }
 
-    /// `POST` to both.
+    /// Sends a `POST` to both.
     pub async fn post(&mut self, path: &str, body: Value) -> Reply {
         self.ask("POST", path, Some(body), Normal::default()).await
     }
 
-    /// `POST` to both, of which only the status is compared.
+    /// Sends a `POST` to both, of which only the status is compared.
     pub async fn try_post(&mut self, path: &str, body: Value) -> Reply {
         self.ask("POST", path, Some(body), Normal::default().only_status()).await
     }
 
-    /// `PATCH` to both.
+    /// Sends a `PATCH` to both.
     pub async fn patch(&mut self, path: &str, body: Value) -> Reply {
         self.ask("PATCH", path, Some(body), Normal::default()).await
     }
 
-    /// `DELETE` to both.
+    /// Sends a `DELETE` to both.
     pub async fn delete(&mut self, path: &str) -> Reply {
         self.ask("DELETE", path, None, Normal::default()).await
     }
 
-    /// `DELETE` with a body to both.
+    /// Sends a `DELETE` with a body to both.
     pub async fn remove(&mut self, path: &str, body: Value) -> Reply {
         self.ask("DELETE", path, Some(body), Normal::default()).await
     }
 
-    /// Asks both for what neither does, of which only the status is compared: which words say that a body does not fit is
-    /// up to whoever looks at it.
+    /// Sends both a request that both must refuse, of which only the status is compared: each checks bodies by itself,
+    /// so its words for one that does not fit are its own.
     pub async fn refuse(&mut self, method: &str, path: &str, body: Value) {
         let reply = self.ask(method, path, Some(body), Normal::default().only_status()).await;
         assert!(reply.status >= 400, "{method} {path}: {} {}", reply.status, reply.body);
     }
 
-    /// The same of a `GET`.
+    /// Sends a `GET` that both must refuse, of which only the status is compared.
     pub async fn refuse_reading(&mut self, path: &str) {
         let reply = self.ask("GET", path, None, Normal::default().only_status()).await;
         assert!(reply.status >= 400, "GET {path}: {} {}", reply.status, reply.body);
@@ -159,7 +160,7 @@ impl Twins {
         self.ask_as(&format!("{method} {path}"), method, path, &[], body, normal).await
     }
 
-    /// Sends both a request whose headers and body are sent as they are; a difference has the headers in its name.
+    /// Sends both a request with headers and body exactly as given; a difference has the headers in its name.
     pub async fn send(
         &mut self,
         method: &str,
@@ -173,7 +174,7 @@ impl Twins {
         self.ask_as(&format!("{method} {path}{headers_named}"), method, path, headers, body, normal).await
     }
 
-    /// The same of a request that has a name of its own.
+    /// Asks both as [`ask`](Self::ask) does, for a request that has a name of its own.
     async fn ask_as(
         &mut self,
         name: &str,
@@ -194,7 +195,7 @@ impl Twins {
         first
     }
 
-    /// Fails, when there was a difference, with a report of the first ones; or when an accepted one did not occur.
+    /// Fails, with a report of the first differences, when there was one; or when an accepted one did not occur.
     #[track_caller]
     pub fn finish(self) {
         self.comparison.finish();
@@ -202,7 +203,7 @@ impl Twins {
 }
 
 impl Half {
-    /// `second`: whether this is the side that is compared with postgres-meta.
+    /// Starts a server on a database. `second`: this is the side that is compared with postgres-meta.
     async fn start(database: Option<PostgresDatabase>, second: bool) -> Option<Self> {
         if !PostgresMeta::is_there() {
             return None;
@@ -212,7 +213,7 @@ impl Half {
             None => {
                 let options = PostgresOptions::new().setting("autovacuum=off").setting("wal_level=logical");
                 let server = PostgresServer::start(options).await;
-                // Its name is in some answers.
+                // The database's name is in some answers.
                 let database = server.create_named_database("twin").await.fill().await;
                 (Some(server), database)
             }

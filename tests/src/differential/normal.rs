@@ -1,23 +1,23 @@
-//! What answers are freed of before they are compared.
+//! The parts that are taken out of answers before they are compared.
 
 use serde_json::Value;
 
-/// What postgres-meta answers to what does not fit its schemas.
+/// postgres-meta's status for a request that does not fit its schemas.
 const UNFIT: u16 = 500;
-/// What it answers to what the database refuses, and to what does not fit.
+/// Its statuses for a request that the database refuses, and for one that does not fit.
 const REFUSALS: [u16; 2] = [400, UNFIT];
-/// The first id that a database gives to what its users make.
+/// The first id that a database gives to objects that its users make.
 const FIRST_ID: u64 = 16_384;
 /// Fields that differ from one moment to the next, or from one session to the next.
 const RESTLESS: [&str; 1] = ["active_connections"];
-/// Lists inside of answers that are sets; `args` are none, but come from postgres-meta in the order that the server's
-/// plan has them.
+/// Lists inside of answers that are sets. `args` are no set, but come from postgres-meta in the order of the server's
+/// query plan.
 const SETS: [&str; 8] =
     ["relationships", "privileges", "tables", "primary_keys", "roles", "events", "columns", "args"];
 /// Objects inside of answers that are maps.
 const MAPS: [&str; 3] = ["config", "config_params", "index_attributes"];
 
-/// How much.
+/// The parts that are taken out of one answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Normal {
     unordered: bool,
@@ -29,50 +29,50 @@ pub struct Normal {
 }
 
 impl Normal {
-    /// The answer is a list whose order nobody promises.
+    /// Declares that the answer is a list whose order nobody promises.
     pub fn unordered(mut self) -> Self {
         self.unordered = true;
         self
     }
 
-    /// Ids of what users made are only known to be ids.
+    /// Hides the ids of objects that users made: they are only known to be ids.
     pub fn without_ids(mut self) -> Self {
         self.without_ids = true;
         self
     }
 
-    /// Of a list, only its length counts.
+    /// Keeps only the length of a list.
     pub fn only_length(mut self) -> Self {
         self.only_length = true;
         self
     }
 
-    /// Only the status counts.
+    /// Keeps only the status.
     pub fn only_status(mut self) -> Self {
         self.only_status = true;
         self
     }
 
-    /// The answer is a text in which nobody promises the order of some lines.
+    /// Declares that the answer is a text in which nobody promises the order of some lines.
     pub fn lines_in_any_order(mut self) -> Self {
         self.lines_unordered = true;
         self
     }
 
-    /// How something is refused is up to whoever refuses it.
+    /// Takes the statuses 400 and 500 for the same refusal: each server chooses between them by itself.
     pub fn refusals_alike(mut self) -> Self {
         self.refusals_alike = true;
         self
     }
 
-    /// Whether answers with these statuses say the same, whatever else they say.
+    /// Tells whether answers with these statuses count as the same, whatever else they say.
     pub(super) fn takes_for_one(self, first: u16, second: u16) -> bool {
-        // Which words say that a body or a parameter does not fit is up to whoever looks at it.
+        // Each server checks bodies and parameters by itself, so its words for one that does not fit are its own.
         (first, second) == (UNFIT, UNFIT)
             || self.refusals_alike && REFUSALS.contains(&first) && REFUSALS.contains(&second)
     }
 
-    /// Makes it so.
+    /// Takes the parts out of a body.
     pub fn apply(self, body: &Value) -> Value {
         if self.only_status {
             return Value::Null;
@@ -116,7 +116,7 @@ impl Normal {
     }
 }
 
-/// `16500` and `16500.2` become an id that is the same everywhere.
+/// Replaces `16500` and `16500.2` by an id that is the same everywhere.
 fn hide_id(field: &mut Value) {
     let text = match &*field {
         Value::Number(number) => number.to_string(),
@@ -131,7 +131,7 @@ fn hide_id(field: &mut Value) {
 
 fn sort(items: &mut [Value]) {
     items.sort_by_cached_key(|item| match item {
-        // By what a reader knows it by, so that a difference in one does not look like one in all.
+        // Sorted by the fields that a reader knows it by, so that a difference in one does not look like one in all.
         Value::Object(fields) => {
             let key = ["schema", "table", "name", "constraint_name", "id", "column_id", "relation_id"];
             let known = key.map(|name| fields.get(name).map(Value::to_string).unwrap_or_default());

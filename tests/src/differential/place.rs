@@ -1,9 +1,9 @@
-//! Places in a request where an id goes, which is another one in each database: `{class:public.users}`.
+//! Places in a request where an id goes, which differs from database to database: `{class:public.users}`.
 
 use crate::postgres_database::PostgresDatabase;
 use serde_json::Value;
 
-/// What can be named, and the query for its id.
+/// The kinds of things that can be named, and the query for the id of each.
 const KINDS: [(&str, &str); 9] = [
     ("class", "select $name$::regclass::oid::text"),
     ("function", "select $name$::regprocedure::oid::text"),
@@ -16,7 +16,7 @@ const KINDS: [(&str, &str); 9] = [
     ("index", "select oid::text from pg_class where relname = $name$ and relkind in ('i', 'I')"),
 ];
 
-/// The text with ids in the places. What is not there has the id 1, which nothing has.
+/// Puts ids into the places of a text. A thing that does not exist gets the id 1, which nothing has.
 pub(super) async fn fill(database: &PostgresDatabase, text: &str) -> String {
     let mut filled = String::new();
     let mut rest = text;
@@ -31,7 +31,7 @@ pub(super) async fn fill(database: &PostgresDatabase, text: &str) -> String {
     filled + rest
 }
 
-/// The same in all strings of a body; a string that is a place and nothing more becomes a number.
+/// Puts ids into the places in all strings of a body; a string that is a place and nothing more becomes a number.
 pub(super) async fn fill_all(database: &PostgresDatabase, body: &Value) -> Value {
     match body {
         Value::String(text) => {
@@ -58,7 +58,7 @@ pub(super) async fn fill_all(database: &PostgresDatabase, body: &Value) -> Value
     }
 }
 
-/// The next place: where it starts, its kind and name, and where it is over.
+/// Finds the next place: its start, its kind and name, and its end.
 fn next_place(text: &str) -> Option<(usize, &str, &str, usize)> {
     let mut from = 0;
     while let Some(start) = text[from..].find('{').map(|found| from + found) {

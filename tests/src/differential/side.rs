@@ -3,7 +3,7 @@
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::Value;
 
-/// A server, and who asks it.
+/// A server, and the token that it is asked with.
 #[derive(Debug)]
 pub struct Side {
     name: &'static str,
@@ -12,48 +12,48 @@ pub struct Side {
     http: reqwest::Client,
 }
 
-/// What a request brings along.
+/// The body of a request.
 #[derive(Debug)]
 pub(super) enum Body {
     /// Nothing.
     None,
     /// JSON, said to be that.
     Json(Value),
-    /// A text of which nothing is said.
+    /// A text, sent without a content type.
     Text(String),
 }
 
-/// What it answered.
+/// The answer of one server.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// Who.
+    /// The server's name.
     pub side: &'static str,
     /// The status.
     pub status: u16,
-    /// What kind of text the body is, where that is known: `application/json`.
+    /// The media type of the body, where that is known: `application/json`.
     pub media_type: String,
     /// The body: JSON, or a string where it is no JSON.
     pub body: Value,
 }
 
 impl Side {
-    /// `base`: what paths are below.
+    /// Makes a side. `base`: the URL that paths are below.
     pub fn new(name: &'static str, base: &str, token: Option<String>) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(*crate::PATIENCE * 4).build().unwrap();
         Self { name, base: base.to_owned(), token, http }
     }
 
-    /// What paths are below.
+    /// Returns the URL that paths are below.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// Who asks.
+    /// Returns the token that the server is asked with.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// The same asked by someone else.
+    /// Makes a side of the same server with another token.
     pub fn with_token(&self, token: &str) -> Self {
         Self::new(self.name, &self.base, Some(token.to_owned()))
     }
@@ -63,7 +63,7 @@ impl Side {
         self.send(method, path, &[], body.map_or(Body::None, |body| Body::Json(body.clone()))).await
     }
 
-    /// The same of a request in all its parts.
+    /// Sends a request with all its parts.
     pub(super) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Reply {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.http.request(method, format!("{}{path}", self.base));
@@ -89,13 +89,13 @@ impl Side {
 }
 
 impl Reply {
-    /// An answer as it came, whatever kind of text it is.
+    /// Makes a reply of an answer as it came, of any media type.
     pub(super) fn new(side: &Side, status: u16, text: String) -> Self {
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         Self { side: side.name, status, media_type: String::new(), body }
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     #[track_caller]
     pub fn items(&self) -> &[Value] {
         self.body.as_array().unwrap_or_else(|| panic!("not a list: {} {}", self.status, self.body))

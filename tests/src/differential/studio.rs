@@ -10,7 +10,7 @@ use tokio::{process::Command, time::timeout};
 /// The folder of the programs.
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/studio/main.mjs");
 
-/// One call, and what was answered.
+/// One call, and its answer.
 #[derive(Debug, Deserialize)]
 struct Call {
     method: String,
@@ -21,18 +21,18 @@ struct Call {
 }
 
 impl Twins {
-    /// Has a Studio do a part of its work before both servers, each on its own, and compares all answers. The result is
-    /// how many calls went well.
+    /// Has a Studio do a part of its work before both servers, each on its own, and compares all answers. Returns how
+    /// many calls succeeded.
     pub async fn work(&mut self, part: &str) -> usize {
         let [first, second] = &self.halves;
         let (first_calls, second_calls) = tokio::join!(run(&first.side, part), run(&second.side, part));
         let names = |calls: &[Call]| calls.iter().map(|call| call.path.clone()).collect::<Vec<_>>();
-        // What is asked next may be up to what was answered before.
+        // A later request may depend on earlier answers.
         assert_eq!(names(&first_calls), names(&second_calls), "one server was asked for other things");
         let normal = if self.shared { Normal::default() } else { Normal::default().without_ids() };
         for (one, other) in first_calls.iter().zip(&second_calls) {
             let (first, second) = (one.reply(&first.side), other.reply(&second.side));
-            // What is not asked for in SQL is a list whose order nobody promises.
+            // A `GET` sends no SQL that could order the list that it gets.
             let normal = if one.method == "GET" { normal.unordered() } else { normal };
             let name = format!("{} {}", one.method, one.path);
             let sent = one.sent.as_ref().map(Value::to_string).unwrap_or_default();

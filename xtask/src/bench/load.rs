@@ -1,4 +1,4 @@
-//! Making load, and what it shows.
+//! The load generator, and the numbers that it shows.
 
 use crate::{gateway::Gateway, process::output_of};
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +15,7 @@ pub struct Load {
     pub connections: u32,
 }
 
-/// What one way to do something showed, round by round.
+/// The results of one way to do something, round by round.
 #[derive(Debug, Default)]
 pub struct Series {
     /// Requests a second.
@@ -25,7 +25,7 @@ pub struct Series {
 }
 
 impl Load {
-    /// One round before a gateway, whose processor time counts.
+    /// Measures one round before a gateway, whose processor time counts.
     pub fn measure(
         &self,
         gateway: &Gateway,
@@ -41,13 +41,13 @@ impl Load {
         Ok(())
     }
 
-    /// One round before something else.
+    /// Measures one round before another server.
     pub fn measure_peer(&self, url: &str, arguments: &[&str], series: &mut Series) -> Result<()> {
         series.rates.push(self.run(url, arguments)?.1);
         Ok(())
     }
 
-    /// Requests done, and requests a second. An answer that is no success is an error.
+    /// Returns the requests done, and requests a second. An answer that is no success is an error.
     pub fn run(&self, url: &str, arguments: &[&str]) -> Result<(f64, f64)> {
         let mut command = Command::new(&self.wrk);
         command
@@ -70,8 +70,8 @@ impl Load {
     }
 }
 
-/// One round of a program that makes its own load, whose processor time counts: it prints the requests done, and
-/// requests a second.
+/// Measures one round of a program that makes its own load, whose processor time counts: it prints the requests done,
+/// and requests a second.
 pub fn measure_program(command: &mut Command, series: &mut Series) -> Result<()> {
     let before = cpu_seconds("self", ENDED_CHILDREN)?;
     let output = output_of(command)?;
@@ -109,8 +109,8 @@ impl Series {
     }
 }
 
-/// Where `/proc/PID/stat` has the processor time of the process, and of its children that have ended: in user mode and,
-/// next to it, in the kernel. Counted after the name in brackets.
+/// The place in `/proc/PID/stat` of the processor time of the process, and of its children that have ended: in user
+/// mode and, next to it, in the kernel. It is counted after the name in brackets.
 const OWN: usize = 11;
 const ENDED_CHILDREN: usize = 13;
 
@@ -123,19 +123,19 @@ fn cpu_seconds(process: &str, field: usize) -> Result<f64> {
     Ok(ticks.iter().sum::<f64>() / ticks_a_second)
 }
 
-/// What a gateway holds in memory.
+/// Reads how much memory a gateway holds.
 pub fn resident_mebibytes(gateway: &Gateway) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{}/status", gateway.id()))?;
     let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
     Ok(kibibytes.context("/proc/PID/status")?.parse::<f64>()? / 1024.0)
 }
 
-/// As a number.
+/// Converts a time to a number of milliseconds.
 pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// The one in the middle.
+/// Finds the value in the middle.
 pub fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

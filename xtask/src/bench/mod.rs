@@ -22,10 +22,10 @@ use std::{
     time::Duration,
 };
 
-/// How often the gateway is started to measure that.
+/// How often the gateway is started to measure its start.
 const STARTS: usize = 5;
 
-/// What there is to measure.
+/// The subjects that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Subject {
     /// The Redis driver, native and sandboxed, beside Webdis.
@@ -36,11 +36,11 @@ pub enum Subject {
     Postgres,
     /// Start and memory.
     Start,
-    /// What the crates have in `benches/`.
+    /// The crates' benchmarks in `benches/`.
     Micro,
 }
 
-/// What all measurements are made with.
+/// The things that all measurements share.
 struct Bench<'a> {
     workspace: &'a Workspace,
     dist: PathBuf,
@@ -108,7 +108,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A gateway with a registry of its own.
+    /// Makes a gateway with a fresh registry.
     fn program(&self, name: &str, plugins: &Path) -> Result<Program> {
         let folder = self.folder.join(name);
         fs::create_dir_all(&folder)?;
@@ -120,7 +120,7 @@ impl Bench<'_> {
             ("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()),
             ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
             ("GATEWAY_COMPILED_FOLDER", folder.join("compiled").display().to_string()),
-            // Limits keep load away, which is what is measured here. Their own cost is in host/benches/.
+            // Limits would keep the load away that is measured here. Their own cost is in host/benches/.
             ("GATEWAY_RATE_LIMIT", "0".to_owned()),
             ("GATEWAY_LOG", "warn".to_owned()),
         ];

@@ -13,7 +13,7 @@ use crate::{
 use anyhow::Result;
 use std::process::Command;
 
-/// What is read: `find` gets the collection's first 20 documents, `get` the one with this id.
+/// The data that are read: `find` gets the collection's first 20 documents, `get` the one with this id.
 const DATABASE: &str = "bench";
 const COLLECTION: &str = "people";
 const ID: &str = "65a5a5a5a5a5a5a5a5a5a5a5";
@@ -45,7 +45,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     let bearer = format!("Authorization: Bearer {}", gateway.token());
     let insisting = ["-H", &bearer, "-H", "Cache-Control: no-cache"];
 
-    // Once before it counts.
+    // One round warms up before any counts.
     load.run(&find, &["-H", &bearer])?;
     output_of(&mut peer("find"))?;
     let [mut finds, mut gets, mut beside_finds, mut beside_gets, mut hits, mut misses] =

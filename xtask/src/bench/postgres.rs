@@ -32,12 +32,12 @@ const SETUP: &str = "
 ";
 const ROW: &str = "select id, name, email, born from people where id = ";
 
-/// One thing that both are asked for.
+/// One request that both get.
 struct Question {
     name: &'static str,
-    /// Below `pg-meta/{ref}`, and below the root of postgres-meta.
+    /// The path below `pg-meta/{ref}`, and below the root of postgres-meta.
     path: &'static str,
-    /// Posted, where there is one.
+    /// The body of a `POST`; `None` for a `GET`.
     body: Option<String>,
 }
 
@@ -83,7 +83,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
                 let url = format!("{}/api/platform/pg-meta/default{}", gateway.address, question.path);
                 let peer = format!("http://127.0.0.1:{}{}", meta.port, question.path);
                 if round == 1 {
-                    // Once before it counts.
+                    // One round warms up before any counts.
                     Load { seconds: 1, ..load.clone() }.run(&url, &arguments)?;
                 }
                 let (Some(ours), Some(theirs)) = (ours.get_mut(index), theirs.get_mut(index)) else {
@@ -107,7 +107,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
 }
 
 impl Question {
-    /// What makes wrk ask it.
+    /// Makes the script by which wrk asks it.
     fn script(&self, token: &str) -> String {
         let body = self.body.as_deref().map_or_else(String::new, |body| {
             format!("wrk.method = 'POST'\nwrk.body = [==[{body}]==]\nwrk.headers['Content-Type'] = 'application/json'\n")
@@ -125,7 +125,7 @@ struct Pgbench {
 }
 
 impl Pgbench {
-    /// Transactions a second, each a statement with a parameter by the extended protocol.
+    /// Measures transactions a second, each a statement with a parameter by the extended protocol.
     fn run(&self, connections: u32) -> Result<f64> {
         let mut command = Command::new(&self.program);
         command.args(["--no-vacuum", "--protocol=extended", "--jobs=1"]);

@@ -26,7 +26,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     let webdis = Webdis::start(workspace, &redis)?;
     let native = Gateway::start(&bench.program("redis", &dist.join("plugins.toml"))?)?;
     native.set_up("redis", redis.port)?;
-    // The same driver's component, by the one line that `plugins.toml` says it takes.
+    // The component of the same driver, by the one line that `plugins.toml` says it takes.
     let plugins = folder.join("sandboxed.toml");
     let component = dist.join("drivers/redis.wasm");
     let entry =
@@ -44,7 +44,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     let sandboxed_bearer = format!("Authorization: Bearer {}", sandboxed.token());
     let peer = format!("http://127.0.0.1:{}/GET/{KEY}", webdis.port);
 
-    // Once before it counts: sessions open, caches and branch predictors warm.
+    // One round warms up before any counts: sessions open, caches and branch predictors fill.
     load.run(&get, &["-H", &bearer])?;
     load.run(&sandboxed_get, &["-H", &sandboxed_bearer])?;
     load.run(&peer, &[])?;
@@ -79,7 +79,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// What each of some sessions, opened and used once, adds to the gateway's memory.
+/// Measures the memory that each of some sessions, opened and used once, adds to the gateway.
 fn idle_session_kibibytes(gateway: &Gateway, redis_port: u16) -> Result<f64> {
     let connections = "/api/platform/redis/default/connections";
     for number in 0..IDLE_SESSIONS {
@@ -98,7 +98,7 @@ fn idle_session_kibibytes(gateway: &Gateway, redis_port: u16) -> Result<f64> {
     Ok((resident_mebibytes(gateway)? - before) * 1024.0 / IDLE_SESSIONS as f64)
 }
 
-/// A script that makes wrk post `["GET", KEY]`.
+/// Makes a script by which wrk posts `["GET", KEY]`.
 fn command_script(bench: &Bench, token: &str) -> Result<String> {
     let file = bench.folder.join("command.lua");
     let script = format!(

@@ -5,7 +5,8 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-/// Collections by name, with what they are created with, their documents and indexes, in the words of the HTTP API.
+/// Collections by name, with the options that they are created with, their documents and indexes, in the words of the
+/// HTTP API.
 const SAMPLE: &str = include_str!("mongodb.json");
 
 /// The collections of the sample's database.
@@ -13,7 +14,7 @@ const PATH: &str = "/api/platform/mongodb/default/databases/sample/collections";
 /// Its documents of every kind of value.
 pub const SHOWN: &str = "/api/platform/mongodb/default/databases/sample/collections/types/documents";
 
-/// A collection of the sample. What goes to the gateway goes as it is written: the order of fields means something.
+/// A collection of the sample. Its JSON goes to the gateway as it is written: the order of fields means something.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sample {

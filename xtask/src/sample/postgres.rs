@@ -1,4 +1,4 @@
-//! A few tables with what people look for in a database of theirs, written through the gateway.
+//! A few tables with things that people look for in their databases, written through the gateway.
 
 use crate::gateway::Gateway;
 use anyhow::{Result, bail};
@@ -10,7 +10,7 @@ const SAMPLE: &str = include_str!("postgres.sql");
 /// The tables of the sample's schema.
 pub const SHOWN: &str = "/api/platform/postgres/default/tables?included_schemas=sample&include_columns=false";
 
-/// Who logs in, and to which database.
+/// Gives the user that logs in, and the database.
 pub fn login() -> Value {
     json!({"username": "postgres", "database_name": "postgres"})
 }
