@@ -121,7 +121,7 @@ pub enum Audience {
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct DriverLabels {
-    r#type: String,
+    r#type: Arc<str>,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -238,8 +238,8 @@ impl Metrics {
     }
 
     /// Counts the time that a call waited for its session, whether it got one or not.
-    pub fn lease_waited(&self, database_type: &str, time: Duration) {
-        let labels = DriverLabels { r#type: database_type.to_owned() };
+    pub fn lease_waited(&self, operation: &Operation, time: Duration) {
+        let labels = DriverLabels { r#type: operation.database_type.clone() };
         self.lease_seconds.get_or_create(&labels).observe(time.as_secs_f64());
     }
 
@@ -353,7 +353,9 @@ fn blocking_now(catalog: &Catalog) -> Registry {
     let blocking = catalog.blocking();
     for r#type in catalog.types().into_iter().chain(blocking.keys().cloned()) {
         let count = blocking.get(&r#type).copied().unwrap_or_default();
-        family.get_or_create(&DriverLabels { r#type }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        family
+            .get_or_create(&DriverLabels { r#type: r#type.into() })
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry
 }

@@ -32,7 +32,7 @@ pub(super) async fn make(
 async fn prepare(sessions: &Sessions, located: Located, metrics: &Metrics) -> Result<Ready, DriverError> {
     let start = Instant::now();
     let lease = sessions.lease(&located.target, located.call.deadline).await;
-    metrics.lease_waited(&located.operation.database_type, start.elapsed());
+    metrics.lease_waited(&located.operation, start.elapsed());
     Ok(Ready { located, lease: lease? })
 }
 

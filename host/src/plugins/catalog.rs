@@ -140,17 +140,19 @@ impl Catalog {
             && driver.entry() == entry
             && super::load::sha256_of(&entry.path).is_ok_and(|sha256| sha256 == driver.sha256())
         {
-            return reachable(driver.clone()).map(Some);
+            let prefixes = current.prefixes.values().filter(|prefix| Arc::ptr_eq(prefix.driver(), driver));
+            return Ok(Some((driver.clone(), prefixes.cloned().collect())));
         }
         let loaded = self.loader.load(entry).await?;
-        let loaded = reachable(Arc::new(Driver::new(loaded, entry.clone(), &self.watch)?))?;
+        let driver = Arc::new(Driver::new(loaded, entry.clone(), &self.watch)?);
+        let prefixes = Prefix::build_all(&driver).map_err(PluginError::Manifest)?;
         tracing::info!(
             plugin = %entry.database_type,
-            version = %loaded.0.manifest().version,
-            sha256 = %loaded.0.sha256(),
+            version = %driver.manifest().version,
+            sha256 = %driver.sha256(),
             "plugin loaded"
         );
-        Ok(Some(loaded))
+        Ok(Some((driver, prefixes)))
     }
 
     /// Gives the driver in service for a database type.
@@ -211,9 +213,4 @@ impl Catalog {
         };
         snapshot.entries.iter().map(line).collect()
     }
-}
-
-fn reachable(driver: Arc<Driver>) -> Result<Reachable, PluginError> {
-    let prefixes = Prefix::build_all(&driver).map_err(PluginError::Manifest)?;
-    Ok((driver, prefixes))
 }

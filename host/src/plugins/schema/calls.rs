@@ -131,7 +131,7 @@ fn check_texts<'a>(
             None => text.as_ref().into(),
         };
         if values.insert(name.to_owned(), value).is_some() {
-            return Err(DriverError::validation(name, format!("`{name}`: is given twice")));
+            return Err(DriverError::field(name, "is given twice"));
         }
     }
     schema.check(&Value::Object(values), bytes).map_err(|misfit| refuse(misfit, whole, ""))
@@ -159,7 +159,7 @@ fn refuse(misfit: Misfit, whole: &str, prefix: &str) -> DriverError {
     match misfit {
         Misfit::Field { field, reason } => {
             let field = if field.is_empty() { whole.to_owned() } else { format!("{prefix}{field}") };
-            DriverError::validation(&field, format!("`{field}`: {reason}"))
+            DriverError::field(&field, reason)
         }
         Misfit::TooMuch => DriverError::new(
             ErrorCode::DriverError,
