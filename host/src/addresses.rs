@@ -120,6 +120,8 @@ impl AddressPolicy {
     /// [`AddressError`]: forbidden if any of its addresses is, not resolved, or not resolved within 5 s.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, AddressError> {
         let not_resolved = || AddressError::NotResolved { host: host.to_owned() };
+        // So that the log shows each question to the DNS, which must have no part of a secret in it.
+        tracing::trace!(host, "a name is resolved");
         let lookup = tokio::net::lookup_host((without_brackets(host), port));
         let addresses: Vec<SocketAddr> = tokio::time::timeout(RESOLVE_TIMEOUT, lookup)
             .await
