@@ -278,7 +278,7 @@ impl Held {
     /// Takes room for so many bytes more.
     ///
     /// # Errors
-    /// [`Spent`]; what was held before is held still.
+    /// [`Spent`]; the room from before is kept.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Spent> {
         let (kind, more) = (self.kind, bytes as u64);
         let Account { process, project } = &self.account;

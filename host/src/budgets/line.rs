@@ -26,7 +26,7 @@ pub(super) enum Waiting {
     Head,
     /// To send the rest of a body.
     Body,
-    /// To take what is written.
+    /// To take bytes that are written.
     Taking,
     /// To ask something.
     Request,

@@ -69,7 +69,7 @@ fn find_entry(list: &Path, driver: &Path) -> Result<Option<PluginEntry>, Command
     Ok(entries.into_iter().find(|entry| entry.path.canonicalize().is_ok_and(|path| path == wanted)))
 }
 
-/// Loads the file here and prints what it is, for the gateway that started this process.
+/// Loads the file here and prints its description, for the gateway that started this process.
 pub(super) fn try_out(file: &Path, look: Look) -> ExitCode {
     match inspect_in_this_process(file, look).map(|inspection| serde_json::to_string(&inspection)) {
         Ok(Ok(text)) => {

@@ -1,4 +1,4 @@
-//! `[budgets]`: what all callers together may hold of the gateway, and for how long.
+//! `[budgets]`: how much all callers together may hold of the gateway, and for how long.
 
 use super::{Period, at_least_one, mebibytes};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ const SMALLEST_HEAD: usize = 8192;
 /// The most bytes that a head may be bounded to.
 const LARGEST_HEAD: usize = 1 << 20;
 
-/// `[budgets]`: what all callers together may hold of the gateway, and for how long.
+/// `[budgets]`: how much all callers together may hold of the gateway, and for how long.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetSettings {

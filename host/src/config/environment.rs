@@ -1,4 +1,4 @@
-//! Settings from environment variables: one table, applied in order over what `gateway.toml` says.
+//! Settings from environment variables: one table, applied in order over the settings of `gateway.toml`.
 
 use std::net::Ipv6Addr;
 use std::str::FromStr;

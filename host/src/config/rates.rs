@@ -13,7 +13,7 @@ use crate::role::Role;
 pub const CLASS_RATE: Rate = Rate::per_minute(100);
 /// Requests a minute from one address where settings say nothing.
 pub const ADDRESS_RATE: Rate = Rate::per_minute(6000);
-/// The most that a burst may be, in minutes of its rate: a day. Longer ones would not fit the limiter's clock.
+/// The largest burst, in minutes of its rate: a day. Larger ones would not fit the limiter's clock.
 const LONGEST_BURST: u64 = 24 * 60;
 
 /// `[rate_limit]`: how often callers may ask. `limits` says how the tables combine.
@@ -33,7 +33,7 @@ pub struct RateLimitSettings {
     pub projects: BTreeMap<String, RequestLimits>,
 }
 
-/// What one user may: requests of each class, and of all together. Absent: a more general table decides.
+/// The limits of one user: on requests of each class, and of all together. Absent: a more general table decides.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestLimits {

@@ -1,4 +1,4 @@
-//! The types of single settings: each reads itself from one word and says, when it can't, what would be right.
+//! The types of single settings: each reads itself from one word, or else names the form that would be right.
 //!
 //! All of them take the same text from `gateway.toml` and from an environment variable.
 
@@ -301,7 +301,7 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// What a plugin that does not load means for the gateway's start.
+/// The effect of a plugin that does not load on the gateway's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnPluginError {

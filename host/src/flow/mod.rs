@@ -1,6 +1,6 @@
-//! The path of a driver request, read downward. Each step takes what the step before made; the types' fields are
-//! private to their steps, so that a request which was not authorized cannot reach a session. The first step finds the
-//! [`Operation`]; the others carry it along and look nothing up again.
+//! The path of a driver request, read downward. Each step takes the value that the step before made; the types' fields
+//! are private to their steps, so that a request that was not authorized cannot reach a session. The first step finds
+//! the [`Operation`]; the others carry it along and look nothing up again.
 //!
 //! ```text
 //! request -> Request -> Authorized -> Admitted -> Located ----------> Ready -> Reply -> response

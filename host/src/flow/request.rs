@@ -41,7 +41,7 @@ pub struct RequestFacts {
     /// The address that it came from.
     pub remote: Option<IpAddr>,
     /// The prefix that its path is below. It is looked up once, so that an error has the shape of the very prefix that
-    /// led to the operation, whatever is reloaded meanwhile.
+    /// led to the operation, even after a reload meanwhile.
     pub prefix: Option<Arc<Prefix>>,
 }
 

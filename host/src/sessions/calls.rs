@@ -87,7 +87,7 @@ impl ProjectCalls {
         lock(&self.pace).check(Instant::now(), line, (turn_by, deadline)).map_err(too_many_waiting)?;
         let _held_up = Counted::enter(held_up);
         match tokio::time::timeout_at(turn_by.into(), self.places.clone().acquire_owned()).await {
-            // Nobody closes the semaphore.
+            // The semaphore is never closed, so `acquire_owned` does not fail.
             Ok(permit) => Ok(CallPlace { _permit: permit.ok() }),
             Err(_) => Err(too_many_waiting(Duration::ZERO)),
         }

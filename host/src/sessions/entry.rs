@@ -28,7 +28,7 @@ pub(super) struct Entry {
     pub(super) target: Target,
     /// The calls of its project.
     pub(super) project: Arc<ProjectCalls>,
-    /// Callers who have a session and wait for a place among their project's calls.
+    /// Callers that have a session and wait for a place among their project's calls.
     pub(super) held_up: AtomicUsize,
     shared: Weak<Shared>,
     pool: Mutex<Pool<Arc<Session>, oneshot::Sender<Answer>>>,
