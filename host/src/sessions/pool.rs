@@ -141,8 +141,7 @@ impl<S: Pooled, W> Pool<S, W> {
         if self.waiting.len() >= self.size.waiting {
             return (Asked::Refused(too_many_waiting(Duration::ZERO)), after);
         }
-        // Callers for whom sessions are being opened do not count as waiting before this one. The pool may soon have as
-        // many sessions as its size allows, so the estimate divides by that number.
+        // Callers whose session is being opened are not ahead of this one; there may soon be as many calls as allowed.
         let line = (self.waiting.len().saturating_sub(self.opening), self.size.calls);
         if self.open() > 0
             && let Err(wait) = self.pace.check(now, line, (turn_by, deadline))
@@ -195,8 +194,7 @@ impl<S: Pooled, W> Pool<S, W> {
         self.waiting.binary_search_by_key(&number, |(number, _)| *number).ok()
     }
 
-    /// Takes back a lent session; `None` when it is not to be used again. A shared driver's session is in the pool
-    /// already.
+    /// Takes back a lent session; `None` if it can't be used again. A shared driver's session is in the pool already.
     pub(super) fn give_back(&mut self, session: Option<S>, ended: Ended, now: Instant) -> After<S, W> {
         let mut after = After::default();
         self.running -= 1;
@@ -270,8 +268,7 @@ impl<S: Pooled, W> Pool<S, W> {
         self.opening <= self.waiting.len()
     }
 
-    /// Notes that a session being opened has a place under the caps. The answer is false if no caller needs it any
-    /// more.
+    /// Notes that a session being opened has a place under the caps. Tells whether a caller still needs it.
     pub(super) fn find_room(&mut self, now: Instant) -> (bool, After<S, W>) {
         let mut after = After::default();
         let needed = self.is_opening_needed();
