@@ -12,7 +12,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// That of a client.
+    /// Makes the address of a client.
     pub fn client(address: IpAddr) -> Self {
         Self::Client(match address.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

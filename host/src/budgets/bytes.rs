@@ -1,4 +1,4 @@
-//! Bytes that are held for callers: for the process and for each project.
+//! Counts the bytes held for callers, for the process and for each project.
 
 use crate::config::BudgetSettings;
 use std::{
@@ -9,16 +9,16 @@ use std::{
     },
 };
 
-/// Up to so many bytes are small: they have a part of their own beside the budget, so that whoever asks for little is
-/// served while others hold all of it.
+/// Up to so many bytes are small: they count against a separate part beside the budget, so that small requests are
+/// served while others hold all of the budget.
 const SMALL: u64 = 64 * 1024;
-/// Which part of the budget there is for small ones besides.
+/// The separate part for small ones is the budget divided by this.
 const PART_FOR_SMALL: u64 = 4;
-/// A call may answer with so many bytes however many of its project's run at once.
+/// A call may answer with so many bytes, however many calls of its project run at once.
 const LEAST_SHARE: u64 = 2 << 20;
-/// Replies of one project that may wait for room at once; each is held meanwhile.
+/// Replies of one project that may wait for room at once; each is in memory meanwhile.
 const MOST_WAITING: usize = 4;
-/// Projects that are known before those without a request under way are forgotten.
+/// Beyond so many known projects, those without a request under way are forgotten.
 const MANY_PROJECTS: usize = 1024;
 
 /// Names the two things that are counted.
@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As it is called in errors.
+    /// Returns its name in errors.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bodies => "request bodies",
@@ -44,13 +44,13 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the gateway holds as many bytes of {} as it may{}; try again in a moment", kind.as_str(), if *of_project { " for this project" } else { "" })]
 pub struct Spent {
-    /// The thing that there is too much of.
+    /// The kind of bytes that has no room.
     pub kind: Kind,
     /// True of the project's budget, false of the process's.
     pub of_project: bool,
 }
 
-/// Counts the bytes held against the most that may be.
+/// Counts the bytes held against their bound.
 #[derive(Debug, Default)]
 struct Counter {
     most: u64,
@@ -63,8 +63,8 @@ impl Counter {
         Self { most: most as u64, ..Self::default() }
     }
 
-    /// Makes what takes `own` bytes take `more` than that. What is alone always fits: limits on single bodies and replies
-    /// bound it.
+    /// Grows a body or reply that holds `own` bytes by `more`. The only one always fits, since limits on single bodies
+    /// and replies bound it.
     fn grow(&self, own: u64, more: u64) -> bool {
         let whole = own.saturating_add(more);
         if whole <= SMALL {
@@ -79,7 +79,7 @@ impl Counter {
         fits
     }
 
-    /// Undoes that.
+    /// Undoes such a growth.
     fn shrink(&self, own: u64, more: u64) {
         self.give_back(own.saturating_add(more));
         let place = if own <= SMALL { &self.held_by_small } else { &self.held };
@@ -133,7 +133,7 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// With nothing held.
+    /// Starts with nothing held.
     pub fn new(settings: BudgetSettings) -> Self {
         let process = Counters {
             bodies: Counter::new(settings.body_bytes.get()),
@@ -144,12 +144,13 @@ impl Budgets {
         Self { process: Arc::new(process), projects: Mutex::default(), settings }
     }
 
-    /// The settings that they were made of.
+    /// Returns the settings that they were made of.
     pub fn settings(&self) -> &BudgetSettings {
         &self.settings
     }
 
-    /// The account of a project, by its ref. Only for callers who were let through to it: strangers make none.
+    /// Returns the account of a project, by its ref. Only for callers that were let through to the project, so that
+    /// strangers can't make accounts.
     pub fn project(&self, reference: &str) -> Account {
         let mut projects = lock(&self.projects);
         let project = match projects.get(reference) {
@@ -171,12 +172,12 @@ impl Budgets {
         Account { process: self.process.clone(), project: Some(project) }
     }
 
-    /// The account of what belongs to no project.
+    /// Returns the account of bytes that belong to no project.
     pub fn process(&self) -> Account {
         Account { process: self.process.clone(), project: None }
     }
 
-    /// Bytes held of this kind, in all.
+    /// Counts the bytes held of this kind, in all.
     pub fn held(&self, kind: Kind) -> u64 {
         self.process.of(kind).held()
     }
@@ -190,12 +191,12 @@ pub struct Account {
 }
 
 impl Account {
-    /// Nothing yet, to grow.
+    /// Begins with no room, to be grown later.
     pub fn begin(&self, kind: Kind) -> Held {
         Held { account: self.clone(), kind, bytes: 0 }
     }
 
-    /// Room for so many bytes.
+    /// Takes room for so many bytes.
     ///
     /// # Errors
     /// [`Spent`].
@@ -214,7 +215,7 @@ impl Account {
         }
     }
 
-    /// A place among the few replies that may wait for room; `None` when all are taken.
+    /// Takes one of the few places for replies that wait for room; `None` when all are taken.
     pub fn wait(&self) -> Option<Wait> {
         let counters = self.project.as_ref().unwrap_or(&self.process).clone();
         let before = counters.waiting.fetch_add(1, Ordering::Relaxed);
@@ -222,14 +223,14 @@ impl Account {
         (before < MOST_WAITING).then_some(wait)
     }
 
-    /// Begins a call to a driver. The driver makes its reply before anyone can count it, so calls that run at once share
-    /// the project's budget of replies: each may answer with no more than its share, and a call that runs alone with
-    /// `most`.
+    /// Begins a call to a driver. The driver makes its reply before the gateway can count it, so calls that run at once
+    /// share the project's budget of replies: each may answer with no more than its share, and a call that runs alone
+    /// with `most`.
     pub fn begin_call(&self, most: u64) -> CallShare {
         let counters = self.project.as_ref().unwrap_or(&self.process).clone();
         let others = counters.calls.fetch_add(1, Ordering::Relaxed) as u64;
         let share = (counters.replies.most / (others + 1)).max(LEAST_SHARE);
-        // As with replies: what is alone may have all that a reply may.
+        // As with replies, the only call may use all that a single reply may.
         let bytes = if others == 0 { most } else { most.min(share) };
         CallShare { counters, bytes }
     }
@@ -253,7 +254,7 @@ pub struct CallShare {
 }
 
 impl CallShare {
-    /// The most bytes of its reply.
+    /// Returns the most bytes that its reply may have.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -277,7 +278,7 @@ impl Held {
     /// Takes room for so many bytes more.
     ///
     /// # Errors
-    /// [`Spent`]; what was held before is held still.
+    /// [`Spent`]; the room from before is kept.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Spent> {
         let (kind, more) = (self.kind, bytes as u64);
         let Account { process, project } = &self.account;
@@ -296,12 +297,12 @@ impl Held {
         Ok(())
     }
 
-    /// Bytes that it is for.
+    /// Returns the number of bytes that it is for.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The account that they count for.
+    /// Returns the account that they count for.
     pub fn account(&self) -> &Account {
         &self.account
     }
@@ -321,7 +322,7 @@ impl Drop for Held {
 pub struct SharedRoom(Mutex<Weak<Held>>);
 
 impl SharedRoom {
-    /// The room that others hold for the same bytes, or new room.
+    /// Shares the room that others hold for the same bytes, or takes new room.
     ///
     /// # Errors
     /// [`Spent`].
@@ -336,7 +337,7 @@ impl SharedRoom {
     }
 }
 
-/// Nothing panics while it holds such a lock.
+/// Takes a lock, poisoned or not: no code panics while it holds one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,16 +1,16 @@
-//! Time as a number that everyone reads and one task moves on: what is measured in seconds needs no call to the system.
+//! Time as a number that one task moves on and all others read: times measured in seconds need no call to the system.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-/// Milliseconds since the clock began. Never zero, so that zero is no moment.
+/// Milliseconds since the clock began. Never zero, so that zero can stand for no moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// How long this is after an earlier one.
+    /// Returns how long this is after an earlier one.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -30,12 +30,12 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// As of its last tick.
+    /// Returns the time of its last tick.
     pub fn now(&self) -> Moment {
         Moment(self.now.load(Ordering::Relaxed))
     }
 
-    /// Moves it on.
+    /// Moves the clock on.
     pub fn tick(&self, now: Instant) -> Moment {
         let milliseconds = now.saturating_duration_since(self.began).as_millis();
         let moment = u64::try_from(milliseconds).unwrap_or(u64::MAX).saturating_add(1);
@@ -44,7 +44,7 @@ impl Clock {
     }
 }
 
-/// A moment that may not be.
+/// A moment, or none.
 #[derive(Debug, Default)]
 pub(super) struct MaybeMoment(AtomicU64);
 
@@ -64,7 +64,7 @@ impl MaybeMoment {
     }
 
     pub(super) fn take(&self) -> Option<Moment> {
-        // Most often there is none, and to look costs less than to swap.
+        // Most often there is none, and a load costs less than a swap.
         match self.0.load(Ordering::Relaxed) {
             0 => None,
             _ => Some(self.0.swap(0, Ordering::Relaxed)).filter(|at| *at != 0).map(Moment),

@@ -1,4 +1,4 @@
-//! All connections: who may have another one, who must make room for it, and who is not waited for any longer.
+//! All connections: who may have another one, which one must make room for it, and which ones are over their time.
 
 use super::{
     address::Address,
@@ -13,18 +13,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often those are ended who had time enough.
+/// How often connections that are over their time are ended.
 const TICK: Duration = Duration::from_millis(100);
 /// An answer must stand still for so long before it makes room for others.
 const STANDS_STILL: Duration = Duration::from_secs(1);
-/// How long a connection should be safe that came just now, while a crowd comes.
+/// How long a new connection should be safe while a crowd comes.
 const TIME_TO_ASK: Duration = Duration::from_millis(128);
-/// The longest time that the next one waits for that.
+/// The longest time that the next connection waits for that.
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
-/// How much sooner than one that is idle a connection makes room that began something and does not go on with it.
+/// A connection that began something and does not go on counts its wait so many times, compared with an idle one.
 const HALF_DONE: u32 = 8;
 
-/// There are as many connections as there may be, and all of them work.
+/// The error when there are as many connections as allowed, and all of them work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
@@ -53,7 +53,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The connection.
+    /// Returns the connection.
     pub fn line(&self) -> &Arc<Line> {
         &self.line
     }
@@ -66,13 +66,13 @@ impl Drop for Place {
 }
 
 impl Connections {
-    /// None yet. Those of one address leave half of the room to others.
+    /// Starts without connections. The connections of one address leave half of the room to others.
     pub fn new(most: usize, most_of_address: usize, times: Times) -> Arc<Self> {
         let most_of_address = most_of_address.min(most.div_ceil(2));
         Arc::new(Self { most, most_of_address, times, clock: Arc::default(), lines: Mutex::default() })
     }
 
-    /// Moves the clock on and ends those who had time enough, for as long as it is polled.
+    /// Moves the clock on and ends connections that are over their time, for as long as it is polled.
     pub async fn watch(&self) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -89,8 +89,8 @@ impl Connections {
         }
     }
 
-    /// A place for one connection more. At a cap it is that of the connection that waited longest for its client: a crowd
-    /// that does nothing pushes itself out, and keeps nobody from coming who has something to ask.
+    /// Takes a place for one connection more. At a cap, the connection that waited longest for its client makes room:
+    /// so a crowd that does nothing pushes itself out, and keeps no client out that has something to ask.
     ///
     /// # Errors
     /// [`Full`].
@@ -112,20 +112,21 @@ impl Connections {
         Ok((Place { connections: self.clone(), line }, made_room))
     }
 
-    /// How long to wait after one was ended for another. Whoever came just now has the time to show that they ask something
-    /// before so many others came that they are the one who waited longest; what they send meanwhile keeps them safe.
+    /// Returns how long to wait after one connection was ended for another. The pause gives a new client time to ask
+    /// something before so many others have come that it is the one that waited longest; bytes that it sent keep it
+    /// safe.
     pub fn pause(&self) -> Duration {
         let each = u32::try_from(self.most_of_address).unwrap_or(u32::MAX).max(1);
         (TIME_TO_ASK / each).min(LONGEST_PAUSE)
     }
 
-    /// Ends the connection that waited longest for its client; whether there was one.
+    /// Ends the connection that waited longest for its client; tells whether there was one.
     pub fn make_room(&self) -> bool {
         let now = self.clock.now();
         self.lines().push_out(now, |_| true).is_ok()
     }
 
-    /// Ends the answer that stands still for the longest time, of one project or of any; whether there was one.
+    /// Ends the answer that stands still for the longest time, of one project or of any; tells whether there was one.
     pub fn end_slowest(&self, account: Option<&Account>) -> bool {
         let now = self.clock.now();
         let lines: Vec<Arc<Line>> = self.lines().all.values().cloned().collect();
@@ -139,7 +140,7 @@ impl Connections {
         }
     }
 
-    /// Ends all of them, whatever is under way on them.
+    /// Ends all connections, and the requests under way on them.
     pub fn end_all(&self) {
         let lines: Vec<Arc<Line>> = self.lines().all.values().cloned().collect();
         for line in lines {
@@ -147,13 +148,13 @@ impl Connections {
         }
     }
 
-    /// How many there are.
+    /// Counts the connections.
     pub fn count(&self) -> usize {
         self.lines().all.len()
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
-        // Nothing panics while it holds this lock.
+        // No code panics while it holds this lock.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -175,7 +176,7 @@ impl Lines {
 
     fn push_out(&mut self, now: Moment, may: impl Fn(&Line) -> bool) -> Result<MadeRoom, Full> {
         let candidates = self.all.values().filter(|line| may(line)).filter_map(|line| {
-            // Proxies are last: behind one are many.
+            // Proxies go last, since one proxy serves many clients.
             let crowd = match line.address {
                 Address::Proxy => 0,
                 Address::Client(_) => self.by_address.get(&line.address).copied().unwrap_or_default(),
@@ -194,12 +195,12 @@ impl Lines {
     }
 }
 
-/// Compares connections: by standing still in the midst of something, the number that the address has, the time waited,
-/// and age.
+/// The order in which connections make room: whether it stands still in the middle of something, how many its address
+/// has, the time waited, and age.
 type Readiness = (bool, usize, Duration, u64);
 
-/// How much sooner than others a connection should make room; `None` if it must not. First those who stand still in the
-/// midst of something, of them those of the address that has the most, of them who waited longest.
+/// Ranks a connection for making room; `None` if it must not. Connections that stand still in the middle of something
+/// go first, then those of the address that has the most, then those that waited longest.
 fn readiness(line: &Line, crowd: usize, now: Moment) -> Option<Readiness> {
     let (waiting, since) = line.waiting()?;
     let waited = now.since(since);

@@ -14,7 +14,7 @@ const TIMES: Times = Times {
     least_rate: 1000,
 };
 
-/// Connections of which each is served by a task that never ends, and time that passes when told.
+/// Connections, each served by a task that never ends, and a clock that the test moves.
 struct World {
     connections: Arc<Connections>,
     now: Instant,
@@ -31,7 +31,7 @@ impl Connection {
     }
 
     async fn is_ended(&self) -> bool {
-        // A task that was aborted ends when its runtime comes to it.
+        // An aborted task ends when its runtime next runs it.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -81,7 +81,7 @@ async fn silence_half_heads_and_idleness_end_each_in_its_time() {
     half.line().read();
     world.pass(6);
     assert!(silent.is_ended().await && !half.is_ended().await);
-    // More bytes of the same head give no more time.
+    // More bytes of the same head do not extend its time.
     half.line().read();
     world.pass(5);
     assert!(half.is_ended().await && !idle.is_ended().await);
@@ -128,7 +128,7 @@ async fn answer_ends_for_a_slow_client_and_not_for_a_slow_driver() {
         for delivery in &deliveries[1..] {
             delivery.asked(trickling.line().now());
         }
-        // One has a piece at hand each time, which its client is slow to take; the other waits for its driver.
+        // The first always has a piece that its client is slow to take; the second waits for its driver.
         deliveries[1].handed_out(500, trickling.line().now());
         world.pass(6);
     }
@@ -169,7 +169,7 @@ async fn crowd_from_one_address_displaces_only_its_own_connections() {
     for connection in &crowd[16..] {
         assert!(!connection.is_ended().await);
     }
-    // Those who were pushed out leave for good, and nobody's place with them.
+    // Connections that were pushed out leave for good, and take no other connection's place with them.
     crowd.truncate(16);
     drop(crowd);
     assert_eq!(world.connections.count(), 0);
@@ -193,7 +193,7 @@ async fn silent_then_crowded_then_longest_idle_connections_give_way() {
     let sixth = world.connect(5);
     assert!(idle[0].is_ended().await && !idle[1].is_ended().await && !alone.is_ended().await);
     let _working = (_working, sixth.ask());
-    // Nobody is a crowd now: who waited longest goes.
+    // No address has a crowd now: the connection that waited longest goes.
     let seventh = world.connect(6);
     assert!(idle[1].is_ended().await && !alone.is_ended().await);
     let _working = (_working, seventh.ask());

@@ -1,4 +1,4 @@
-//! How one answer gets on to its client.
+//! The delivery of one answer to its client.
 
 use super::{
     bytes::Account,
@@ -11,13 +11,14 @@ use std::{
     time::Duration,
 };
 
-/// An answer under way. Only time that the gateway waits for its client counts, never that of who makes the answer.
+/// An answer under way. Only the time that the gateway waits for the client counts, not the time that making the answer
+/// takes.
 #[derive(Debug)]
 pub struct Delivery {
     account: Option<Account>,
-    /// Ends the one request of a connection that has several; without it, to end the answer is to end the connection.
+    /// Ends this request alone, on a connection with several; without it, the whole connection is ended.
     stream: Option<AbortHandle>,
-    /// When the last piece was handed out that was not taken yet.
+    /// When the piece that is not taken yet was handed out.
     waiting_since: MaybeMoment,
     /// Milliseconds waited for pieces before that.
     waited: AtomicU64,
@@ -49,12 +50,12 @@ impl Delivery {
         self.waiting_since.set(now);
     }
 
-    /// Since when the client takes nothing.
+    /// Returns since when the client takes nothing.
     pub fn waiting_since(&self) -> Option<Moment> {
         self.waiting_since.get()
     }
 
-    /// Tells whether the client had its time: it took nothing for too long, or too little over the whole.
+    /// Tells whether the client is over its time: it took nothing for too long, or too little over the whole answer.
     pub fn is_overdue(&self, now: Moment, times: &Times) -> bool {
         let Some(since) = self.waiting_since.get() else { return false };
         let waiting = now.since(since);
@@ -68,7 +69,7 @@ impl Delivery {
         self.account.as_ref().is_some_and(|own| own.is_same_project(account))
     }
 
-    /// The handle that ends it alone.
+    /// Returns the handle that ends this answer alone.
     pub fn stream(&self) -> Option<&AbortHandle> {
         self.stream.as_ref()
     }

@@ -1,7 +1,7 @@
 //! The files that the process may have open: each connection is one.
 
-/// Raises the soft limit on open files to the hard one, and gives back what it is then; `None` where the system does not
-/// say.
+/// Raises the soft limit on open files to the hard one, and returns the new limit; `None` if the system does not tell
+/// it.
 pub fn raise_file_limit() -> Option<u64> {
     let before = rlimit::Resource::NOFILE.get().ok();
     match rlimit::increase_nofile_limit(u64::MAX) {

@@ -1,4 +1,4 @@
-//! The state of one connection: the thing that it waits for.
+//! The state of one connection, which tells what it waits for.
 
 use super::{
     address::Address,
@@ -26,7 +26,7 @@ pub(super) enum Waiting {
     Head,
     /// To send the rest of a body.
     Body,
-    /// To take what is written.
+    /// To take bytes that are written.
     Taking,
     /// To ask something.
     Request,
@@ -43,7 +43,7 @@ pub struct Line {
     head_since: MaybeMoment,
     /// When the last request ended.
     quiet_since: MaybeMoment,
-    /// Since when a body does not come on.
+    /// Since when a request waits for more of its body.
     body_since: MaybeMoment,
     /// Since when the socket takes nothing.
     writing_since: MaybeMoment,
@@ -75,7 +75,7 @@ impl Line {
         }
     }
 
-    /// The time, as its clock has it.
+    /// Returns its clock's time.
     pub fn now(&self) -> Moment {
         self.clock.now()
     }
@@ -85,7 +85,7 @@ impl Line {
         let _ = self.socket.set(Arc::downgrade(socket));
     }
 
-    /// Tells whether bytes came that nobody read yet. Their sender waits for the gateway, and not the other way round.
+    /// Tells whether bytes came that were not read yet. Then the client waits for the gateway, not the other way round.
     pub(super) fn has_unread(&self) -> bool {
         let socket = self.socket.get().and_then(Weak::upgrade);
         socket.is_some_and(|socket| {
@@ -94,12 +94,12 @@ impl Line {
         })
     }
 
-    /// Names the task that serves it, which is what ends with it.
+    /// Names the task that serves it; ending the connection aborts that task.
     pub fn served_by(&self, task: AbortHandle) {
         let _ = self.task.set(task);
     }
 
-    /// Waits until nobody needs it any longer: it should end as soon as it can without cutting a request off.
+    /// Waits until the connection is no longer needed and should end, as soon as that cuts no request off.
     pub async fn retired(&self) {
         self.retire.notified().await;
     }
@@ -112,7 +112,7 @@ impl Line {
         }
     }
 
-    /// Notes that the socket took bytes, or all that there were.
+    /// Notes that the socket took bytes, or that none were left.
     pub fn wrote(&self) {
         self.writing_since.take();
     }
@@ -122,7 +122,7 @@ impl Line {
         self.writing_since.set_if_none(self.now());
     }
 
-    /// Tells whether no request is under way, from its head to the end of its answer, and what comes next is not a stream's.
+    /// Tells whether no request is under way, from its head to the end of its answer, and the protocol has no streams.
     pub fn is_quiet(&self) -> bool {
         self.requests.load(Ordering::Relaxed) == 0 && !self.has_streams.load(Ordering::Relaxed)
     }
@@ -142,7 +142,7 @@ impl Line {
         self.body_since.set_if_none(self.now());
     }
 
-    /// Notes that more of it came, or that nobody waits for it any longer.
+    /// Notes that more of the body came, or that the request waits for it no longer.
     pub fn body_came(&self) {
         self.body_since.take();
     }
@@ -152,17 +152,17 @@ impl Line {
         self.deliveries().push(delivery);
     }
 
-    /// Takes it away.
+    /// Takes an answer away.
     pub fn delivered(&self, delivery: &Arc<Delivery>) {
         self.deliveries().retain(|other| !Arc::ptr_eq(other, delivery));
     }
 
     fn deliveries(&self) -> MutexGuard<'_, Vec<Arc<Delivery>>> {
-        // Nothing panics while it holds this lock.
+        // No code panics while it holds this lock.
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells what it waits for its client to do, and since when; `None` while it is the gateway's turn.
+    /// Tells what it waits for its client to do, and since when; `None` while the client waits for the gateway.
     pub(super) fn waiting(&self) -> Option<(Waiting, Moment)> {
         if let Some(since) = self.writing_since.get() {
             return Some((Waiting::Taking, since));
@@ -174,7 +174,7 @@ impl Line {
                 (None, None) => (Waiting::FirstByte, self.opened),
             });
         }
-        // With streams, one request that waits says nothing of the others.
+        // With streams, one waiting request does not mean that the others wait.
         if self.has_streams.load(Ordering::Relaxed) {
             return None;
         }
@@ -183,7 +183,7 @@ impl Line {
         body.or_else(|| taking().map(|since| (Waiting::Taking, since)))
     }
 
-    /// Ends what its client had time enough for.
+    /// Ends the connection, or the answers, whose time is over.
     pub(super) fn end_overdue(&self, now: Moment, times: &Times) {
         if let Some((waiting, since)) = self.waiting() {
             let waited = now.since(since);
@@ -192,7 +192,7 @@ impl Line {
                 Waiting::Head if waited > times.head => return self.end("no whole head came"),
                 Waiting::Body if waited > times.body + times.head => return self.end("no whole body came"),
                 Waiting::Taking if waited > times.no_progress => return self.end("nothing was taken"),
-                // A client that does not leave when told to is not waited for.
+                // A client that was told to leave and does not is cut off.
                 Waiting::Request if waited > times.idle + times.no_progress => {
                     return self.end("it did not leave");
                 }
@@ -215,7 +215,7 @@ impl Line {
         }
     }
 
-    /// The answer of a project that its client takes nothing of for the longest time.
+    /// Finds the answer of a project of which the client has taken nothing for the longest time.
     pub(super) fn slowest(&self, account: Option<&Account>) -> Option<(Moment, Arc<Delivery>)> {
         let deliveries = self.deliveries();
         let asked =
@@ -229,7 +229,7 @@ impl Line {
         self.end_deliveries(|other| std::ptr::eq(other, &**delivery));
     }
 
-    /// Ends the connection, whatever is under way on it.
+    /// Ends the connection, and the requests under way on it.
     pub(super) fn end(&self, why: &'static str) {
         tracing::debug!(connection = self.number, why, "a connection was ended");
         if let Some(task) = self.task.get() {
@@ -243,7 +243,7 @@ impl Line {
 pub struct UnderWay(Arc<Line>);
 
 impl UnderWay {
-    /// On which connection.
+    /// Returns the connection that it is on.
     pub fn line(&self) -> &Arc<Line> {
         &self.0
     }

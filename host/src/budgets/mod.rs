@@ -1,9 +1,10 @@
-//! Bounds on all that callers together hold of the gateway, in one place: bytes of request bodies, bytes of replies that
-//! were not taken yet, and connections. More than that is refused or pushes out someone who stands still; it never grows.
+//! Bounds on all that callers together hold of the gateway: bytes of request bodies, bytes of replies that were not
+//! taken yet, and connections. Anything beyond a bound is refused, or pushes out a client that stands still.
 //!
-//! `bytes.rs` counts bytes, for the process and for each project. `line.rs` knows what one connection waits for, and
-//! `delivery.rs` how one answer gets on; `connections.rs` has all of them, says who must make room and ends whom nobody
-//! should wait for any longer. `files.rs` is the bound under all of it. Time is coarse ([`Clock`]) and always an argument.
+//! `bytes.rs` counts bytes, for the process and for each project. `line.rs` tells what one connection waits for, and
+//! `delivery.rs` how far one answer has come; `connections.rs` holds all connections, chooses those that must make room
+//! and ends those whose time is over. `files.rs` bounds them all by the files that may be open. Time is coarse
+//! ([`Clock`]) and always an argument.
 
 mod address;
 mod bytes;

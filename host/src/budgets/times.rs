@@ -3,14 +3,14 @@
 use crate::config::BudgetSettings;
 use std::time::Duration;
 
-/// How long clients may take for what.
+/// How long clients may take, for each thing they do.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
     /// To send anything.
     pub first_byte: Duration,
     /// For a head.
     pub head: Duration,
-    /// For a body. Requests end their bodies themselves; this is for what is left of one after its answer.
+    /// For a body. A request times its body itself; this is for the rest of a body after the answer.
     pub body: Duration,
     /// Between requests.
     pub idle: Duration,
@@ -21,7 +21,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// As set.
+    /// Takes the times from the settings.
     pub fn new(settings: &BudgetSettings) -> Self {
         Self {
             first_byte: *settings.first_byte,

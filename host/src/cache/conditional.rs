@@ -1,4 +1,4 @@
-//! What a request says about replies that are kept, here (`Cache-Control`) or with the caller (`If-None-Match`).
+//! A request's headers about kept replies: those kept here (`Cache-Control`) or by the caller (`If-None-Match`).
 
 use http::{
     HeaderMap, HeaderValue,
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 /// How a caller wants to be served (RFC 9111 §5.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// As it comes.
+    /// Kept or fresh.
     Any,
     /// Fresh from the database: `no-cache`, or `max-age=0`, which browsers send on reload.
     Fresh,
@@ -18,7 +18,7 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// Of a request. `Pragma: no-cache` counts where there is no `Cache-Control` (RFC 9111 §5.4).
+    /// Reads the wish of a request. `Pragma: no-cache` counts if there is no `Cache-Control` (RFC 9111 §5.4).
     pub fn of(headers: &HeaderMap) -> Self {
         let name = if headers.contains_key(CACHE_CONTROL) { CACHE_CONTROL } else { PRAGMA };
         let mut wish = Self::Any;
@@ -37,15 +37,15 @@ impl Wish {
     }
 }
 
-/// The strong entity tag of a payload: of the same bytes it is the same, also in another gateway.
+/// Makes the strong entity tag of a payload: the same bytes have the same tag, in another gateway too.
 pub fn entity_tag(payload: &[u8]) -> HeaderValue {
     let text = format!("\"{:x}-{:032x}\"", payload.len(), xxh3_128(payload));
-    // Digits, a dash and quotes always make a header.
+    // Digits, a dash and quotes are always a valid header value.
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// Whether the caller has this very reply already (RFC 9110 §13.1.2): a tag of `If-None-Match` is the same, weak or
-/// not.
+/// Tells whether the caller has this very reply already (RFC 9110 §13.1.2): whether a tag of `If-None-Match` is the
+/// same, weak or not.
 pub fn has_already(headers: &HeaderMap, entity_tag: &HeaderValue) -> bool {
     let wanted = opaque(entity_tag.as_bytes());
     headers.get_all(IF_NONE_MATCH).into_iter().any(|value| {
@@ -63,13 +63,13 @@ pub fn has_already(headers: &HeaderMap, entity_tag: &HeaderValue) -> bool {
     })
 }
 
-/// A tag without the mark that it is weak.
+/// Returns a tag without the mark that it is weak.
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// The first tag of a list, its quotes included and the mark that it is weak not, and what comes after it; `None` at the
-/// end, and where the list is malformed.
+/// Splits off the first tag of a list, with its quotes and without the mark that it is weak; `None` at the end, and
+/// where the list is malformed.
 fn next_tag(list: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = list.iter().position(|byte| !b" \t,".contains(byte))?;
     let list = opaque(list.get(start..)?);

@@ -12,8 +12,8 @@ use std::{
     time::Instant,
 };
 
-/// What is read, and since when: who asks after a write was acknowledged is in another generation, and joins no read
-/// from before it.
+/// The read and its generation: a caller that asks after a write was acknowledged is in another generation, and joins
+/// no read from before the write.
 type Place = (Arc<Key>, Generation);
 type Work<T> = BoxFuture<'static, T>;
 
@@ -24,11 +24,11 @@ pub(super) struct Flights<T: Clone + Send + Sync + 'static> {
 
 struct State<T: Clone + Send + Sync + 'static> {
     last_number: u64,
-    /// Held weakly: work that nobody waits for any more is dropped, and with it the driver's.
+    /// Held weakly: work that no caller waits for any more is dropped, and the driver's call with it.
     flights: HashMap<Place, (Landing, WeakShared<Work<T>>)>,
 }
 
-/// When the work is cut off, and which one it is.
+/// When the work is cut off, and its number.
 #[derive(Clone, Copy)]
 struct Landing {
     deadline: Instant,
@@ -37,11 +37,11 @@ struct Landing {
 
 /// A place on a read under way.
 pub struct Flight<T: Clone> {
-    /// Gives the reply. It goes on while anyone waits for it: the one who began it may leave.
+    /// Gives the reply. It goes on while a caller waits for it; the caller that began it may leave.
     pub work: Shared<Work<T>>,
-    /// When the work is cut off: the deadline of the one who began it.
+    /// When the work is cut off: the deadline of the caller that began it.
     pub deadline: Instant,
-    /// Whether it had begun before.
+    /// Whether another caller began it.
     pub joined: bool,
 }
 
@@ -52,7 +52,7 @@ impl<T: Clone + Send + Sync + 'static> Default for Flights<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
-    /// Joins the read that is under way, or begins one that is cut off at `deadline` by itself.
+    /// Joins the read that is under way, or begins one, which must end by `deadline` itself.
     pub(super) fn join<F>(
         &self,
         key: &Arc<Key>,
@@ -96,14 +96,14 @@ struct End<T: Clone + Send + Sync + 'static> {
 impl<T: Clone + Send + Sync + 'static> Drop for End<T> {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
-        // Another one may have begun in its place, after everyone had left this one.
+        // Another read may have begun in this one's place, after all callers had left it.
         if state.flights.get(&self.place).is_some_and(|(landing, _)| landing.number == self.number) {
             state.flights.remove(&self.place);
         }
     }
 }
 
-/// Nothing panics while it holds this lock.
+/// Takes the lock, poisoned or not: no code panics while it holds it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,9 @@
-//! Which kept replies still count: numbers that writes move on.
+//! Tells which kept replies still count, by numbers that writes move on.
 //!
 //! A place is a path of a connection. A reply belongs to the generation that its place was in when the read began, and
 //! counts only while that is the current one. The end of a write starts a new generation before the write is
-//! acknowledged: whoever asks after that finds nothing from before it. A reply that a write overlapped is not kept.
-//! No number is given twice, so a place may be forgotten at any time: it comes back with another one.
+//! acknowledged: a later request finds no reply from before it. A reply that a write overlapped is not kept. No number
+//! is given twice, so a place may be forgotten at any time: it comes back with another number.
 
 use crate::registry::ConnectionId;
 use std::{
@@ -13,37 +13,37 @@ use std::{
 };
 use studio_plugin_api::{DriverError, ErrorCode, reply::Payload};
 
-/// How long a write that was cut off may still reach the database: what is read meanwhile is not kept.
+/// How long a write that was cut off may still reach the database: replies read meanwhile are not kept.
 const AFTERMATH: Duration = Duration::from_secs(10);
-/// Places remembered, beyond which those that are at rest are forgotten.
+/// The most places remembered; beyond that, places with no write under way or of unknown outcome are forgotten.
 const MOST_PLACES: usize = 100_000;
 
-/// What writes make stale: an operation's path (as a template) on a connection, with whatever parameters.
+/// The unit that writes make stale: an operation's path (as a template) on a connection, with any parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The connection.
     pub connection: ConnectionId,
-    /// `/databases/{db}/collections`.
+    /// The path, such as `/databases/{db}/collections`.
     pub path: Arc<str>,
 }
 
-/// A time of a place without a write's end in it.
+/// A period of a place in which no write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Generation(u64);
 
 /// How a write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It turned out to be none.
+    /// The call wrote nothing: it turned out to only read.
     OnlyRead,
-    /// It happened, wholly or in part, or not at all; but it is over.
+    /// The write is over: it happened wholly, in part, or not at all.
     Over,
-    /// Nobody knows: it may even happen yet.
+    /// The outcome is not known: the write may even happen later.
     Unknown,
 }
 
 impl Ending {
-    /// By what the driver answered.
+    /// Tells the ending by the driver's answer.
     pub fn of(result: &Result<Payload, DriverError>) -> Self {
         match result {
             Ok(payload) if payload.only_read => Self::OnlyRead,
@@ -99,7 +99,7 @@ impl State {
 }
 
 impl Generations {
-    /// The generation of a read that begins now.
+    /// Returns the generation of a read that begins now.
     pub fn current(&self, place: &Place, now: Instant) -> Generation {
         let mut state = self.lock();
         match state.slots.get(place) {
@@ -108,7 +108,7 @@ impl Generations {
         }
     }
 
-    /// Whether the reply to a read may be kept that began then in that generation: no write has overlapped it.
+    /// Tells whether the reply to a read that began then, in that generation, may be kept: no write has overlapped it.
     pub fn may_keep(&self, place: &Place, generation: Generation, began: Instant) -> bool {
         let state = self.lock();
         let slot = state.slots.get(place);
@@ -128,7 +128,7 @@ impl Generations {
 
     /// Forgets the places of connections that are no more.
     pub fn forget(&self, is_gone: impl Fn(ConnectionId) -> bool) {
-        // One that is being written to has to see the write's end.
+        // A place stays while a write to it is under way, to see the write's end.
         self.lock().slots.retain(|place, slot| slot.writing > 0 || !is_gone(place.connection));
     }
 
@@ -148,7 +148,7 @@ impl Generations {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds this.
+        // No code panics while it holds this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,7 +160,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// Ends it. To be called before the write is acknowledged.
+    /// Ends the write. Must be called before the write is acknowledged.
     pub fn end(mut self, ending: Ending, now: Instant) {
         let places = std::mem::take(&mut self.places);
         self.generations.end_write(&places, ending, now);

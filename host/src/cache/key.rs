@@ -1,4 +1,4 @@
-//! What a kept reply is found by.
+//! The key by which a kept reply is found.
 
 use crate::{
     plugins::Driver,
@@ -10,17 +10,17 @@ use std::{
 };
 use studio_plugin_api::{Access, Call};
 
-/// Nobody outside can tell which parameters it gives the same hash.
+/// Makes hashes with random keys, so that no caller can choose parameters with equal hashes.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Everything that a reply depends on besides the database. Two calls with one key have one reply.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Of all that follows, made once: a key is looked up in several places.
+    /// The hash of all fields below, made once, since a key is looked up in several places.
     hash: u64,
     pub(super) connection: ConnectionId,
     settings_version: i64,
-    /// Which loading of the driver: a reloaded one answers for itself.
+    /// The number of the driver's load: a reloaded driver shares no replies with the one before.
     driver: u64,
     operation: u32,
     granted: Access,
@@ -28,7 +28,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Of a call on a connection by a driver.
+    /// Makes the key of a call on a connection by a driver.
     pub fn new(connection: &Connection, driver: &Driver, call: &Call) -> Self {
         let parameters = canonical(&call.path, &call.query);
         let (version, driver) = (connection.settings_version, driver.generation());
@@ -47,13 +47,13 @@ impl Key {
         Self { hash, connection, settings_version, driver, operation, granted, parameters }
     }
 
-    /// Of a made-up call.
+    /// Makes the key of a made-up call.
     #[cfg(test)]
     pub(super) fn made_up(connection: ConnectionId, parameter: &str) -> Self {
         Self::made_of(connection, 1, 1, 0, Access::Read, canonical(&[parameter.into()], &[]))
     }
 
-    /// Bytes that it takes in memory, about.
+    /// Estimates the bytes that it takes in memory.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.parameters.len()
     }
@@ -65,8 +65,8 @@ impl Hash for Key {
     }
 }
 
-/// All parameters as bytes, the same for calls that differ in nothing but the order of their query parameters. Values
-/// of one name keep their order: to a driver, it may mean something.
+/// Writes all parameters as bytes, which are the same for calls that differ only in the order of their query
+/// parameters. Values of one name keep their order, which may matter to a driver.
 fn canonical(path: &[Vec<u8>], query: &[(String, String)]) -> Box<[u8]> {
     let mut ordered: Vec<&(String, String)> = query.iter().collect();
     ordered.sort_by_key(|(name, _)| name);
@@ -74,8 +74,8 @@ fn canonical(path: &[Vec<u8>], query: &[(String, String)]) -> Box<[u8]> {
         let values = ordered.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         path.iter().map(Vec::as_slice).chain(values)
     };
-    // Each part's length stands before it, so that two lists of parts never make one key. How many of them are of the
-    // path, the operation says.
+    // Each part's length stands before it, so that two lists of parts never make one key. The operation tells how many
+    // of the parts are path values.
     let mut bytes = Vec::with_capacity(parts().map(|part| part.len() + size_of::<u64>()).sum());
     for part in parts() {
         bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
@@ -110,7 +110,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of one operation, hence with the same number of path values.
+        /// Compares parameters of one operation, which have the same number of path values.
         #[test]
         fn different_parameters_never_make_one_key(
             one in (vec(vec(any::<u8>(), 0..4), 2), vec(("[ab]{0,2}", "[ab]{0,2}"), 0..4)),

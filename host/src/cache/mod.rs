@@ -1,9 +1,9 @@
 //! Replies that may be served again.
 //!
-//! [`ReplyCache`] keeps them; `key.rs` says what one is found by, `generations.rs` which ones still count,
-//! `flights.rs` joins callers who want the same one at once, `conditional.rs` and `status.rs` speak HTTP.
-//! How long a reply counts is its [`Kept::expires`], which is compared with the time that the caller gives: the clock of
-//! `moka` only clears away.
+//! [`ReplyCache`] keeps them; `key.rs` makes the key of a reply, `generations.rs` tells which replies still count,
+//! `flights.rs` joins callers that want the same one at once, `conditional.rs` and `status.rs` read and write HTTP
+//! headers. How long a reply counts is its [`Kept::expires`], which is compared with the time that the caller passes
+//! in; `moka`'s clock only clears expired replies away.
 
 mod conditional;
 mod flights;
@@ -40,7 +40,7 @@ const LARGEST_PART: usize = 8;
 /// A reply that is kept, or could be.
 #[derive(Debug)]
 pub struct Kept {
-    /// Which success.
+    /// The kind of success.
     pub outcome: Outcome,
     /// The driver's payload.
     pub json: Bytes,
@@ -48,18 +48,18 @@ pub struct Kept {
     pub entity_tag: HeaderValue,
     /// Until when it counts.
     pub expires: Instant,
-    /// For those who are being sent it.
+    /// Room for the bytes while they are being sent to clients.
     pub room: SharedRoom,
     generation: Generation,
 }
 
 impl Kept {
-    /// The reply of a read. It is as old as the read's beginning.
+    /// Makes the reply of a read. Its age counts from the beginning of the read.
     pub fn new(reading: &Reading, payload: Payload) -> Self {
         Self {
             outcome: payload.outcome,
             entity_tag: entity_tag(&payload.json),
-            // Without the room that the driver's buffer had to grow.
+            // The boxed slice drops the spare room of the driver's buffer.
             json: payload.json.into_boxed_slice().into(),
             expires: reading.began + reading.time_to_live,
             room: SharedRoom::default(),
@@ -107,7 +107,7 @@ pub struct ReplyCache {
 }
 
 impl ReplyCache {
-    /// Empty.
+    /// Makes an empty cache.
     pub fn new(settings: CacheSettings) -> Self {
         let weigh = |key: &Arc<Key>, kept: &Arc<Kept>| {
             u32::try_from(key.size() + size_of::<Kept>() + kept.json.len()).unwrap_or(u32::MAX)
@@ -115,7 +115,7 @@ impl ReplyCache {
         let entries = Cache::builder()
             .max_capacity(settings.max_bytes.get() as u64)
             .weigher(weigh)
-            // A reply that writes made stale is not asked for again, and the first to go.
+            // A reply that writes made stale is not found again, so it is the first to be evicted.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(ClearAway)
             .support_invalidation_closures()
@@ -123,7 +123,7 @@ impl ReplyCache {
         Self { settings, entries, generations: Arc::default(), flights: Flights::default() }
     }
 
-    /// Whether the settings want any reply to be kept.
+    /// Tells whether the settings let any reply be kept.
     pub fn is_enabled(&self) -> bool {
         self.settings.enabled
     }
@@ -135,12 +135,12 @@ impl ReplyCache {
         Reading { key: Arc::new(key), place, generation, began: now, time_to_live }
     }
 
-    /// The same read, begun anew.
+    /// Begins the same read anew.
     pub fn begin_again(&self, reading: Reading, now: Instant) -> Reading {
         Reading { generation: self.generations.current(&reading.place, now), began: now, ..reading }
     }
 
-    /// What is kept and counts.
+    /// Finds the kept reply to a read, if it still counts.
     pub async fn find(&self, reading: &Reading, now: Instant) -> Option<Arc<Kept>> {
         let kept = self.entries.get(&reading.key).await?;
         (kept.generation == reading.generation && kept.expires > now).then_some(kept)
@@ -158,8 +158,8 @@ impl ReplyCache {
         Answer { reply, origin: if is_keepable { Origin::DriverKept } else { Origin::Driver } }
     }
 
-    /// Joins the call of another caller who wants the same reply, or begins one that ends by `deadline`. A call is made
-    /// only when no reply has come to be kept meanwhile; its reply is kept.
+    /// Joins the call of another caller who wants the same reply, or begins one that ends by `deadline`. The call is
+    /// made only if no reply was kept meanwhile; its reply is kept.
     pub fn join<F>(
         self: &Arc<Self>,
         reading: &Reading,
@@ -172,7 +172,7 @@ impl ReplyCache {
         self.flights.join(&reading.key, reading.generation, deadline, || {
             let (cache, reading, call) = (self.clone(), reading.clone(), call());
             async move {
-                // Another flight may have landed since its caller looked.
+                // Another call may have ended since this caller looked.
                 if let Some(reply) = cache.find(&reading, Instant::now()).await {
                     return Ok(Answer { reply, origin: Origin::Cache });
                 }
@@ -191,7 +191,7 @@ impl ReplyCache {
         Some(self.generations.begin_write(places, now))
     }
 
-    /// Drops what is kept of these connections: they were deleted, or changed.
+    /// Drops the kept replies of these connections, which were deleted or changed.
     pub fn forget(&self, connections: impl IntoIterator<Item = ConnectionId>) {
         let gone: HashSet<ConnectionId> = connections.into_iter().collect();
         self.generations.forget(|connection| gone.contains(&connection));
@@ -201,7 +201,7 @@ impl ReplyCache {
         }
     }
 
-    /// Bytes that all kept replies take, about.
+    /// Estimates the bytes that all kept replies take.
     pub fn bytes(&self) -> u64 {
         self.entries.weighted_size()
     }

@@ -1,11 +1,11 @@
-//! What `Cache-Status` says (RFC 9211): what the cache did for one request.
+//! The value of `Cache-Status` (RFC 9211), which tells how the cache served one request.
 
 use std::{fmt, time::Duration};
 
 /// Why a request went on to the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
-    /// Nothing that counts was kept.
+    /// No reply was kept that still counts.
     Miss,
     /// The caller asked for a fresh reply.
     Request,
@@ -13,12 +13,12 @@ pub enum Forward {
     Bypass,
 }
 
-/// What the cache did.
+/// How the cache served a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
-    /// Gave what it had, which counts for so long yet.
+    /// Gave a kept reply.
     Hit {
-        /// The time left.
+        /// How long the reply still counts.
         time_left: Duration,
     },
     /// Let the request go on.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 const PATH: &str = "/info";
 const TIME_TO_LIVE: Duration = Duration::from_secs(30);
 
-/// A cache at a time of our choosing.
+/// A cache with a clock that the test moves.
 struct Clocked {
     cache: Arc<ReplyCache>,
     now: Instant,

@@ -1,4 +1,4 @@
-//! What can be typed, and what `--help` teaches of it.
+//! The arguments of the command line, and the text of `--help`.
 
 use crate::{config::Period, role::Role};
 use clap::{Args, Parser, Subcommand};

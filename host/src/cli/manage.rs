@@ -123,7 +123,7 @@ pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) 
         ConnectionCommand::Test { reference, database_type, identifier } => {
             let driver = driver(&database_type)?;
             let id = find(&*registry, &reference, &database_type, identifier).await?;
-            // Before the test: nothing of it is undone when the record can't be written.
+            // The record is written before the test, which can't be undone if the record can't be written.
             let record = change("connection.test", Some(&reference), Some(&id.to_string()));
             registry.append_audit(&[record]).await?;
             let tested = service.test(&reference, &driver, id).await?;
@@ -139,7 +139,7 @@ pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) 
     Ok(())
 }
 
-/// The record of a change by whoever may read the gateway's settings; the system knows them by a name.
+/// Makes the record of a change by a user of this machine who may read the gateway's settings, under their system name.
 pub(super) fn change(action: &str, project: Option<&str>, target: Option<&str>) -> AuditRecord {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     AuditRecord {

@@ -11,7 +11,7 @@ use clap::Parser;
 use std::{error::Error, process::ExitCode};
 use tokio::runtime::Runtime;
 
-/// Any failure of a command: its text, and those of its sources, are for the person at the terminal.
+/// Any failure of a command. Its text, and those of its sources, are shown at the terminal.
 type CommandError = Box<dyn Error + Send + Sync>;
 
 /// Runs the program.
@@ -32,14 +32,14 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
-    // These take a stranger's file into a bare process: no settings are read for them.
+    // These commands load an untrusted file in a bare process: no settings are read for them.
     match &arguments.command {
         Command::Plugin(PluginCommand::Trial { file }) => return Ok(plugin::try_out(file, Look::Glance)),
         Command::Plugin(PluginCommand::Examine { file }) => return Ok(plugin::try_out(file, Look::Close)),
         Command::Plugin(PluginCommand::Compile { file }) => return Ok(plugin::compile(file)),
         _ => {}
     }
-    // Variables that are no text can't be the gateway's.
+    // Variables that are not Unicode can't be the gateway's.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let settings = Settings::load(arguments.config.as_deref(), environment)?;
@@ -57,14 +57,14 @@ fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
             Command::Plugin(command) => plugin::run(&settings, command).await,
         }
     });
-    // A driver that blocks is not waited for.
+    // The shutdown does not wait for a driver that blocks.
     runtime.shutdown_background();
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// Two workers more than there are cores, so that native drivers can be polled in place on several at once, some of
-/// them preempted in the middle, and there is still a free one; see `plugins::containment`. Measured on two cores:
-/// three and four workers serve a quarter more requests than two.
+/// Makes a runtime with two workers more than there are cores. So native drivers can be polled in place on several
+/// workers, some of them preempted in the middle, and one is still free; see `plugins::containment`. Measured on two
+/// cores, three and four workers serve a quarter more requests than two.
 fn runtime() -> std::io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
     tokio::runtime::Builder::new_multi_thread().worker_threads(cores + 2).enable_all().build()

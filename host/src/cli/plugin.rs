@@ -15,7 +15,7 @@ use crate::{
 use std::{io::Write, path::Path, process::ExitCode};
 
 pub(super) async fn run(settings: &Settings, command: PluginCommand) -> Result<(), CommandError> {
-    // Without a cache: whoever looks into a file wants to know how long it takes to compile.
+    // There is no cache, so that `inspect` measures how long the file takes to compile.
     let loader = driver_loader(settings, std::env::current_exe().ok(), None);
     match command {
         PluginCommand::List => {
@@ -59,7 +59,7 @@ pub(super) async fn run(settings: &Settings, command: PluginCommand) -> Result<(
     Ok(())
 }
 
-/// The line of `plugins.toml` that names this file. No such list is no line.
+/// Finds the entry of `plugins.toml` that names this file. Without such a list there is no entry.
 fn find_entry(list: &Path, driver: &Path) -> Result<Option<PluginEntry>, CommandError> {
     if !list.exists() {
         return Ok(None);
@@ -69,7 +69,7 @@ fn find_entry(list: &Path, driver: &Path) -> Result<Option<PluginEntry>, Command
     Ok(entries.into_iter().find(|entry| entry.path.canonicalize().is_ok_and(|path| path == wanted)))
 }
 
-/// Loads the file here and prints what it is, for the gateway that started this process.
+/// Loads the file here and prints its description, for the gateway that started this process.
 pub(super) fn try_out(file: &Path, look: Look) -> ExitCode {
     match inspect_in_this_process(file, look).map(|inspection| serde_json::to_string(&inspection)) {
         Ok(Ok(text)) => {

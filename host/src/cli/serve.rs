@@ -58,7 +58,7 @@ pub(super) async fn check(settings: &Settings) -> Result<(), CommandError> {
     Err(problems.join("\n  ").into())
 }
 
-/// Tells what the registry is, and notes what is wrong with it. Only reads.
+/// Prints facts about the registry, and collects its problems. Only reads.
 async fn check_registry(
     settings: &Settings,
     keyring: Option<&crate::secrets::Keyring>,
@@ -95,7 +95,7 @@ pub(super) async fn migrate(settings: &Settings) -> Result<(), CommandError> {
 pub(super) async fn rekey(settings: &Settings) -> Result<(), CommandError> {
     let keyring = open_keyring(settings)?;
     let registry = registry::open(&settings.registry.url, &settings.quotas).await?;
-    // Before the first of many changes, which are done one by one.
+    // The record is written before the first of many changes, which are made one by one.
     registry.append_audit(&[change("secrets.rekey", None, Some(keyring.current_key_id()))]).await?;
     let mut total = 0;
     loop {

@@ -1,15 +1,15 @@
-//! `[budgets]`: what all callers together may hold of the gateway, and for how long.
+//! `[budgets]`: how much all callers together may hold of the gateway, and for how long.
 
 use super::{Period, at_least_one, mebibytes};
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroUsize};
 
-/// The least bytes that a head may be bounded to: HTTP's own implementations need as many.
+/// The least bytes that a head may be bounded to: the HTTP implementation needs that many.
 const SMALLEST_HEAD: usize = 8192;
 /// The most bytes that a head may be bounded to.
 const LARGEST_HEAD: usize = 1 << 20;
 
-/// `[budgets]`: what all callers together may hold of the gateway, and for how long.
+/// `[budgets]`: how much all callers together may hold of the gateway, and for how long.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetSettings {
@@ -75,7 +75,7 @@ impl Default for BudgetSettings {
 }
 
 impl BudgetSettings {
-    /// One sentence for each value that would refuse everything, or bound nothing.
+    /// Lists one sentence for each value that would refuse everything or is out of its range.
     pub(super) fn problems(&self, largest_body: NonZeroUsize, largest_reply: NonZeroUsize) -> Vec<String> {
         let mut problems = Vec::new();
         for (setting, bytes, limit, least) in [

@@ -1,4 +1,4 @@
-//! Settings from environment variables: one table, applied in order over what `gateway.toml` says.
+//! Settings from environment variables: one table, applied in order over the settings of `gateway.toml`.
 
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -24,13 +24,14 @@ impl Variable {
     /// Sets this variable's setting.
     ///
     /// # Errors
-    /// What is wrong with `text` and what would be right; a secret's text is not quoted.
+    /// The fault in `text` and the form that would be right; a secret's text is not quoted.
     pub(super) fn apply(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
         (self.apply)(settings, text)
     }
 }
 
-/// A row of the table: the way of reading (`word`, `optional`, `number`, `list`) follows from the field's type.
+/// Makes a row of the table: the function that reads it (`word`, `optional`, `number`, `list`) follows from the field's
+/// type.
 macro_rules! variable {
     ($name:literal, $read:ident, $section:ident $(. $field:ident)+) => {
         Variable {
@@ -44,12 +45,12 @@ macro_rules! variable {
     };
 }
 
-/// Every setting's variable. Later rows win: `GATEWAY_JWT_SECRET` over `SUPABASE_JWT_SECRET`. `PORT` is for want of
-/// anything else, the settings file included.
+/// Every setting's variable. Later rows win: `GATEWAY_JWT_SECRET` over `SUPABASE_JWT_SECRET`. `PORT` counts only if
+/// nothing else sets the address, the settings file included.
 ///
 /// No name may begin with `GATEWAY_PORT` or `GATEWAY_SERVICE_`, which Kubernetes sets for a service named `gateway`.
 pub const ENVIRONMENT: &[Variable] = &[
-    // What hosts that run containers say, some of which reach them by IPv6 alone; `[::]` takes IPv4 too.
+    // Platforms that run containers set `PORT`. Some reach containers by IPv6 alone; `[::]` takes IPv4 too.
     Variable {
         name: "PORT",
         key: "http.listen",
@@ -129,28 +130,28 @@ pub const ENVIRONMENT: &[Variable] = &[
     variable!("GATEWAY_LOG_FORMAT", word, log.format),
 ];
 
-/// A value that `gateway.toml` writes as a string.
+/// Reads a value that `gateway.toml` writes as a string.
 fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
     let deserializer: StrDeserializer<'_, ValueError> = text.into_deserializer();
     T::deserialize(deserializer).map_err(|error| error.to_string())
 }
 
-/// The same, for a setting that may be absent.
+/// Does the same for a setting that may be absent.
 fn optional<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Option<T>, String> {
     word(text).map(Some)
 }
 
-/// Strings between commas; spaces around them do not count.
+/// Reads strings between commas; spaces around them do not count.
 fn list<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<T>, String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(word).collect()
 }
 
-/// A whole number greater than zero.
+/// Reads a whole number greater than zero.
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "expected a whole number greater than zero".to_owned())
 }
 
-/// `true` or `false`; `1` or `0` as shells like to write them.
+/// Reads `true` or `false`, or `1` or `0`, as shells often write them.
 fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "true" | "1" => Ok(true),
@@ -167,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// The dotted keys of every value that is no section.
+    /// Collects the dotted keys of every value that is no section.
     fn leaves(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
         match value {
             Value::Object(fields) => {

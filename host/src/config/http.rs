@@ -36,7 +36,7 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    /// Where the API is when nothing says it.
+    /// The API's address when no setting gives one.
     pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 }
 

@@ -33,7 +33,7 @@ pub enum ConfigError {
         line: usize,
         /// The dotted key, as far as it is known.
         setting: String,
-        /// What is wrong, and what would be right.
+        /// The fault, and the form that would be right.
         problem: String,
     },
     /// An environment variable's value is not one that its setting can have.
@@ -41,7 +41,7 @@ pub enum ConfigError {
     InEnvironment {
         /// The variable.
         variable: String,
-        /// What is wrong, and what would be right.
+        /// The fault, and the form that would be right.
         problem: String,
     },
     /// A secret is given both as a value and as a file.
@@ -65,12 +65,12 @@ pub enum ConfigError {
     /// Each value is right, but together they are not enough to serve with.
     #[error("the settings are not enough to serve with:\n- {}", problems.join("\n- "))]
     Insufficient {
-        /// One sentence each.
+        /// One sentence for each problem.
         problems: Vec<String>,
     },
 }
 
-/// A secret that may be given as a value or as a file: how its two settings are called, and where they are.
+/// A secret that may be given as a value or as a file: the names of its two settings, and their fields.
 struct FileSecret {
     keys: [&'static str; 2],
     variables: [&'static str; 2],
@@ -100,13 +100,13 @@ const FILE_SECRETS: [FileSecret; 3] = [
 impl Settings {
     /// Reads the settings: defaults, under the settings file, under the environment.
     ///
-    /// The file is `config_path` (`--config`), else `GATEWAY_CONFIG`, else `gateway.toml` in the working directory
-    /// if it is there. Relative paths in it are relative to it; those in variables, and the defaults, to the
-    /// working directory. A variable that is set to nothing counts as not set. Take the environment from
-    /// `std::env::vars_os`, leaving out what is not Unicode: `std::env::vars` panics on such.
+    /// The file is `config_path` (`--config`), else `GATEWAY_CONFIG`, else `gateway.toml` in the working directory if
+    /// it is there. Relative paths in it are relative to it; those in variables, and the defaults, to the working
+    /// directory. A variable that is set to nothing counts as not set. Take the environment from `std::env::vars_os`,
+    /// without variables that are not Unicode: `std::env::vars` panics on those.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the setting and its line or variable. What no single value shows is left to
+    /// [`ConfigError`], naming the setting and its line or variable. Checks that take more than one value are left to
     /// [`Settings::check`].
     pub fn load(
         config_path: Option<&Path>,
@@ -126,7 +126,7 @@ impl Settings {
     }
 }
 
-/// The settings that a file's text gives, its relative paths resolved and its secret files read.
+/// Reads settings from a file's text, resolves its relative paths and reads its secret files.
 fn from_file(file: &Path, text: &str) -> Result<Settings, ConfigError> {
     // The parser's own `Display` quotes the line, which may hold a secret: only its message and place are used.
     let in_file = |setting: String, error: &toml::de::Error| ConfigError::InFile {
@@ -167,7 +167,7 @@ fn from_file(file: &Path, text: &str) -> Result<Settings, ConfigError> {
     Ok(settings)
 }
 
-/// Sets what the environment sets.
+/// Applies the settings that the environment gives.
 fn apply_environment(
     settings: &mut Settings,
     environment: &BTreeMap<String, String>,
@@ -200,7 +200,7 @@ fn apply_environment(
     Ok(())
 }
 
-/// The secret in a file, without the newline that editors and `echo` leave at its end.
+/// Reads the secret in a file, without the newline that editors and `echo` leave at its end.
 fn read_secret(setting: &str, path: &Path) -> Result<Secret, ConfigError> {
     let mut text = std::fs::read_to_string(path).map_err(|cause| ConfigError::SecretFile {
         setting: setting.to_owned(),
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::config::{LogFormat, Period};
 
-    /// A folder with a `gateway.toml` in it.
+    /// Makes a folder with a `gateway.toml` in it.
     fn folder(text: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gateway.toml");

@@ -1,9 +1,9 @@
-//! Settings: where they come from, what they may be.
+//! Settings: their sources and their rules.
 //!
-//! They come from `gateway.toml`, and every one of them from an environment variable too, which wins. Reading is
-//! strict: an unknown key or a value of the wrong form refuses the start, naming the setting and its file and line
-//! (or the variable). The one leniency is unknown `GATEWAY_*` variables, since Kubernetes sets `GATEWAY_PORT` and
-//! its like for a service named `gateway`; [`Settings::unknown_variables`] lists them for a warning.
+//! They come from `gateway.toml`; every one of them has an environment variable too, which wins. Reading is strict: an
+//! unknown key or a value of the wrong form refuses the start, naming the setting and its file and line (or the
+//! variable). The one leniency is unknown `GATEWAY_*` variables, since Kubernetes sets `GATEWAY_PORT` and its like for
+//! a service named `gateway`; [`Settings::unknown_variables`] lists them for a warning.
 
 mod budgets;
 mod environment;
@@ -181,12 +181,12 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
-/// Mebibytes as bytes.
+/// Converts mebibytes to bytes.
 const fn mebibytes(count: usize) -> NonZeroUsize {
     at_least_one(count * 1024 * 1024)
 }
 
-/// `count` as a number that is not zero (no default is).
+/// Converts `count` to a number that is not zero (no default is zero).
 const fn at_least_one(count: usize) -> NonZeroUsize {
     match NonZeroUsize::new(count) {
         Some(count) => count,
@@ -268,8 +268,8 @@ impl Default for LogSettings {
 }
 
 impl Settings {
-    /// Whether these settings are enough to serve with: what no single value shows. `migrate` and its like, which
-    /// verify no tokens, need not ask.
+    /// Checks whether these settings are enough to serve with, where that takes more than one value. Commands such as
+    /// `migrate`, which verify no tokens, need no such check.
     ///
     /// # Errors
     /// [`ConfigError::Insufficient`] with one sentence a problem, all of them at once.

@@ -1,4 +1,4 @@
-//! `[quotas]`: how much there may be of what callers create.
+//! `[quotas]`: how many things callers may create.
 
 use std::num::NonZeroUsize;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::at_least_one;
 
-/// `[quotas]`: how much there may be of what callers create, since everyone with a good token may create organizations
-/// and, in them, the rest. What is there already stays when a quota is lowered.
+/// `[quotas]`: how many things callers may create, since every caller with a good token may create organizations and,
+/// in them, the other things. Existing things stay when a quota is lowered.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotaSettings {

@@ -13,7 +13,7 @@ use crate::role::Role;
 pub const CLASS_RATE: Rate = Rate::per_minute(100);
 /// Requests a minute from one address where settings say nothing.
 pub const ADDRESS_RATE: Rate = Rate::per_minute(6000);
-/// The most that a burst may be, in minutes of its rate: a day. Longer ones would not fit the limiter's clock.
+/// The largest burst, in minutes of its rate: a day. Larger ones would not fit the limiter's clock.
 const LONGEST_BURST: u64 = 24 * 60;
 
 /// `[rate_limit]`: how often callers may ask. `limits` says how the tables combine.
@@ -33,7 +33,7 @@ pub struct RateLimitSettings {
     pub projects: BTreeMap<String, RequestLimits>,
 }
 
-/// What one user may: requests of each class, and of all together. Absent: a more general table decides.
+/// The limits of one user: on requests of each class, and of all together. Absent: a more general table decides.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestLimits {
@@ -66,7 +66,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// A rate whose requests of a whole minute may come at once. None at all would be no rate: `0` counts as 1.
+    /// Makes a rate whose requests of a whole minute may come at once. A rate can't be zero: `0` counts as 1.
     pub const fn per_minute(requests: u32) -> Self {
         let requests = match NonZeroU32::new(requests) {
             Some(requests) => requests,
@@ -75,17 +75,17 @@ impl Rate {
         Self { per_minute: requests, burst: requests }
     }
 
-    /// Requests a minute, in the long run.
+    /// Returns the requests a minute, in the long run.
     pub fn requests(self) -> NonZeroU32 {
         self.per_minute
     }
 
-    /// The most requests at once, after a time without any.
+    /// Returns the most requests at once, after a time without any.
     pub fn burst(self) -> NonZeroU32 {
         self.burst
     }
 
-    /// The rate with another burst, unless that takes longer than a day to come back.
+    /// Returns the rate with another burst, unless that burst takes longer than a day to come back.
     fn with_burst(self, burst: NonZeroU32) -> Option<Self> {
         let longest = u64::from(self.per_minute.get()) * LONGEST_BURST;
         (u64::from(burst.get()) <= longest).then_some(Self { burst, ..self })
@@ -101,7 +101,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// What a limit looks like, for error messages.
+/// The form of a limit, for error messages.
 const LIMIT_EXPECTED: &str = "expected requests a minute (100), with a burst of at most a day's requests (\"100 burst 20\"), or 0 for no limit";
 
 impl FromStr for RequestLimit {

@@ -1,4 +1,4 @@
-//! The types of single settings: each reads itself from one word and says, when it can't, what would be right.
+//! The types of single settings: each reads itself from one word, or else names the form that would be right.
 //!
 //! All of them take the same text from `gateway.toml` and from an environment variable.
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, Serializer, de};
 pub struct Period(pub Duration);
 
 impl Period {
-    /// A period of whole seconds.
+    /// Makes a period of whole seconds.
     pub const fn from_seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
@@ -47,7 +47,7 @@ impl FromStr for Period {
     }
 }
 
-/// What a period looks like, for error messages.
+/// The form of a period, for error messages.
 const PERIOD_EXPECTED: &str =
     "expected a length of time: whole seconds (30) or a number with a unit (\"250ms\", \"5m\", \"1h\")";
 
@@ -115,7 +115,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Reads a list of secrets; for the same reason not by `Vec`'s own `Deserialize`.
+/// Reads a list of secrets; for the same reason it does not use `Vec`'s `Deserialize`.
 ///
 /// # Errors
 /// When the value is not a list of strings; the value is not quoted.
@@ -130,7 +130,7 @@ pub(super) fn secret_list<'de, D: de::Deserializer<'de>>(deserializer: D) -> Res
     secrets.collect::<Option<_>>().ok_or_else(|| de::Error::custom(SECRET_LIST_EXPECTED))
 }
 
-/// What a list of secrets looks like, for error messages.
+/// The form of a list of secrets, for error messages.
 const SECRET_LIST_EXPECTED: &str = "expected a list of strings in quotes, in brackets";
 
 impl Serialize for Secret {
@@ -182,7 +182,7 @@ impl Serialize for JwksSource {
 
 /// A signature algorithm that keys of the JWKS may be used with (RFC 7518 §3.1, RFC 8037 §3.1).
 ///
-/// HS256 is deliberately none of them: a published key is never a shared secret.
+/// HS256 is deliberately not among them: a published key is never a shared secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum JwksAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256; keys of 2048 to 8192 bits.
@@ -199,7 +199,7 @@ pub enum JwksAlgorithm {
 pub struct Origin(String);
 
 impl Origin {
-    /// The origin as it stands in an `Origin` header, or `*`.
+    /// Returns the origin as it stands in an `Origin` header, or `*`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -227,14 +227,14 @@ impl TryFrom<String> for Origin {
 pub struct CorsHeader(String);
 
 impl CorsHeader {
-    /// Any header.
+    /// Makes the value that means any header.
     pub fn any() -> Self {
         Self("*".to_owned())
     }
 
-    /// Its name; none where any is meant.
+    /// Returns the header's name; `None` if any header is meant.
     pub fn name(&self) -> Option<HeaderName> {
-        // `*` would be a header's name too.
+        // `*` would parse as a header's name too.
         Some(self).filter(|header| **header != Self::any()).and_then(|header| header.0.parse().ok())
     }
 }
@@ -250,7 +250,7 @@ impl TryFrom<String> for CorsHeader {
     }
 }
 
-/// The header in which proxies say whom they forward for.
+/// The header in which proxies name the client that they forward for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
@@ -260,13 +260,13 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// What is logged: directives of [`tracing_subscriber::EnvFilter`], such as `info,studio_gateway=debug`.
+/// The choice of log lines: directives of [`tracing_subscriber::EnvFilter`], such as `info,studio_gateway=debug`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub struct LogFilter(String);
 
 impl LogFilter {
-    /// The directives; they parse.
+    /// Returns the directives, which are known to parse.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -301,7 +301,7 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// What a plugin that does not load means for the gateway's start.
+/// The effect of a plugin that does not load on the gateway's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnPluginError {

@@ -1,4 +1,4 @@
-//! Where a connection leads: what of a connection string says which database is meant, and nothing secret.
+//! Where a connection leads: the parts of a connection string that name the database, without any secret.
 
 use crate::{
     registry::{Connection, StoredEndpoint},
@@ -10,21 +10,21 @@ use std::borrow::Cow;
 use studio_plugin_api::manifest::Manifest;
 use url::Url;
 
-/// A database on a server, and who logs in to it. Two are the same when all of it is.
+/// A database on a server, and the user that logs in. Two are equal only if all fields are.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Destination {
     /// In small letters; an IPv6 address without brackets.
     host: String,
     port: u16,
-    /// Empty where none is named.
+    /// Empty if the string names none.
     database: String,
-    /// Empty where none is named.
+    /// Empty if the string names none.
     user: String,
 }
 
 impl Destination {
-    /// Reads a connection string of one of the driver's schemes, `scheme://user@host:port/database`. Nothing when it is
-    /// none, or names no host or several.
+    /// Reads a connection string of one of the driver's schemes, `scheme://user@host:port/database`. `None` if the text
+    /// is no such string, or names no host or several.
     pub fn parse(text: &str, driver: &Manifest) -> Option<Self> {
         let url = Url::parse(text).ok()?;
         if !driver.connection_string_schemes.iter().any(|scheme| scheme == url.scheme()) {
@@ -40,7 +40,7 @@ impl Destination {
         .filter(|destination| !destination.host.is_empty())
     }
 
-    /// Where a connection leads. Nothing when that can't be told.
+    /// Tells where a connection leads. `None` if that can't be told.
     pub fn of(connection: &Connection, driver: &Manifest, keyring: &Keyring) -> Option<Self> {
         match &connection.settings.endpoint {
             StoredEndpoint::ConnectionString(sealed) => {
@@ -57,7 +57,7 @@ impl Destination {
         }
     }
 
-    /// Host, port, database and user, as texts.
+    /// Returns host, port, database and user, as texts.
     pub fn parts(&self) -> [Cow<'_, str>; 4] {
         let Self { host, port, database, user } = self;
         [host.into(), port.to_string().into(), database.into(), user.into()]
@@ -102,7 +102,7 @@ mod tests {
 
         #[test]
         fn what_is_encoded_is_read_back(user in "[^\\x00]{1,20}", database in "[^\\x00]{1,20}") {
-            // To a URL, these are steps of its path.
+            // In a URL, these are steps of its path.
             proptest::prop_assume!(database != "." && database != "..");
             let encode = |text: &str| {
                 percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()

@@ -1,4 +1,4 @@
-//! Stored connections as sessions need them: where they lead, what opens their secrets, and the projects' own databases.
+//! Stored connections as sessions need them: where they lead, their opened secrets, and the projects' own databases.
 
 pub mod destination;
 pub mod project_database;

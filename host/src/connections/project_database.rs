@@ -17,12 +17,12 @@ use std::{
 };
 use uuid::Builder;
 
-/// What `?connection=` calls it, unless a connection of its type has that name.
+/// The name by which `?connection=` finds it, unless a connection of its type has that name.
 const IDENTIFIER: &str = "project";
 /// The most databases whose versions are remembered.
 const MOST_VERSIONS: usize = 20_000;
 
-/// The id of a project's own database as a connection of a type: always the same, and no other project's.
+/// Makes the id of a project's own database as a connection of a type: always the same, and different for each project.
 pub fn connection_id(project_id: &str, database_type: &str) -> ConnectionId {
     let digest = digest(["project database", project_id, database_type]);
     let (half, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
@@ -37,12 +37,12 @@ pub struct ProjectDatabases {
 }
 
 impl ProjectDatabases {
-    /// Of this registry.
+    /// Serves the databases in this registry.
     pub fn new(registry: Arc<dyn Registry>, keyring: Arc<Keyring>) -> Self {
         Self { registry, keyring, versions: Mutex::default() }
     }
 
-    /// The project's own database, if it is what the selector means and stands in for connections of the type.
+    /// Finds the project's own database, if the selector means it and it stands in for connections of the type.
     ///
     /// # Errors
     /// The registry's.
@@ -65,7 +65,7 @@ impl ProjectDatabases {
         Ok(Some(self.connection(reference, database_type, own)))
     }
 
-    /// The project's own database, whether it stands in for a connection or not.
+    /// Finds the project's own database, whether it stands in for a connection or not.
     ///
     /// # Errors
     /// The registry's.
@@ -83,8 +83,8 @@ impl ProjectDatabases {
         let id = connection_id(&project_id, database_type);
         let opened =
             password.as_ref().map(|stored| stored.open(&self.keyring, &database_password_place(reference)));
-        // Sealed anew for this connection, in memory alone, so that it is like any other's. What does not open stays as it
-        // is, and fails where others fail.
+        // The password is sealed anew for this connection, in memory alone, so that it is like any other's. One that
+        // does not open stays as it is, and fails where others fail.
         let password = match (&opened, password) {
             (Some(Ok(plain)), _) => {
                 let place = Place { record: &id.to_string(), field: "password" };
@@ -128,7 +128,7 @@ impl ProjectDatabases {
     }
 }
 
-/// Each part's length stands before it, so that two lists of parts are never the same bytes.
+/// Hashes the parts, each with its length before it, so that two lists of parts are never the same bytes.
 fn digest<const PARTS: usize>(parts: [&str; PARTS]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -138,8 +138,8 @@ fn digest<const PARTS: usize>(parts: [&str; PARTS]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Numbers the settings in the order in which they were seen, since their row counts no changes: a later version is a
-/// greater number, as sessions want it.
+/// Numbers the settings in the order in which they were seen, since their row has no version. A later version has a
+/// greater number, as sessions need it.
 #[derive(Default)]
 struct Versions {
     last: i64,

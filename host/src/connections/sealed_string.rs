@@ -2,7 +2,7 @@
 //! bytes of salt, and AES-256-CBC under a key and an initialization vector that MD5 makes of passphrase and salt
 //! (OpenSSL's `EVP_BytesToKey`, one round; <https://cryptojs.gitbook.io/docs/#the-cipher-output>).
 //!
-//! It is what the callers of postgres-meta use. Nothing of the gateway's own is kept so: see `secrets.rs`.
+//! The callers of postgres-meta use this form. The gateway seals its own secrets in another way: see `secrets.rs`.
 
 use aws_lc_rs::{
     cipher::{
@@ -16,11 +16,11 @@ use md5::{Digest, Md5};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 
 const MAGIC: &[u8] = b"Salted__";
-/// [`MAGIC`] in base64, as far as what follows does not matter.
+/// The beginning of [`MAGIC`] in base64 that does not depend on the bytes after it.
 const SEALED_BEGINNING: &str = "U2FsdGVkX1";
 const SALT_LENGTH: usize = 8;
 
-/// Whether a text looks encrypted.
+/// Tells whether a text looks encrypted.
 pub fn is_sealed(text: &str) -> bool {
     text.starts_with(SEALED_BEGINNING)
 }
@@ -29,12 +29,12 @@ pub fn is_sealed(text: &str) -> bool {
 pub struct ConnectionKey(SecretString);
 
 impl ConnectionKey {
-    /// Of this passphrase.
+    /// Makes the key of this passphrase.
     pub fn new(passphrase: SecretString) -> Self {
         Self(passphrase)
     }
 
-    /// Opens an encrypted connection string, without the white space around it. Nothing when it is not of the form, was
+    /// Opens an encrypted connection string, without the white space around it. `None` if it is not of this form, was
     /// encrypted with another passphrase, or is no text.
     pub fn open(&self, sealed: &str) -> Option<SecretString> {
         let bytes = STANDARD.decode(sealed.trim()).ok()?;
@@ -48,7 +48,7 @@ impl ConnectionKey {
         (!text.is_empty()).then(|| text.into())
     }
 
-    /// Each block is the MD5 of the one before, the passphrase and the salt.
+    /// Derives key and vector from blocks, each the MD5 of the block before, the passphrase and the salt.
     fn derive(&self, salt: &[u8]) -> (Zeroizing<[u8; AES_256_KEY_LEN]>, [u8; AES_CBC_IV_LEN]) {
         let mut block: [u8; 16] =
             Md5::new().chain_update(self.0.expose_secret()).chain_update(salt).finalize().into();

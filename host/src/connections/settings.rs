@@ -59,10 +59,10 @@ pub fn open_settings(
     opened().map_err(|source| SettingsError { connection: id, source })
 }
 
-/// Holds settings, as [`open_settings`] makes them, to what the driver's manifest declares.
+/// Checks settings, as [`open_settings`] makes them, against the driver's manifest.
 ///
 /// # Errors
-/// `VALIDATION_ERROR` that names the field and repeats nothing of it.
+/// `VALIDATION_ERROR` that names the field and does not repeat its value.
 pub fn check_declared(settings: &DriverSettings, driver: &Driver) -> Result<(), DriverError> {
     if let Endpoint::ConnectionString(text) = &settings.endpoint {
         check_scheme(text.expose(), &driver.manifest().connection_string_schemes)?;
@@ -70,7 +70,7 @@ pub fn check_declared(settings: &DriverSettings, driver: &Driver) -> Result<(), 
     driver.check_options(settings.options.expose())
 }
 
-/// Whether a connection string begins with one of the driver's schemes.
+/// Checks that a connection string begins with one of the driver's schemes.
 fn check_scheme(string: &str, schemes: &[String]) -> Result<(), DriverError> {
     let scheme = string.trim_start().split_once("://").map(|(scheme, _)| scheme);
     if scheme.is_some_and(|scheme| schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme))) {
@@ -90,7 +90,7 @@ fn check_scheme(string: &str, schemes: &[String]) -> Result<(), DriverError> {
     })
 }
 
-/// Opens every text that is sealed, whatever the driver's schema says of it now: only the gateway seals.
+/// Opens every sealed text, even if the driver's schema no longer marks it as secret: only the gateway seals.
 fn open_options(keyring: &Keyring, id: &str, options: &mut Map<String, Value>) -> Result<(), OpenError> {
     rewrite_option_strings(options, &mut |field, text| match text.parse::<Sealed>() {
         Ok(sealed) => {

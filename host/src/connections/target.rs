@@ -1,9 +1,9 @@
-//! The place that a call goes to.
+//! The target of a call.
 
 use crate::{plugins::Driver, registry::Connection};
 use std::sync::Arc;
 
-/// Names all that a session is opened with: a connection as stored, and the driver in service for its type.
+/// Names the parts that a session is opened with: a connection as stored, and the driver in service for its type.
 #[derive(Clone)]
 pub struct Target {
     /// The connection.
@@ -13,7 +13,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Tells versions apart: sessions of another one are of other settings or of another driver.
+    /// Returns its version: sessions of another version have other settings or another driver.
     pub fn version(&self) -> (i64, u64) {
         (self.connection.settings_version, self.driver.generation())
     }

@@ -18,7 +18,7 @@ fn codes<T: for<'de> Deserialize<'de> + Into<Code>>() -> Vec<Code> {
     variants::<T>().iter().map(one).collect()
 }
 
-/// Lists the codes that are of the same kind as this one. A kind that is missing here does not compile.
+/// Lists the codes that are of the same kind as this one. If a kind is missing here, the code does not compile.
 fn codes_beside(code: Code) -> Vec<Code> {
     match code {
         Code::Contract(ContractCode::Any(_)) => codes::<ErrorCode>(),

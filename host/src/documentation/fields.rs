@@ -1,4 +1,4 @@
-//! The fields of a type and the variants of an enum, as their `Deserialize` asks for them.
+//! Finds the fields of a type and the variants of an enum, as their `Deserialize` asks for them.
 
 use serde::{
     Deserialize,

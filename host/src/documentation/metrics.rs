@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 #[test]
 fn page_of_metrics_has_every_metric_and_no_other() {
-    // Nothing else tells the names of what was not counted yet.
+    // Only this debug text tells the names of metrics that were not counted yet.
     let descriptor = Regex::new(
         r#"Descriptor \{ name: "(\w+)", help: "(?:[^"\\]|\\.)*", unit: (?:None|Some\((\w+)\)) \}"#,
     )

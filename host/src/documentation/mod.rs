@@ -1,4 +1,5 @@
-//! Tests that hold `docs/` to the code: each setting, error code, reason and metric of the code is there, and nothing else.
+//! Tests that `docs/` agrees with the code: each setting, error code, reason and metric of the code is there, and no
+//! other.
 
 mod errors;
 mod fields;
@@ -61,7 +62,7 @@ fn rows(page: &str, heading: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Gives what stands between backquotes.
+/// Gives the texts between backquotes.
 fn spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -1,4 +1,4 @@
-//! The pages themselves: links that lead somewhere, and a length that people read.
+//! Tests of the pages themselves: their links lead somewhere, and they are short enough to be read.
 
 use super::{pages, read, root};
 use std::path::Path;
@@ -13,7 +13,7 @@ fn anchor(heading: &str) -> String {
     kept.replace(' ', "-")
 }
 
-/// Gives a page's text without fenced blocks, whose lines are no headings.
+/// Gives a page's text without fenced blocks, whose lines are not headings.
 fn prose(page: &str) -> String {
     read(page).split("\n```").step_by(2).collect()
 }

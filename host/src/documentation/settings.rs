@@ -36,7 +36,7 @@ fn page_of_settings_has_every_default() {
             let rest = row[2].strip_prefix(form.as_str());
             rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
         });
-        // Where two settings give one value, or another one takes its place, words tell it.
+        // The page describes these in words: another setting may give the value, or take its place.
         let is_in_words = ["http.listen", "rate_limit.address"].contains(&key)
             || key.starts_with("rate_limit.everyone.")
             || key.starts_with("registry.url");
@@ -99,13 +99,13 @@ fn pages_name_no_setting_that_there_is_not() {
             let is_known = known.iter().any(|known| {
                 known == key
                     || known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'))
-                    // A table's names are an operator's.
+                    // An operator chooses the names in a table.
                     || key.starts_with(&format!("{known}."))
             });
             assert!(is_known, "{page}: there is no setting `{key}`");
         }
         for name in variable.find_iter(&text).map(|found| found.as_str()) {
-            // A code of errors ends so too.
+            // The name of an error code may end like that too.
             assert!(variables.contains(name) || name == "DATABASE_TYPE", "{page}: nothing reads `{name}`");
         }
     }

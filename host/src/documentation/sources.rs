@@ -1,4 +1,4 @@
-//! The reasons that the code gives in errors' `details.reason`, found at every place that gives one.
+//! Finds the reasons that the code gives in errors' `details.reason`, at every place that gives one.
 
 use super::{
     root,
@@ -29,7 +29,7 @@ struct Function {
 /// Lists each reason with the files that give it.
 ///
 /// # Panics
-/// Where it can't tell which reasons a place gives.
+/// If it can't tell which reasons a place gives.
 pub(super) fn reasons() -> BTreeMap<String, BTreeSet<PathBuf>> {
     let sources = sources();
     let mut found: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
@@ -49,7 +49,7 @@ pub(super) fn reasons() -> BTreeMap<String, BTreeSet<PathBuf>> {
     found
 }
 
-/// Reads all crates but those that test.
+/// Reads all crates but those for tests.
 fn sources() -> Vec<Source> {
     let mut sources = Vec::new();
     for parent in [root(), root().join("plugins")] {
@@ -106,7 +106,7 @@ fn given(source: &Source) -> Vec<std::ops::Range<usize>> {
         } else {
             continue;
         };
-        // The contract's own function hands on what it was given.
+        // The contract's own function hands on its argument.
         if function_around(source, at).is_some_and(|function| function.name == "connection") {
             continue;
         }
@@ -126,8 +126,8 @@ fn end_of_argument(tokens: &[Token], begin: usize) -> usize {
     }
 }
 
-/// Tells the reasons that an expression may be: itself, if it is a string or a constant; else all words that its function
-/// ends a branch with, and those that the functions it calls give back.
+/// Tells the reasons that an expression may be: itself, if it is a string or a constant; else all words that its
+/// function ends a branch with, and those that the functions it calls return.
 fn reasons_of(sources: &[Source], source: &Source, expression: &std::ops::Range<usize>) -> BTreeSet<String> {
     let tokens = &source.tokens;
     match &tokens[expression.clone()] {
@@ -182,7 +182,7 @@ fn is_reason(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|character| character.is_ascii_lowercase() || character == '_')
 }
 
-/// Finds what a constant of a file, else of its crate, says.
+/// Finds the value of a constant of a file, else of its crate.
 fn constant(sources: &[Source], source: &Source, name: &str) -> Option<String> {
     let of = |source: &Source| {
         source.tokens.windows(7).find_map(|part| match part {

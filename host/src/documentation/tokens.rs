@@ -1,11 +1,12 @@
-//! Rust's source text as words, strings and signs, without comments and tests: as much of a parser as finding calls takes.
+//! Splits Rust's source text into words, strings and signs, without comments and tests: enough of a parser to find
+//! calls.
 
 /// A piece of source text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
     /// A name, a keyword or a number.
     Word(String),
-    /// What a string literal says.
+    /// The text of a string literal.
     Text(String),
     /// Any other character.
     Sign(char),
@@ -78,7 +79,7 @@ fn string(source: &str) -> Option<(String, usize)> {
     Some((inner[..end].replace("\\\"", "\""), prefix + 1 + end + 1))
 }
 
-/// Measures a character literal. A lifetime is none.
+/// Measures a character literal. Returns `None` for a lifetime.
 fn character(source: &str) -> Option<usize> {
     let prefix = if source.starts_with("b'") { 1 } else { 0 };
     let inner = source[prefix..].strip_prefix('\'')?;

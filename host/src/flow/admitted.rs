@@ -1,4 +1,5 @@
-//! The third step: whether its caller has not asked too often. Nothing was read or opened for the request before that.
+//! The third step: it checks that the caller does not ask too often. Before that, nothing is read or opened for the
+//! request.
 
 use super::{FlowError, authorized::Authorized, request::Request};
 use crate::{
@@ -6,10 +7,10 @@ use crate::{
     limits::{Asked, Class, RateLimits, Standing},
 };
 
-/// A request that its caller's limits have room for. Only [`admit`] makes one.
+/// A request within its caller's limits. Only [`admit`] makes one.
 pub(super) struct Admitted(Authorized);
 
-/// Counts the request, and lets it through or not. Tells what is left of the limits that apply to it.
+/// Counts the request, and lets it through or refuses it. Tells what is left of the limits that apply to it.
 pub(super) fn admit(
     limits: &RateLimits,
     authorized: Authorized,

@@ -1,4 +1,4 @@
-//! The second step: whether its caller may make the request. Membership is looked at on every request.
+//! The second step: it checks that the caller may make the request. Membership is checked on every request.
 
 use super::{FlowError, request::Request};
 use crate::{
@@ -12,7 +12,7 @@ pub(super) struct Authorized {
     authorization: Authorization,
 }
 
-/// Lets the request through, or not.
+/// Lets the request through, or refuses it.
 pub(super) async fn authorize(gate: &Gate, request: Request) -> Result<Authorized, FlowError> {
     let needed = request.operation.access.minimum();
     let authorization = gate.authorize(&request.headers, &request.reference, needed).await?;

@@ -1,4 +1,5 @@
-//! The step that only requests of cacheable operations pass: a reply that was kept, or a call whose reply others share.
+//! The step for requests of cacheable operations alone: it finds a kept reply, or makes a call whose reply others
+//! share.
 
 use super::{
     Flow, FlowError,
@@ -15,10 +16,10 @@ use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
 use tracing::{Instrument, debug_span};
 
-/// Finds the reply of a cacheable operation, or has it made.
+/// Finds the kept reply of a cacheable operation, or makes the call.
 pub(super) async fn answer(flow: &Flow, located: Located, caching: Caching) -> Result<Reply, FlowError> {
     let time_to_live = match caching {
-        // A body says nothing with GET (RFC 9110 §9.3.1), but a driver might read it.
+        // A body has no meaning with GET (RFC 9110 §9.3.1), but a driver might read it.
         Caching::For(time) if flow.cache.is_enabled() && located.call.body.is_empty() => time,
         Caching::For(_) | Caching::SwitchedOff => return bypass(flow, located).await,
     };
@@ -46,7 +47,7 @@ async fn bypass(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
     Ok(flow.call(located).await?.with_status(status))
 }
 
-/// Makes a call that begins now, for this caller alone, and keeps its reply for others if `keep` says so.
+/// Makes a call that begins now, for this caller alone, and keeps its reply for others if `keep` is true.
 async fn refresh(flow: &Flow, located: Located, reading: Reading, keep: bool) -> Result<Reply, FlowError> {
     flow.metrics.cache_asked(&located.operation, CacheUse::Bypass);
     let Made { payload, share } = call(flow, Box::new(located.clone())).await?;
@@ -57,7 +58,7 @@ async fn refresh(flow: &Flow, located: Located, reading: Reading, keep: bool) ->
     Ok(reply_with(&answer, Forward::Request, false, &located).with_share(share))
 }
 
-/// Makes a call that all share who miss its reply at once, or waits for that of another caller.
+/// Makes a call that is shared by all callers that miss its reply at once, or waits for another caller's.
 async fn share(flow: &Flow, located: Box<Located>, mut reading: Reading) -> Result<Reply, FlowError> {
     let deadline = located.call.deadline;
     loop {
@@ -73,7 +74,7 @@ async fn share(flow: &Flow, located: Box<Located>, mut reading: Reading) -> Resu
             && flight_deadline <= now
             && now < deadline
         {
-            // The caller that began it had less time than this one has.
+            // The caller that began it had less time than this one.
             reading = flow.cache.begin_again(reading, now);
             continue;
         }
@@ -97,7 +98,7 @@ fn call(
     async move { ready::make(&sessions, &cache, &metrics, *located).await }
 }
 
-/// Gives a reply with what HTTP says of caches, or the word that the caller has it already.
+/// Makes a reply with the HTTP headers of caches, or the answer that the caller has it already.
 fn reply_with(answer: &Answer, reason: Forward, collapsed: bool, located: &Located) -> Reply {
     let time_left = answer.reply.expires.saturating_duration_since(Instant::now());
     let status = match answer.origin {

@@ -5,10 +5,10 @@ use crate::config::Period;
 use http::{HeaderMap, HeaderValue};
 use std::time::Duration;
 
-/// By which callers ask for less time than the settings allow.
+/// The header by which callers ask for less time than the settings allow.
 const TIMEOUT: &str = "x-request-timeout";
 
-/// The time that a request with these headers may take, which is never more than `most`.
+/// Returns the time that a request with these headers may take, which is never more than `most`.
 pub(crate) fn time_for(headers: &HeaderMap, most: Duration) -> Result<Duration, FlowError> {
     let mut values = headers.get_all(TIMEOUT).iter();
     let wanted = match (values.next(), values.next()) {

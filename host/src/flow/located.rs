@@ -1,5 +1,4 @@
-//! The fourth step: the body read, the connection found. What the call still lacks is a session, or a reply that was
-//! kept.
+//! The fourth step: it reads the body and finds the connection. The call then only lacks a session, or a kept reply.
 
 use super::{Flow, FlowError, admitted::Admitted, nesting::is_deeper_than, query::NamedConnection};
 use crate::{
@@ -16,9 +15,9 @@ use secrecy::ExposeSecret;
 use std::{sync::Arc, time::Instant};
 use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Manifest};
 
-/// Bytes that a body is given room for to begin with, unless it says that it has fewer.
+/// Bytes that a body gets room for to begin with, unless it announces fewer.
 const FIRST_PART: usize = 4096;
-/// Bytes of a body beyond which it is held to a schema elsewhere than on a thread that serves everyone.
+/// Bodies above so many bytes are checked against a schema on a blocking thread, not on one that serves all requests.
 const LARGE_BODY: usize = 64 << 10;
 
 /// A call that may be made, and where. Only [`locate`] makes one.
@@ -29,7 +28,7 @@ pub(super) struct Located {
     pub(super) call: Call,
     pub(super) target: Target,
     pub(super) account: Account,
-    /// For the body. The call is over when nobody has it any longer.
+    /// The body's room, held until the last clone of the call is gone.
     _room: Option<Arc<Held>>,
 }
 
@@ -80,7 +79,7 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -
     Ok(Located { operation, headers, call, target, account, _room: room.map(Arc::new) })
 }
 
-/// Holds a call to the schemas that its driver declares, where the driver leaves that to the gateway.
+/// Checks a call against the schemas that its driver declares, if the driver leaves that to the gateway.
 async fn check_call(operation: &Arc<Operation>, call: Call) -> Result<Call, DriverError> {
     if !operation.checks_calls() {
         return Ok(call);
@@ -97,8 +96,9 @@ async fn check_call(operation: &Arc<Operation>, call: Call) -> Result<Call, Driv
     })
 }
 
-/// Finds the connection that a header names. Whether the header does not open or names none of the project's is not
-/// told, or the gateway would help to decrypt what somebody else sent. The words are postgres-meta's.
+/// Finds the connection that a header names. The error does not tell whether the header does not open or names no
+/// connection of the project: otherwise the gateway would help to decrypt strings that somebody else sent. The wording
+/// is postgres-meta's.
 async fn find_named(
     directory: &Directory,
     reference: &str,
@@ -116,15 +116,15 @@ async fn find_named(
     })
 }
 
-/// Reads a request's body whole, if it is within the limit in bytes and there by then. Room for it is taken before memory
-/// is.
+/// Reads a request's whole body, if it is within the limit in bytes and arrives in time. Room in the budget is taken
+/// before memory is.
 pub(crate) async fn read_body(
     body: Body,
     limit: usize,
     account: &Account,
     by: Instant,
 ) -> Result<(Vec<u8>, Option<Held>), FlowError> {
-    // What is announced too large is not waited for.
+    // A body that is announced too large is not waited for.
     if body.size_hint().lower() > limit as u64 {
         return Err(FlowError::BodyTooLarge { limit });
     }

@@ -1,6 +1,6 @@
-//! The path of a driver request, read downward. Each step takes what the step before made; the types' fields are
-//! private to their steps, so that a request which was not authorized cannot reach a session. The first step finds the
-//! [`Operation`]; the others carry it along and look nothing up again.
+//! The path of a driver request, read downward. Each step takes the value that the step before made; the types' fields
+//! are private to their steps, so that a request that was not authorized cannot reach a session. The first step finds
+//! the [`Operation`]; the others carry it along and look nothing up again.
 //!
 //! ```text
 //! request -> Request -> Authorized -> Admitted -> Located ----------> Ready -> Reply -> response
@@ -54,29 +54,29 @@ use trail::Trail;
 /// The reason given when a budget of the gateway has no room.
 pub(crate) const BUSY: &str = "busy";
 
-/// Holds what the steps work with.
+/// Holds the parts that the steps use.
 pub struct Flow {
-    /// Who may what.
+    /// Authorizes callers.
     pub gate: Arc<Gate>,
-    /// How often they may.
+    /// Limits how often callers may ask.
     pub rate_limits: Arc<RateLimits>,
-    /// Which connection is meant.
+    /// Finds the connection that a request names.
     pub directory: Arc<Directory>,
-    /// Opens connection strings that callers send encrypted; without it, those are overlooked.
+    /// Opens connection strings that callers send encrypted; without it, those are ignored.
     pub connection_key: Option<ConnectionKey>,
-    /// What was answered before.
+    /// The kept replies.
     pub cache: Arc<ReplyCache>,
     /// The open sessions.
     pub sessions: Sessions,
     /// Bounds on one request.
     pub limits: LimitSettings,
-    /// Bounds on all of them together.
+    /// Bounds on all requests together.
     pub budgets: Arc<Budgets>,
-    /// The connections that they come by.
+    /// The connections that requests come by.
     pub clients: Arc<Connections>,
-    /// Where writes are noted.
+    /// The trail that writes are noted in.
     pub audit: AuditTrail,
-    /// What is counted.
+    /// The counters.
     pub metrics: Arc<Metrics>,
 }
 
@@ -100,7 +100,7 @@ pub enum FlowError {
     Parameter {
         /// Which.
         field: String,
-        /// What would be right.
+        /// The form that would be right.
         message: String,
     },
     /// The caller is not let through.
@@ -157,7 +157,7 @@ pub enum FlowError {
 pub struct Served {
     /// Its operation, once that is known.
     pub operation: Option<Arc<Operation>>,
-    /// What is left of its caller's limits, once they let it through.
+    /// The rest of its caller's limits, once they let it through.
     pub standing: Option<Standing>,
 }
 
@@ -192,7 +192,7 @@ impl Flow {
         let operation = admitted.authorized().request().operation.clone();
         let may_write = admitted.authorized().may_write();
         if may_write {
-            // No write begins whose record would have to wait.
+            // A write begins only when the audit trail has room for its record.
             let has_room = async {
                 self.audit.room().await;
                 Ok(())
@@ -234,13 +234,13 @@ impl From<Spent> for FlowError {
     }
 }
 
-/// Ends a step that takes longer than the request may.
+/// Ends a step that would pass the request's deadline.
 async fn by<T>(deadline: Instant, step: impl Future<Output = Result<T, FlowError>>) -> Result<T, FlowError> {
     tokio::time::timeout_at(deadline.into(), step).await.unwrap_or(Err(FlowError::Deadline))
 }
 
 impl FlowError {
-    /// The code for the audit trail and, but for what has a status of its own, for the client.
+    /// Returns the code for the audit trail and, for most errors, the client; some have another status there.
     pub fn code(&self) -> ContractCode {
         let code = match self {
             Self::Gate(GateError::Token(TokenError::KeysUnavailable)) => {

@@ -1,6 +1,7 @@
-//! How deep a JSON body nests, told without reading it into values.
+//! Measures how deep a JSON body nests, without reading it into values.
 
-/// Whether objects and arrays nest deeper than `most` levels in a JSON text. Of what is no JSON it says nothing useful.
+/// Tells whether objects and arrays nest deeper than `most` levels in a JSON text. The result means nothing if the
+/// input is not JSON.
 pub(super) fn is_deeper_than(most: usize, json: &[u8]) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json {

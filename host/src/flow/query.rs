@@ -15,16 +15,16 @@ pub(super) struct NamedConnection {
     pub(super) sealed: String,
 }
 
-/// Splits and decodes a query string (WHATWG URL, `application/x-www-form-urlencoded`), but refuses bytes that are
-/// not UTF-8 where that standard would replace them: nothing is lost unseen.
+/// Splits and decodes a query string (WHATWG URL, `application/x-www-form-urlencoded`), but refuses bytes that are not
+/// UTF-8, which that standard would replace: nothing is lost silently.
 pub(crate) fn read_query(query: &str) -> Result<Vec<(String, String)>, FlowError> {
     read_pairs(query, |name, _| Err(parameter(&name, "must be UTF-8 text")))
 }
 
-/// As [`read_query`], for drivers: values that are not UTF-8 go to them as bytes.
+/// Does as [`read_query`], for drivers: values that are not UTF-8 go to them as bytes.
 pub(super) fn read_query_with_bytes(query: &str) -> Result<Vec<(String, String)>, FlowError> {
     read_pairs(query, |name, bytes| {
-        // It names the connection, which the driver has no part in.
+        // These name the connection, which the driver does not see.
         if matches!(name.as_str(), "connection" | "connection_id") {
             return Err(parameter(&name, "must be UTF-8 text"));
         }
@@ -57,14 +57,13 @@ fn read_pairs(
         .collect()
 }
 
-/// As [`read_query`], for prefixes that refuse nothing that a caller can't be blamed for: bytes that are not UTF-8 are
-/// replaced as the standard says.
+/// Does as [`read_query`] for lenient prefixes: bytes that are not UTF-8 are replaced, as the standard says.
 pub(super) fn read_query_leniently(query: &str) -> Vec<(String, String)> {
     let pairs = url::form_urlencoded::parse(query.as_bytes());
     pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
-/// Takes out the parameters that say which connection is meant. A lenient prefix takes an empty one for none.
+/// Takes out the parameters that say which connection is meant. A lenient prefix ignores an empty one.
 pub(super) fn take_selector(
     query: &mut Vec<(String, String)>,
     is_lenient: bool,
@@ -105,7 +104,7 @@ pub(super) fn refuse_headers(query: &[(String, String)]) -> Result<(), FlowError
     }
 }
 
-/// The headers of these names, as the driver gets them: among the parameters.
+/// Lists the headers of these names as the driver gets them: among the parameters.
 pub(super) fn hand_on<'a>(
     names: &'a [String],
     headers: &'a HeaderMap,
@@ -116,8 +115,8 @@ pub(super) fn hand_on<'a>(
     })
 }
 
-/// The header that names a connection, of these that may. An empty one is none. Only the first of the names is one that
-/// callers use for nothing else.
+/// Finds the header that names a connection, among these. An empty one does not count. The first of the names always
+/// does; the others only if their value looks encrypted, since callers use them for other things too.
 pub(super) fn find_sealed_string(names: &[String], headers: &HeaderMap) -> Option<NamedConnection> {
     let mut there = names.iter().enumerate().filter_map(|(place, name)| {
         let text = headers.get(name)?.to_str().unwrap_or("?");

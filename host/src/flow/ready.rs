@@ -1,4 +1,4 @@
-//! The last step but one, when no kept reply would do: a session leased; and then the call itself.
+//! The last step but one, if no kept reply will do: it leases a session and makes the call.
 
 use super::{BUSY, located::Located};
 use crate::{
@@ -36,21 +36,21 @@ async fn prepare(sessions: &Sessions, located: Located, metrics: &Metrics) -> Re
     Ok(Ready { located, lease: lease? })
 }
 
-/// A reply that would have been within the limit, had fewer calls of its project run.
+/// Makes the error for a reply that would be within the limit if fewer calls of its project ran.
 fn too_large_for_now(error: DriverError) -> DriverError {
     let message =
         "the result is larger than its share while so many calls of the project run; try again in a moment";
     DriverError { message: message.to_owned(), ..error }.with("reason", BUSY)
 }
 
-/// A call's result, and its share of what its project may answer: others have less until there is room for this reply.
+/// A call's result, and its share of its project's budget: other calls have less until this reply has its room.
 pub(super) struct Made {
     pub(super) payload: Payload,
     pub(super) share: CallShare,
 }
 
 impl Ready {
-    /// Makes the call. Kept replies that it may make stale are out of use before its result is known to anyone.
+    /// Makes the call. Kept replies that it may make stale are out of use before its result is given to its caller.
     async fn run(self, cache: &ReplyCache, metrics: &Metrics) -> Result<Made, DriverError> {
         let Located { operation, mut call, target, account, .. } = self.located;
         let most = call.max_reply_bytes;

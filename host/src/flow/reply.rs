@@ -1,5 +1,5 @@
-//! The last step: the driver's payload in the host's envelope or, where an alias has none, alone; byte for byte, never
-//! through a JSON value.
+//! The last step: it sends the driver's payload in the host's envelope, or alone where an alias has no envelope. The
+//! payload is copied byte for byte, never through a JSON value.
 
 use crate::{
     budgets::{Account, CallShare, Connections, Held, Kind, Spent},
@@ -28,40 +28,41 @@ const CLOSING: &[u8] = b"}";
 /// Payloads up to this many bytes are copied into one buffer with the envelope: cheaper than three writes.
 const SMALL: usize = 16 * 1024;
 
-/// Replies above so many bytes are given back the room that their buffer grew beyond them, and may be ended to make room for
-/// others of their project.
+/// Replies above so many bytes give back the spare room of their buffer, and may be ended to make room for others of
+/// their project.
 const LARGE: usize = 64 * 1024;
-/// How long a reply waits for room, and how often it looks. Others are taken meanwhile, or ended.
+/// How long a reply waits for room, and how often it looks. Meanwhile clients take other replies, or those are ended.
 const WAIT: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
-/// RFC 9211.
+/// The field of RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-/// Callers may keep a cacheable reply, and ask each time whether it still counts: a write would not reach them.
+/// Callers may keep a cacheable reply, but must ask each time whether it still counts, since they do not learn of
+/// writes.
 const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
-/// What a cacheable reply depends on besides its address.
+/// The request headers that a cacheable reply depends on.
 const VARIES_BY: HeaderValue = HeaderValue::from_static("accept-encoding, authorization");
 
-/// What the driver answered, now or before.
+/// The driver's reply, made now or kept from before.
 pub(super) struct Reply {
     outcome: Outcome,
     json: Bytes,
-    /// The kept reply that it is, which others may be sent as well.
+    /// The kept reply that it comes from, which others may be sent too.
     kept: Option<Arc<Kept>>,
     room: Option<Arc<Held>>,
-    /// Until there is room.
+    /// Held until the reply has its room.
     share: Option<CallShare>,
     only_read: bool,
     connection: ConnectionId,
-    /// Of a cacheable reply.
+    /// The tag of a cacheable reply.
     entity_tag: Option<HeaderValue>,
-    /// The caller has the very same already.
+    /// The caller has the very same reply already.
     is_known: bool,
     status: Option<CacheStatus>,
 }
 
 impl Reply {
-    /// One that nobody keeps.
+    /// Makes a reply that is not kept.
     pub(super) fn new(payload: Payload, share: CallShare, connection: ConnectionId) -> Self {
         let mut json = payload.json;
         if json.len() > LARGE {
@@ -80,7 +81,7 @@ impl Reply {
             status: None,
         }
     }
-    /// One that may be kept, for a request with these headers.
+    /// Makes a reply that may be kept, for a request with these headers.
     pub(super) fn cacheable(reply: &Arc<Kept>, headers: &HeaderMap, connection: ConnectionId) -> Self {
         let is_ok = reply.outcome == Outcome::Ok;
         Self {
@@ -96,24 +97,25 @@ impl Reply {
             status: None,
         }
     }
-    /// Says what the cache did.
+    /// Adds how the cache served the request.
     pub(super) fn with_status(self, status: CacheStatus) -> Self {
         Self { status: Some(status), ..self }
     }
-    /// Notes that the call was made for it alone.
+    /// Adds the share of a call that was made for it alone.
     pub(super) fn with_share(self, share: CallShare) -> Self {
         Self { share: Some(share), ..self }
     }
-    /// Whether a call that might have written only read.
+    /// Tells whether a call that might have written only read.
     pub(super) fn only_read(&self) -> bool {
         self.only_read
     }
-    /// The connection that served it.
+    /// Returns the connection that served it.
     pub(super) fn connection(&self) -> ConnectionId {
         self.connection
     }
 
-    /// Takes room for it until its client has it all. Where there is none, those make some who do not take theirs.
+    /// Takes room for it until its client has all of it. If there is none, replies that their clients do not take are
+    /// ended.
     pub(super) async fn take_room(
         &mut self,
         account: &Account,
@@ -125,7 +127,7 @@ impl Reply {
         }
         let bytes = self.json.len();
         let take = || match &self.kept {
-            // Small ones are copied.
+            // Small ones are copied, so they share no room.
             Some(kept) if bytes > SMALL => kept.room.take(account, bytes),
             _ => account.take(Kind::Replies, bytes).map(Arc::new),
         };
@@ -174,14 +176,14 @@ impl Reply {
             headers.insert(CACHE_STATUS, status);
         }
         if is_large {
-            // For whoever sends it.
+            // The server that sends the reply finds its project by this.
             response.extensions_mut().insert(account);
         }
         response
     }
 }
 
-/// A success with the payload.
+/// Makes a success response with the payload.
 fn wrap(outcome: Outcome, payload: Bytes, room: Option<Arc<Held>>, format: &ReplyFormat) -> Response {
     let status = match outcome {
         Outcome::Ok => StatusCode::OK,
@@ -222,7 +224,7 @@ fn counted<T: AsRef<[u8]> + Into<Bytes> + Send + 'static>(bytes: T, room: Option
     }
 }
 
-/// A payload in the envelope.
+/// Puts a payload in the envelope.
 fn envelop(json: Bytes, room: Option<Arc<Held>>) -> Body {
     if json.len() > SMALL {
         let json = counted(json, room);
@@ -238,7 +240,7 @@ fn envelop(json: Bytes, room: Option<Arc<Held>>) -> Body {
 
 /// A payload between the envelope's two ends, without a copy.
 struct Envelope {
-    /// What is still to be sent; sent parts are empty.
+    /// The parts still to be sent; sent parts are empty.
     parts: [Bytes; 3],
 }
 

@@ -1,4 +1,4 @@
-//! The first step: which driver and operation a request means.
+//! The first step: it finds the driver and the operation that a request means.
 
 use super::{
     FlowError,
@@ -18,7 +18,7 @@ use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-/// Where a request's path begins to be a driver's.
+/// The path below which drivers' paths begin.
 const ROOT: &str = "/api/platform/";
 
 /// Splits a path into the segment that says which driver is meant, and the rest.
@@ -33,7 +33,7 @@ pub(crate) fn find_prefix(catalog: &Catalog, path: &str) -> Option<Arc<Prefix>> 
     catalog.prefix(segment)
 }
 
-/// Holds what is known of a request besides itself.
+/// Holds facts about a request that it does not carry itself.
 #[derive(Debug, Clone)]
 pub struct RequestFacts {
     /// Its `x-request-id`.
@@ -41,11 +41,11 @@ pub struct RequestFacts {
     /// The address that it came from.
     pub remote: Option<IpAddr>,
     /// The prefix that its path is below. It is looked up once, so that an error has the shape of the very prefix that
-    /// led to the operation, whatever is reloaded meanwhile.
+    /// led to the operation, even after a reload meanwhile.
     pub prefix: Option<Arc<Prefix>>,
 }
 
-/// A request for an operation of a loaded driver. Nobody has looked yet at who sent it.
+/// A request for an operation of a loaded driver. Its caller has not been checked yet.
 pub(super) struct Request {
     pub(super) driver: Arc<Driver>,
     pub(super) operation: Arc<Operation>,

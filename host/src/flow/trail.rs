@@ -1,4 +1,4 @@
-//! What the audit trail says of a call that may write, however it ends.
+//! The audit trail's record of a call that may write, however it ends.
 
 use super::{authorized::Authorized, reply::Reply};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 use studio_plugin_api::ContractCode;
 
-/// The record of a call that may write; none of one that can only read.
+/// The record of a call that may write; `None` for a call that can only read.
 pub(super) struct Trail(Option<Begun>);
 
 impl Trail {

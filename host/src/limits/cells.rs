@@ -1,4 +1,4 @@
-//! Where a limit keeps what everyone used of it: bounded, however many they are.
+//! The store of a limit: how much each caller has used of it, for a bounded number of callers.
 
 use governor::{
     nanos::Nanos,
@@ -9,11 +9,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// For each caller, by a hash of who they are, the time at which their allowance is whole again (GCRA's theoretical
-/// arrival time). Once that has passed, an entry says no more than its absence would, and is dropped.
+/// For each caller, by a hash of its identity, the time at which its allowance is whole again (GCRA's theoretical
+/// arrival time). After that time an entry means the same as no entry, and is dropped.
 ///
-/// While the store is full, callers who are not in it are let through uncounted. Whoever can be as many callers as that
-/// would have an untouched allowance for each anyway; those who are in it stay limited. Clones are the same store.
+/// While the store is full, callers who are not in it are let through uncounted. An attacker able to fill it already
+/// owns that many identities, each with a fresh allowance, so this gives nothing away. Known callers stay limited.
+/// Clones are the same store.
 #[derive(Clone)]
 pub(super) struct Cells {
     arrivals: Arc<Mutex<HashMap<u64, Nanos>>>,
@@ -21,12 +22,12 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    /// Room for `most` callers.
+    /// Makes a store with room for `most` callers.
     pub(super) fn new(most: usize) -> Self {
         Self { arrivals: Arc::default(), most }
     }
 
-    /// Lets a caller's allowance be whole that much earlier.
+    /// Makes a caller's allowance whole again earlier, by `time`.
     pub(super) fn shorten(&self, caller: u64, time: Nanos) {
         if let Some(arrival) = self.arrivals().get_mut(&caller) {
             *arrival = arrival.saturating_sub(time);
@@ -63,7 +64,8 @@ impl ShrinkableKeyedStateStore<u64> for Cells {
     fn retain_recent(&self, drop_below: Nanos) {
         let mut arrivals = self.arrivals();
         arrivals.retain(|_, arrival| *arrival > drop_below);
-        // A crowd that has left gives its memory back; one that comes and goes does not make the table move each time.
+        // The memory is given back only after most callers have left, so that a crowd that comes and goes does not move
+        // the table each time.
         if arrivals.capacity() / 4 > arrivals.len() {
             let room = arrivals.len() * 2;
             arrivals.shrink_to(room);
@@ -102,7 +104,7 @@ mod tests {
             limiter.check_key(&caller).unwrap();
         }
         assert_eq!(limiter.len(), MOST);
-        // 1024 entries would need 1170 places or so; twice that is the next size of the table.
+        // 1024 entries need about 1170 slots; the next size of the table is twice that.
         let room = limiter.into_state_store().arrivals().capacity();
         assert!(room < 4 * MOST, "{room}");
     }
@@ -129,7 +131,8 @@ mod tests {
         clock.advance(Duration::from_secs(29));
         limiter.retain_recent();
         assert_eq!(limiter.len(), 500);
-        // One request a half-minute; what was used once is whole after one, and goes within the next.
+        // The rate is one request a half-minute: after one request, the allowance is whole again after 30 seconds, and
+        // a sweep after that drops the entry.
         clock.advance(Duration::from_secs(31));
         limiter.retain_recent();
         assert_eq!(limiter.len(), 1, "only caller 7 is not long whole");

@@ -1,12 +1,12 @@
 //! How often callers may ask.
 //!
-//! Two limits count for a user's request: that of its class, and that of all classes together (`total`). Each comes from
-//! the first table of `[rate_limit]` that sets it: the project's, the driver's, the role's, everyone's. When none sets
-//! either, the class may have [`CLASS_RATE`](crate::config::CLASS_RATE). Both must let the request through. A limit counts what falls
-//! under it, for each user apart: `drivers.redis.read` all their reads of any Redis, `projects.shop.read` those on
-//! project `shop`.
+//! Two limits count for a user's request: that of its class, and that of all classes together (`total`). Each comes
+//! from the first table of `[rate_limit]` that sets it: the project's, the driver's, the role's, everyone's. If no
+//! table sets either, the class gets [`CLASS_RATE`](crate::config::CLASS_RATE). Both must let the request through. A
+//! limit counts each user's requests by themselves: `drivers.redis.read` counts all reads of any Redis,
+//! `projects.shop.read` the reads on project `shop`.
 //!
-//! Before that, and before anyone looks at tokens, requests are counted by the address that they come from.
+//! Before that, and before any token is looked at, requests are counted by the address that they come from.
 
 mod cells;
 mod rule;
@@ -49,21 +49,21 @@ const USERS_OF_AN_ADDRESS: u32 = 10;
 /// How often callers whose allowance is whole again are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a request does, as limits tell requests apart.
+/// The kind of a request, as limits tell requests apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Reads.
     Read,
     /// Writes.
     Write,
-    /// Needs an admin, or changes what is the gateway's own.
+    /// Needs an admin, or changes the gateway's own data.
     Admin,
-    /// Reads or writes by what it is sent.
+    /// Reads or writes, depending on its body.
     Query,
 }
 
 impl Class {
-    /// That of a driver's operation.
+    /// Returns the class of a driver's operation.
     pub fn of_operation(access: AccessManifest) -> Self {
         match access {
             AccessManifest::Read => Self::Read,
@@ -73,7 +73,7 @@ impl Class {
         }
     }
 
-    /// That of one of the gateway's own routes: all that is changed there is connections, members and their like.
+    /// Returns the class of one of the gateway's own routes: writes there change connections, members and the like.
     pub fn of_method(method: &Method) -> Self {
         match method.is_safe() {
             true => Self::Read,
@@ -85,7 +85,7 @@ impl Class {
 /// A request as limits see it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// Who asks.
+    /// The caller.
     pub principal: &'a Principal,
     /// Their role on the project, if the request is about one.
     pub role: Option<Role>,
@@ -93,7 +93,7 @@ pub struct Asked<'a> {
     pub database_type: Option<&'a str>,
     /// The reference of the project that it is about, if any.
     pub project: Option<&'a str>,
-    /// What it does.
+    /// Its kind.
     pub class: Class,
 }
 
@@ -105,23 +105,23 @@ pub struct Refusal {
     pub limit: String,
     /// Whole seconds until there is room for the next request; at least 1.
     pub seconds: u32,
-    /// What the caller is told of all limits.
+    /// The limits' state, to be told to the caller.
     pub standing: Option<Standing>,
     rate: NonZeroU32,
 }
 
-/// All limits, and what everyone used of them.
+/// All limits, and each caller's use of them.
 pub struct RateLimits<C: Clock = MonotonicClock> {
-    /// Nothing when limiting is switched off.
+    /// `None` when limiting is switched off.
     tables: Option<Tables<C>>,
     address: Option<Rule<C>>,
-    /// Who a caller is becomes a number of 64 bits, by keys that nobody knows: two callers share one as good as never.
+    /// Callers are identified by a 64-bit hash with random keys: collisions are negligible and can't be forced.
     hasher: RandomState,
     metrics: Arc<Metrics>,
 }
 
 impl RateLimits {
-    /// By the system's clock. Callers are forgotten by a task that ends with the last clone.
+    /// Starts limits by the system's clock. A task forgets idle callers; it ends with the last clone.
     pub fn start(settings: &RateLimitSettings, metrics: Arc<Metrics>) -> Arc<Self> {
         let limits = Arc::new(Self::with_clock(settings, metrics, &MonotonicClock));
         let weak = Arc::downgrade(&limits);
@@ -140,7 +140,7 @@ impl RateLimits {
 }
 
 impl<C: Clock + Clone> RateLimits<C> {
-    /// By any clock.
+    /// Makes limits by any clock.
     pub fn with_clock(settings: &RateLimitSettings, metrics: Arc<Metrics>, clock: &C) -> Self {
         let hasher = RandomState::new();
         if settings.everyone.total == Some(RequestLimit::Unlimited) {
@@ -157,7 +157,8 @@ impl<C: Clock + Clone> RateLimits<C> {
     }
 }
 
-/// Far above what a user may, so that people behind one address do not stand in each other's way.
+/// Returns the default limit by address: far above a user's, so that people behind one address do not hinder each
+/// other.
 fn usual_address_limit(everyone: &RequestLimits) -> RequestLimit {
     let users = match everyone.total {
         Some(RequestLimit::Rate(rate)) => rate.requests().get().saturating_mul(USERS_OF_AN_ADDRESS),
@@ -167,7 +168,7 @@ fn usual_address_limit(everyone: &RequestLimits) -> RequestLimit {
 }
 
 impl<C: Clock> RateLimits<C> {
-    /// Counts a user's request. Tells what is left of the limits that apply to it, if any does.
+    /// Counts a user's request. Returns how much is left of the limits that apply to it, if any does.
     ///
     /// # Errors
     /// [`Refusal`], when it is one too many.
@@ -184,7 +185,7 @@ impl<C: Clock> RateLimits<C> {
         }
     }
 
-    /// Counts a request by where it comes from.
+    /// Counts a request by the address that it comes from.
     ///
     /// # Errors
     /// [`Refusal`], when it is one too many.
@@ -202,7 +203,7 @@ impl<C: Clock> RateLimits<C> {
         self.hasher.hash_one(caller)
     }
 
-    /// Counts a request by all of these, or by none.
+    /// Counts a request by all of these rules, or by none.
     fn decide(&self, rules: &[&Rule<C>], caller: u64) -> Result<Option<Standing>, Box<Refusal>> {
         let counted: Vec<_> = rules.iter().map(|rule| rule.count(caller)).collect();
         let refused = rules.iter().zip(&counted).filter_map(|(rule, counted)| Some((rule, counted.err()?)));
@@ -221,7 +222,7 @@ impl<C: Clock> RateLimits<C> {
         Err(self.refuse(rule, wait, Standing::new(rules, &left.collect::<Vec<_>>())))
     }
 
-    /// `rule` has no room before `wait` is over.
+    /// Makes the refusal by `rule`, which has no room before `wait` is over.
     fn refuse(&self, rule: &Rule<C>, wait: Duration, standing: Option<Standing>) -> Box<Refusal> {
         self.metrics.rate_limited(&rule.key);
         let seconds = whole_seconds(wait).max(1);
@@ -229,7 +230,8 @@ impl<C: Clock> RateLimits<C> {
     }
 }
 
-/// Whoever has an IPv6 address has at least the 2⁶⁴ of its network (RFC 6177): they count as one.
+/// Returns the network that an address counts as. The owner of an IPv6 address has at least the 2⁶⁴ addresses of its
+/// network (RFC 6177), so all of these count as one.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

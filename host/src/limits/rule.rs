@@ -1,4 +1,4 @@
-//! One limit, and what everyone used of it.
+//! One limit, and each caller's use of it.
 
 use super::cells::Cells;
 use crate::config::Rate;
@@ -6,24 +6,24 @@ use governor::{Quota, RateLimiter, clock::Clock, middleware::StateInformationMid
 use sfv::StringRef;
 use std::time::Duration;
 
-/// The most callers that one limit counts at a time: 5 MB. Each is forgotten a minute or so after they paused.
+/// The most callers that one limit counts at a time: 5 MB. A caller is forgotten about a minute after its last request.
 const MOST_CALLERS: usize = 200_000;
 
-/// One limit, and what everyone used of it.
+/// One limit, and each caller's use of it.
 pub(super) struct Rule<C: Clock> {
     /// Its dotted key in the settings, below `rate_limit`.
     pub(super) key: String,
     /// Its name in header fields.
     pub(super) name: &'static StringRef,
-    /// What it counts apart, for header fields; nothing for what counts for everyone.
+    /// The table that it belongs to, for header fields; `None` for limits that apply to everyone.
     pub(super) partition: Option<Vec<u8>>,
     pub(super) rate: Rate,
     limiter: RateLimiter<u64, Cells, C, StateInformationMiddleware>,
-    /// Those of the limiter.
+    /// The limiter's own store.
     cells: Cells,
 }
 
-/// Seconds, rounded up.
+/// Rounds a time up to whole seconds.
 pub(super) fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX)
 }
@@ -42,7 +42,7 @@ impl<C: Clock> Rule<C> {
         Self { key, name, partition: partition.map(Into::into), rate, limiter, cells }
     }
 
-    /// Counts a request of a caller: how many more there may be now, or how long to wait for this one.
+    /// Counts a request of a caller. Returns how many more may come now, or how long to wait for this one.
     pub(super) fn count(&self, caller: u64) -> Result<u32, Duration> {
         match self.limiter.check_key(&caller) {
             Ok(counted) => Ok(counted.remaining_burst_capacity()),
@@ -55,12 +55,12 @@ impl<C: Clock> Rule<C> {
         self.cells.shorten(caller, self.time_for(1).into());
     }
 
-    /// How long so many requests take to come back.
+    /// Returns how long so many requests take to come back.
     pub(super) fn time_for(&self, requests: u32) -> Duration {
         Duration::from_secs(60) * requests / self.rate.requests().get()
     }
 
-    /// How many callers it counts now.
+    /// Returns how many callers it counts now.
     #[cfg(test)]
     pub(super) fn callers(&self) -> usize {
         self.limiter.len()

@@ -1,4 +1,4 @@
-//! What a caller is told of their limits: `RateLimit-Policy` and `RateLimit`, as structured fields
+//! The header fields that tell callers their limits: `RateLimit-Policy` and `RateLimit`, as structured fields
 //! (draft-ietf-httpapi-ratelimit-headers-11, RFC 9651).
 
 use super::rule::{Rule, whole_seconds};
@@ -8,7 +8,7 @@ use sfv::{KeyRef, ListSerializer, key_ref};
 
 /// The limits that apply to a request.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// What is left of them.
+/// The rest of them.
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 const QUOTA: &KeyRef = key_ref("q");
@@ -17,14 +17,14 @@ const REMAINING: &KeyRef = key_ref("r");
 const TIME: &KeyRef = key_ref("t");
 const PARTITION: &KeyRef = key_ref("pk");
 
-/// The limits that applied to a request, and what is left of them.
+/// The limits that applied to a request, and how much is left of each.
 #[derive(Debug, Clone)]
 pub struct Standing {
     policy: HeaderValue,
     limit: HeaderValue,
 }
 
-/// What is left of a limit.
+/// The rest of a limit.
 pub(super) struct Left {
     /// Requests that may come at once.
     requests: u32,
@@ -33,24 +33,25 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// After a request that was let through. Who spreads what is left over the time it takes to come back keeps the
-    /// rate; nothing left is a wait for the next one.
+    /// Makes the rest of a limit after a request that was let through. Its requests, spread over its seconds, stay
+    /// within the rate; if none is left, the seconds are the wait for the next one.
     pub(super) fn after<C: Clock>(rule: &Rule<C>, requests: u32) -> Self {
         Self { requests, seconds: whole_seconds(rule.time_for(requests.max(1))) }
     }
 
-    /// For a request that was not.
+    /// Makes the rest of a limit that refused a request.
     pub(super) fn nothing_for(seconds: u32) -> Self {
         Self { requests: 0, seconds }
     }
 }
 
 impl Standing {
-    /// Nothing when no limit applied.
+    /// Makes both fields; `None` if no limit applied.
     pub(super) fn new<C: Clock>(rules: &[&Rule<C>], left: &[Left]) -> Option<Self> {
         let (mut policy, mut limit) = (ListSerializer::new(), ListSerializer::new());
         for rule in rules {
-            // A burst over the time in which it comes back: what the limiter holds callers to, short term and long.
+            // A policy is the burst over the time in which it comes back: the limiter enforces both, in the short and
+            // the long term.
             let burst = rule.rate.burst().get();
             let window = whole_seconds(rule.time_for(burst)).max(1);
             add(&mut policy, rule, [(QUOTA, burst), (WINDOW, window)]);

@@ -15,13 +15,13 @@ pub(super) struct Tables<C: Clock> {
     drivers: HashMap<String, Table<C>>,
     roles: HashMap<Role, Table<C>>,
     everyone: Table<C>,
-    /// For requests that no other table says anything of.
+    /// For requests for which no other table sets a limit.
     usual: Table<C>,
 }
 
-/// A table's say about a class.
+/// A table's setting for a class.
 enum Lane<C: Clock> {
-    /// Nothing.
+    /// The table sets nothing.
     Unset,
     /// No limit.
     Open,
@@ -63,7 +63,7 @@ impl<C: Clock + Clone> Tables<C> {
 }
 
 impl<C: Clock> Tables<C> {
-    /// The limits of a request's class and of all classes together.
+    /// Finds the limit of a request's class and the limit of all classes together.
     pub(super) fn applying(&self, asked: &Asked<'_>) -> (Option<&Rule<C>>, Option<&Rule<C>>) {
         let tables = [
             asked.project.and_then(|project| self.projects.get(project)),
@@ -81,7 +81,7 @@ impl<C: Clock> Tables<C> {
         }
     }
 
-    /// All limits.
+    /// Lists all limits.
     pub(super) fn rules(&self) -> impl Iterator<Item = &Rule<C>> {
         let tables = self.projects.values().chain(self.drivers.values()).chain(self.roles.values());
         tables.chain([&self.everyone, &self.usual]).flat_map(Table::rules)

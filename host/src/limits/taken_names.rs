@@ -1,7 +1,7 @@
-//! How many names callers may learn to be somebody's by trying to take them.
+//! Bounds how many names a caller may find to be taken by trying to create them.
 //!
-//! Slugs of organizations and refs of projects are one space for all, since they stand in paths and tokens. So whoever
-//! creates something learns whether the name was free; that can't be kept from them, but they can be kept from trying
+//! Slugs of organizations and refs of projects are one space for all, since they stand in paths and tokens. So a caller
+//! that creates something learns whether the name was free. That can't be hidden, but callers can be kept from trying
 //! all names.
 
 use crate::{config::QuotaSettings, identity::Principal};
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a try counts, from the first of them on.
+/// How long tries count, from the first of them on.
 const WINDOW: Duration = Duration::from_secs(3600);
 /// The most callers whose tries are counted.
 const MOST_CALLERS: u64 = 20_000;
@@ -25,10 +25,10 @@ pub struct TakenNames {
     most: usize,
 }
 
-/// A try under way. It counts, unless it is told that the name was free.
+/// A try under way. It counts unless [`Try::end`] says that the name was free.
 pub struct Try(Arc<AtomicUsize>);
 
-/// The refusal of a caller who found too many names that are taken.
+/// The refusal of a caller that found too many taken names.
 #[derive(Debug, thiserror::Error)]
 #[error("too many names that are taken were tried")]
 pub struct TooManyTaken;
@@ -41,7 +41,7 @@ impl TooManyTaken {
 }
 
 impl TakenNames {
-    /// With this quota.
+    /// Starts without tries, with the quota of these settings.
     pub fn new(settings: &QuotaSettings) -> Self {
         Self {
             tries: Cache::builder().max_capacity(MOST_CALLERS).time_to_live(WINDOW).build(),
@@ -64,7 +64,7 @@ impl TakenNames {
 }
 
 impl Try {
-    /// Ends it: it counts when it failed because the name is somebody's.
+    /// Ends the try, which counts only if it failed because the name is taken.
     pub fn end(self, is_taken: bool) {
         if !is_taken {
             self.0.fetch_sub(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Limits by a clock that only the test moves.
+//! Tests of limits, by a clock that only the test moves.
 
 use super::*;
 use crate::{identity::Grants, telemetry::Metrics};
@@ -14,7 +14,7 @@ struct World {
     metrics: Arc<Metrics>,
 }
 
-/// Limits by `[rate_limit]` as written.
+/// Makes limits from the text of a `[rate_limit]` table.
 fn world(settings: &str) -> World {
     let settings: RateLimitSettings = toml::from_str(settings).unwrap();
     let (clock, metrics) = (FakeRelativeClock::default(), Arc::new(Metrics::default()));
@@ -25,14 +25,15 @@ fn user(subject: &str) -> Principal {
     Principal::User { subject: subject.to_owned(), grants: Grants::default() }
 }
 
-/// A developer's request for a Redis of project `shop`.
+/// Makes a developer's request for a Redis of project `shop`.
 fn asked(principal: &Principal, class: Class) -> Asked<'_> {
     let (database_type, project) = (Some("redis"), Some("shop"));
     Asked { principal, role: Some(Role::Developer), database_type, project, class }
 }
 
 impl World {
-    /// How many requests are let through at once before one is refused, and by which limit that is. Not more than 1000.
+    /// Counts the requests that are let through at once before one is refused, 1000 at most, and names the refusing
+    /// limit.
     fn room(&self, asked: &Asked<'_>) -> (usize, String) {
         for count in 0..1000 {
             if let Err(refusal) = self.limits.admit(asked) {
@@ -56,7 +57,7 @@ impl World {
     }
 }
 
-/// Both fields as a client reads them: policies and limits, each a name and its parameters.
+/// Reads both fields as a client does: policies and limits, each a name and its parameters.
 fn fields(standing: Standing) -> [Vec<(String, BTreeMap<String, BareItem>)>; 2] {
     let mut headers = HeaderMap::new();
     standing.write(&mut headers);
@@ -208,7 +209,7 @@ fn most_special_table_that_sets_a_limit_decides() {
     assert_eq!(room(Asked { role: Some(Role::Owner), ..other }), (10, "everyone.read".to_owned()));
     let nothing = Asked { role: None, project: None, database_type: None, ..asked };
     assert_eq!(room(nothing), (10, "everyone.read".to_owned()));
-    // What a table does not set comes from the next that does, each for itself.
+    // If a table does not set a class's limit, the next table that sets it decides, for each class by itself.
     assert_eq!(room(Asked { class: Class::Query, ..asked }), (31, "drivers.redis.query".to_owned()));
     assert_eq!(room(Asked { class: Class::Admin, ..asked }), (21, "roles.developer.admin".to_owned()));
     assert_eq!(room(Asked { class: Class::Write, ..asked }), (11, "everyone.write".to_owned()));
@@ -222,7 +223,7 @@ fn total_of_a_project_takes_the_place_of_everyones_there() {
     assert_eq!(world.room(&read).0, 40);
     let query = Asked { class: Class::Query, ..read };
     assert_eq!(world.room(&query), (5, "projects.shop.total".to_owned()));
-    // Elsewhere nothing was used up by that: neither of the driver's reads, nor of everyone's total.
+    // That used up nothing elsewhere: neither of the driver's reads nor of everyone's total.
     let elsewhere = Asked { project: Some("other"), ..read };
     assert_eq!(world.room(&elsewhere), (30, "drivers.redis.read".to_owned()));
     let elsewhere = Asked { class: Class::Admin, ..elsewhere };

@@ -1,4 +1,4 @@
-//! What a client may say of a connection, and what it is told when that does not fit.
+//! The fields that a client may give of a connection, and the errors for fields that do not fit.
 
 use crate::{
     registry::{EndpointParts, StoredEndpoint},
@@ -21,12 +21,12 @@ const LONGEST_SECRET: usize = 16 * 1024;
 pub struct InvalidField {
     /// The field's name.
     pub field: Cow<'static, str>,
-    /// What would be right.
+    /// The form that would be right.
     pub expected: String,
 }
 
 impl InvalidField {
-    /// `field`'s value should be as `expected` says: `must be …`.
+    /// Makes the error that `field` should be as `expected` says: `must be …`.
     pub fn new(field: impl Into<Cow<'static, str>>, expected: impl Into<String>) -> Self {
         Self { field: field.into(), expected: expected.into() }
     }
@@ -40,8 +40,8 @@ pub type CreateConnection = ConnectionBody<String>;
 /// Reads the body of a change.
 pub type ChangeConnection = ConnectionBody<Option<String>>;
 
-/// Says how a connection is to be: absent fields stay, `null` empties. The type has no `Debug`, since secrets may be among
-/// the options.
+/// Describes a connection as it should be: absent fields stay as they are, `null` empties a field. The type has no
+/// `Debug`, since secrets may be among the options.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionBody<Identifier> {
@@ -69,7 +69,7 @@ pub struct ConnectionBody<Identifier> {
     pub status: Option<SettableStatus>,
 }
 
-/// The statuses that a client may set; the others follow what happens.
+/// The statuses that a client may set; the gateway sets the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SettableStatus {
@@ -95,7 +95,7 @@ pub(super) struct GivenSettings {
     pub(super) options: Option<Map<String, Value>>,
 }
 
-/// Holds the fields of an endpoint as given: they make one only together with the endpoint that was there before.
+/// Holds the fields of an endpoint as given: together with the endpoint from before they make a whole one.
 #[derive(Clone)]
 pub(super) struct GivenEndpoint {
     host: Given<String>,
@@ -123,7 +123,7 @@ impl<Identifier> ConnectionBody<Identifier> {
 }
 
 impl GivenEndpoint {
-    /// Makes an endpoint of the fields given and, for those that were not, of the endpoint `before`.
+    /// Makes an endpoint of the given fields and, for the others, of the endpoint `before`.
     ///
     /// # Errors
     /// Names the field that is missing, or one too many.
@@ -184,7 +184,7 @@ impl GivenEndpoint {
 /// Checks a connection's name: `^[a-z0-9][a-z0-9_-]{0,62}$`.
 ///
 /// # Errors
-/// When it is another.
+/// The text is no such name.
 pub fn check_identifier(field: &'static str, text: &str) -> Result<(), InvalidField> {
     let first = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
     let fits = text.len() <= 63
@@ -219,7 +219,7 @@ fn check_name(field: &'static str, given: Given<String>) -> Result<Given<String>
     Ok(given)
 }
 
-/// PostgreSQL has no place for a zero byte in JSON, and what one registry takes the other does too.
+/// Refuses options with a zero byte: PostgreSQL can't store one in JSON, and both kinds of registry take the same.
 fn check_options(given: Option<Map<String, Value>>) -> Result<Option<Map<String, Value>>, InvalidField> {
     fn is_storable(value: &Value) -> bool {
         match value {
@@ -269,7 +269,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
-/// Does as [`given`] for a secret, which no error quotes: `String`'s own, for a value of another type, does.
+/// Does as [`given`] for a secret, which no error quotes, unlike the error of `String` for a value of another type.
 fn given_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<SecretString>, D::Error> {
     match Option::<Value>::deserialize(deserializer)? {
         None => Ok(Some(None)),

@@ -1,6 +1,6 @@
-//! The secrets among a connection's options, at any depth: each is sealed where it stands, and no longer seen.
+//! The secrets among a connection's options, at any depth: each is sealed where it stands, and not shown any more.
 //!
-//! The driver's schema says which are secret; see `plugins/options.rs`. `connections/settings.rs` opens them again.
+//! The driver's schema tells which options are secret; see `plugins/options.rs`. `connections/settings.rs` opens them.
 
 use super::input::InvalidField;
 use crate::{
@@ -14,19 +14,19 @@ use std::collections::BTreeMap;
 /// The field of a connection that they are in.
 const OPTIONS: &str = "options";
 
-/// Options as a client gave them, in place of those `before`, with every secret sealed for the connection `id`. Nobody
-/// can give back a secret that is never shown, so an absent one stays, and `null` removes it. In a list, it stays with an
-/// item that is as before and where it was before: anything else may be another item.
+/// Makes options of those that a client gave and those `before`, with every secret sealed for the connection `id`. A
+/// client can't send back a secret that is never shown, so an absent one stays, and `null` removes it. In a list, a
+/// secret stays with an item that is the same as before at the same place: any other may be another item.
 ///
 /// # Errors
-/// Names what is to be given otherwise.
+/// Names the field that must be given in another way.
 pub(super) fn replace(
     rules: &OptionRules,
     (keyring, id): (&Keyring, &str),
     before: &Map<String, Value>,
     mut given: Map<String, Value>,
 ) -> Result<Map<String, Value>, InvalidField> {
-    // It would be taken for the gateway's own.
+    // The gateway would take such a text for one that it sealed itself.
     rewrite_option_strings(&mut given, &mut |_, text| match Sealed::is_sealed(text) {
         true => Err(InvalidField::new(
             OPTIONS,
@@ -103,7 +103,7 @@ fn drop_removed_within(place: &OptionPlace<'_>, value: &mut Value) {
     }
 }
 
-/// Seals what is secret in `value`, which is at this place and called `field`.
+/// Seals the secrets in `value`, which is at this place and called `field`.
 fn seal(
     keyring: &Keyring,
     id: &str,
@@ -131,7 +131,7 @@ fn seal(
     }
 }
 
-/// Numbers and truth values can't be sealed where they stand.
+/// Tells whether a value holds numbers or truth values, which can't be sealed where they stand.
 fn has_other_than_texts(value: &Value) -> bool {
     match value {
         Value::Bool(_) | Value::Number(_) => true,
@@ -141,8 +141,8 @@ fn has_other_than_texts(value: &Value) -> bool {
     }
 }
 
-/// The options of a connection as they may be shown: without the secret ones. What is sealed stays hidden even when its
-/// driver, which knew it for a secret, is not loaded.
+/// Returns the options of a connection that may be shown: all but the secret ones. A sealed value stays hidden even if
+/// its driver, whose schema marks it as secret, is not loaded.
 pub fn visible_options(driver: Option<&Driver>, connection: &Connection) -> Map<String, Value> {
     let rules = driver.map(Driver::options).filter(|rules| rules.has_secrets());
     visible_members(rules.map(OptionRules::root).as_ref(), &connection.settings.options)
@@ -171,10 +171,10 @@ fn visible(place: Option<&OptionPlace<'_>>, value: &Value) -> Option<Value> {
     }
 }
 
-/// What options say of one kind, by field.
+/// The options of one kind, by field.
 type Found = BTreeMap<String, Value>;
 
-/// What says to whom secrets are sent, and the secrets, as they stand.
+/// Finds the options that decide to whom secrets are sent, and the secrets as they are stored.
 pub(super) fn leading_and_secret(rules: &OptionRules, options: &Map<String, Value>) -> [Found; 2] {
     let mut found = [Found::new(), Found::new()];
     for (name, value) in options {
@@ -193,7 +193,7 @@ fn collect(place: &OptionPlace<'_>, field: &str, value: &Value, found: &mut [Fou
         return;
     }
     if place.is_leading() {
-        // Without the secrets in it: whoever gives those anew changes nothing of where they go.
+        // The secrets in it are left out: giving them anew does not change where they go.
         leading.insert(field.to_owned(), visible(Some(place), value).unwrap_or_default());
     }
     match value {

@@ -6,8 +6,8 @@ use crate::{
     registry::{StoredEndpoint, StoredSettings},
 };
 
-/// Refuses a change that would send a secret elsewhere than where it was given for: to another host or port, or to a server
-/// that is checked in another way. Who may change a connection may not read its secrets.
+/// Refuses a change that would send a secret to another place than the one it was given for: to another host or port,
+/// or to a server that is checked in another way. A user that may change a connection may not read its secrets.
 ///
 /// # Errors
 /// Names the secret that is needed anew.
@@ -18,7 +18,7 @@ pub(super) fn refuse(
 ) -> Result<(), InvalidField> {
     let [leading_before, secret_before] = leading_and_secret(driver.options(), &before.options);
     let [leading_after, secret_after] = leading_and_secret(driver.options(), &after.options);
-    // A secret that was given anew is sealed anew, and never the same.
+    // A secret that was given anew is sealed anew, and its sealed text is never the same.
     let (leads_as_before, kept) = match (&before.endpoint, &after.endpoint) {
         (StoredEndpoint::Parts(before), StoredEndpoint::Parts(after)) => (
             (&before.host, before.port) == (&after.host, after.port),

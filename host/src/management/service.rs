@@ -60,7 +60,7 @@ pub enum ServiceError {
     Registry(#[from] RegistryError),
 }
 
-/// What a connection test found.
+/// The result of a connection test.
 #[derive(Debug)]
 pub struct TestResult {
     /// From the start of connecting to the server's answer.
@@ -79,7 +79,7 @@ pub struct ConnectionService {
 }
 
 impl ConnectionService {
-    /// Over these parts.
+    /// Makes a service that works with these parts.
     pub fn new(
         directory: Arc<Directory>,
         keyring: Arc<Keyring>,
@@ -90,7 +90,7 @@ impl ConnectionService {
         Self { directory, keyring, sessions, cache, addresses }
     }
 
-    /// Creates a connection of the driver's type. The record gets its id for a target.
+    /// Creates a connection of the driver's type. The record's target becomes its id.
     ///
     /// # Errors
     /// [`ServiceError`]; nothing is stored then.
@@ -119,14 +119,14 @@ impl ConnectionService {
         let change = |registry: Arc<dyn Registry>| async move {
             registry.create_connection(&reference, new, &record).await
         };
-        // It takes over from the project's own database, if that stood in for it.
+        // The new connection takes over from the project's own database, if that stood in for it.
         let end = self.end();
         let then =
             move |created: &Connection| end(connection_id(&created.project_id, &created.database_type));
         Ok(self.directory.change(change, then).await?)
     }
 
-    /// Ends what is open and kept of a connection.
+    /// Closes a connection's sessions and drops its kept replies.
     fn end(&self) -> impl FnOnce(ConnectionId) + Send + 'static {
         let (sessions, cache) = (self.sessions.clone(), self.cache.clone());
         move |id| {
@@ -135,8 +135,8 @@ impl ConnectionService {
         }
     }
 
-    /// Changes a connection. Sessions with the old settings take no new calls, and replies from them are dropped. When
-    /// others change it at the same time, the outcome is that of one change after the other.
+    /// Changes a connection. Sessions with the old settings take no new calls, and replies from them are dropped. Two
+    /// changes at the same time have the outcome of one after the other.
     ///
     /// # Errors
     /// [`ServiceError`]; nothing is changed then.
@@ -161,7 +161,7 @@ impl ConnectionService {
         }
     }
 
-    /// Changes the connection as it is now, or not at all when it is another by then.
+    /// Changes the connection as it is now, or not at all if it was changed meanwhile.
     async fn try_change(
         &self,
         reference: &str,
@@ -190,7 +190,7 @@ impl ConnectionService {
         Ok(self.directory.change(change, then).await?)
     }
 
-    /// Deletes a connection, closes its sessions and drops what was kept of its replies.
+    /// Deletes a connection, closes its sessions and drops its kept replies.
     ///
     /// # Errors
     /// [`ServiceError::NoConnection`], the registry's.
@@ -212,10 +212,10 @@ impl ConnectionService {
         })
     }
 
-    /// Connects with the stored settings, in a session of its own.
+    /// Connects with the stored settings, in a separate session.
     ///
     /// # Errors
-    /// [`ServiceError::NoConnection`], the registry's. That the database does not answer is a result, not an error.
+    /// [`ServiceError::NoConnection`], the registry's. If the database does not answer, that is a result, not an error.
     pub async fn test(
         &self,
         reference: &str,
@@ -228,7 +228,7 @@ impl ConnectionService {
         Ok(TestResult { latency: start.elapsed(), outcome })
     }
 
-    /// A connection as stored now.
+    /// Reads a connection as it is stored now.
     ///
     /// # Errors
     /// [`ServiceError::NoConnection`], the registry's.
@@ -243,7 +243,7 @@ impl ConnectionService {
         found.ok_or_else(|| ServiceError::NoConnection(id.to_string()))
     }
 
-    /// Makes settings of those given and those before, and seals what is secret.
+    /// Makes settings of those given and those before, and seals the secrets.
     fn seal_settings(
         &self,
         id: ConnectionId,
@@ -266,7 +266,7 @@ impl ConnectionService {
         Ok(StoredSettings { endpoint, options })
     }
 
-    /// Asks the address rules and the driver.
+    /// Checks settings by the address rules and by the driver.
     async fn check(
         &self,
         id: ConnectionId,

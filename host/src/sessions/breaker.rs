@@ -1,5 +1,5 @@
-//! When a connection is left alone for a while: after a failure to open a session, and when most of its recent calls
-//! failed. Decisions alone; what time it is, is told.
+//! Decides when a connection is left alone for a while: after a failure to open a session, and when most of its recent
+//! calls failed. Callers pass the time in.
 
 use std::{
     collections::VecDeque,
@@ -12,14 +12,14 @@ use studio_plugin_api::DriverError;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// How far back calls count.
 const WINDOW: Duration = Duration::from_secs(10);
-/// With fewer calls than this in the window, their failures say nothing of the database.
+/// With fewer calls than this in the window, their failures do not open the circuit.
 const ENOUGH_CALLS: u32 = 20;
 
 /// One connection's circuit. While it is open, callers are refused at once; after each pause one of them is let through
-/// to try. One who never says how it went is followed by another after the longest pause.
+/// to try. If that caller never reports how it went, another one is let through after the longest pause.
 #[derive(Default)]
 pub(super) struct Breaker {
-    /// Failures to open, and of calls let through to try, since the last success.
+    /// Failures since the last success: to open a session, and of calls that were let through to try.
     failures: u32,
     open: Option<Open>,
     calls: RecentCalls,
@@ -27,15 +27,15 @@ pub(super) struct Breaker {
 
 struct Open {
     since: Instant,
-    /// Who asks from then on is let through, alone.
+    /// The first caller after this time is let through, alone.
     until: Instant,
     error: DriverError,
-    /// It is calls that fail: that a session can be opened proves nothing.
+    /// Calls failed, so that opening a session proves nothing.
     by_calls: bool,
 }
 
 impl Breaker {
-    /// Lets a caller through, or not.
+    /// Lets a caller through, or refuses it.
     ///
     /// # Errors
     /// `CONNECTION_ERROR` with reason `circuit_open`.
@@ -50,19 +50,19 @@ impl Breaker {
         }
     }
 
-    /// A session could not be opened.
+    /// Notes that a session could not be opened.
     pub(super) fn opening_failed(&mut self, error: &DriverError, now: Instant) {
         self.pause(error, false, now);
     }
 
-    /// A session was opened.
+    /// Notes that a session was opened.
     pub(super) fn opening_succeeded(&mut self) {
         if !self.open.as_ref().is_some_and(|open| open.by_calls) {
             self.close();
         }
     }
 
-    /// The database answered a call, be it with an error of its own. Says whether that closed the circuit.
+    /// Notes that the database answered a call, even with an error. Tells whether that closed the circuit.
     pub(super) fn call_answered(&mut self, now: Instant) -> bool {
         if let Some(second) = self.calls.current(now) {
             second.answered += 1;
@@ -74,10 +74,10 @@ impl Breaker {
         was_open
     }
 
-    /// A call that began at `begun` found no database. Says whether that opened the circuit.
+    /// Notes that a call that began at `begun` found no database. Tells whether that opened the circuit.
     pub(super) fn call_failed(&mut self, begun: Instant, error: &DriverError, now: Instant) -> bool {
         match &self.open {
-            // One from before the circuit opened says nothing new.
+            // A call from before the circuit opened says nothing new.
             Some(open) if begun < open.since => false,
             Some(_) => {
                 self.pause(error, true, now);
@@ -96,7 +96,7 @@ impl Breaker {
         }
     }
 
-    /// What is known to work need not be left alone.
+    /// Closes the circuit: the database is known to work.
     pub(super) fn close(&mut self) {
         self.failures = 0;
         self.open = None;
@@ -107,7 +107,7 @@ impl Breaker {
         self.open.is_some()
     }
 
-    /// Nothing is lost when this circuit is.
+    /// Tells whether this circuit may be dropped: it is closed, or its pause ended more than a minute ago.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
         self.open.as_ref().is_none_or(|open| open.until + Duration::from_secs(60) < now)
     }
@@ -135,7 +135,7 @@ struct Second {
 }
 
 impl RecentCalls {
-    /// The second that `now` falls into.
+    /// Returns the second that `now` falls into.
     fn current(&mut self, now: Instant) -> Option<&mut Second> {
         if self.seconds.back().is_none_or(|last| last.from + Duration::from_secs(1) <= now) {
             self.seconds.retain(|second| second.from + WINDOW > now);
@@ -175,7 +175,7 @@ mod tests {
         Duration::from_millis(count)
     }
 
-    /// So many calls one after the other, all begun and ended now; says whether one of them opened the circuit.
+    /// Lets `calls` calls fail, all begun and ended now; tells whether one of them opened the circuit.
     fn fail(breaker: &mut Breaker, calls: u32, now: Instant) -> bool {
         (0..calls).any(|_| breaker.call_failed(now, &refused(), now))
     }

@@ -1,4 +1,4 @@
-//! Calls under way for each project: so many at once, those beyond in line.
+//! Calls under way for each project: a bounded number at once; further calls wait in line.
 
 use super::{
     lock::lock,
@@ -32,7 +32,7 @@ impl Projects {
         }
     }
 
-    /// A project's calls, by its id.
+    /// Returns the calls of a project, by its id.
     pub(super) fn get(&self, project_id: &str) -> Arc<ProjectCalls> {
         let new = || ProjectCalls {
             places: Arc::new(Semaphore::new(self.at_once)),
@@ -59,13 +59,14 @@ pub(super) struct ProjectCalls {
     pace: Mutex<Pace>,
 }
 
-/// A call's place among its project's.
+/// A call's place among the calls of its project.
 pub(super) struct CallPlace {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl ProjectCalls {
-    /// A place among the calls, in order of arrival. `held_up` counts the callers of one connection who wait for one.
+    /// Takes a place among the calls, in order of arrival. `held_up` counts a connection's callers that wait for a
+    /// place.
     ///
     /// # Errors
     /// `CONNECTION_ERROR` with reason `too_many_waiting`, when the line is full, too slow, or not moving on by `turn_by`.
@@ -86,13 +87,13 @@ impl ProjectCalls {
         lock(&self.pace).check(Instant::now(), line, (turn_by, deadline)).map_err(too_many_waiting)?;
         let _held_up = Counted::enter(held_up);
         match tokio::time::timeout_at(turn_by.into(), self.places.clone().acquire_owned()).await {
-            // Nobody closes the semaphore.
+            // The semaphore is never closed, so `acquire_owned` does not fail.
             Ok(permit) => Ok(CallPlace { _permit: permit.ok() }),
             Err(_) => Err(too_many_waiting(Duration::ZERO)),
         }
     }
 
-    /// A call ended that took so long.
+    /// Adds the duration of a call that ended to the estimate.
     pub(super) fn learn(&self, took: Duration) {
         lock(&self.pace).learn(took);
     }

@@ -1,4 +1,5 @@
-//! One connection's place among the sessions: its pool behind a lock, and what the pool's decisions lead to.
+//! One connection's place among the sessions: its pool behind a lock, and the code that carries out the pool's
+//! decisions.
 
 use super::{
     calls::ProjectCalls,
@@ -25,28 +26,28 @@ type Decisions = After<Arc<Session>, oneshot::Sender<Answer>>;
 /// A connection's place among the sessions.
 pub(super) struct Entry {
     pub(super) target: Target,
-    /// All calls of its project.
+    /// The calls of its project.
     pub(super) project: Arc<ProjectCalls>,
-    /// Callers who have a session and wait for a place among their project's calls.
+    /// Callers that have a session and wait for a place among their project's calls.
     pub(super) held_up: AtomicUsize,
     shared: Weak<Shared>,
     pool: Mutex<Pool<Arc<Session>, oneshot::Sender<Answer>>>,
 }
 
-/// How many there are.
+/// How many sessions and callers there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     /// Open sessions.
     pub open: usize,
-    /// Callers that have one.
+    /// Callers that have a session and may use it.
     pub running: usize,
-    /// Callers that wait for one, or for a place among their project's calls.
+    /// Callers that wait for a session, or for a place among their project's calls.
     pub waiting: usize,
-    /// Connections that are left alone because their database fails.
+    /// Connections whose circuit is open, because their database fails.
     pub open_circuits: usize,
 }
 
-/// What a caller gets who asks for a session.
+/// The answer to a caller that asks for a session.
 pub(super) enum Turn {
     Now(Lease),
     Later(Place),
@@ -63,7 +64,7 @@ impl Entry {
         Self { target, project, held_up: AtomicUsize::new(0), shared, pool }
     }
 
-    /// Asks for a session, that is worth having if it comes by `turn_by` and leaves time for a call before `deadline`.
+    /// Asks for a session, which must come by `turn_by` and leave time for a call before `deadline`.
     ///
     /// # Errors
     /// `CONNECTION_ERROR` with reason `circuit_open` or `too_many_waiting`.
@@ -92,17 +93,17 @@ impl Entry {
         self.carry_out(after);
     }
 
-    /// The sessions that were idle from `limit` on, lent to be pinged.
+    /// Lends the sessions that have been idle since `limit` or longer, to be pinged.
     pub(super) fn borrow_idle(&self, limit: Instant) -> Vec<Arc<Session>> {
         lock(&self.pool).borrow_idle(limit)
     }
 
-    /// Stops using this session; calls on it finish as they can.
+    /// Stops using this session; its running calls may finish.
     pub(super) fn give_up(&self, session: &Arc<Session>) {
         self.close(|pool| pool.remove(|other| Arc::ptr_eq(session, other)));
     }
 
-    /// Opens another session for those who wait, if it may be.
+    /// Opens another session for the callers that wait, if the pool allows one.
     pub(super) fn open_more(self: &Arc<Self>) {
         let open = lock(&self.pool).begin_opening(Instant::now());
         self.carry_out(After { open, ..After::default() });
@@ -112,7 +113,7 @@ impl Entry {
         lock(&self.pool).close_circuit();
     }
 
-    /// Since when a session has been idle here, of all that are the longest.
+    /// Returns when the session that has been idle longest became idle.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         lock(&self.pool).idle_since()
     }
@@ -121,7 +122,7 @@ impl Entry {
         self.close(|pool| pool.remove_longest_idle().into_iter().collect());
     }
 
-    /// Closes what has been idle since before `limit`, and what is broken.
+    /// Closes the sessions that have been idle since `limit` or longer, and the broken ones.
     pub(super) fn close_idle_since(&self, limit: Instant) {
         let unwanted = |session: &Arc<Session>| {
             !session.is_open() || session.idle_since().is_some_and(|since| since <= limit)
@@ -129,12 +130,12 @@ impl Entry {
         self.close(|pool| pool.remove(unwanted));
     }
 
-    /// For an entry that another has replaced: calls finish on its sessions, which are closed then.
+    /// Closes the sessions of an entry that another one has replaced; running calls finish first.
     pub(super) fn retire(&self) {
         self.close(Pool::retire);
     }
 
-    /// What there is now.
+    /// Counts sessions and callers, after it has closed the broken sessions.
     pub(super) fn count(&self) -> Count {
         self.close(|pool| pool.remove(|session| !session.is_open()));
         let held_up = self.held_up.load(Ordering::Relaxed);
@@ -147,12 +148,12 @@ impl Entry {
         }
     }
 
-    /// Nothing is lost when this entry is.
+    /// Tells whether this entry may be dropped: it holds nothing that would be missed.
     pub(super) fn is_forgettable(&self) -> bool {
         lock(&self.pool).is_forgettable(Instant::now())
     }
 
-    /// Closing a session is the driver's code, and may take its time: not under the lock.
+    /// Closes the chosen sessions outside the lock, since closing runs the driver's code and may take long.
     fn close(
         &self,
         choose: impl FnOnce(&mut Pool<Arc<Session>, oneshot::Sender<Answer>>) -> Vec<Arc<Session>>,
@@ -163,7 +164,7 @@ impl Entry {
 
     fn carry_out(self: &Arc<Self>, after: Decisions) {
         for (waiter, answer) in after.answers {
-            // One that leaves in this very moment drops the lease, which gives the session to the next.
+            // If the caller has just left, the lease is dropped here, which gives the session to the next caller.
             drop(waiter.send(answer.map(|session| Lease::new(self.clone(), session))));
         }
         drop(after.closed);
@@ -186,7 +187,7 @@ impl Entry {
     }
 }
 
-/// How much a connection may have: what `plugins.toml` says for its driver, or else the settings.
+/// Makes a connection's bounds: those of its driver in `plugins.toml`, or else those of the settings.
 fn size(target: &Target, settings: &SessionSettings) -> Size {
     let limits = &target.driver.entry().limits;
     let waiting = limits.waiting.map_or(settings.max_waiting.get(), |waiting| waiting.get() as usize);
@@ -213,13 +214,13 @@ impl Place {
     /// Waits for a session.
     ///
     /// # Errors
-    /// What kept the last one from being opened.
+    /// The error of the last attempt to open a session.
     pub(super) async fn wait(&mut self) -> Answer {
         (&mut self.answer).await.unwrap_or_else(|_| Err(cut_short()))
     }
 
-    /// Whether this is still the line for sessions that others use; not so while one is being opened for this caller,
-    /// which has bounds of its own, nor once an answer is on its way.
+    /// Tells whether the caller still waits for a session that others use. False while a session is being opened for
+    /// this caller, which has other time limits, and once an answer is on its way.
     pub(super) fn is_behind_others(&self) -> bool {
         lock(&self.entry.pool).is_behind_others(self.number)
     }
@@ -231,7 +232,7 @@ impl Drop for Place {
     }
 }
 
-/// A session being opened, counted as such until this ends, in whatever way.
+/// A session being opened. The pool counts it until this value is finished or dropped.
 pub(super) struct Opening {
     pub(super) entry: Arc<Entry>,
     state: OpeningState,
@@ -246,12 +247,12 @@ enum OpeningState {
 }
 
 impl Opening {
-    /// Whether anyone waits for it still.
+    /// Tells whether a caller still waits for it.
     pub(super) fn is_needed(&self) -> bool {
         lock(&self.entry.pool).is_opening_needed()
     }
 
-    /// Has its place under the caps now. When false, nobody needs it any more, and it is over.
+    /// Notes that it has a place under the caps. Returns false, and ends it, if no caller needs it any more.
     pub(super) fn find_room(&mut self) -> bool {
         let (needed, after) = lock(&self.entry.pool).find_room(Instant::now());
         self.state = if needed { OpeningState::Connecting } else { OpeningState::Ended };
@@ -259,7 +260,8 @@ impl Opening {
         needed
     }
 
-    /// Says whether the connection is as good as its new session: not so when it is calls that fail.
+    /// Adds the session to the pool. Returns whether the circuit is closed now; it stays open when it was calls that
+    /// failed.
     pub(super) fn finish(mut self, session: Session) -> bool {
         self.state = OpeningState::Ended;
         let mut pool = lock(&self.entry.pool);
@@ -270,7 +272,7 @@ impl Opening {
         works
     }
 
-    /// Says until when the connection must do with the sessions that it has; `None` when it has none.
+    /// Ends it with an error. Returns until when no further session is opened; `None` if the connection has no session.
     pub(super) fn fail(mut self, error: &DriverError) -> Option<Instant> {
         self.end_in(error)
     }
@@ -286,7 +288,7 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        // Gone without a word; those who wait must not do so for ever.
+        // The opening was dropped before it ended; without an answer, its callers would wait for ever.
         if self.state != OpeningState::Ended {
             self.end_in(&cut_short());
         }

@@ -14,7 +14,7 @@ use std::{
 };
 use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Concurrency, reply::Payload};
 
-/// A call that had less time than this and did not end says nothing of the database.
+/// A timeout after less than this is not counted as a failure of the database.
 const TELLING_TIME: Duration = Duration::from_secs(1);
 
 /// A session in use. Dropping it gives the session back.
@@ -24,7 +24,7 @@ pub struct Lease {
     concurrency: Concurrency,
     place: Option<CallPlace>,
     ended: Ended,
-    /// A call has begun and not ended by itself: what it left behind in the session, nobody knows.
+    /// A call has begun and has not ended by itself, so the session's state is not known.
     is_cut: bool,
 }
 
@@ -34,8 +34,8 @@ impl Lease {
         Self { entry, session, concurrency, place: None, ended: Ended::Unknown, is_cut: false }
     }
 
-    /// Takes a place among the calls of the connection's project. Last of all, so that who waits for a slow database has
-    /// no place that another database's callers could use.
+    /// Takes a place among the calls of the connection's project. It is taken last, so that callers that wait for a
+    /// slow database hold no place that other callers could use.
     ///
     /// # Errors
     /// `CONNECTION_ERROR` with reason `too_many_waiting`.
@@ -47,11 +47,13 @@ impl Lease {
     /// Makes a call of this operation by its deadline. Dropping the future cancels it.
     ///
     /// # Errors
-    /// The driver's; `TIMEOUT` at the deadline, with `details.outcome` `unknown` where something may be changed.
+    /// The driver's; `TIMEOUT` at the deadline, with `details.outcome` `unknown` where the call may have changed
+    /// something.
     pub async fn call(mut self, operation: &Operation, call: Call) -> Result<Payload, DriverError> {
         let deadline = call.deadline;
         let may_write = operation.may_write(call.granted);
-        // The task's own hold on the session: one that is cut keeps its place under the caps until it is gone.
+        // The task holds the session too: if it is cut, the session keeps its place under the caps until the task is
+        // gone.
         let session = self.session.clone();
         let containment = self.entry.target.driver.containment().clone();
         let task = containment.call(operation, &call.request_id);
@@ -67,7 +69,7 @@ impl Lease {
                 self.is_cut = false;
                 result
             }
-            // The driver was cut in whatever it did.
+            // The driver was cut off in the middle of its work.
             Err(error) if may_write && error.code == ErrorCode::Timeout => {
                 Err(error.with("outcome", "unknown"))
             }
@@ -83,8 +85,8 @@ impl Lease {
         result
     }
 
-    /// A call that timed out may mean a slow query, or a connection that is dead without knowing it. A ping tells
-    /// them apart; a session that does not answer is given up, so that the next caller gets a new one.
+    /// Pings the session after a timeout, to tell a slow query from a connection that is dead without knowing it. A
+    /// session that does not answer is given up, so that the next caller gets a new one.
     fn doubt(&self) {
         let Some(doubt) = self.session.begin_doubt() else { return };
         let (entry, session) = (self.entry.clone(), self.session.clone());
@@ -107,7 +109,7 @@ impl Drop for Lease {
     }
 }
 
-/// What a call's end tells of the database.
+/// Tells whether a call's end shows a working database, a failing one, or neither.
 fn how_it_ended(result: &Result<Payload, DriverError>, begun: Instant, deadline: Instant) -> Ended {
     let Err(error) = result else { return Ended::Answered { begun } };
     match error.code {
@@ -118,7 +120,7 @@ fn how_it_ended(result: &Result<Payload, DriverError>, begun: Instant, deadline:
         ErrorCode::QueryError | ErrorCode::NotFound | ErrorCode::Conflict | ErrorCode::ResultTooLarge => {
             Ended::Answered { begun }
         }
-        // The driver may have said so without asking the database.
+        // The driver may have made this error without asking the database.
         _ => Ended::Unknown,
     }
 }

@@ -1,5 +1,6 @@
-//! Open driver sessions: one entry for each connection, with one session for everyone or several for one caller each,
-//! opened as callers wait, closed when idle, counted against caps, and left alone for a while when the database fails.
+//! Open driver sessions. Each connection has one entry, with one session for all callers or several for one caller
+//! each. Sessions are opened when callers wait, closed when idle, and counted against caps; a failing database is left
+//! alone for a while.
 
 mod breaker;
 mod calls;
@@ -46,7 +47,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// No sessions yet. Idle ones are pinged, and closed in the end, by a task that ends with the last clone.
+    /// Starts without sessions. A task pings idle ones, and closes them in the end; it ends with the last clone.
     pub fn new(settings: SessionSettings, registry: Arc<dyn Registry>, keyring: Arc<Keyring>) -> Self {
         let (permits, projects) = (Permits::new(&settings), Projects::new(&settings));
         let sweep_interval =
@@ -76,25 +77,25 @@ impl Sessions {
         Self { shared }
     }
 
-    /// A session for the target, and a place among its project's calls: free ones, or the next that there are, in order
-    /// of arrival.
+    /// Lends a session for the target, with a place among its project's calls. If none is free, the caller waits, in
+    /// order of arrival.
     ///
     /// # Errors
-    /// What the driver says when it can't connect; `CONNECTION_ERROR` with reason `circuit_open` for a while after the
+    /// The driver's error when it can't connect; `CONNECTION_ERROR` with reason `circuit_open` for a while after the
     /// database failed, `too_many_sessions` when the caps leave no room in time, `too_many_waiting` when the connection
-    /// or its project has as many calls under way as may be, and the line is full or does not move on in time;
-    /// `TIMEOUT` at the deadline.
+    /// or its project has as many calls under way as allowed, and the line is full or too slow; `TIMEOUT` at the
+    /// deadline.
     pub async fn lease(&self, target: &Target, deadline: Instant) -> Result<Lease, DriverError> {
         let turn_by = deadline.min(Instant::now() + *self.shared.settings.wait);
         let lease = match self.shared.entry(target).ask(turn_by, deadline)? {
             Turn::Now(lease) => lease,
             Turn::Later(place) => wait(place, turn_by, deadline).await?,
         };
-        // Opening a session has bounds of its own: this is another line.
+        // This is a second line, so its wait is counted anew: waiting for a session has its own limit.
         lease.enter(deadline.min(Instant::now() + *self.shared.settings.wait), deadline).await
     }
 
-    /// Opens a session apart from all others, asks the server who it is, and closes it.
+    /// Opens a separate session, asks the server for its facts, and closes it.
     ///
     /// # Errors
     /// As for [`Sessions::lease`].
@@ -102,7 +103,7 @@ impl Sessions {
         let result = self.shared.connect_and_ping(target).await;
         self.shared.report_opening(target, result.as_ref().map(drop));
         if result.is_ok() {
-            // What is known to work need not be left alone.
+            // The database works, so callers are let through again.
             self.shared.entry(target).close_circuit();
         }
         result
@@ -116,7 +117,7 @@ impl Sessions {
         }
     }
 
-    /// What there is now, by project id and database type.
+    /// Counts sessions and callers, by project id and database type.
     pub fn count(&self) -> HashMap<(String, String), Count> {
         let mut counts: HashMap<_, Count> = HashMap::new();
         for entry in self.shared.all_entries() {
@@ -135,7 +136,7 @@ impl Sessions {
     }
 }
 
-/// Waits in line, until `turn_by` where others are served first, until `deadline` where a session is being opened.
+/// Waits in line: until `turn_by` behind other callers, until `deadline` while a session is being opened.
 async fn wait(mut place: Place, turn_by: Instant, deadline: Instant) -> Result<Lease, DriverError> {
     let mut until = turn_by;
     loop {

@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
 
 impl Shared {
-    /// Opens a session in a task of its own, so that the first caller's leaving does not end it for the others.
+    /// Opens a session in a separate task, so that the opening goes on for the others when the first caller leaves.
     pub(super) fn start_opening(self: &Arc<Self>, opening: Opening) {
         let shared = self.clone();
         self.runtime.spawn(async move {
@@ -31,7 +31,7 @@ impl Shared {
         });
     }
 
-    /// Says when to try again, if those who wait have other sessions to wait for meanwhile.
+    /// Opens the session. Returns when to try again if that failed and the connection has other sessions to wait for.
     async fn open(&self, mut opening: Opening) -> Option<Instant> {
         let target = opening.entry.target.clone();
         let make_room = |cap| {
@@ -101,7 +101,7 @@ impl Shared {
     }
 }
 
-/// The caps are the gateway's own limit and say nothing of the database.
+/// Tells whether the caps left no room: they are the gateway's own limit, and no sign that the database fails.
 fn is_want_of_room(error: &DriverError) -> bool {
     error.details.get("reason").is_some_and(|reason| reason == TOO_MANY)
 }

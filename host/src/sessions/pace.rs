@@ -1,10 +1,10 @@
-//! How fast a line moves, by the calls that ended lately, and who is turned away from it.
+//! Estimates how fast a line moves, by the calls that ended lately, and turns callers away that would wait too long.
 
 use std::time::{Duration, Instant};
 use studio_plugin_api::DriverError;
 
-/// The share that the latest call has in the estimate; and how many calls must have been seen before it counts, since
-/// the first ones of a session are not like those after.
+/// The latest call counts for one part in so many in the estimate, which is used only after so many calls, since the
+/// first calls of a session are not like later ones.
 const WEIGHT: u32 = 8;
 /// The longest time after which callers are told to try again.
 const LONGEST_ADVICE: Duration = Duration::from_secs(60);
@@ -13,12 +13,12 @@ const LONGEST_ADVICE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     call: Duration,
-    /// Calls seen, up to as many as are needed.
+    /// Calls seen, up to [`WEIGHT`].
     seen: u32,
 }
 
 impl Pace {
-    /// A call ended that took so long.
+    /// Adds the duration of a call that ended to the average.
     pub(super) fn learn(&mut self, took: Duration) {
         self.seen = (self.seen + 1).min(WEIGHT);
         self.call = match self.call.is_zero() {
@@ -27,12 +27,11 @@ impl Pace {
         };
     }
 
-    /// Whether one who comes now may hope for its turn in time, behind `waiting` others, when `at_once` calls
-    /// can run.
-    /// Whoever is first in line may: what they see keeps the estimate true.
+    /// Checks whether a new caller gets its turn in time behind `waiting` others, when `at_once` calls can run. The
+    /// first caller in line is always admitted: its measured time keeps the estimate current.
     ///
     /// # Errors
-    /// How long the turn is away, when it is later than `turn_by`, or leaves no time for a call before `deadline`.
+    /// The time until the turn, if that is after `turn_by` or leaves no time for a call before `deadline`.
     pub(super) fn check(
         &self,
         now: Instant,
@@ -50,7 +49,7 @@ impl Pace {
     }
 }
 
-/// For callers beyond those who may wait, for those who waited long enough, and for those whose turn is too far away.
+/// Makes the error for callers when the line is full, their wait is over, or their turn would come too late.
 pub(super) fn too_many_waiting(wait: Duration) -> DriverError {
     let message = "the database is busy: others wait already, and there was or will be no turn in time";
     let mut error = DriverError::connection("too_many_waiting", message);

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The reason given when the caps leave no room.
 pub(super) const TOO_MANY: &str = "too_many_sessions";
-/// How often a caller that waits looks for what nothing wakes it for.
+/// How often a waiting caller looks again for changes that do not wake it.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A cap that can be full.
@@ -49,8 +49,8 @@ impl Permits {
         }
     }
 
-    /// A place under every cap. While one is full, `make_room` may close an idle session that counts against it; callers
-    /// wait in the order they came.
+    /// Takes a place under every cap. While one is full, `make_room` may close an idle session that counts against it;
+    /// callers wait in the order they came.
     pub(super) async fn acquire(
         &self,
         target: &Target,
@@ -91,7 +91,7 @@ impl Permits {
     }
 }
 
-/// A session keeps its place while it is idle, so nothing wakes a waiting caller when one falls idle: it looks.
+/// Takes a place under one cap. An idle session keeps its place, and falling idle wakes no caller: so this looks again.
 async fn acquire_one(semaphore: Arc<Semaphore>, make_room: impl Fn()) -> Option<OwnedSemaphorePermit> {
     if semaphore.available_permits() == 0 {
         make_room();

@@ -1,4 +1,4 @@
-//! Looking after sessions that nobody uses: one whose database is gone is closed before a caller meets it.
+//! Pings idle sessions, so that one whose database is gone is closed before a caller gets it.
 
 use super::{entry::Entry, pool::Ended, session::Session};
 use futures_util::{StreamExt, stream};
@@ -13,9 +13,9 @@ pub(super) const PING_TIME: Duration = Duration::from_secs(1);
 /// Pings under way at once.
 const AT_ONCE: usize = 32;
 
-/// Pings all sessions that were idle from `limit` on, and closes those that do not answer.
+/// Pings all sessions that have been idle since `limit` or longer, and closes those that do not answer.
 pub(super) async fn ping_idle(entries: Vec<Arc<Entry>>, limit: Instant) {
-    // Borrowed when their turn comes: until then they can be used.
+    // An entry's sessions are borrowed only when its turn comes: until then callers can use them.
     let checks = stream::iter(entries).flat_map(|entry| {
         let check = |session| Check { entry: entry.clone(), session, is_alive: false };
         stream::iter(entry.borrow_idle(limit).into_iter().map(check).collect::<Vec<_>>())

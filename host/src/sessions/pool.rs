@@ -1,11 +1,11 @@
-//! What there is of one connection's sessions, and who gets which: decisions alone, without locks, tasks or I/O.
+//! Decides which caller gets which of one connection's sessions, without locks, tasks or I/O.
 //!
-//! A pool of a shared driver has room for one session, which stays in the pool while it is lent, to as many callers at
-//! once as may be. One of an exclusive driver has room for several, and what is lent is out of the pool until it comes
-//! back. All else is the same for both.
+//! The pool of a shared driver has room for one session, which stays in the pool while it is lent to several callers at
+//! once. The pool of an exclusive driver has room for several sessions; a lent one is out of the pool until it comes
+//! back. Everything else is the same for both.
 //!
-//! Two things always hold. While somebody waits, no session is free. And while somebody waits, a session is lent that
-//! will come back, or one is being opened: nobody is forgotten.
+//! Two things always hold while a caller waits. No session is free; and a session is lent that will come back, or one
+//! is being opened, so no caller is forgotten.
 
 use super::{
     breaker::Breaker,
@@ -17,15 +17,15 @@ use std::{
 };
 use studio_plugin_api::{DriverError, manifest::Concurrency};
 
-/// How long a connection with sessions makes do with them after one more could not be opened.
+/// How long a connection that has sessions tries to open no further one after that failed.
 const REST: Duration = Duration::from_secs(1);
 
-/// What the pool asks of a session. A clone is the same session.
+/// A session as the pool sees it. A clone is the same session.
 pub(super) trait Pooled: Clone {
-    /// Whether its driver still believes in it.
+    /// Tells whether its driver still takes it for usable.
     fn is_open(&self) -> bool;
 
-    /// Since when it has been without a call; `None` while it has one.
+    /// Returns when its last call ended; `None` while it has one.
     fn idle_since(&self) -> Option<Instant>;
 }
 
@@ -33,7 +33,7 @@ pub(super) trait Pooled: Clone {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
     pub(super) concurrency: Concurrency,
-    /// Sessions, lent ones and those being opened included.
+    /// Sessions, including those that are lent or being opened.
     pub(super) sessions: usize,
     /// Calls under way.
     pub(super) calls: usize,
@@ -41,15 +41,15 @@ pub(super) struct Size {
     pub(super) waiting: usize,
 }
 
-/// One connection's sessions, `S`, and those who wait for one, `W`.
+/// One connection's sessions, `S`, and the callers that wait for one, `W`.
 pub(super) struct Pool<S, W> {
     size: Size,
-    /// Open and ready to be lent. The last one is lent first, so that those not needed fall idle and are closed.
+    /// Open and ready to be lent. The last one is lent first, so that unneeded ones fall idle and are closed.
     free: Vec<S>,
-    /// Callers who have a session. Those of an exclusive driver's are out of the pool.
+    /// Callers that have a session. The lent sessions of an exclusive driver are out of the pool.
     running: usize,
     opening: usize,
-    /// One of those being opened has no place under the caps yet. No second one stands in that line beside it.
+    /// One of the sessions being opened has no place under the caps yet. Only one at a time waits for such a place.
     seeking: bool,
     /// In order of arrival, numbered.
     waiting: VecDeque<(u64, W)>,
@@ -57,11 +57,11 @@ pub(super) struct Pool<S, W> {
     breaker: Breaker,
     pace: Pace,
     resting_until: Option<Instant>,
-    /// Another pool is in its place: nothing is kept here that nobody uses.
+    /// Another pool has replaced this one: it keeps no unused session.
     retired: bool,
 }
 
-/// What a caller gets who asks for a session.
+/// The answer to a caller that asks for a session.
 pub(super) enum Asked<S> {
     Lent(S),
     /// In line, under this number.
@@ -76,27 +76,27 @@ pub(super) enum Ended {
     Answered { begun: Instant },
     /// Without a database.
     Failed { begun: Instant, error: DriverError },
-    /// Nobody knows; or it says nothing of the database.
+    /// The end is not known, or is no sign of the database's state.
     Unknown,
 }
 
-/// What calls tell of a database that they did not tell before.
+/// A change of a database's state, as calls show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
     Works,
     Fails,
 }
 
-/// What a decision leaves to be done, outside the lock, in this order.
+/// The work that a decision leaves for after the lock is released, in this order.
 #[must_use]
 pub(super) struct After<S, W> {
-    /// To be sent.
+    /// Answers to be sent.
     pub(super) answers: Vec<(W, Result<S, DriverError>)>,
-    /// To be closed, by being dropped.
+    /// Sessions to be closed, by being dropped.
     pub(super) closed: Vec<S>,
-    /// To begin opening a session; it is counted already.
+    /// Whether to begin opening a session; it is counted already.
     pub(super) open: bool,
-    /// To be told to the registry.
+    /// A change to be told to the registry.
     pub(super) news: Option<News>,
 }
 
@@ -123,8 +123,8 @@ impl<S: Pooled, W> Pool<S, W> {
         }
     }
 
-    /// Lends a session, or puts the caller in line for one. A line that does not let them through by `turn_by`, or leaves
-    /// no time for a call before `deadline`, is not for them.
+    /// Lends a session, or puts the caller in line for one. Refuses the caller if the line is too slow for a turn by
+    /// `turn_by`, or for a call before `deadline`.
     pub(super) fn ask(
         &mut self,
         now: Instant,
@@ -141,7 +141,7 @@ impl<S: Pooled, W> Pool<S, W> {
         if self.waiting.len() >= self.size.waiting {
             return (Asked::Refused(too_many_waiting(Duration::ZERO)), after);
         }
-        // Those for whom sessions are being opened wait for nobody else; and there may be as many as the size allows soon.
+        // Callers whose session is being opened are not ahead of this one; there may soon be as many calls as allowed.
         let line = (self.waiting.len().saturating_sub(self.opening), self.size.calls);
         if self.open() > 0
             && let Err(wait) = self.pace.check(now, line, (turn_by, deadline))
@@ -155,7 +155,7 @@ impl<S: Pooled, W> Pool<S, W> {
         (Asked::Waits(number), after)
     }
 
-    /// A free session, counted as lent, if another call may run.
+    /// Lends a free session if another call may run, and counts it as lent.
     fn lend(&mut self, after: &mut After<S, W>) -> Option<S> {
         while self.has_room()
             && let Some(session) = self.free.pop()
@@ -177,15 +177,15 @@ impl<S: Pooled, W> Pool<S, W> {
         self.running < self.size.calls
     }
 
-    /// Takes a caller out of the line. One that is not in it any more has its answer.
+    /// Takes a caller out of the line. A caller that is no longer in it has its answer.
     pub(super) fn leave(&mut self, number: u64) {
         if let Some(place) = self.place_of(number) {
             self.waiting.remove(place);
         }
     }
 
-    /// Whether a caller waits for sessions that others use, and not for the connection's first or one that is being
-    /// opened on its account.
+    /// Tells whether a caller waits for a session that others use, not for the connection's first one or for one that
+    /// is being opened for it.
     pub(super) fn is_behind_others(&self, number: u64) -> bool {
         self.open() > 0 && self.place_of(number).is_some_and(|place| place >= self.opening)
     }
@@ -194,7 +194,7 @@ impl<S: Pooled, W> Pool<S, W> {
         self.waiting.binary_search_by_key(&number, |(number, _)| *number).ok()
     }
 
-    /// Takes back what was lent; `None` when it is not to be used again. One of a shared driver is in the pool already.
+    /// Takes back a lent session; `None` if it can't be used again. A shared driver's session is in the pool already.
     pub(super) fn give_back(&mut self, session: Option<S>, ended: Ended, now: Instant) -> After<S, W> {
         let mut after = After::default();
         self.running -= 1;
@@ -209,7 +209,7 @@ impl<S: Pooled, W> Pool<S, W> {
         after
     }
 
-    /// When calls fail so often that the connection is left alone, nobody waits for it any more.
+    /// Adds a call's end to the estimates. If it opens the circuit, all waiting callers are refused.
     fn learn(&mut self, ended: Ended, now: Instant, after: &mut After<S, W>) {
         match ended {
             Ended::Answered { begun } => {
@@ -233,8 +233,8 @@ impl<S: Pooled, W> Pool<S, W> {
         after.answers.extend(self.waiting.drain(..).map(|(_, waiter)| (waiter, Err(error.clone()))));
     }
 
-    /// Lends the sessions that were idle from `limit` on, for each to be pinged and given back. One of a shared driver
-    /// stays in the pool.
+    /// Lends the sessions that have been idle since `limit` or longer, for each to be pinged and given back. A shared
+    /// driver's session stays in the pool.
     pub(super) fn borrow_idle(&mut self, limit: Instant) -> Vec<S> {
         let is_idle = |session: &S| session.idle_since().is_some_and(|since| since <= limit);
         match self.size.concurrency {
@@ -247,8 +247,8 @@ impl<S: Pooled, W> Pool<S, W> {
         }
     }
 
-    /// Counts one more as being opened, if one is needed and may be. A connection without any is tried by one alone,
-    /// whatever went before: those who wait there have nothing else to hope for.
+    /// Counts one more session as being opened, if it is needed and allowed. A connection without sessions opens one at
+    /// a time, also right after a failure: its callers have no other session to wait for.
     pub(super) fn begin_opening(&mut self, now: Instant) -> bool {
         let open = self.open();
         let needed = self.opening < self.waiting.len() && open + self.opening < self.size.sessions;
@@ -263,12 +263,12 @@ impl<S: Pooled, W> Pool<S, W> {
         needed && allowed
     }
 
-    /// Whether those who wait have use for every session that is being opened.
+    /// Tells whether the waiting callers need every session that is being opened.
     pub(super) fn is_opening_needed(&self) -> bool {
         self.opening <= self.waiting.len()
     }
 
-    /// One that was being opened has its place under the caps. When false, nobody needs it any more.
+    /// Notes that a session being opened has a place under the caps. Tells whether a caller still needs it.
     pub(super) fn find_room(&mut self, now: Instant) -> (bool, After<S, W>) {
         let mut after = After::default();
         let needed = self.is_opening_needed();
@@ -290,9 +290,9 @@ impl<S: Pooled, W> Pool<S, W> {
         after
     }
 
-    /// One could not be opened. While there are others, those who wait have them to wait for, and the answer is until
-    /// when they must do. Otherwise everyone gets the error, and the connection is paused, unless there was no place
-    /// under the caps, which says nothing of the database.
+    /// Notes that a session could not be opened. While there are others, callers go on waiting for those, and the
+    /// answer is until when no further one is opened. Otherwise all callers get the error, and the connection is
+    /// paused, unless the caps had no place: that is no failure of the database.
     pub(super) fn fail_opening(
         &mut self,
         error: &DriverError,
@@ -318,12 +318,12 @@ impl<S: Pooled, W> Pool<S, W> {
         self.breaker.close();
     }
 
-    /// Takes out the free sessions for which this is true, to be closed.
+    /// Takes out the free sessions that are unwanted, to be closed.
     pub(super) fn remove(&mut self, unwanted: impl Fn(&S) -> bool) -> Vec<S> {
         self.free.extract_if(.., |session| unwanted(session)).collect()
     }
 
-    /// Since when the session that has been idle longest has been.
+    /// Returns when the session that has been idle longest became idle.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.longest_idle().map(|(since, _)| since)
     }
@@ -338,13 +338,13 @@ impl<S: Pooled, W> Pool<S, W> {
         self.free.iter().enumerate().filter_map(idle).min()
     }
 
-    /// From now on nothing is kept that nobody uses. Those who wait still get their sessions.
+    /// Stops keeping unused sessions. Callers that wait still get theirs.
     pub(super) fn retire(&mut self) -> Vec<S> {
         self.retired = true;
         std::mem::take(&mut self.free)
     }
 
-    /// Sessions open now.
+    /// Counts the sessions open now.
     pub(super) fn open(&self) -> usize {
         match self.size.concurrency {
             Concurrency::Shared => self.free.len(),
@@ -352,12 +352,12 @@ impl<S: Pooled, W> Pool<S, W> {
         }
     }
 
-    /// Callers who have a session now.
+    /// Counts the callers that have a session now.
     pub(super) fn running(&self) -> usize {
         self.running
     }
 
-    /// Callers that wait now.
+    /// Counts the callers that wait now.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -366,7 +366,7 @@ impl<S: Pooled, W> Pool<S, W> {
         self.breaker.is_open()
     }
 
-    /// Nothing is lost when this pool is.
+    /// Tells whether this pool may be dropped: it holds nothing that would be missed.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
         self.is_empty() && self.running == 0 && self.waiting.is_empty() && self.breaker.is_forgettable(now)
     }
@@ -375,13 +375,13 @@ impl<S: Pooled, W> Pool<S, W> {
         self.open() == 0 && self.opening == 0
     }
 
-    /// Gives a session to whoever waits for it; keeps it when nobody does.
+    /// Gives a session to the first waiting caller, or keeps it if there is none.
     fn place(&mut self, session: S, after: &mut After<S, W>) {
         self.free.push(session);
         self.serve(after);
     }
 
-    /// Gives sessions that are free to those who wait, in their order.
+    /// Gives free sessions to the waiting callers, in their order.
     fn serve(&mut self, after: &mut After<S, W>) {
         while !self.waiting.is_empty()
             && let Some(session) = self.lend(after)

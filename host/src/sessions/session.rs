@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// An open session together with its place under the caps: closing one gives back the other.
+/// An open session together with its place under the caps: closing it gives the place back.
 pub(super) struct Session {
     pub(super) driver_session: Box<dyn DriverSession>,
     _permit: Permit,
@@ -36,7 +36,7 @@ impl Session {
         self.last_used.store(milliseconds, Ordering::Relaxed);
     }
 
-    /// For one ping at a time.
+    /// Begins a check of the session; `None` while another one runs, so that there is one ping at a time.
     pub(super) fn begin_doubt(self: &Arc<Self>) -> Option<Doubt> {
         let first = !self.doubted.swap(true, Ordering::Relaxed);
         first.then(|| Doubt(self.clone()))

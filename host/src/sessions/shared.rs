@@ -1,4 +1,4 @@
-//! The entries of all connections: found, replaced, swept, and closed to make room for others.
+//! The entries of all connections: finding, replacing and sweeping them, and closing idle sessions to make room.
 
 use super::{
     calls::Projects,
@@ -19,20 +19,21 @@ use std::{
 };
 use tokio::runtime::Handle;
 
-/// The sessions of every connection, and what all of them share.
+/// The entries of every connection, and the parts that all of them share.
 pub(super) struct Shared {
     pub(super) settings: SessionSettings,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) permits: Permits,
     pub(super) projects: Projects,
-    /// Sessions are given back wherever a lease is dropped, and more may be opened then.
+    /// Opens sessions: a lease may be dropped outside of any runtime, and that may begin an opening.
     pub(super) runtime: Handle,
     pub(super) entries: Mutex<HashMap<ConnectionId, Arc<Entry>>>,
 }
 
 impl Shared {
-    /// The entry for the target. One of another version is replaced; whoever holds its sessions finishes on them.
+    /// Returns the entry for the target. An entry of an older version is replaced; running calls finish on its
+    /// sessions.
     pub(super) fn entry(self: &Arc<Self>, target: &Target) -> Arc<Entry> {
         let new = || {
             let project = self.projects.get(&target.connection.project_id);
@@ -59,7 +60,8 @@ impl Shared {
         lock(&self.entries).values().cloned().collect()
     }
 
-    /// Lets the registry's `status` follow what was seen, without a write when it says so already, or where it has none.
+    /// Sets the connection's `status` in the registry, unless it is the same already, or the connection has no row
+    /// there.
     pub(super) fn report(&self, target: &Target, status: ConnectionStatus) {
         if target.connection.is_implicit {
             return;

@@ -37,7 +37,7 @@ fn pool(concurrency: Concurrency, sessions: usize, waiting: usize) -> FakePool {
     Pool::new(Size { concurrency, sessions, calls, waiting })
 }
 
-/// Asks with all the time in the world.
+/// Asks with a deadline that never matters.
 fn ask(pool: &mut FakePool, now: Instant, caller: u32) -> (Asked<Fake>, After<Fake, u32>) {
     let far = now + Duration::from_secs(10_000);
     pool.ask(now, (far, far), || caller)
@@ -58,7 +58,7 @@ fn queue(pool: &mut FakePool, callers: std::ops::Range<u32>, now: Instant) -> us
     openings
 }
 
-/// Who got a session, and which.
+/// Lists the callers that got a session, each with its number.
 fn served(after: &After<Fake, u32>) -> Vec<(u32, u32)> {
     let line =
         |(caller, answer): &(u32, Result<Fake, DriverError>)| (*caller, answer.as_ref().unwrap().number);

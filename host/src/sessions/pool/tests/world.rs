@@ -1,4 +1,4 @@
-//! Any order of events that the world around a pool may bring.
+//! Runs a pool through random orders of the events that it may meet.
 
 use super::*;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone)]
 enum Event {
     Ask,
-    /// Of those who wait or ever waited, this one.
+    /// One of the callers that wait or have waited.
     Leave(usize),
     FindRoom,
     Finish,
@@ -40,7 +40,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..200)
 }
 
-/// What the world around an exclusive pool does with its decisions.
+/// The world around an exclusive pool: it carries out the pool's decisions.
 struct World {
     pool: FakePool,
     now: Instant,
