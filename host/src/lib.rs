@@ -29,6 +29,8 @@ pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod management;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub mod memory;
 pub mod plugins;
 pub mod registry;
 pub mod role;

@@ -1,12 +1,9 @@
 //! The `studio-gateway` program.
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-mod memory;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    memory::give_back();
+    studio_gateway::memory::give_back();
     studio_gateway::cli::run()
 }
