@@ -3,7 +3,6 @@
 use crate::time::{PATIENCE, within};
 use std::{
     fs::{self, File, OpenOptions},
-    net::Ipv4Addr,
     path::Path,
     process::{Command, ExitStatus},
     time::Duration,
@@ -82,12 +81,7 @@ pub fn free_port() -> u16 {
 
 /// Listens on a port of 127.0.0.1.
 pub fn listen() -> TcpListener {
-    listen_at(Ipv4Addr::LOCALHOST)
-}
-
-/// Listens on a port of another address of this machine, or of all.
-pub fn listen_at(address: Ipv4Addr) -> TcpListener {
-    let listener = ports::listener_at(address).unwrap_or_else(|error| panic!("{error}"));
+    let listener = ports::listener().unwrap_or_else(|error| panic!("{error}"));
     listener.set_nonblocking(true).expect("a listener for tokio");
     TcpListener::from_std(listener).expect("a listener of tokio")
 }

@@ -295,7 +295,8 @@ async fn restarted_server_is_back_and_no_answer_is_anothers() {
         });
     }
     for _ in 0..3 {
-        world.server.restart().await;
+        world.server.kill().await;
+        world.server.start_again().await;
         eventually("it works again", async || world.write("k", json!({"value": "v"})).await.status < 300)
             .await;
     }

@@ -242,7 +242,8 @@ async fn missing_rights_leave_either_the_old_or_the_new_value(driver: RedisDrive
                 refused += 1;
             }
         }
-        assert!(changed > 15 && refused > 15, "{changed} {refused}");
+        let least = count.min(100) / 5;
+        assert!(changed > least && refused > least, "{changed} {refused}");
     }
 }
 

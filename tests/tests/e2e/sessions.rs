@@ -66,7 +66,8 @@ async fn redis_that_restarts_under_load_costs_only_what_was_in_flight(driver: Re
             async move { load_tolerating_absence(&viewer, &path).await }
         });
         tokio::time::sleep(Duration::from_millis(300)).await;
-        world.redis.restart().await;
+        world.redis.kill().await;
+        world.redis.start_again().await;
         world.redis.run(&["SET", "k", "v"]).await;
         let back = Instant::now();
         within(RECOVERY + SLACK, "it works again", async || viewer.get(&path).await.status == 200).await;

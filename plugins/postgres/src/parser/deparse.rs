@@ -1,6 +1,12 @@
 //! A tree made SQL again.
 
-use super::{deep, measure::Size, read, shapes, trees::TREES, write_tree};
+use super::{
+    deep,
+    measure::{self, Size},
+    read, shapes,
+    trees::TREES,
+    write_tree,
+};
 use crate::{
     Postgres,
     extent::Extent,
@@ -54,7 +60,9 @@ pub(super) async fn run(json: String) -> Result<String, DriverError> {
         let message = format!("the tree is too large: it has more than {MAXIMUM_VALUES} values");
         return Err(DriverError::validation("ast", message));
     }
-    room::run(Room::of(values * VALUE + depth * LEVEL), move |wanted| deparse(&json, wanted)).await
+    // Names are not always quoted: each of their letters may be a token of the SQL.
+    let bytes = values * VALUE + depth * LEVEL + json.len() * measure::DIVIDING;
+    room::run(Room::of(bytes), move |wanted| deparse(&json, wanted)).await
 }
 
 pub(super) fn deparse(json: &str, wanted: &Wanted) -> Result<String, DriverError> {
@@ -115,6 +123,7 @@ fn write(statement: Value, wanted: &Wanted) -> Result<String, DriverError> {
     let sql = pg_query::deparse(&ParseResult { version, ..tree }).map_err(said)?;
     wanted.check()?;
     // The deparser leaves out parentheses that some trees need, and quotation marks, and more.
+    measure::cost_of_measuring(&sql)?;
     Size::measure(&sql)?.cost_of_parsing()?;
     let again = write_tree(&sql, wanted).ok().and_then(|json| read_json(&json).ok()).unwrap_or_default();
     match statement_of(again) == statement_of(Value::Object(given)) {

@@ -14,7 +14,7 @@ const MAXIMUM_NESTING: usize = 4_000;
 const MAXIMUM_WARNINGS: usize = 8;
 
 /// What dividing a text takes for each of its bytes, measured.
-const DIVIDING: usize = 100;
+pub(super) const DIVIDING: usize = 100;
 /// What a token takes, measured over what the grammar has; each takes at most five microseconds too.
 const TOKEN: usize = 2_300;
 /// What a token takes of the stack for being inside another.

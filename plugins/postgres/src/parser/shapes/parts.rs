@@ -182,6 +182,7 @@ fn variant(kind: &Message, object: &Map<String, Value>, parts: &Parts) -> String
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
     let is = |field: &str| object.get(field) == Some(&Value::Bool(true));
     let count = |field: &str| items(object, field).len();
+    let number = |field: &str| object.get(field).and_then(Value::as_i64).unwrap_or_default();
     match kind.name {
         "A_Const" if is("isnull") => variant + " null",
         // One part or another is there, never none.
@@ -194,6 +195,8 @@ fn variant(kind: &Message, object: &Map<String, Value>, parts: &Parts) -> String
         "BitString" => variant + " " + text("bsval").get(..1).unwrap_or_default(),
         "IndexElem" => variant + if parts.contains_key("name") { " name" } else { " expr" },
         "BoolExpr" => variant + if parts.get("args") == Some(&1) { " of one" } else { "" },
+        // The deparser lists as many columns as it says, and when it says none, all that follow, for each of them anew.
+        "MultiAssignRef" if !(1..=i64::from(i32::MAX)).contains(&number("ncolumns")) => variant + " of none",
         // Its bits say which ends of the frame have an offset.
         "WindowDef" => variant + &object.get("frameOptions").map(Value::to_string).unwrap_or_default(),
         "SelectStmt" => variant.replace(" LIMIT_OPTION_DEFAULT", "").replace(" LIMIT_OPTION_COUNT", ""),

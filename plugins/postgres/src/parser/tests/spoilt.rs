@@ -199,6 +199,18 @@ fn trees_that_ended_the_process_are_refused() {
     }
 }
 
+/// The SQL of such a tree would grow with the square of it.
+#[test]
+fn trees_that_set_none_of_several_columns_are_refused() {
+    for count in [json!(0), json!(-1), json!(u32::MAX)] {
+        let mut spoilt = tree("update t set (a, b) = (1, 2)").unwrap();
+        let place = "/stmts/0/stmt/UpdateStmt/targetList/0/ResTarget/val/MultiAssignRef/ncolumns";
+        *spoilt.pointer_mut(place).unwrap() = count;
+        let error = deeply(move || deparse::deparse(&spoilt.to_string(), &Wanted::default())).unwrap_err();
+        assert!(error.message.starts_with("Error deparsing MultiAssignRef"), "{error}");
+    }
+}
+
 static EXAMPLES: LazyLock<(Vec<Value>, Seen)> = LazyLock::new(|| {
     let trees = statements();
     let seen = values_seen(&trees);

@@ -57,6 +57,15 @@ fn hostile_trees_are_errors() {
 }
 
 #[test]
+fn tree_of_too_long_a_statement_is_refused_uncounted() {
+    let mut long = tree("select f(a => 1)").unwrap();
+    let name = "/stmts/0/stmt/SelectStmt/targetList/0/ResTarget/val/FuncCall/args/0/NamedArgExpr/name";
+    *long.pointer_mut(name).unwrap() = json!("1,".repeat(1 << 20));
+    let error = deparse(&long).unwrap_err();
+    assert!(error.message.contains("longer than"), "{}", error.message);
+}
+
+#[test]
 fn a_node_alone_is_a_statement() {
     let parsed = tree("select 1; select 2").unwrap();
     assert_eq!(deparse(&parsed).unwrap(), "SELECT 1;\n\nSELECT 2");
