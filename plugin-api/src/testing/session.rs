@@ -88,7 +88,7 @@ pub fn code(error: &DriverError) -> &'static str {
 /// When it names none.
 #[track_caller]
 pub fn field(error: &DriverError) -> &str {
-    detail(error, "field")
+    detail(error, error.details.get("field"))
 }
 
 /// Returns the reason that a connection error gives.
@@ -97,12 +97,12 @@ pub fn field(error: &DriverError) -> &str {
 /// When it gives none.
 #[track_caller]
 pub fn reason(error: &DriverError) -> &str {
-    detail(error, "reason")
+    detail(error, error.details.get("reason"))
 }
 
 #[track_caller]
-fn detail<'a>(error: &'a DriverError, name: &str) -> &'a str {
-    let found = error.details.get(name).and_then(Value::as_str);
-    assert!(found.is_some(), "the error has no {name}: {error}");
+fn detail<'a>(error: &'a DriverError, found: Option<&'a Value>) -> &'a str {
+    let found = found.and_then(Value::as_str);
+    assert!(found.is_some(), "the error has no such detail: {error}");
     found.unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::Path};
 use studio_gateway_tests::{Gateway, GatewayOptions, Plugin, Plugins, Project, eventually};
 
-/// Names the steps of a driver request that asks for no kept reply.
+/// Names the steps of a driver request; only one for what may be kept looks into the cache.
 const STEPS: [&str; 8] = ["route", "authorize", "admit", "locate", "look_up", "prepare", "call", "reply"];
 
 /// Lists the spans of one request whose end the log tells, by name.
@@ -27,9 +27,14 @@ async fn gateway_with_log(filter: &str) -> (Gateway, Project) {
 
 #[tokio::test]
 async fn steps_of_a_request_tell_their_times_when_asked() {
-    for (filter, steps) in [("info,studio_gateway::flow=debug", &STEPS[..]), ("debug", &[])] {
+    let without_cache: Vec<_> = STEPS.into_iter().filter(|step| *step != "look_up").collect();
+    let flow = "info,studio_gateway::flow=debug";
+    for (filter, path, steps) in
+        [(flow, "/counters/x", &STEPS[..]), (flow, "/facts/x", &without_cache), ("debug", "/counters/x", &[])]
+    {
         let (gateway, project) = gateway_with_log(filter).await;
-        let answer = project.viewer.get(&project.path("probe", "/facts/x")).await.expect(200);
+        project.developer.post(&project.path("probe", "/counters/x"), json!(null)).await.expect(200);
+        let answer = project.viewer.get(&project.path("probe", path)).await.expect(200);
         let id = answer.header("x-request-id").unwrap();
         // The request's own line comes last but for the end of its span.
         eventually("the request is in the log", async || gateway.log().contains(&format!("\"{id}\""))).await;

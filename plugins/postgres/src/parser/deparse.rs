@@ -28,6 +28,8 @@ const MAXIMUM_VALUES: usize = 100_000;
 const VALUE: usize = 1_400;
 /// What a level takes of the stack.
 const LEVEL: usize = 4 << 10;
+/// Words that a statement of few values may have.
+const FEW: usize = 500;
 
 /// A tree.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -62,10 +64,11 @@ pub(super) async fn run(json: String) -> Result<String, DriverError> {
     }
     // Names are not always quoted: each of their letters may be a token of the SQL.
     let bytes = values * VALUE + depth * LEVEL + json.len() * measure::DIVIDING;
-    room::run(Room::of(bytes), move |wanted| deparse(&json, wanted)).await
+    room::run(Room::of(bytes), move |wanted| deparse(&json, values, wanted)).await
 }
 
-pub(super) fn deparse(json: &str, wanted: &Wanted) -> Result<String, DriverError> {
+/// Makes SQL of a tree that has so many values.
+pub(super) fn deparse(json: &str, values: usize, wanted: &Wanted) -> Result<String, DriverError> {
     let tree =
         read_json(json.as_bytes()).map_err(|error| DriverError::validation("ast", error.to_string()))?;
     let mut statements = Vec::new();
@@ -73,7 +76,7 @@ pub(super) fn deparse(json: &str, wanted: &Wanted) -> Result<String, DriverError
     for statement in into_statements(tree) {
         // A statement's length is told when something ended it.
         ended = statement.get("stmt_len").and_then(Value::as_u64).is_some_and(|length| length > 0);
-        let sql = write(statement, wanted)?;
+        let sql = write(statement, values, wanted)?;
         statements.push(sql);
     }
     Ok(statements.join(";\n\n") + if ended { ";" } else { "" })
@@ -106,7 +109,7 @@ fn into_statements(tree: Value) -> Vec<Value> {
     }
 }
 
-fn write(statement: Value, wanted: &Wanted) -> Result<String, DriverError> {
+fn write(statement: Value, values: usize, wanted: &Wanted) -> Result<String, DriverError> {
     let wrong = |message: String| DriverError::query("42601", message);
     let mut tree = Map::new();
     tree.insert("stmts".to_owned(), Value::Array(vec![statement]));
@@ -124,11 +127,17 @@ fn write(statement: Value, wanted: &Wanted) -> Result<String, DriverError> {
     wanted.check()?;
     // The deparser leaves out parentheses that some trees need, and quotation marks, and more.
     measure::cost_of_measuring(&sql)?;
-    Size::measure(&sql)?.cost_of_parsing()?;
+    let size = Size::measure(&sql)?;
+    size.cost_of_parsing()?;
+    let other = || wrong(format!("Error deparsing {name}: the deparser has no SQL that means this tree"));
+    // There is room for as many words as the tree has values. More words come of names that are not quoted and should be.
+    if size.tokens() > values.max(FEW) {
+        return Err(other());
+    }
     let again = write_tree(&sql, wanted).ok().and_then(|json| read_json(&json).ok()).unwrap_or_default();
     match statement_of(again) == statement_of(Value::Object(given)) {
         true => Ok(sql),
-        false => Err(wrong(format!("Error deparsing {name}: the deparser has no SQL that means this tree"))),
+        false => Err(other()),
     }
 }
 

@@ -62,6 +62,11 @@ impl Size {
         }
     }
 
+    /// Returns how many tokens the text has, but for comments.
+    pub(super) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
     fn of(tokens: impl Iterator<Item = Token>) -> Self {
         let (mut count, mut warnings, mut last) = (0, 0, Token::Nul);
         let tokens = tokens.filter(|token| !matches!(token, Token::CComment | Token::SqlComment));

@@ -154,7 +154,7 @@ pub(super) fn try_tree(spoilt: &Value) -> bool {
     if shapes::check(kind, spoilt.as_object().unwrap()).is_err() {
         return false;
     }
-    deparse::deparse(&spoilt.to_string(), &Wanted::default()).is_ok()
+    deparse::deparse(&spoilt.to_string(), usize::MAX, &Wanted::default()).is_ok()
 }
 
 #[test]
@@ -194,7 +194,8 @@ fn trees_that_ended_the_process_are_refused() {
         let (parent, field) = place.rsplit_once('/').unwrap();
         let parent = statement.pointer_mut(parent).unwrap().as_object_mut().unwrap();
         parent.insert(field.to_owned(), value);
-        let error = deeply(move || deparse::deparse(&spoilt.to_string(), &Wanted::default())).unwrap_err();
+        let error = deeply(move || deparse::deparse(&spoilt.to_string(), usize::MAX, &Wanted::default()))
+            .unwrap_err();
         assert!(error.message.starts_with("Error deparsing"), "{sql}: {error}");
     }
 }
@@ -206,7 +207,8 @@ fn trees_that_set_none_of_several_columns_are_refused() {
         let mut spoilt = tree("update t set (a, b) = (1, 2)").unwrap();
         let place = "/stmts/0/stmt/UpdateStmt/targetList/0/ResTarget/val/MultiAssignRef/ncolumns";
         *spoilt.pointer_mut(place).unwrap() = count;
-        let error = deeply(move || deparse::deparse(&spoilt.to_string(), &Wanted::default())).unwrap_err();
+        let error = deeply(move || deparse::deparse(&spoilt.to_string(), usize::MAX, &Wanted::default()))
+            .unwrap_err();
         assert!(error.message.starts_with("Error deparsing MultiAssignRef"), "{error}");
     }
 }
