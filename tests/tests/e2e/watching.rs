@@ -33,7 +33,7 @@ async fn steps_of_a_request_tell_their_times_when_asked() {
         [(flow, "/counters/x", &STEPS[..]), (flow, "/facts/x", &without_cache), ("debug", "/counters/x", &[])]
     {
         let (gateway, project) = gateway_with_log(filter).await;
-        project.developer.post(&project.path("probe", "/counters/x"), json!(null)).await.expect(200);
+        project.developer.post(&project.path("probe", "/counters/x"), json!(null)).await.expect(204);
         let answer = project.viewer.get(&project.path("probe", path)).await.expect(200);
         let id = answer.header("x-request-id").unwrap();
         // The request's own line comes last but for the end of its span.
