@@ -8,7 +8,7 @@ use studio_gateway::{
     connections::sealed_string::ConnectionKey,
     fuzzing,
     management::input::ChangeConnection,
-    secrets::{Keyring, Place, Sealed},
+    secrets::{Keyring, Sealed, SealedFor},
 };
 use studio_plugin_api::{Driver, DriverError, ErrorCode, testing};
 
@@ -64,8 +64,8 @@ pub(crate) fn sealed_strings(input: &[u8]) {
     feedback::note(connection_key.open(text).is_some());
     match text.parse::<Sealed>() {
         Ok(sealed) => {
-            let place = Place { record: "a", field: "password" };
-            let error = keyring.open(&place, &sealed).expect_err("nobody sealed it for this place");
+            let sealed_for = SealedFor { record: "a", field: "password" };
+            let error = keyring.open(&sealed_for, &sealed).expect_err("nobody sealed it for this place");
             feedback::note(feedback::words(&error.to_string()));
         }
         Err(error) => feedback::note(feedback::words(&error.to_string())),

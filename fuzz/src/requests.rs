@@ -16,8 +16,8 @@ const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Any path, to each driver: what is found is found again by its parameters.
 pub(crate) fn paths(input: &[u8]) {
-    static FACES: OnceLock<Vec<(Manifest, Paths)>> = OnceLock::new();
-    let faces = FACES.get_or_init(|| {
+    static PREFIXES: OnceLock<Vec<(Manifest, Paths)>> = OnceLock::new();
+    let prefixes = PREFIXES.get_or_init(|| {
         let manifests = [
             (manifest::derive::<studio_driver_postgres::Postgres>(), Some("pg-meta")),
             (manifest::derive::<studio_driver_postgres::Postgres>(), None),
@@ -33,11 +33,11 @@ pub(crate) fn paths(input: &[u8]) {
     let Some((choice, path)) = input.split_first() else { return };
     let Ok(path) = std::str::from_utf8(path) else { return };
     let choice = usize::from(*choice);
-    let (manifest, paths) = &faces[choice % faces.len()];
-    let method = METHODS[choice / faces.len() % METHODS.len()];
+    let (manifest, paths) = &prefixes[choice % prefixes.len()];
+    let method = METHODS[choice / prefixes.len() % METHODS.len()];
     match paths.find(method, path) {
         Route::Operation { operation, parameters } => {
-            feedback::note(("found", choice % faces.len(), operation));
+            feedback::note(("found", choice % prefixes.len(), operation));
             let mut left = parameters.iter();
             let template = manifest.operations[operation as usize].path.as_str();
             let segments = template.split('/').map(|segment| match segment.starts_with('{') {
@@ -50,7 +50,7 @@ pub(crate) fn paths(input: &[u8]) {
             assert_eq!(found, Route::Operation { operation, parameters: parameters.clone() }, "{again}");
         }
         Route::WrongMethod { allow } => {
-            feedback::note(("wrong method", choice % faces.len(), &allow));
+            feedback::note(("wrong method", choice % prefixes.len(), &allow));
             assert!(!allow.split(", ").any(|allowed| allowed == method), "{allow}");
         }
         Route::EmptyName { .. } | Route::Unknown => feedback::note("unknown"),

@@ -22,7 +22,7 @@ use studio_gateway::{
     config::{RateLimitSettings, RequestLimit},
     gateway::Gateway,
     identity::{Grants, Principal},
-    limits::{Asked, Class, RateLimits},
+    limits::{Class, RateLimitRequest, RateLimits},
     plugins::{Caching, Driver, Operation},
     registry::{Connection, ConnectionSelector},
     telemetry::Metrics,
@@ -36,7 +36,8 @@ fn limits(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let principal = Principal::User { subject: "someone".into(), grants: Grants::default() };
     let (database_type, project) = (Some("probe"), Some("p"));
-    let asked = Asked { principal: &principal, role: None, database_type, project, class: Class::Read };
+    let request =
+        RateLimitRequest { principal: &principal, role: None, database_type, project, class: Class::Read };
     let rate = |text: &str| Some(text.parse::<RequestLimit>().expect("a limit"));
     let mut group = criterion.benchmark_group("limits");
     for (name, read, total) in [
@@ -49,14 +50,14 @@ fn limits(criterion: &mut Criterion) {
         let limits = runtime.block_on(async { RateLimits::start(&settings, Arc::new(Metrics::default())) });
         let refused = rate("1") == read;
         // The first is let through in any case.
-        drop(limits.admit(&asked));
+        drop(limits.admit(&request));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let counted = limits.admit(black_box(&asked));
+                let counted = limits.admit(black_box(&request));
                 assert_eq!(counted.is_err(), refused);
                 let mut headers = HeaderMap::new();
-                if let Some(standing) = counted.unwrap_or_else(|refusal| refusal.standing) {
-                    standing.write(&mut headers);
+                if let Some(rate_limit_headers) = counted.unwrap_or_else(|refusal| refusal.headers) {
+                    rate_limit_headers.write(&mut headers);
                 }
                 headers
             });

@@ -10,7 +10,7 @@ use std::{
 
 /// The floors, from the ground up. Rooms of one floor don't import each other.
 const FLOORS: [&[&str]; 12] = [
-    &["addresses", "memory", "role", "secrets"],
+    &["addresses", "count_guard", "memory", "role", "secrets"],
     &["config"],
     &["budgets", "plugins", "registry"],
     &["audit", "cache", "connections"],

@@ -3,7 +3,7 @@
 use crate::{
     addresses::AddressPolicy,
     audit::AuditTrail,
-    budgets::{Budgets, Connections, Times, raise_file_limit},
+    budgets::{Budgets, ClientConnections, Times, raise_file_limit},
     cache::ReplyCache,
     config::{ConfigError, Settings},
     connections::sealed_string::ConnectionKey,
@@ -11,7 +11,7 @@ use crate::{
     flow::Flow,
     identity::{Gate, JwksError, TokenVerifier},
     limits::{RateLimits, TakenNames},
-    management::service::ConnectionService,
+    management::manager::ConnectionManager,
     plugins::{
         CompiledCache, Loader, SandboxSettings,
         catalog::{Catalog, CatalogError},
@@ -80,7 +80,7 @@ pub struct Gateway {
     /// Open driver sessions.
     pub sessions: Sessions,
     /// The service that manages connections.
-    pub connections: ConnectionService,
+    pub connections: ConnectionManager,
     /// Names that callers found to be taken.
     pub taken_names: TakenNames,
     /// The rules on where connections may lead.
@@ -152,14 +152,14 @@ fn address_policy(settings: &Settings) -> AddressPolicy {
 
 /// Makes the budget of clients' connections. Half of the files that may be open is for them, the rest for databases,
 /// the registry and drivers.
-fn clients(settings: &Settings) -> Arc<Connections> {
+fn clients(settings: &Settings) -> Arc<ClientConnections> {
     let budgets = &settings.budgets;
     let room = raise_file_limit().and_then(|files| usize::try_from(files / 2).ok()).unwrap_or(usize::MAX);
     let most = budgets.connections.get().min(room.max(1));
     if most < budgets.connections.get() {
         tracing::warn!(most, "the limit on open files allows fewer connections than budgets.connections");
     }
-    Connections::new(most, budgets.connections_per_address.get(), Times::new(budgets))
+    ClientConnections::new(most, budgets.connections_per_address.get(), Times::new(budgets))
 }
 
 /// The parts that connections are managed with, in a gateway and by the command line.
@@ -173,7 +173,7 @@ pub struct Parts {
     /// The rules on where connections may lead.
     pub addresses: AddressPolicy,
     /// The service that manages connections.
-    pub connections: ConnectionService,
+    pub connections: ConnectionManager,
 }
 
 impl Parts {
@@ -183,7 +183,7 @@ impl Parts {
         let directory = Arc::new(Directory::new(registry.clone(), keyring.clone()));
         let sessions = Sessions::new(settings.sessions.clone(), registry.clone(), keyring.clone());
         let cache = Arc::new(ReplyCache::new(settings.cache.clone()));
-        let connections = ConnectionService::new(
+        let connections = ConnectionManager::new(
             directory.clone(),
             keyring.clone(),
             sessions.clone(),

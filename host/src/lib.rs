@@ -16,6 +16,7 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod connections;
+mod count_guard;
 pub mod directory;
 #[cfg(test)]
 mod documentation;

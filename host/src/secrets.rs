@@ -49,7 +49,7 @@ struct SealingKey {
 
 /// The place where a sealed value belongs. It opens nowhere else.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct SealedFor<'a> {
     /// The id of the row: a connection's id, a project's ref.
     pub record: &'a str,
     /// The column, or `options.<path>` for one option among several in a column.
@@ -113,10 +113,11 @@ impl Keyring {
         Ok(Self { current, retired })
     }
 
-    /// Seals `plaintext` for `place` under the current key, with a fresh random nonce: two seals of one text differ.
-    pub fn seal(&self, place: &Place<'_>, plaintext: &str) -> Sealed {
+    /// Seals `plaintext` for `sealed_for` under the current key, with a fresh random nonce: two seals of one text
+    /// differ.
+    pub fn seal(&self, sealed_for: &SealedFor<'_>, plaintext: &str) -> Sealed {
         let nonce = Nonce::<Aes256Gcm>::generate();
-        let payload = Payload { msg: plaintext.as_bytes(), aad: &place.associated_data() };
+        let payload = Payload { msg: plaintext.as_bytes(), aad: &sealed_for.associated_data() };
         let Ok(ciphertext) = self.current.cipher.encrypt(&nonce, payload) else {
             unreachable!("AES-GCM refuses nothing but a plaintext of more than 64 GiB");
         };
@@ -145,16 +146,16 @@ impl Keyring {
         self.current.cipher.decrypt(&nonce, Payload { msg: tag, aad: body }).ok().map(|_| body)
     }
 
-    /// Opens a value that was sealed for `place`.
+    /// Opens a value that was sealed for `sealed_for`.
     ///
     /// # Errors
     /// [`OpenError`]: unknown key, wrong place or tampered, malformed.
-    pub fn open(&self, place: &Place<'_>, sealed: &Sealed) -> Result<SecretString, OpenError> {
+    pub fn open(&self, sealed_for: &SealedFor<'_>, sealed: &Sealed) -> Result<SecretString, OpenError> {
         let (key_id, bytes) = split(sealed.as_str()).ok_or(OpenError::Malformed)?;
         let key = self.key(key_id).ok_or_else(|| OpenError::UnknownKey { key_id: key_id.to_owned() })?;
         let (nonce, ciphertext) = bytes.split_at_checked(NONCE_LENGTH).ok_or(OpenError::Malformed)?;
         let nonce = Nonce::<Aes256Gcm>::try_from(nonce).map_err(|_| OpenError::Malformed)?;
-        let payload = Payload { msg: ciphertext, aad: &place.associated_data() };
+        let payload = Payload { msg: ciphertext, aad: &sealed_for.associated_data() };
         let plaintext = key.cipher.decrypt(&nonce, payload).map_err(|_| OpenError::WrongPlaceOrTampered)?;
         // Only text is ever sealed, so a plaintext that authenticates is text.
         String::from_utf8(plaintext).map(SecretString::from).map_err(|_| OpenError::WrongPlaceOrTampered)
@@ -202,7 +203,7 @@ impl SealingKey {
     }
 }
 
-impl Place<'_> {
+impl SealedFor<'_> {
     /// Gives the bytes that the seal is bound to. The record's length comes before it, so no two places share an
     /// encoding.
     fn associated_data(&self) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Serves: makes a gateway from the settings, listens, and drains at the end.
 
 use crate::{
-    budgets::{Connections, Times},
+    budgets::{ClientConnections, Times},
     config::{HttpSettings, Settings},
     gateway::{Gateway, StartError},
     http::{metrics_router, router, server::Server},
@@ -74,7 +74,7 @@ pub async fn run(
     let metrics_server = metrics_listener.map(|listener| {
         // Many connections to the API must not keep anyone from reading its metrics.
         let connections =
-            Connections::new(METRICS_CONNECTIONS, METRICS_CONNECTIONS, Times::new(&settings.budgets));
+            ClientConnections::new(METRICS_CONNECTIONS, METRICS_CONNECTIONS, Times::new(&settings.budgets));
         let router = metrics_router(gateway.clone());
         let server = Server::new(router, connections, &settings.http, &settings.budgets);
         tokio::spawn(server.serve(listener, told(stopped.clone()), drain_time))

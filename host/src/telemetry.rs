@@ -1,7 +1,7 @@
 //! Logs and metrics.
 
 use crate::{
-    budgets::{Budgets, Connections, Kind},
+    budgets::{Budgets, ClientConnections, Kind},
     cache::ReplyCache,
     config::{LogFormat, LogSettings},
     plugins::{Operation, catalog::Catalog},
@@ -261,7 +261,7 @@ impl Metrics {
     }
 
     /// Notes what the budgets hold.
-    pub fn held(&self, budgets: &Budgets, clients: &Connections) {
+    pub fn held(&self, budgets: &Budgets, clients: &ClientConnections) {
         for (of, kind) in [("bodies", Kind::Bodies), ("replies", Kind::Replies)] {
             let bytes = i64::try_from(budgets.held(kind)).unwrap_or(i64::MAX);
             self.held.get_or_create(&HeldLabels { of }).set(bytes);

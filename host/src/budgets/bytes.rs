@@ -4,10 +4,11 @@ use crate::config::BudgetSettings;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
+use studio_plugin_api::sync::lock;
 
 /// Up to so many bytes are small: they count against a separate part beside the budget, so that small requests are
 /// served while others hold all of the budget.
@@ -335,11 +336,6 @@ impl SharedRoom {
         *shared = Arc::downgrade(&held);
         Ok(held)
     }
-}
-
-/// Takes a lock, poisoned or not: no code panics while it holds one.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use socket2::SockRef;
 use std::{
     mem::MaybeUninit,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
+use studio_plugin_api::sync::lock;
 use tokio::{net::TcpStream, sync::Notify, task::AbortHandle};
 
 /// Names the thing that a connection waits for its client to do.
@@ -159,7 +160,7 @@ impl Line {
 
     fn deliveries(&self) -> MutexGuard<'_, Vec<Arc<Delivery>>> {
         // No code panics while it holds this lock.
-        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.deliveries)
     }
 
     /// Tells what it waits for its client to do, and since when; `None` while the client waits for the gateway.

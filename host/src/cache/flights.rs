@@ -8,13 +8,14 @@ use futures_util::{
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Instant,
 };
+use studio_plugin_api::sync::lock;
 
 /// The read and its generation: a caller that asks after a write was acknowledged is in another generation, and joins
 /// no read from before the write.
-type Place = (Arc<Key>, Generation);
+type FlightKey = (Arc<Key>, Generation);
 type Work<T> = BoxFuture<'static, T>;
 
 /// All reads under way that give a `T`.
@@ -25,7 +26,7 @@ pub(super) struct Flights<T: Clone + Send + Sync + 'static> {
 struct State<T: Clone + Send + Sync + 'static> {
     last_number: u64,
     /// Held weakly: work that no caller waits for any more is dropped, and the driver's call with it.
-    flights: HashMap<Place, (Landing, WeakShared<Work<T>>)>,
+    flights: HashMap<FlightKey, (Landing, WeakShared<Work<T>>)>,
 }
 
 /// When the work is cut off, and its number.
@@ -63,16 +64,17 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let place = (key.clone(), generation);
+        let flight_key = (key.clone(), generation);
         let mut state = lock(&self.state);
-        if let Some((landing, work)) = state.flights.get(&place)
+        if let Some((landing, work)) = state.flights.get(&flight_key)
             && let Some(work) = work.upgrade()
         {
             return Flight { work, deadline: landing.deadline, joined: true };
         }
         state.last_number += 1;
         let number = state.last_number;
-        let (begun, end) = (begin(), End { state: self.state.clone(), place: place.clone(), number });
+        let (begun, end) =
+            (begin(), End { state: self.state.clone(), flight_key: flight_key.clone(), number });
         let work = async move {
             let result = begun.await;
             drop(end);
@@ -80,7 +82,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         };
         let work = work.boxed().shared();
         if let Some(weak) = work.downgrade() {
-            state.flights.insert(place, (Landing { deadline, number }, weak));
+            state.flights.insert(flight_key, (Landing { deadline, number }, weak));
         }
         Flight { work, deadline, joined: false }
     }
@@ -89,7 +91,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 /// Takes the read out of those under way when it has ended or was dropped.
 struct End<T: Clone + Send + Sync + 'static> {
     state: Arc<Mutex<State<T>>>,
-    place: Place,
+    flight_key: FlightKey,
     number: u64,
 }
 
@@ -97,13 +99,8 @@ impl<T: Clone + Send + Sync + 'static> Drop for End<T> {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
         // Another read may have begun in this one's place, after all callers had left it.
-        if state.flights.get(&self.place).is_some_and(|(landing, _)| landing.number == self.number) {
-            state.flights.remove(&self.place);
+        if state.flights.get(&self.flight_key).is_some_and(|(landing, _)| landing.number == self.number) {
+            state.flights.remove(&self.flight_key);
         }
     }
-}
-
-/// Takes the lock, poisoned or not: no code panics while it holds it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,33 +1,33 @@
 //! Tells which kept replies still count, by numbers that writes move on.
 //!
-//! A place is a path of a connection. A reply belongs to the generation that its place was in when the read began, and
+//! A key is a path of a connection. A reply belongs to the generation that its key was in when the read began, and
 //! counts only while that is the current one. The end of a write starts a new generation before the write is
 //! acknowledged: a later request finds no reply from before it. A reply that a write overlapped is not kept. No number
-//! is given twice, so a place may be forgotten at any time: it comes back with another number.
+//! is given twice, so a key may be forgotten at any time: it comes back with another number.
 
 use crate::registry::ConnectionId;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use studio_plugin_api::{DriverError, ErrorCode, reply::Payload};
+use studio_plugin_api::{DriverError, ErrorCode, reply::Payload, sync::lock};
 
 /// How long a write that was cut off may still reach the database: replies read meanwhile are not kept.
 const AFTERMATH: Duration = Duration::from_secs(10);
-/// The most places remembered; beyond that, places with no write under way or of unknown outcome are forgotten.
-const MOST_PLACES: usize = 100_000;
+/// The most keys remembered; beyond that, keys with no write under way or of unknown outcome are forgotten.
+const MOST_KEYS: usize = 100_000;
 
 /// The unit that writes make stale: an operation's path (as a template) on a connection, with any parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct InvalidationKey {
     /// The connection.
     pub connection: ConnectionId,
     /// The path, such as `/databases/{db}/collections`.
     pub path: Arc<str>,
 }
 
-/// A period of a place in which no write ended.
+/// A period of a key in which no write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Generation(u64);
 
@@ -56,7 +56,7 @@ impl Ending {
     }
 }
 
-/// The generations of all places.
+/// The generations of all keys.
 #[derive(Default)]
 pub struct Generations {
     state: Mutex<State>,
@@ -66,7 +66,7 @@ pub struct Generations {
 struct State {
     /// The last number given.
     last: u64,
-    slots: HashMap<Place, Slot>,
+    slots: HashMap<InvalidationKey, Slot>,
 }
 
 struct Slot {
@@ -89,54 +89,54 @@ impl State {
         self.last
     }
 
-    fn slot(&mut self, place: &Place, now: Instant) -> &mut Slot {
-        if self.slots.len() >= MOST_PLACES && !self.slots.contains_key(place) {
+    fn slot(&mut self, key: &InvalidationKey, now: Instant) -> &mut Slot {
+        if self.slots.len() >= MOST_KEYS && !self.slots.contains_key(key) {
             self.slots.retain(|_, slot| !slot.is_settled(now));
         }
         let generation = self.next();
-        self.slots.entry(place.clone()).or_insert(Slot { generation, writing: 0, unsettled_until: None })
+        self.slots.entry(key.clone()).or_insert(Slot { generation, writing: 0, unsettled_until: None })
     }
 }
 
 impl Generations {
     /// Returns the generation of a read that begins now.
-    pub fn current(&self, place: &Place, now: Instant) -> Generation {
+    pub fn current(&self, key: &InvalidationKey, now: Instant) -> Generation {
         let mut state = self.lock();
-        match state.slots.get(place) {
+        match state.slots.get(key) {
             Some(slot) => Generation(slot.generation),
-            None => Generation(state.slot(place, now).generation),
+            None => Generation(state.slot(key, now).generation),
         }
     }
 
     /// Tells whether the reply to a read that began then, in that generation, may be kept: no write has overlapped it.
-    pub fn may_keep(&self, place: &Place, generation: Generation, began: Instant) -> bool {
+    pub fn may_keep(&self, key: &InvalidationKey, generation: Generation, began: Instant) -> bool {
         let state = self.lock();
-        let slot = state.slots.get(place);
+        let slot = state.slots.get(key);
         slot.is_some_and(|slot| slot.generation == generation.0 && slot.is_settled(began))
     }
 
-    /// Notes that a write begins, which may make these places stale. Dropping the result ends it with an unknown
+    /// Notes that a write begins, which may make these keys stale. Dropping the result ends it with an unknown
     /// outcome.
-    pub fn begin_write(self: &Arc<Self>, places: Vec<Place>, now: Instant) -> Write {
+    pub fn begin_write(self: &Arc<Self>, keys: Vec<InvalidationKey>, now: Instant) -> Write {
         let mut state = self.lock();
-        for place in &places {
-            state.slot(place, now).writing += 1;
+        for key in &keys {
+            state.slot(key, now).writing += 1;
         }
         drop(state);
-        Write { generations: self.clone(), places }
+        Write { generations: self.clone(), keys }
     }
 
-    /// Forgets the places of connections that are no more.
+    /// Forgets the keys of connections that are no more.
     pub fn forget(&self, is_gone: impl Fn(ConnectionId) -> bool) {
-        // A place stays while a write to it is under way, to see the write's end.
-        self.lock().slots.retain(|place, slot| slot.writing > 0 || !is_gone(place.connection));
+        // A key stays while a write to it is under way, to see the write's end.
+        self.lock().slots.retain(|key, slot| slot.writing > 0 || !is_gone(key.connection));
     }
 
-    fn end_write(&self, places: &[Place], ending: Ending, now: Instant) {
+    fn end_write(&self, keys: &[InvalidationKey], ending: Ending, now: Instant) {
         let mut state = self.lock();
-        for place in places {
+        for key in keys {
             let next = state.next();
-            let Some(slot) = state.slots.get_mut(place) else { continue };
+            let Some(slot) = state.slots.get_mut(key) else { continue };
             slot.writing = slot.writing.saturating_sub(1);
             if ending != Ending::OnlyRead {
                 slot.generation = next;
@@ -149,28 +149,28 @@ impl Generations {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
 /// A write under way.
 pub struct Write {
     generations: Arc<Generations>,
-    places: Vec<Place>,
+    keys: Vec<InvalidationKey>,
 }
 
 impl Write {
     /// Ends the write. Must be called before the write is acknowledged.
     pub fn end(mut self, ending: Ending, now: Instant) {
-        let places = std::mem::take(&mut self.places);
-        self.generations.end_write(&places, ending, now);
+        let keys = std::mem::take(&mut self.keys);
+        self.generations.end_write(&keys, ending, now);
     }
 }
 
 impl Drop for Write {
     fn drop(&mut self) {
-        if !self.places.is_empty() {
-            self.generations.end_write(&self.places, Ending::Unknown, Instant::now());
+        if !self.keys.is_empty() {
+            self.generations.end_write(&self.keys, Ending::Unknown, Instant::now());
         }
     }
 }
@@ -179,8 +179,8 @@ impl Drop for Write {
 mod tests {
     use super::*;
 
-    fn place(path: &str) -> Place {
-        Place { connection: ConnectionId(uuid::Uuid::from_u128(7)), path: path.into() }
+    fn key(path: &str) -> InvalidationKey {
+        InvalidationKey { connection: ConnectionId(uuid::Uuid::from_u128(7)), path: path.into() }
     }
 
     struct Clocked {
@@ -196,13 +196,13 @@ mod tests {
             self.now += Duration::from_secs(seconds);
         }
         fn read(&self, path: &str) -> (Generation, Instant) {
-            (self.generations.current(&place(path), self.now), self.now)
+            (self.generations.current(&key(path), self.now), self.now)
         }
         fn may_keep(&self, path: &str, (generation, began): (Generation, Instant)) -> bool {
-            self.generations.may_keep(&place(path), generation, began)
+            self.generations.may_keep(&key(path), generation, began)
         }
         fn write(&self, path: &str) -> Write {
-            self.generations.begin_write(vec![place(path)], self.now)
+            self.generations.begin_write(vec![key(path)], self.now)
         }
     }
 
@@ -271,7 +271,8 @@ mod tests {
     #[test]
     fn other_paths_and_other_connections_stay() {
         let clocked = Clocked::new();
-        let elsewhere = Place { connection: ConnectionId(uuid::Uuid::from_u128(8)), path: "/a".into() };
+        let elsewhere =
+            InvalidationKey { connection: ConnectionId(uuid::Uuid::from_u128(8)), path: "/a".into() };
         let (other_path, other) = (clocked.read("/b"), clocked.generations.current(&elsewhere, clocked.now));
         clocked.write("/a").end(Ending::Over, clocked.now);
         assert!(clocked.may_keep("/b", other_path));
@@ -296,10 +297,10 @@ mod tests {
     fn places_at_rest_are_forgotten_when_there_are_too_many() {
         let clocked = Clocked::new();
         let _write = clocked.write("/busy");
-        for number in 0..MOST_PLACES + 10 {
+        for number in 0..MOST_KEYS + 10 {
             clocked.read(&number.to_string());
         }
         let state = clocked.generations.lock();
-        assert!(state.slots.len() <= MOST_PLACES && state.slots.contains_key(&place("/busy")));
+        assert!(state.slots.len() <= MOST_KEYS && state.slots.contains_key(&key("/busy")));
     }
 }

@@ -31,7 +31,7 @@ impl Key {
     /// Makes the key of a call on a connection by a driver.
     pub fn new(connection: &Connection, driver: &Driver, call: &Call) -> Self {
         let parameters = canonical(&call.path, &call.query);
-        let (version, driver) = (connection.settings_version, driver.generation());
+        let (version, driver) = (connection.settings_version, driver.load_number());
         Self::made_of(connection.id, version, driver, call.operation, call.granted, parameters)
     }
 

@@ -2,8 +2,8 @@
 //!
 //! [`ReplyCache`] keeps them; `key.rs` makes the key of a reply, `generations.rs` tells which replies still count,
 //! `flights.rs` joins callers that want the same one at once, `conditional.rs` and `status.rs` read and write HTTP
-//! headers. How long a reply counts is its [`Kept::expires`], which is compared with the time that the caller passes
-//! in; `moka`'s clock only clears expired replies away.
+//! headers. How long a reply counts is its [`CachedReply::expires`], which is compared with the time that the caller
+//! passes in; `moka`'s clock only clears expired replies away.
 
 mod conditional;
 mod flights;
@@ -17,7 +17,7 @@ use crate::{budgets::SharedRoom, config::CacheSettings, registry::ConnectionId};
 use bytes::Bytes;
 use conditional::entity_tag;
 use flights::Flights;
-use generations::{Generation, Generations, Place};
+use generations::{Generation, Generations, InvalidationKey};
 use http::HeaderValue;
 use moka::{Expiry, future::Cache, policy::EvictionPolicy};
 use std::{
@@ -39,7 +39,7 @@ const LARGEST_PART: usize = 8;
 
 /// A reply that is kept, or could be.
 #[derive(Debug)]
-pub struct Kept {
+pub struct CachedReply {
     /// The kind of success.
     pub outcome: Outcome,
     /// The driver's payload.
@@ -53,7 +53,7 @@ pub struct Kept {
     generation: Generation,
 }
 
-impl Kept {
+impl CachedReply {
     /// Makes the reply of a read. Its age counts from the beginning of the read.
     pub fn new(reading: &Reading, payload: Payload) -> Self {
         Self {
@@ -72,14 +72,14 @@ impl Kept {
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The reply.
-    pub reply: Arc<Kept>,
+    pub reply: Arc<CachedReply>,
     /// Where it is from.
-    pub origin: Origin,
+    pub source: ReplySource,
 }
 
 /// Where a reply is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum ReplySource {
     /// It was kept before.
     Cache,
     /// The driver, and it is kept now.
@@ -92,7 +92,7 @@ pub enum Origin {
 #[derive(Debug, Clone)]
 pub struct Reading {
     key: Arc<Key>,
-    place: Place,
+    invalidated_by: InvalidationKey,
     generation: Generation,
     began: Instant,
     time_to_live: Duration,
@@ -101,7 +101,7 @@ pub struct Reading {
 /// The kept replies.
 pub struct ReplyCache {
     settings: CacheSettings,
-    entries: Cache<Arc<Key>, Arc<Kept>>,
+    entries: Cache<Arc<Key>, Arc<CachedReply>>,
     generations: Arc<Generations>,
     flights: Flights<Result<Answer, DriverError>>,
 }
@@ -109,8 +109,8 @@ pub struct ReplyCache {
 impl ReplyCache {
     /// Makes an empty cache.
     pub fn new(settings: CacheSettings) -> Self {
-        let weigh = |key: &Arc<Key>, kept: &Arc<Kept>| {
-            u32::try_from(key.size() + size_of::<Kept>() + kept.json.len()).unwrap_or(u32::MAX)
+        let weigh = |key: &Arc<Key>, kept: &Arc<CachedReply>| {
+            u32::try_from(key.size() + size_of::<CachedReply>() + kept.json.len()).unwrap_or(u32::MAX)
         };
         let entries = Cache::builder()
             .max_capacity(settings.max_bytes.get() as u64)
@@ -130,32 +130,32 @@ impl ReplyCache {
 
     /// Begins a read, whose reply counts for `time_to_live`.
     pub fn begin_read(&self, key: Key, path: &Arc<str>, time_to_live: Duration, now: Instant) -> Reading {
-        let place = Place { connection: key.connection, path: path.clone() };
-        let generation = self.generations.current(&place, now);
-        Reading { key: Arc::new(key), place, generation, began: now, time_to_live }
+        let invalidated_by = InvalidationKey { connection: key.connection, path: path.clone() };
+        let generation = self.generations.current(&invalidated_by, now);
+        Reading { key: Arc::new(key), invalidated_by, generation, began: now, time_to_live }
     }
 
     /// Begins the same read anew.
     pub fn begin_again(&self, reading: Reading, now: Instant) -> Reading {
-        Reading { generation: self.generations.current(&reading.place, now), began: now, ..reading }
+        Reading { generation: self.generations.current(&reading.invalidated_by, now), began: now, ..reading }
     }
 
     /// Finds the kept reply to a read, if it still counts.
-    pub async fn find(&self, reading: &Reading, now: Instant) -> Option<Arc<Kept>> {
+    pub async fn find(&self, reading: &Reading, now: Instant) -> Option<Arc<CachedReply>> {
         let kept = self.entries.get(&reading.key).await?;
         (kept.generation == reading.generation && kept.expires > now).then_some(kept)
     }
 
     /// Keeps the reply of a read, unless a write overlapped it or it is too large.
     pub async fn keep(&self, reading: &Reading, payload: Payload) -> Answer {
-        let reply = Arc::new(Kept::new(reading, payload));
+        let reply = Arc::new(CachedReply::new(reading, payload));
         let is_keepable = reply.outcome == Outcome::Ok
             && reply.json.len() <= self.settings.max_bytes.get() / LARGEST_PART
-            && self.generations.may_keep(&reading.place, reading.generation, reading.began);
+            && self.generations.may_keep(&reading.invalidated_by, reading.generation, reading.began);
         if is_keepable {
             self.entries.insert(reading.key.clone(), reply.clone()).await;
         }
-        Answer { reply, origin: if is_keepable { Origin::DriverKept } else { Origin::Driver } }
+        Answer { reply, source: if is_keepable { ReplySource::DriverKept } else { ReplySource::Driver } }
     }
 
     /// Joins the call of another caller who wants the same reply, or begins one that ends by `deadline`. The call is
@@ -174,7 +174,7 @@ impl ReplyCache {
             async move {
                 // Another call may have ended since this caller looked.
                 if let Some(reply) = cache.find(&reading, Instant::now()).await {
-                    return Ok(Answer { reply, origin: Origin::Cache });
+                    return Ok(Answer { reply, source: ReplySource::Cache });
                 }
                 let payload = call.await?;
                 Ok(cache.keep(&reading, payload).await)
@@ -187,8 +187,8 @@ impl ReplyCache {
         if paths.is_empty() || !self.is_enabled() {
             return None;
         }
-        let places = paths.iter().map(|path| Place { connection, path: path.clone() }).collect();
-        Some(self.generations.begin_write(places, now))
+        let keys = paths.iter().map(|path| InvalidationKey { connection, path: path.clone() }).collect();
+        Some(self.generations.begin_write(keys, now))
     }
 
     /// Drops the kept replies of these connections, which were deleted or changed.
@@ -210,15 +210,15 @@ impl ReplyCache {
 /// Lets `moka` drop replies that have expired.
 struct ClearAway;
 
-impl Expiry<Arc<Key>, Arc<Kept>> for ClearAway {
-    fn expire_after_create(&self, _: &Arc<Key>, kept: &Arc<Kept>, now: Instant) -> Option<Duration> {
+impl Expiry<Arc<Key>, Arc<CachedReply>> for ClearAway {
+    fn expire_after_create(&self, _: &Arc<Key>, kept: &Arc<CachedReply>, now: Instant) -> Option<Duration> {
         Some(kept.expires.saturating_duration_since(now))
     }
 
     fn expire_after_update(
         &self,
         _: &Arc<Key>,
-        kept: &Arc<Kept>,
+        kept: &Arc<CachedReply>,
         now: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {

@@ -30,8 +30,8 @@ impl Clocked {
         self.cache.begin_read(Key::made_up(connection(1), parameter), &PATH.into(), TIME_TO_LIVE, self.now)
     }
 
-    async fn keep(&self, reading: &Reading, json: &str) -> Origin {
-        self.cache.keep(reading, payload(json)).await.origin
+    async fn keep(&self, reading: &Reading, json: &str) -> ReplySource {
+        self.cache.keep(reading, payload(json)).await.source
     }
 
     async fn find(&self, parameter: &str) -> Option<String> {
@@ -69,7 +69,7 @@ async fn reply_counts_until_it_expires() {
     let mut clocked = Clocked::new();
     let reading = clocked.begin_read("a");
     assert_eq!(clocked.find("a").await, None);
-    assert_eq!(clocked.keep(&reading, "1").await, Origin::DriverKept);
+    assert_eq!(clocked.keep(&reading, "1").await, ReplySource::DriverKept);
     clocked.now += TIME_TO_LIVE - Duration::from_millis(1);
     assert_eq!(clocked.find("a").await.as_deref(), Some("1"));
     assert_eq!(clocked.find("b").await, None, "other parameters");
@@ -92,10 +92,10 @@ async fn reply_from_before_a_writes_end_is_not_kept_after_it() {
     let clocked = Clocked::new();
     let (before, write) = (clocked.begin_read("a"), clocked.write(connection(1)));
     let during = clocked.begin_read("a");
-    assert_eq!(clocked.keep(&during, "old").await, Origin::Driver);
+    assert_eq!(clocked.keep(&during, "old").await, ReplySource::Driver);
     write.end(Ending::Over, clocked.now);
-    assert_eq!(clocked.keep(&before, "old").await, Origin::Driver);
-    assert_eq!(clocked.keep(&during, "old").await, Origin::Driver);
+    assert_eq!(clocked.keep(&before, "old").await, ReplySource::Driver);
+    assert_eq!(clocked.keep(&during, "old").await, ReplySource::Driver);
     assert_eq!(clocked.find("a").await, None);
 }
 
@@ -103,10 +103,10 @@ async fn reply_from_before_a_writes_end_is_not_kept_after_it() {
 async fn oversized_reply_is_not_kept_and_the_total_stays_in_bounds() {
     let clocked = Clocked::with_bytes(64 * 1024);
     let fits = "x".repeat(8 * 1024);
-    assert_eq!(clocked.keep(&clocked.begin_read("a"), &(fits.clone() + "x")).await, Origin::Driver);
+    assert_eq!(clocked.keep(&clocked.begin_read("a"), &(fits.clone() + "x")).await, ReplySource::Driver);
     for number in 0..100 {
         let reading = clocked.begin_read(&number.to_string());
-        assert_eq!(clocked.keep(&reading, &fits).await, Origin::DriverKept);
+        assert_eq!(clocked.keep(&reading, &fits).await, ReplySource::DriverKept);
     }
     clocked.cache.entries.run_pending_tasks().await;
     let bytes = clocked.cache.bytes();
@@ -120,7 +120,7 @@ async fn reply_of_another_kind_than_ok_is_not_kept() {
     let clocked = Clocked::new();
     let payload = Payload { outcome: Outcome::NoContent, json: Vec::new(), only_read: false };
     let answer = clocked.cache.keep(&clocked.begin_read("a"), payload).await;
-    assert_eq!(answer.origin, Origin::Driver);
+    assert_eq!(answer.source, ReplySource::Driver);
 }
 
 #[tokio::test]
@@ -220,6 +220,6 @@ async fn call_is_not_made_when_its_reply_came_to_be_kept_meanwhile() {
     let clocked = Clocked::new();
     clocked.keep(&clocked.begin_read("a"), "1").await;
     let answer = clocked.join(|| async { unreachable!("the reply is kept") }).work.await;
-    assert_eq!(answer.as_ref().unwrap().origin, Origin::Cache);
+    assert_eq!(answer.as_ref().unwrap().source, ReplySource::Cache);
     assert_eq!(json(answer), "1");
 }

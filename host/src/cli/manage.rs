@@ -102,7 +102,7 @@ pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) 
     let (registry, keyring) = open(settings).await?;
     let loader = driver_loader(settings, std::env::current_exe().ok(), Some(keyring.clone()));
     let catalog = Catalog::load(&settings.plugins.file, OnPluginError::Skip, loader).await?;
-    let service = Parts::wire(settings, &registry, &keyring).connections;
+    let manager = Parts::wire(settings, &registry, &keyring).connections;
     let driver = |database_type: &str| {
         catalog
             .driver(database_type)
@@ -113,7 +113,7 @@ pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) 
             let driver = driver(&database_type)?;
             let body = parameters::from_body(read_input()?.as_bytes())?;
             let record = change("connection.create", Some(&reference), None);
-            print(&service.create(&reference, &driver, body, record).await?, Some(&driver))?;
+            print(&manager.create(&reference, &driver, body, record).await?, Some(&driver))?;
         }
         ConnectionCommand::List { reference } => {
             for connection in registry.list_connections(&reference, None, u32::MAX, 0).await?.items {
@@ -126,14 +126,14 @@ pub(super) async fn connection(settings: &Settings, command: ConnectionCommand) 
             // The record is written before the test, which can't be undone if the record can't be written.
             let record = change("connection.test", Some(&reference), Some(&id.to_string()));
             registry.append_audit(&[record]).await?;
-            let tested = service.test(&reference, &driver, id).await?;
+            let tested = manager.test(&reference, &driver, id).await?;
             let facts = tested.outcome?;
             println!("{}", serde_json::to_string_pretty(&facts)?);
         }
         ConnectionCommand::Delete { reference, database_type, identifier } => {
             let id = find(&*registry, &reference, &database_type, identifier).await?;
             let record = change("connection.delete", Some(&reference), Some(&id.to_string()));
-            service.delete(&reference, &database_type, id, record).await?;
+            manager.delete(&reference, &database_type, id, record).await?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::{
     registry::{Connection, StoredEndpoint},
-    secrets::{Keyring, Place},
+    secrets::{Keyring, SealedFor},
 };
 use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret;
@@ -45,7 +45,8 @@ impl Destination {
         match &connection.settings.endpoint {
             StoredEndpoint::ConnectionString(sealed) => {
                 let id = connection.id.to_string();
-                let opened = keyring.open(&Place { record: &id, field: "connection_string" }, sealed).ok()?;
+                let opened =
+                    keyring.open(&SealedFor { record: &id, field: "connection_string" }, sealed).ok()?;
                 Self::parse(opened.expose_secret(), driver)
             }
             StoredEndpoint::Parts(parts) => Some(Self {

@@ -6,15 +6,16 @@ use crate::{
         Connection, ConnectionId, ConnectionSelector, ConnectionStatus, EndpointParts, OwnDatabase, Registry,
         RegistryError, StoredEndpoint, StoredSecret, StoredSettings, database_password_place,
     },
-    secrets::{Keyring, Place},
+    secrets::{Keyring, SealedFor},
 };
 use secrecy::ExposeSecret;
 use serde_json::Map;
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
+use studio_plugin_api::sync::lock;
 use uuid::Builder;
 
 /// The name by which `?connection=` finds it, unless a connection of its type has that name.
@@ -87,8 +88,8 @@ impl ProjectDatabases {
         // does not open stays as it is, and fails where others fail.
         let password = match (&opened, password) {
             (Some(Ok(plain)), _) => {
-                let place = Place { record: &id.to_string(), field: "password" };
-                Some(self.keyring.seal(&place, plain.expose_secret()))
+                let sealed_for = SealedFor { record: &id.to_string(), field: "password" };
+                Some(self.keyring.seal(&sealed_for, plain.expose_secret()))
             }
             (_, Some(StoredSecret::Sealed(sealed))) => Some(sealed),
             _ => None,
@@ -100,8 +101,7 @@ impl ProjectDatabases {
         };
         let port = database.port.to_string();
         let fingerprint = digest([&database.host, &port, &database.name, &database.user, secret]);
-        let settings_version =
-            self.versions.lock().unwrap_or_else(PoisonError::into_inner).of(id, fingerprint);
+        let settings_version = lock(&self.versions).of(id, fingerprint);
         let created_at = created_at.unwrap_or_default();
         Connection {
             id,

@@ -6,7 +6,7 @@ use crate::{
         settings::{DriverSettings, OpenOptions},
     },
     registry::{ConnectionId, StoredEndpoint, StoredSettings, rewrite_option_strings},
-    secrets::{Keyring, OpenError, Place, Sealed},
+    secrets::{Keyring, OpenError, Sealed, SealedFor},
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
@@ -31,7 +31,7 @@ pub fn open_settings(
     driver: &Driver,
 ) -> Result<DriverSettings, SettingsError> {
     let record = id.to_string();
-    let open = |field, sealed: &Sealed| keyring.open(&Place { record: &record, field }, sealed);
+    let open = |field, sealed: &Sealed| keyring.open(&SealedFor { record: &record, field }, sealed);
     let opened = || {
         let endpoint = match &stored.endpoint {
             StoredEndpoint::ConnectionString(sealed) => {
@@ -94,7 +94,7 @@ fn check_scheme(string: &str, schemes: &[String]) -> Result<(), DriverError> {
 fn open_options(keyring: &Keyring, id: &str, options: &mut Map<String, Value>) -> Result<(), OpenError> {
     rewrite_option_strings(options, &mut |field, text| match text.parse::<Sealed>() {
         Ok(sealed) => {
-            let secret = keyring.open(&Place { record: id, field }, &sealed)?;
+            let secret = keyring.open(&SealedFor { record: id, field }, &sealed)?;
             Ok(Some(secret.expose_secret().to_owned()))
         }
         Err(_) => Ok(None),

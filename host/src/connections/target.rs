@@ -15,6 +15,6 @@ pub struct Target {
 impl Target {
     /// Returns its version: sessions of another version have other settings or another driver.
     pub fn version(&self) -> (i64, u64) {
-        (self.connection.settings_version, self.driver.generation())
+        (self.connection.settings_version, self.driver.load_number())
     }
 }

@@ -4,7 +4,7 @@
 use super::{FlowError, authorized::Authorized, request::Request};
 use crate::{
     identity::Access,
-    limits::{Asked, Class, RateLimits, Standing},
+    limits::{Class, RateLimitHeaders, RateLimitRequest, RateLimits},
 };
 
 /// A request within its caller's limits. Only [`admit`] makes one.
@@ -14,16 +14,16 @@ pub(super) struct Admitted(Authorized);
 pub(super) fn admit(
     limits: &RateLimits,
     authorized: Authorized,
-) -> Result<(Admitted, Option<Standing>), FlowError> {
+) -> Result<(Admitted, Option<RateLimitHeaders>), FlowError> {
     let request = authorized.request();
-    let standing = limits.admit(&Asked {
+    let headers = limits.admit(&RateLimitRequest {
         principal: authorized.principal(),
         role: Some(authorized.role()),
         database_type: Some(&request.operation.database_type),
         project: Some(&request.reference),
         class: Class::of_operation(request.operation.access),
     })?;
-    Ok((Admitted(authorized), standing))
+    Ok((Admitted(authorized), headers))
 }
 
 impl Admitted {

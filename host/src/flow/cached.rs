@@ -8,7 +8,7 @@ use super::{
     reply::Reply,
 };
 use crate::{
-    cache::{Answer, CacheStatus, Forward, Kept, Key, Origin, Reading, Wish},
+    cache::{Answer, CacheStatus, CachedReply, Forward, Key, Reading, ReplySource, Wish},
     plugins::Caching,
     telemetry::CacheUse,
 };
@@ -33,7 +33,7 @@ pub(super) async fn answer(flow: &Flow, located: Located, caching: Caching) -> R
     match flow.cache.find(&reading, now).instrument(debug_span!("look_up")).await {
         Some(reply) => {
             flow.metrics.cache_asked(&located.operation, CacheUse::Hit);
-            let answer = Answer { reply, origin: Origin::Cache };
+            let answer = Answer { reply, source: ReplySource::Cache };
             Ok(reply_with(&answer, Forward::Miss, false, &located))
         }
         None => share(flow, Box::new(located), reading).await,
@@ -53,7 +53,7 @@ async fn refresh(flow: &Flow, located: Located, reading: Reading, keep: bool) ->
     let Made { payload, share } = call(flow, Box::new(located.clone())).await?;
     let answer = match keep {
         true => flow.cache.keep(&reading, payload).await,
-        false => Answer { reply: Arc::new(Kept::new(&reading, payload)), origin: Origin::Driver },
+        false => Answer { reply: Arc::new(CachedReply::new(&reading, payload)), source: ReplySource::Driver },
     };
     Ok(reply_with(&answer, Forward::Request, false, &located).with_share(share))
 }
@@ -79,7 +79,7 @@ async fn share(flow: &Flow, located: Box<Located>, mut reading: Reading) -> Resu
             continue;
         }
         let use_made = match &result {
-            Ok(Ok(Answer { origin: Origin::Cache, .. })) => CacheUse::Hit,
+            Ok(Ok(Answer { source: ReplySource::Cache, .. })) => CacheUse::Hit,
             _ if joined => CacheUse::Collapsed,
             _ => CacheUse::Miss,
         };
@@ -101,10 +101,10 @@ fn call(
 /// Makes a reply with the HTTP headers of caches, or the answer that the caller has it already.
 fn reply_with(answer: &Answer, reason: Forward, collapsed: bool, located: &Located) -> Reply {
     let time_left = answer.reply.expires.saturating_duration_since(Instant::now());
-    let status = match answer.origin {
-        Origin::Cache => CacheStatus::Hit { time_left },
-        Origin::DriverKept => CacheStatus::Forwarded { reason, kept: Some(time_left), collapsed },
-        Origin::Driver => CacheStatus::Forwarded { reason, kept: None, collapsed },
+    let status = match answer.source {
+        ReplySource::Cache => CacheStatus::Hit { time_left },
+        ReplySource::DriverKept => CacheStatus::Forwarded { reason, kept: Some(time_left), collapsed },
+        ReplySource::Driver => CacheStatus::Forwarded { reason, kept: None, collapsed },
     };
     Reply::cacheable(&answer.reply, &located.headers, located.target.connection.id).with_status(status)
 }

@@ -8,6 +8,7 @@
 //! ```
 
 mod admitted;
+mod audit;
 mod authorized;
 mod cached;
 mod deadline;
@@ -18,17 +19,16 @@ mod query;
 mod ready;
 mod reply;
 mod request;
-mod trail;
 
 use crate::{
     audit::AuditTrail,
-    budgets::{Budgets, Connections, Spent},
+    budgets::{Budgets, ClientConnections, Spent},
     cache::ReplyCache,
     config::LimitSettings,
     connections::sealed_string::ConnectionKey,
     directory::Directory,
     identity::{Gate, GateError, TokenError},
-    limits::{RateLimits, Refusal, Standing},
+    limits::{RateLimitHeaders, RateLimits, Refusal},
     plugins::Operation,
     registry::RegistryError,
     sessions::Sessions,
@@ -46,10 +46,10 @@ pub use request::RequestFacts;
 pub(crate) use request::find_prefix;
 
 use admitted::Admitted;
+use audit::CallRecord;
 use located::Located;
 use reply::Reply;
 use request::Request;
-use trail::Trail;
 
 /// The reason given when a budget of the gateway has no room.
 pub(crate) const BUSY: &str = "busy";
@@ -73,7 +73,7 @@ pub struct Flow {
     /// Bounds on all requests together.
     pub budgets: Arc<Budgets>,
     /// The connections that requests come by.
-    pub clients: Arc<Connections>,
+    pub clients: Arc<ClientConnections>,
     /// The trail that writes are noted in.
     pub audit: AuditTrail,
     /// The counters.
@@ -158,7 +158,7 @@ pub struct Served {
     /// Its operation, once that is known.
     pub operation: Option<Arc<Operation>>,
     /// The rest of its caller's limits, once they let it through.
-    pub standing: Option<Standing>,
+    pub rate_limit_headers: Option<RateLimitHeaders>,
 }
 
 impl Flow {
@@ -174,15 +174,15 @@ impl Flow {
             let request = debug_span!("route").in_scope(route)?;
             served.operation = Some(request.operation.clone());
             let deadline = request.deadline;
-            let (admitted, standing) = by(deadline, self.admit(request)).await?;
-            served.standing = standing;
+            let (admitted, rate_limit_headers) = by(deadline, self.admit(request)).await?;
+            served.rate_limit_headers = rate_limit_headers;
             self.run(admitted, deadline).await
         }
         .await;
         (served, result)
     }
 
-    async fn admit(&self, request: Request) -> Result<(Admitted, Option<Standing>), FlowError> {
+    async fn admit(&self, request: Request) -> Result<(Admitted, Option<RateLimitHeaders>), FlowError> {
         let authorize = authorized::authorize(&self.gate, request);
         let authorized = authorize.instrument(debug_span!("authorize")).await?;
         debug_span!("admit").in_scope(|| admitted::admit(&self.rate_limits, authorized))
@@ -199,7 +199,7 @@ impl Flow {
             };
             by(deadline, has_room).await?;
         }
-        let trail = Trail::begin(&self.audit, admitted.authorized());
+        let record = CallRecord::begin(&self.audit, admitted.authorized());
         let account = self.budgets.project(&admitted.authorized().request().reference);
         let result = async {
             let locate = located::locate(self, admitted, &account).instrument(debug_span!("locate"));
@@ -210,7 +210,7 @@ impl Flow {
             }
         }
         .await;
-        trail.finish(result.as_ref().map_err(FlowError::code));
+        record.finish(result.as_ref().map_err(FlowError::code));
         let mut reply = result?;
         let take_room = reply.take_room(&account, &self.clients, deadline);
         if let Err(spent) = take_room.instrument(debug_span!("reply")).await {

@@ -2,8 +2,8 @@
 //! payload is copied byte for byte, never through a JSON value.
 
 use crate::{
-    budgets::{Account, CallShare, Connections, Held, Kind, Spent},
-    cache::{CacheStatus, Kept, has_already},
+    budgets::{Account, CallShare, ClientConnections, Held, Kind, Spent},
+    cache::{CacheStatus, CachedReply, has_already},
     plugins::{JSON, ReplyFormat},
     registry::ConnectionId,
 };
@@ -48,7 +48,7 @@ pub(super) struct Reply {
     outcome: Outcome,
     json: Bytes,
     /// The kept reply that it comes from, which others may be sent too.
-    kept: Option<Arc<Kept>>,
+    kept: Option<Arc<CachedReply>>,
     room: Option<Arc<Held>>,
     /// Held until the reply has its room.
     share: Option<CallShare>,
@@ -82,7 +82,7 @@ impl Reply {
         }
     }
     /// Makes a reply that may be kept, for a request with these headers.
-    pub(super) fn cacheable(reply: &Arc<Kept>, headers: &HeaderMap, connection: ConnectionId) -> Self {
+    pub(super) fn cacheable(reply: &Arc<CachedReply>, headers: &HeaderMap, connection: ConnectionId) -> Self {
         let is_ok = reply.outcome == Outcome::Ok;
         Self {
             outcome: reply.outcome,
@@ -119,7 +119,7 @@ impl Reply {
     pub(super) async fn take_room(
         &mut self,
         account: &Account,
-        clients: &Connections,
+        clients: &ClientConnections,
         deadline: Instant,
     ) -> Result<(), Spent> {
         if self.is_known || self.json.is_empty() {
@@ -197,7 +197,7 @@ fn wrap(outcome: Outcome, payload: Bytes, room: Option<Arc<Held>>, format: &Repl
     }
     let (body, media_type) = match format {
         ReplyFormat::Data => (envelop(payload, room), JSON),
-        ReplyFormat::Bare(media_type) => (Body::from(counted(payload, room)), media_type.clone()),
+        ReplyFormat::Bare(media_type) => (Body::from(budgeted(payload, room)), media_type.clone()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -206,20 +206,20 @@ fn wrap(outcome: Outcome, payload: Bytes, room: Option<Arc<Held>>, format: &Repl
 }
 
 /// Bytes that keep their room until the last of them is written.
-struct Counted<T> {
+struct BudgetedBytes<T> {
     bytes: T,
     _room: Arc<Held>,
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Counted<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for BudgetedBytes<T> {
     fn as_ref(&self) -> &[u8] {
         self.bytes.as_ref()
     }
 }
 
-fn counted<T: AsRef<[u8]> + Into<Bytes> + Send + 'static>(bytes: T, room: Option<Arc<Held>>) -> Bytes {
+fn budgeted<T: AsRef<[u8]> + Into<Bytes> + Send + 'static>(bytes: T, room: Option<Arc<Held>>) -> Bytes {
     match room {
-        Some(room) => Bytes::from_owner(Counted { bytes, _room: room }),
+        Some(room) => Bytes::from_owner(BudgetedBytes { bytes, _room: room }),
         None => bytes.into(),
     }
 }
@@ -227,24 +227,24 @@ fn counted<T: AsRef<[u8]> + Into<Bytes> + Send + 'static>(bytes: T, room: Option
 /// Puts a payload in the envelope.
 fn envelop(json: Bytes, room: Option<Arc<Held>>) -> Body {
     if json.len() > SMALL {
-        let json = counted(json, room);
+        let json = budgeted(json, room);
         let parts = [Bytes::from_static(OPENING), json, Bytes::from_static(CLOSING)];
-        return Body::new(Envelope { parts });
+        return Body::new(EnvelopedPayload { parts });
     }
     let mut whole = Vec::with_capacity(OPENING.len() + json.len() + CLOSING.len());
     whole.extend_from_slice(OPENING);
     whole.extend_from_slice(&json);
     whole.extend_from_slice(CLOSING);
-    Body::from(counted(whole, room))
+    Body::from(budgeted(whole, room))
 }
 
 /// A payload between the envelope's two ends, without a copy.
-struct Envelope {
+struct EnvelopedPayload {
     /// The parts still to be sent; sent parts are empty.
     parts: [Bytes; 3],
 }
 
-impl http_body::Body for Envelope {
+impl http_body::Body for EnvelopedPayload {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -67,13 +67,13 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
 }
 
 #[derive(Serialize)]
-struct Envelope<T> {
+struct DataEnvelope<T> {
     data: T,
 }
 
 /// Puts a successful result into the envelope.
 pub(super) fn data<T: Serialize>(status: StatusCode, payload: T) -> Response {
-    (status, axum::Json(Envelope { data: payload })).into_response()
+    (status, axum::Json(DataEnvelope { data: payload })).into_response()
 }
 
 /// Puts one page of a list into the envelope; the header `x-total-count` says how many items all pages have.

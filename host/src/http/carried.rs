@@ -12,10 +12,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
+use studio_plugin_api::sync::lock;
 
 /// An answer is handed on in pieces of so many bytes: a request for the next piece shows that the client takes the
 /// answer.
@@ -99,12 +100,12 @@ impl Rest {
     fn put(&self, inner: Incoming) {
         if let Some(place) = &self.0 {
             // Nothing panics while it holds this lock.
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
+            *lock(place) = Some(inner);
         }
     }
 
     fn take(&self) -> Option<Incoming> {
-        self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(self.0.as_ref()?).take()
     }
 
     /// Reads the rest beside the answer, if there is any: a connection that is closed before its client has sent

@@ -11,7 +11,7 @@ use crate::{
     identity::Access,
     management::{
         input::{ChangeConnection, CreateConnection},
-        service::ServiceError,
+        manager::ManagementError,
         visible_options,
     },
     plugins::{Driver, catalog::Catalog},
@@ -83,7 +83,7 @@ fn driver(gateway: &Gateway, database_type: &str) -> Result<Arc<Driver>, ApiErro
 
 /// Reads an id from a path; text that is no UUID is the id of no connection.
 fn connection_id(text: &str) -> Result<ConnectionId, ApiError> {
-    text.parse().map_err(|_| ServiceError::NoConnection(text.chars().take(64).collect()).into())
+    text.parse().map_err(|_| ManagementError::NoConnection(text.chars().take(64).collect()).into())
 }
 
 /// Handles `GET`: lists the project's connections of this type.

@@ -12,7 +12,7 @@ use crate::{
     flow::{BUSY, FlowError},
     identity::{GateError, TokenError},
     limits::{Refusal, TooManyTaken},
-    management::{input::InvalidField, service::ServiceError},
+    management::{input::InvalidField, manager::ManagementError},
     plugins::{JSON, catalog::CatalogError},
 };
 use axum::response::{IntoResponse, Response};
@@ -36,12 +36,12 @@ pub struct ApiError {
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
-    error: Body<'a>,
+struct ErrorEnvelope<'a> {
+    error: ErrorBody<'a>,
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct ErrorBody<'a> {
     code: &'a str,
     message: &'a str,
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -173,8 +173,13 @@ impl ApiError {
                 message: self.repeats_message().then_some(&*self.message),
                 details: Details(&self.details),
             }),
-            Some(alias::Envelope::Data) | None => serde_json::to_vec(&Envelope {
-                error: Body { code: self.code(), message: &self.message, details: &self.details, request_id },
+            Some(alias::Envelope::Data) | None => serde_json::to_vec(&ErrorEnvelope {
+                error: ErrorBody {
+                    code: self.code(),
+                    message: &self.message,
+                    details: &self.details,
+                    request_id,
+                },
             }),
         }
         .unwrap_or_default();
@@ -281,15 +286,15 @@ impl From<AddressError> for ApiError {
     }
 }
 
-impl From<ServiceError> for ApiError {
-    fn from(error: ServiceError) -> Self {
+impl From<ManagementError> for ApiError {
+    fn from(error: ManagementError) -> Self {
         match error {
-            ServiceError::Field(error) => error.into(),
-            ServiceError::Driver(error) => error.into(),
-            ServiceError::Address(error) => error.into(),
-            ServiceError::Settings(_) => internal(&error),
-            ServiceError::NoConnection(_) => Self::new(ErrorCode::NotFound, error.to_string()),
-            ServiceError::Registry(error) => error.into(),
+            ManagementError::Field(error) => error.into(),
+            ManagementError::Driver(error) => error.into(),
+            ManagementError::Address(error) => error.into(),
+            ManagementError::Settings(_) => internal(&error),
+            ManagementError::NoConnection(_) => Self::new(ErrorCode::NotFound, error.to_string()),
+            ManagementError::Registry(error) => error.into(),
         }
     }
 }

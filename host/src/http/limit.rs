@@ -5,7 +5,7 @@ use crate::{
     flow::{FlowError, RequestFacts, time_for},
     gateway::Gateway,
     identity::{Access, GateError},
-    limits::{Asked, Class, Refusal},
+    limits::{Class, RateLimitRequest, Refusal},
 };
 use axum::{
     body::Body,
@@ -67,11 +67,17 @@ pub(super) async fn by_user(
         Err(_) => return next.run(request).await,
     };
     let class = Class::of_method(request.method());
-    match gateway.rate_limits.admit(&Asked { principal: &principal, role, database_type, project, class }) {
-        Ok(standing) => {
+    match gateway.rate_limits.admit(&RateLimitRequest {
+        principal: &principal,
+        role,
+        database_type,
+        project,
+        class,
+    }) {
+        Ok(rate_limit_headers) => {
             let mut response = next.run(request).await;
-            if let Some(standing) = standing {
-                standing.write(response.headers_mut());
+            if let Some(rate_limit_headers) = rate_limit_headers {
+                rate_limit_headers.write(response.headers_mut());
             }
             response
         }
@@ -100,10 +106,10 @@ pub(super) async fn by_deadline(
 
 /// Answers a request that exceeds a limit.
 pub(super) fn refused(mut refusal: Refusal) -> Response {
-    let standing = refusal.standing.take();
+    let rate_limit_headers = refusal.headers.take();
     let mut response = ApiError::from(refusal).into_response();
-    if let Some(standing) = standing {
-        standing.write(response.headers_mut());
+    if let Some(rate_limit_headers) = rate_limit_headers {
+        rate_limit_headers.write(response.headers_mut());
     }
     response
 }

@@ -185,8 +185,8 @@ async fn driver_request(
         Err(FlowError::TooOften(refusal)) => refused(*refusal),
         Err(error) => ApiError::from(error).into_response(),
     };
-    if let Some(standing) = served.standing {
-        standing.write(response.headers_mut());
+    if let Some(rate_limit_headers) = served.rate_limit_headers {
+        rate_limit_headers.write(response.headers_mut());
     }
     if let Some(operation) = served.operation {
         response.extensions_mut().insert(operation);

@@ -7,7 +7,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    budgets::{Account, Address, Connections, Full, Line, MadeRoom, Place},
+    budgets::{Account, Address, ClientConnection, ClientConnections, Full, Line, MadeRoom},
     config::{BudgetSettings, HttpSettings},
 };
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -37,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const LOG_PAUSE: Duration = Duration::from_secs(5);
 /// How many connections may wait for a place, how long they wait, and how often they try.
 const MOST_WAITING: usize = 16;
-const PLACE_WAIT: Duration = Duration::from_secs(2);
-const PLACE_PAUSE: Duration = Duration::from_millis(25);
+const ROOM_WAIT: Duration = Duration::from_secs(2);
+const ROOM_PAUSE: Duration = Duration::from_millis(25);
 /// How often the client of an HTTP/2 connection is pinged, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIME: Duration = Duration::from_secs(20);
@@ -54,7 +54,7 @@ const BROKEN_STREAMS: usize = 1024;
 pub struct Server {
     builder: auto::Builder<Streams>,
     router: Router,
-    connections: Arc<Connections>,
+    connections: Arc<ClientConnections>,
     proxies: TrustedProxies,
     /// Permits for connections that wait for a place.
     waiting: Arc<Semaphore>,
@@ -66,7 +66,7 @@ impl Server {
     /// Makes a server for HTTP/1.1 and HTTP/2 (with prior knowledge, h2c).
     pub fn new(
         router: Router,
-        connections: Arc<Connections>,
+        connections: Arc<ClientConnections>,
         http: &HttpSettings,
         budgets: &BudgetSettings,
     ) -> Self {
@@ -156,8 +156,8 @@ impl Server {
         let address =
             if self.proxies.trusts(remote.ip()) { Address::Proxy } else { Address::client(remote.ip()) };
         match self.connections.enter(address) {
-            Ok((place, made_room)) => {
-                self.service().serve(stream, remote, place, told.subscribe());
+            Ok((client, made_room)) => {
+                self.service().serve(stream, remote, client, told.subscribe());
                 if made_room == MadeRoom(true) {
                     tokio::time::sleep(self.connections.pause()).await;
                 }
@@ -167,10 +167,10 @@ impl Server {
                     let (connections, service) = (self.connections.clone(), self.service());
                     let told = told.subscribe();
                     tokio::spawn(async move {
-                        let entered = wait_for_place(&connections, address).await;
+                        let entered = wait_for_room(&connections, address).await;
                         drop(turn);
                         match entered {
-                            Ok((place, _)) => service.serve(stream, remote, place, told),
+                            Ok((client, _)) => service.serve(stream, remote, client, told),
                             Err(Full) => refuse(stream, remote),
                         }
                     });
@@ -186,10 +186,13 @@ impl Server {
 }
 
 /// Waits for a place while all connections work: one of them may end in a moment.
-async fn wait_for_place(connections: &Arc<Connections>, address: Address) -> Result<(Place, MadeRoom), Full> {
-    let patience = Instant::now() + PLACE_WAIT;
+async fn wait_for_room(
+    connections: &Arc<ClientConnections>,
+    address: Address,
+) -> Result<(ClientConnection, MadeRoom), Full> {
+    let patience = Instant::now() + ROOM_WAIT;
     loop {
-        tokio::time::sleep(PLACE_PAUSE).await;
+        tokio::time::sleep(ROOM_PAUSE).await;
         match connections.enter(address) {
             Err(Full) if Instant::now() < patience => {}
             entered => return entered,
@@ -205,22 +208,28 @@ struct Service {
 }
 
 impl Service {
-    fn serve(self, stream: TcpStream, remote: SocketAddr, place: Place, mut told: watch::Receiver<bool>) {
+    fn serve(
+        self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        client: ClientConnection,
+        mut told: watch::Receiver<bool>,
+    ) {
         // Answers are written whole: waiting for more would only delay them. An error concerns this connection alone.
         let _ = stream.set_nodelay(true);
-        let line = place.line().clone();
+        let line = client.line().clone();
         let socket = Socket::new(stream, line.clone());
         let router = self.router;
         let pace = self.drain_pace;
         let service = service_fn(move |request| answer(router.clone(), request, remote, line.clone(), pace));
         let connection =
             self.builder.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
-        let line = place.line().clone();
+        let line = client.line().clone();
         let task = tokio::spawn(async move {
             let mut connection = pin!(connection);
             let mut leaving = pin!(async {
                 tokio::select! {
-                    () = place.line().retired() => {}
+                    () = client.line().retired() => {}
                     _ = told.wait_for(|told| *told) => {}
                 }
             });

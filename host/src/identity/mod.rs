@@ -7,9 +7,9 @@ mod issue;
 mod jwks;
 mod principal;
 mod project_secrets;
-mod remembered;
 #[cfg(test)]
 mod test_keys;
+mod token_cache;
 mod tokens;
 
 pub use self::gate::{Authorization, Gate, GateError};

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use super::jwks::{Jwks, JwksError, NeverFetched, Pace, VerificationKey};
-use super::remembered::{Entry, Fingerprint, PROJECT_TOKENS, Remembered};
+use super::token_cache::{CachedToken, Fingerprint, PROJECT_TOKENS, TokenCache};
 use super::{Grants, Principal};
 use crate::config::{IdentitySettings, MINIMUM_SECRET_BYTES};
 
@@ -89,7 +89,7 @@ pub struct TokenVerifier {
     audience: String,
     issuer: Option<String>,
     project_secrets: Arc<dyn ProjectSecrets>,
-    remembered: Remembered,
+    token_cache: TokenCache,
 }
 
 /// The claims that this module reads, besides those that [`jsonwebtoken`] checks.
@@ -141,7 +141,7 @@ impl TokenVerifier {
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
             project_secrets,
-            remembered: Remembered::new(),
+            token_cache: TokenCache::new(),
         })
     }
 
@@ -162,12 +162,12 @@ impl TokenVerifier {
         // Read before verifying: if keys change meanwhile, the entry remembered below does not count.
         let generation = self.jwks.as_ref().map_or(0, Jwks::generation);
         let fingerprint = Fingerprint::of(token);
-        if let Some(principal) = self.remembered.get(&fingerprint, now, generation).await {
+        if let Some(principal) = self.token_cache.get(&fingerprint, now, generation).await {
             return Ok(principal);
         }
         let in_project = project.map(|reference| (reference, Fingerprint::within_project(token, reference)));
         if let Some((_, fingerprint)) = &in_project
-            && let Some(principal) = self.remembered.get(fingerprint, now, generation).await
+            && let Some(principal) = self.token_cache.get(fingerprint, now, generation).await
         {
             return Ok(principal);
         }
@@ -207,8 +207,8 @@ impl TokenVerifier {
         generation: u64,
     ) -> Arc<Principal> {
         let principal = Arc::new(verified.principal);
-        let entry = Entry { principal: Arc::clone(&principal), until: verified.until, generation };
-        self.remembered.insert(fingerprint, entry).await;
+        let entry = CachedToken { principal: Arc::clone(&principal), until: verified.until, generation };
+        self.token_cache.insert(fingerprint, entry).await;
         principal
     }
 

@@ -8,22 +8,22 @@
 //!
 //! Before that, and before any token is looked at, requests are counted by the address that they come from.
 
-mod cells;
+mod headers;
 mod rule;
-mod standing;
 mod tables;
 mod taken_names;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use self::{
-    standing::Standing,
+    headers::RateLimitHeaders,
     taken_names::{TakenNames, TooManyTaken},
 };
 
 use self::{
+    headers::Left,
     rule::{Rule, whole_seconds},
-    standing::Left,
     tables::Tables,
 };
 use crate::{
@@ -84,7 +84,7 @@ impl Class {
 
 /// A request as limits see it.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct RateLimitRequest<'a> {
     /// The caller.
     pub principal: &'a Principal,
     /// Their role on the project, if the request is about one.
@@ -106,7 +106,7 @@ pub struct Refusal {
     /// Whole seconds until there is room for the next request; at least 1.
     pub seconds: u32,
     /// The limits' state, to be told to the caller.
-    pub standing: Option<Standing>,
+    pub headers: Option<RateLimitHeaders>,
     rate: NonZeroU32,
 }
 
@@ -172,13 +172,13 @@ impl<C: Clock> RateLimits<C> {
     ///
     /// # Errors
     /// [`Refusal`], when it is one too many.
-    pub fn admit(&self, asked: &Asked<'_>) -> Result<Option<Standing>, Box<Refusal>> {
+    pub fn admit(&self, request: &RateLimitRequest<'_>) -> Result<Option<RateLimitHeaders>, Box<Refusal>> {
         let Some(tables) = &self.tables else { return Ok(None) };
-        let caller = match asked.principal {
+        let caller = match request.principal {
             Principal::User { subject, .. } => self.number(("user", subject)),
             Principal::ProjectService { reference } => self.number(("service_role", reference)),
         };
-        match tables.applying(asked) {
+        match tables.applying(request) {
             (Some(class), Some(total)) => self.decide(&[class, total], caller),
             (Some(rule), None) | (None, Some(rule)) => self.decide(&[rule], caller),
             (None, None) => Ok(None),
@@ -204,13 +204,13 @@ impl<C: Clock> RateLimits<C> {
     }
 
     /// Counts a request by all of these rules, or by none.
-    fn decide(&self, rules: &[&Rule<C>], caller: u64) -> Result<Option<Standing>, Box<Refusal>> {
+    fn decide(&self, rules: &[&Rule<C>], caller: u64) -> Result<Option<RateLimitHeaders>, Box<Refusal>> {
         let counted: Vec<_> = rules.iter().map(|rule| rule.count(caller)).collect();
         let refused = rules.iter().zip(&counted).filter_map(|(rule, counted)| Some((rule, counted.err()?)));
         let Some((rule, wait)) = refused.max_by_key(|(_, wait)| *wait) else {
             let left =
                 rules.iter().zip(counted).map(|(rule, left)| Left::after(rule, left.unwrap_or_default()));
-            return Ok(Standing::new(rules, &left.collect::<Vec<_>>()));
+            return Ok(RateLimitHeaders::new(rules, &left.collect::<Vec<_>>()));
         };
         let left = rules.iter().zip(counted).map(|(rule, counted)| match counted {
             Ok(left) => {
@@ -219,14 +219,14 @@ impl<C: Clock> RateLimits<C> {
             }
             Err(wait) => Left::nothing_for(whole_seconds(wait).max(1)),
         });
-        Err(self.refuse(rule, wait, Standing::new(rules, &left.collect::<Vec<_>>())))
+        Err(self.refuse(rule, wait, RateLimitHeaders::new(rules, &left.collect::<Vec<_>>())))
     }
 
     /// Makes the refusal by `rule`, which has no room before `wait` is over.
-    fn refuse(&self, rule: &Rule<C>, wait: Duration, standing: Option<Standing>) -> Box<Refusal> {
+    fn refuse(&self, rule: &Rule<C>, wait: Duration, headers: Option<RateLimitHeaders>) -> Box<Refusal> {
         self.metrics.rate_limited(&rule.key);
         let seconds = whole_seconds(wait).max(1);
-        Box::new(Refusal { limit: rule.key.clone(), seconds, standing, rate: rule.rate.requests() })
+        Box::new(Refusal { limit: rule.key.clone(), seconds, headers, rate: rule.rate.requests() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! One limit, and each caller's use of it.
 
-use super::cells::Cells;
+use super::usage::Usage;
 use crate::config::Rate;
 use governor::{Quota, RateLimiter, clock::Clock, middleware::StateInformationMiddleware};
 use sfv::StringRef;
@@ -18,9 +18,9 @@ pub(super) struct Rule<C: Clock> {
     /// The table that it belongs to, for header fields; `None` for limits that apply to everyone.
     pub(super) partition: Option<Vec<u8>>,
     pub(super) rate: Rate,
-    limiter: RateLimiter<u64, Cells, C, StateInformationMiddleware>,
+    limiter: RateLimiter<u64, Usage, C, StateInformationMiddleware>,
     /// The limiter's own store.
-    cells: Cells,
+    usage: Usage,
 }
 
 /// Rounds a time up to whole seconds.
@@ -37,9 +37,9 @@ impl<C: Clock> Rule<C> {
         clock: C,
     ) -> Self {
         let quota = Quota::per_minute(rate.requests()).allow_burst(rate.burst());
-        let cells = Cells::new(MOST_CALLERS);
-        let limiter = RateLimiter::new(quota, cells.clone(), clock);
-        Self { key, name, partition: partition.map(Into::into), rate, limiter, cells }
+        let usage = Usage::new(MOST_CALLERS);
+        let limiter = RateLimiter::new(quota, usage.clone(), clock);
+        Self { key, name, partition: partition.map(Into::into), rate, limiter, usage }
     }
 
     /// Counts a request of a caller. Returns how many more may come now, or how long to wait for this one.
@@ -52,7 +52,7 @@ impl<C: Clock> Rule<C> {
 
     /// Takes back the last request that was counted.
     pub(super) fn give_back(&self, caller: u64) {
-        self.cells.shorten(caller, self.time_for(1).into());
+        self.usage.shorten(caller, self.time_for(1).into());
     }
 
     /// Returns how long so many requests take to come back.

@@ -1,6 +1,6 @@
 //! The tables of the settings, and which of their limits apply to a request.
 
-use super::{Asked, Class, rule::Rule};
+use super::{Class, RateLimitRequest, rule::Rule};
 use crate::{
     config::{CLASS_RATE, RateLimitSettings, RequestLimit, RequestLimits},
     role::Role,
@@ -64,19 +64,19 @@ impl<C: Clock + Clone> Tables<C> {
 
 impl<C: Clock> Tables<C> {
     /// Finds the limit of a request's class and the limit of all classes together.
-    pub(super) fn applying(&self, asked: &Asked<'_>) -> (Option<&Rule<C>>, Option<&Rule<C>>) {
+    pub(super) fn applying(&self, request: &RateLimitRequest<'_>) -> (Option<&Rule<C>>, Option<&Rule<C>>) {
         let tables = [
-            asked.project.and_then(|project| self.projects.get(project)),
-            asked.database_type.and_then(|database_type| self.drivers.get(database_type)),
-            asked.role.and_then(|role| self.roles.get(&role)),
+            request.project.and_then(|project| self.projects.get(project)),
+            request.database_type.and_then(|database_type| self.drivers.get(database_type)),
+            request.role.and_then(|role| self.roles.get(&role)),
             Some(&self.everyone),
         ];
         let first = |lane: fn(&Table<C>, Class) -> &Lane<C>| {
-            let lanes = tables.iter().flatten().map(|table| lane(table, asked.class));
+            let lanes = tables.iter().flatten().map(|table| lane(table, request.class));
             lanes.into_iter().find(|lane| !matches!(lane, Lane::Unset))
         };
         match (first(Table::class), first(|table, _| &table.total)) {
-            (None, None) => (self.usual.class(asked.class).rule(), None),
+            (None, None) => (self.usual.class(request.class).rule(), None),
             (class, total) => (class.and_then(Lane::rule), total.and_then(Lane::rule)),
         }
     }

@@ -26,17 +26,17 @@ fn user(subject: &str) -> Principal {
 }
 
 /// Makes a developer's request for a Redis of project `shop`.
-fn asked(principal: &Principal, class: Class) -> Asked<'_> {
+fn request(principal: &Principal, class: Class) -> RateLimitRequest<'_> {
     let (database_type, project) = (Some("redis"), Some("shop"));
-    Asked { principal, role: Some(Role::Developer), database_type, project, class }
+    RateLimitRequest { principal, role: Some(Role::Developer), database_type, project, class }
 }
 
 impl World {
     /// Counts the requests that are let through at once before one is refused, 1000 at most, and names the refusing
     /// limit.
-    fn room(&self, asked: &Asked<'_>) -> (usize, String) {
+    fn room(&self, request: &RateLimitRequest<'_>) -> (usize, String) {
         for count in 0..1000 {
-            if let Err(refusal) = self.limits.admit(asked) {
+            if let Err(refusal) = self.limits.admit(request) {
                 return (count, refusal.limit);
             }
         }
@@ -44,11 +44,11 @@ impl World {
     }
 
     fn room_for(&self, class: Class) -> (usize, String) {
-        self.room(&asked(&user("someone"), class))
+        self.room(&request(&user("someone"), class))
     }
 
-    fn refusal(&self, asked: &Asked<'_>) -> Box<Refusal> {
-        self.limits.admit(asked).expect_err("one request too many")
+    fn refusal(&self, request: &RateLimitRequest<'_>) -> Box<Refusal> {
+        self.limits.admit(request).expect_err("one request too many")
     }
 
     fn callers(&self) -> usize {
@@ -58,9 +58,9 @@ impl World {
 }
 
 /// Reads both fields as a client does: policies and limits, each a name and its parameters.
-fn fields(standing: Standing) -> [Vec<(String, BTreeMap<String, BareItem>)>; 2] {
+fn fields(rate_limit_headers: RateLimitHeaders) -> [Vec<(String, BTreeMap<String, BareItem>)>; 2] {
     let mut headers = HeaderMap::new();
-    standing.write(&mut headers);
+    rate_limit_headers.write(&mut headers);
     ["ratelimit-policy", "ratelimit"].map(|name| {
         let list: List = Parser::new(headers[name].as_bytes()).parse().unwrap();
         let item = |entry: ListEntry| match entry {
@@ -83,7 +83,7 @@ fn default_is_a_hundred_a_minute_for_each_user_and_class() {
     let world = world("");
     for class in [Class::Read, Class::Write, Class::Admin, Class::Query] {
         for name in ["someone", "someone else"] {
-            let (count, limit) = world.room(&asked(&user(name), class));
+            let (count, limit) = world.room(&request(&user(name), class));
             assert_eq!(count, 100, "{class:?}");
             assert!(limit.starts_with("everyone."), "{limit}");
         }
@@ -94,20 +94,20 @@ fn default_is_a_hundred_a_minute_for_each_user_and_class() {
 fn users_and_project_keys_of_one_name_are_counted_apart() {
     let world = world("everyone.read = 3");
     let service = Principal::ProjectService { reference: "shop".to_owned() };
-    assert_eq!(world.room(&asked(&user("shop"), Class::Read)).0, 3);
-    assert_eq!(world.room(&asked(&service, Class::Read)).0, 3);
+    assert_eq!(world.room(&request(&user("shop"), Class::Read)).0, 3);
+    assert_eq!(world.room(&request(&service, Class::Read)).0, 3);
 }
 
 #[test]
 fn refusal_by_one_limit_costs_no_other_and_tells_longest_wait() {
     let world = world("everyone.total = '6 burst 2'\neveryone.read = 6\neveryone.write = '60 burst 1'");
     let principal = user("someone");
-    let (read, write) = (asked(&principal, Class::Read), asked(&principal, Class::Write));
+    let (read, write) = (request(&principal, Class::Read), request(&principal, Class::Write));
     assert_eq!(world.room(&read), (2, "everyone.total".to_owned()));
     for _ in 0..20 {
         let refusal = world.refusal(&read);
         assert_eq!((refusal.limit.as_str(), refusal.seconds), ("everyone.total", 10));
-        let [_, limits] = fields(refusal.standing.unwrap());
+        let [_, limits] = fields(refusal.headers.unwrap());
         let told: Vec<_> = limits
             .iter()
             .map(|(name, left)| (name.as_str(), number(&left["r"]), number(&left["t"])))
@@ -145,26 +145,26 @@ fn burst_comes_back_one_by_one_at_the_rate_and_never_earlier() {
 fn refused_requests_do_not_put_off_the_next_one() {
     let world = world("everyone.read = 1");
     let principal = user("someone");
-    let asked = asked(&principal, Class::Read);
-    world.limits.admit(&asked).unwrap();
+    let request = request(&principal, Class::Read);
+    world.limits.admit(&request).unwrap();
     for second in 0..60 {
-        assert_eq!(world.refusal(&asked).seconds, 60 - second);
+        assert_eq!(world.refusal(&request).seconds, 60 - second);
         world.clock.advance(Duration::from_secs(1));
     }
-    world.limits.admit(&asked).unwrap();
+    world.limits.admit(&request).unwrap();
 }
 
 #[test]
 fn wait_is_told_in_whole_seconds_that_suffice() {
     let world = world("everyone.read = '7 burst 1'");
     let principal = user("someone");
-    let asked = asked(&principal, Class::Read);
-    world.limits.admit(&asked).unwrap();
+    let request = request(&principal, Class::Read);
+    world.limits.admit(&request).unwrap();
     for _ in 0..50 {
-        let seconds = world.refusal(&asked).seconds;
+        let seconds = world.refusal(&request).seconds;
         assert_eq!(seconds, 9, "60 / 7 is 8.57");
         world.clock.advance(Duration::from_secs(seconds.into()));
-        world.limits.admit(&asked).unwrap();
+        world.limits.admit(&request).unwrap();
     }
 }
 
@@ -200,33 +200,42 @@ const TABLES: &str = "
 #[test]
 fn most_special_table_that_sets_a_limit_decides() {
     let principal = user("someone");
-    let asked = asked(&principal, Class::Read);
-    let room = |asked: Asked<'_>| world(TABLES).room(&asked);
-    assert_eq!(room(asked), (40, "projects.shop.read".to_owned()));
-    assert_eq!(room(Asked { project: Some("other"), ..asked }), (30, "drivers.redis.read".to_owned()));
-    let other = Asked { project: Some("other"), database_type: Some("mongodb"), ..asked };
+    let request = request(&principal, Class::Read);
+    let room = |request: RateLimitRequest<'_>| world(TABLES).room(&request);
+    assert_eq!(room(request), (40, "projects.shop.read".to_owned()));
+    assert_eq!(
+        room(RateLimitRequest { project: Some("other"), ..request }),
+        (30, "drivers.redis.read".to_owned())
+    );
+    let other = RateLimitRequest { project: Some("other"), database_type: Some("mongodb"), ..request };
     assert_eq!(room(other), (20, "roles.developer.read".to_owned()));
-    assert_eq!(room(Asked { role: Some(Role::Owner), ..other }), (10, "everyone.read".to_owned()));
-    let nothing = Asked { role: None, project: None, database_type: None, ..asked };
+    assert_eq!(room(RateLimitRequest { role: Some(Role::Owner), ..other }), (10, "everyone.read".to_owned()));
+    let nothing = RateLimitRequest { role: None, project: None, database_type: None, ..request };
     assert_eq!(room(nothing), (10, "everyone.read".to_owned()));
     // If a table does not set a class's limit, the next table that sets it decides, for each class by itself.
-    assert_eq!(room(Asked { class: Class::Query, ..asked }), (31, "drivers.redis.query".to_owned()));
-    assert_eq!(room(Asked { class: Class::Admin, ..asked }), (21, "roles.developer.admin".to_owned()));
-    assert_eq!(room(Asked { class: Class::Write, ..asked }), (11, "everyone.write".to_owned()));
+    assert_eq!(
+        room(RateLimitRequest { class: Class::Query, ..request }),
+        (31, "drivers.redis.query".to_owned())
+    );
+    assert_eq!(
+        room(RateLimitRequest { class: Class::Admin, ..request }),
+        (21, "roles.developer.admin".to_owned())
+    );
+    assert_eq!(room(RateLimitRequest { class: Class::Write, ..request }), (11, "everyone.write".to_owned()));
 }
 
 #[test]
 fn total_of_a_project_takes_the_place_of_everyones_there() {
     let world = world(TABLES);
     let principal = user("someone");
-    let read = asked(&principal, Class::Read);
+    let read = request(&principal, Class::Read);
     assert_eq!(world.room(&read).0, 40);
-    let query = Asked { class: Class::Query, ..read };
+    let query = RateLimitRequest { class: Class::Query, ..read };
     assert_eq!(world.room(&query), (5, "projects.shop.total".to_owned()));
     // That used up nothing elsewhere: neither of the driver's reads nor of everyone's total.
-    let elsewhere = Asked { project: Some("other"), ..read };
+    let elsewhere = RateLimitRequest { project: Some("other"), ..read };
     assert_eq!(world.room(&elsewhere), (30, "drivers.redis.read".to_owned()));
-    let elsewhere = Asked { class: Class::Admin, ..elsewhere };
+    let elsewhere = RateLimitRequest { class: Class::Admin, ..elsewhere };
     assert_eq!(world.room(&elsewhere), (20, "everyone.total".to_owned()));
 }
 
@@ -235,7 +244,7 @@ fn zero_lifts_one_limit_and_as_everyones_total_lifts_them_all() {
     let exempt = world("everyone.read = 5\naddress = 0\n[roles.developer]\nread = 0");
     assert_eq!(exempt.room_for(Class::Read).0, 1000);
     let principal = user("someone");
-    let viewer = Asked { role: Some(Role::Viewer), ..asked(&principal, Class::Read) };
+    let viewer = RateLimitRequest { role: Some(Role::Viewer), ..request(&principal, Class::Read) };
     assert_eq!(exempt.room(&viewer).0, 5);
     let address = "192.0.2.1".parse().unwrap();
     assert!((0..10_000).all(|_| exempt.limits.admit_address(address).is_ok()));
@@ -278,10 +287,10 @@ fn address_may_far_more_than_a_user() {
 fn fields_tell_every_limit_that_applies_and_what_is_left_of_it() {
     let world = world("everyone.total = 100\n[projects.shop]\nread = '30 burst 10'");
     let principal = user("someone");
-    let asked = asked(&principal, Class::Read);
+    let request = request(&principal, Class::Read);
     let partition = BareItem::ByteSequence(b"projects.shop".to_vec());
 
-    let [policy, limit] = fields(world.limits.admit(&asked).unwrap().unwrap());
+    let [policy, limit] = fields(world.limits.admit(&request).unwrap().unwrap());
     let names = |items: &[(String, _)]| items.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&policy), ["read", "total"]);
     assert_eq!(names(&limit), ["read", "total"]);
@@ -292,9 +301,9 @@ fn fields_tell_every_limit_that_applies_and_what_is_left_of_it() {
     assert_eq!((number(&read["r"]), number(&read["t"]), &read["pk"]), (9, 18, &partition));
     assert_eq!((number(&total["r"]), number(&total["t"]), total.get("pk")), (99, 60, None));
 
-    assert_eq!(world.room(&asked).0, 9);
-    let refusal = world.refusal(&asked);
-    let [policy, limit] = fields(refusal.standing.unwrap());
+    assert_eq!(world.room(&request).0, 9);
+    let refusal = world.refusal(&request);
+    let [policy, limit] = fields(refusal.headers.unwrap());
     assert_eq!(names(&policy), ["read", "total"]);
     assert_eq!(names(&limit), ["read", "total"]);
     assert_eq!((number(&limit[0].1["r"]), number(&limit[0].1["t"])), (0, 2));
@@ -306,7 +315,7 @@ fn fields_tell_every_limit_that_applies_and_what_is_left_of_it() {
 fn callers_are_forgotten_once_their_allowance_is_whole_again() {
     let world = world("everyone.read = 60\neveryone.total = 60\naddress = 60");
     for caller in 0..1000 {
-        world.limits.admit(&asked(&user(&caller.to_string()), Class::Read)).unwrap();
+        world.limits.admit(&request(&user(&caller.to_string()), Class::Read)).unwrap();
         world.limits.admit_address(Ipv6Addr::from_bits(caller << 64).into()).unwrap();
     }
     assert_eq!(world.callers(), 3000);
@@ -341,7 +350,7 @@ proptest! {
         for pause in pauses {
             now += pause;
             world.clock.advance(Duration::from_millis(pause));
-            if world.limits.admit(&asked(&principal, Class::Read)).is_ok() {
+            if world.limits.admit(&request(&principal, Class::Read)).is_ok() {
                 admitted.push(now);
             }
         }
@@ -363,11 +372,11 @@ proptest! {
         let principal = user("someone");
         for _ in 0..requests {
             world.clock.advance(Duration::from_millis(pause));
-            let standing = match world.limits.admit(&asked(&principal, Class::Read)) {
-                Ok(standing) => standing,
-                Err(refusal) => refusal.standing,
+            let rate_limit_headers = match world.limits.admit(&request(&principal, Class::Read)) {
+                Ok(rate_limit_headers) => rate_limit_headers,
+                Err(refusal) => refusal.headers,
             };
-            let [policy, limit] = fields(standing.unwrap());
+            let [policy, limit] = fields(rate_limit_headers.unwrap());
             let (policy, limit) = (&policy[0].1, &limit[0].1);
             prop_assert!(number(&policy["w"]) >= 1);
             prop_assert!((0..=number(&policy["q"])).contains(&number(&limit["r"])));

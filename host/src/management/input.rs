@@ -281,7 +281,7 @@ fn given_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Secr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::{Keyring, Place};
+    use crate::secrets::{Keyring, SealedFor};
     use serde_json::json;
     use studio_plugin_api::parameters;
 
@@ -292,7 +292,7 @@ mod tests {
     /// Makes an endpoint of a body and of the body before, its secrets in the clear.
     fn over(before: Option<&Value>, body: Value) -> Result<Value, InvalidField> {
         let keyring = Keyring::parse(&"00".repeat(32).into(), &"".into()).unwrap();
-        let place = |field| Place { record: "a", field };
+        let place = |field| SealedFor { record: "a", field };
         let seal = |field, text: SecretString| keyring.seal(&place(field), text.expose_secret());
         let make = |body, before: Option<&StoredEndpoint>| {
             read(body).and_then(|given| given.settings.endpoint.over(before, Some(7), seal))

@@ -6,7 +6,7 @@ use super::input::InvalidField;
 use crate::{
     plugins::{Driver, OptionPlace, OptionRules},
     registry::{Connection, option_below, rewrite_option_strings, rewrite_options_below},
-    secrets::{Keyring, Place, Sealed},
+    secrets::{Keyring, Sealed, SealedFor},
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ fn seal(
             return Err(InvalidField::new(field.to_owned(), "must be text: it is secret"));
         }
         return rewrite_options_below(field, value, &mut |field, text| {
-            let sealed = || keyring.seal(&Place { record: id, field }, text).as_str().to_owned();
+            let sealed = || keyring.seal(&SealedFor { record: id, field }, text).as_str().to_owned();
             Ok((!Sealed::is_sealed(text)).then(sealed))
         });
     }
@@ -144,7 +144,7 @@ fn has_other_than_texts(value: &Value) -> bool {
 /// Returns the options of a connection that may be shown: all but the secret ones. A sealed value stays hidden even if
 /// its driver, whose schema marks it as secret, is not loaded.
 pub fn visible_options(driver: Option<&Driver>, connection: &Connection) -> Map<String, Value> {
-    let rules = driver.map(Driver::options).filter(|rules| rules.has_secrets());
+    let rules = driver.map(Driver::option_rules).filter(|rules| rules.has_secrets());
     visible_members(rules.map(OptionRules::root).as_ref(), &connection.settings.options)
 }
 

@@ -16,8 +16,8 @@ pub(super) fn refuse(
     after: &StoredSettings,
     driver: &Driver,
 ) -> Result<(), InvalidField> {
-    let [leading_before, secret_before] = leading_and_secret(driver.options(), &before.options);
-    let [leading_after, secret_after] = leading_and_secret(driver.options(), &after.options);
+    let [leading_before, secret_before] = leading_and_secret(driver.option_rules(), &before.options);
+    let [leading_after, secret_after] = leading_and_secret(driver.option_rules(), &after.options);
     // A secret that was given anew is sealed anew, and its sealed text is never the same.
     let (leads_as_before, kept) = match (&before.endpoint, &after.endpoint) {
         (StoredEndpoint::Parts(before), StoredEndpoint::Parts(after)) => (

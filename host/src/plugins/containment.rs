@@ -13,6 +13,7 @@ use super::{
     operation::Operation,
     watch::{Task, Watch},
 };
+use crate::count_guard::CountGuard;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, ready},
@@ -144,10 +145,10 @@ impl Containment {
 
     /// Gives this thread to the driver, which may block.
     fn lend<T>(&self, task: &Arc<Task>, run: impl FnOnce() -> T) -> T {
-        let _driver = Counted::enter(&self.polling);
+        let _driver = CountGuard::enter(&self.polling);
         let _noted = self.watch.note(task);
-        let worker = Counted::enter(&POLLING);
-        if self.workers.is_some_and(|workers| worker.total >= workers) {
+        let worker = CountGuard::enter(&POLLING);
+        if self.workers.is_some_and(|workers| worker.before + 1 >= workers) {
             // From here on, this code holds no worker any more: a fresh thread does the worker's tasks.
             drop(worker);
             tokio::task::block_in_place(run)
@@ -232,24 +233,6 @@ impl Drop for ContainedSession {
     fn drop(&mut self) {
         let session = self.session.take();
         self.containment.lend(&self.containment.close, || drop(session));
-    }
-}
-
-/// Counts a poll while it lasts, also when it panics.
-struct Counted<'a> {
-    counter: &'a AtomicUsize,
-    total: usize,
-}
-
-impl<'a> Counted<'a> {
-    fn enter(counter: &'a AtomicUsize) -> Self {
-        Self { counter, total: counter.fetch_add(1, Ordering::Relaxed) + 1 }
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.counter.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -22,8 +22,8 @@ pub struct Driver {
     sha256: String,
     operations: Vec<Arc<Operation>>,
     containment: Arc<Containment>,
-    generation: u64,
-    options: OptionRules,
+    load_number: u64,
+    option_rules: OptionRules,
     /// The schema that connections' options are held to here; absent where the driver checks them itself.
     options_schema: Option<OptionsSchema>,
     session_cap: Option<Arc<Semaphore>>,
@@ -31,7 +31,7 @@ pub struct Driver {
 
 impl std::fmt::Debug for Driver {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Driver({} #{})", self.manifest().database_type, self.generation)
+        write!(formatter, "Driver({} #{})", self.manifest().database_type, self.load_number)
     }
 }
 
@@ -41,13 +41,13 @@ impl Driver {
     /// # Errors
     /// Settings that do not fit the driver, or a part of its manifest that is unusable.
     pub(super) fn new(loaded: Loaded, entry: PluginEntry, watch: &Arc<Watch>) -> Result<Self, PluginError> {
-        static GENERATION: AtomicU64 = AtomicU64::new(1);
+        static NEXT_LOAD_NUMBER: AtomicU64 = AtomicU64::new(1);
         let manifest = loaded.instance.manifest();
         let checked_by = manifest.checked_by.unwrap_or(match entry.kind {
             PluginKind::Wasm => CheckedBy::Host,
             PluginKind::Dylib => CheckedBy::Driver,
         });
-        let options = OptionRules::of(&manifest.options).map_err(PluginError::Manifest)?;
+        let option_rules = OptionRules::of(&manifest.options).map_err(PluginError::Manifest)?;
         let options_schema = match checked_by {
             CheckedBy::Host => Some(OptionsSchema::compile(manifest).map_err(PluginError::Manifest)?),
             CheckedBy::Driver => None,
@@ -58,11 +58,11 @@ impl Driver {
         }
         Ok(Self {
             operations,
-            options,
+            option_rules,
             options_schema,
             containment: Containment::new(watch.clone(), &manifest.database_type),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
-            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+            load_number: NEXT_LOAD_NUMBER.fetch_add(1, Ordering::Relaxed),
             instance: loaded.instance,
             sha256: loaded.sha256,
             entry,
@@ -94,12 +94,12 @@ impl Driver {
         &self.sha256
     }
     /// Gives the number of this load. Each load of a driver has another: sessions of an older one are not used again.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    pub fn load_number(&self) -> u64 {
+        self.load_number
     }
     /// Tells which of a connection's options are secret, and which say to whom secrets are sent.
-    pub fn options(&self) -> &OptionRules {
-        &self.options
+    pub fn option_rules(&self) -> &OptionRules {
+        &self.option_rules
     }
     /// Gives one permit for each session that it may have open, when plugins.toml says how many.
     pub fn session_cap(&self) -> Option<&Arc<Semaphore>> {

@@ -6,9 +6,9 @@
 
 use super::{
     DriverInstance, DriverSession, Resolve,
+    driver_log::LogRecord,
     error::{PluginError, beginning, one_line},
     manifest::check_version,
-    record::Record,
     settings::DriverSettings,
 };
 use abi_stable::{
@@ -55,8 +55,11 @@ impl DylibDriver {
         Ok((Self { module, manifest }, text.into()))
     }
 
-    fn origin(&self, request_id: &str) -> Origin {
-        Origin { driver: self.manifest.database_type.as_str().into(), request_id: request_id.to_owned() }
+    fn context(&self, request_id: &str) -> AnswerContext {
+        AnswerContext {
+            driver: self.manifest.database_type.as_str().into(),
+            request_id: request_id.to_owned(),
+        }
     }
 
     /// Starts the driver's runtime and gives it access to the host.
@@ -90,9 +93,9 @@ impl DriverInstance for DylibDriver {
     }
 
     fn check(&self, settings: DriverSettings) -> BoxFuture<'static, Result<(), DriverError>> {
-        let (check, origin, settings) = (self.module.check(), self.origin(""), settings.to_json());
+        let (check, context, settings) = (self.module.check(), self.context(""), settings.to_json());
         let checking = move || {
-            check(settings.expose_secret().into()).into_result().map_err(|error| origin.read_error(&error))
+            check(settings.expose_secret().into()).into_result().map_err(|error| context.read_error(&error))
         };
         // The driver's function is not a future, so it runs on a thread where it may take its time.
         async move {
@@ -107,22 +110,22 @@ impl DriverInstance for DylibDriver {
         settings: DriverSettings,
     ) -> BoxFuture<'static, Result<Box<dyn DriverSession>, DriverError>> {
         let opening = self.module.connect()(settings.to_json().expose_secret().into());
-        let origin = self.origin("");
+        let context = self.context("");
         async move {
-            let session = opening.await.into_result().map_err(|error| origin.read_error(&error))?;
-            Ok(Box::new(DylibSession { session, driver: origin.driver }) as Box<dyn DriverSession>)
+            let session = opening.await.into_result().map_err(|error| context.read_error(&error))?;
+            Ok(Box::new(DylibSession { session, driver: context.driver }) as Box<dyn DriverSession>)
         }
         .boxed()
     }
 }
 
 /// The driver that gave an answer, and the request that the answer is for, as the log names them.
-struct Origin {
+struct AnswerContext {
     driver: Arc<str>,
     request_id: String,
 }
 
-impl Origin {
+impl AnswerContext {
     /// Reads the driver's error. One that breaks the contract goes to the log, since the caller is not told its text.
     fn read_error(&self, error: &AbiError) -> DriverError {
         error.read().unwrap_or_else(|broken| {
@@ -149,7 +152,7 @@ impl Origin {
 
     fn report(&self, broken: &DriverError, fields: &str) {
         let Self { driver, request_id } = self;
-        Record { driver, request_id, target: "contract", message: &broken.message, fields }
+        LogRecord { driver, request_id, target: "contract", message: &broken.message, fields }
             .write(Level::ERROR);
     }
 }
@@ -166,22 +169,22 @@ struct DylibSession {
 
 impl DriverSession for DylibSession {
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Payload, DriverError>> {
-        let origin = Origin { driver: self.driver.clone(), request_id: call.request_id.clone() };
+        let context = AnswerContext { driver: self.driver.clone(), request_id: call.request_id.clone() };
         let running = self.session.call(call.into());
         async move {
             match running.await.into_result() {
-                Ok(payload) => origin.read_payload(payload),
-                Err(error) => Err(origin.read_error(&error)),
+                Ok(payload) => context.read_payload(payload),
+                Err(error) => Err(context.read_error(&error)),
             }
         }
         .boxed()
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<serde_json::Map<String, serde_json::Value>, DriverError>> {
-        let origin = Origin { driver: self.driver.clone(), request_id: String::new() };
+        let context = AnswerContext { driver: self.driver.clone(), request_id: String::new() };
         let asking = self.session.ping();
         async move {
-            let text = asking.await.into_result().map_err(|error| origin.read_error(&error))?;
+            let text = asking.await.into_result().map_err(|error| context.read_error(&error))?;
             serde_json::from_str(&text).map_err(|_| broken("the driver's facts are not a JSON object"))
         }
         .boxed()
@@ -213,7 +216,7 @@ impl Host for HostSide {
             _ => Level::TRACE,
         };
         let AbiLogRecord { target, message, fields, request_id, .. } = &record;
-        Record { driver: &self.database_type, request_id, target, message, fields }.write(level);
+        LogRecord { driver: &self.database_type, request_id, target, message, fields }.write(level);
     }
 
     fn resolve(&self, host: RString, port: u16) -> FfiFuture<RResult<RVec<RString>, AbiError>> {

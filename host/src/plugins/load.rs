@@ -2,7 +2,7 @@
 
 use super::{
     DriverInstance, Resolve,
-    apart::{Task, private_copy, run_apart},
+    child::{ChildTask, private_copy, run_in_child},
     dylib::DylibDriver,
     error::PluginError,
     file::PluginEntry,
@@ -18,15 +18,15 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
-use studio_plugin_api::{Endpoint, manifest::Manifest};
+use studio_plugin_api::{Endpoint, manifest::Manifest, sync::lock};
 
 /// The task of loading a library for the first time.
-const TRIAL: Task = Task { word: "trial", doing: "loading", time: Duration::from_secs(10) };
+const TRIAL: ChildTask = ChildTask { word: "trial", doing: "loading", time: Duration::from_secs(10) };
 /// The task of loading a library that its author or an operator asks about.
-const EXAMINATION: Task = Task { word: "examine", ..TRIAL };
+const EXAMINATION: ChildTask = ChildTask { word: "examine", ..TRIAL };
 
 /// How closely a manifest is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Loader {
     }
 
     fn sandbox(&self) -> Result<Arc<Sandbox>, PluginError> {
-        let mut sandbox = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sandbox = lock(&self.sandbox);
         if let Some(sandbox) = &*sandbox {
             return Ok(sandbox.clone());
         }
@@ -181,9 +181,9 @@ impl Loader {
     }
 
     /// Loads the file in a child process first, so that a file that crashes or hangs at load harms nobody.
-    async fn try_out(&self, file: &Path, task: Task) -> Result<Option<Inspection>, PluginError> {
+    async fn try_out(&self, file: &Path, task: ChildTask) -> Result<Option<Inspection>, PluginError> {
         let Some(program) = &self.program else { return Ok(None) };
-        let output = run_apart(program, task, file).await?;
+        let output = run_in_child(program, task, file).await?;
         serde_json::from_slice(&output)
             .map(Some)
             .map_err(|error| PluginError::Manifest(format!("it does not read: {error}")))

@@ -51,7 +51,7 @@ pub(super) fn check_manifest(manifest: &Manifest) -> Result<(), PluginError> {
         if !seen.insert((operation.alias.as_deref(), method, path)) {
             return refuse(format!("`{method} {path}` is declared twice"));
         }
-        check_alias(manifest, operation).or_else(refuse)?;
+        check_operation_alias(manifest, operation).or_else(refuse)?;
         if let Some(seconds) = operation.cache_seconds {
             // The effect of a call must not depend on whether its reply was kept.
             if (operation.method, operation.access) != (Method::Get, AccessManifest::Read) {
@@ -131,7 +131,7 @@ fn check_headers(alias: &Alias) -> Result<(), String> {
 }
 
 /// Checks that an operation fits the prefix that it is under.
-fn check_alias(manifest: &Manifest, operation: &OperationManifest) -> Result<(), String> {
+fn check_operation_alias(manifest: &Manifest, operation: &OperationManifest) -> Result<(), String> {
     let name = format!("`{} {}`", operation.method.as_str(), operation.path);
     let alias = match &operation.alias {
         None => None,

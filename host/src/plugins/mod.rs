@@ -4,11 +4,12 @@
 //! [`Operation`]s. Two traits, [`DriverInstance`] and [`DriverSession`], hide how a driver is shipped; `dylib.rs`
 //! implements them over the native border, `wasm/` in a sandbox. Nothing outside this module knows a driver's kind.
 
-mod apart;
 mod caching;
 pub mod catalog;
+mod child;
 pub mod containment;
 mod driver;
+mod driver_log;
 mod dylib;
 mod error;
 pub mod file;
@@ -19,7 +20,6 @@ mod manifest;
 mod operation;
 mod options;
 mod prefixes;
-mod record;
 mod reply_format;
 mod routes;
 mod schema;
@@ -37,8 +37,8 @@ use studio_plugin_api::{
     reply::Payload,
 };
 
-pub use apart::REFUSED;
 pub use caching::Caching;
+pub use child::REFUSED;
 pub use driver::Driver;
 pub use error::PluginError;
 pub use load::{Inspection, Loader, Look, inspect_in_this_process};

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
+use studio_plugin_api::sync::lock;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// The time between two looks of the watching thread.
@@ -61,24 +62,24 @@ enum Event {
 }
 
 /// One thread that a driver keeps.
-struct Kept {
+struct DriverThread {
     task: Arc<Task>,
     since: Instant,
     /// The time after which it is logged next.
     tell_after: Duration,
 }
 
-/// All threads that drivers keep. A place is used again once it is empty.
+/// All threads that drivers keep. A slot is used again once it is empty.
 #[derive(Default)]
-struct Places {
-    places: Vec<Option<Kept>>,
+struct DriverThreads {
+    slots: Vec<Option<DriverThread>>,
     empty: Vec<usize>,
 }
 
 /// Watches all drivers of a catalog.
 #[derive(Default)]
 pub(super) struct Watch {
-    places: Mutex<Places>,
+    threads: Mutex<DriverThreads>,
 }
 
 impl Watch {
@@ -101,24 +102,25 @@ impl Watch {
     /// Notes that a driver has this thread, until the guard is dropped.
     pub(super) fn note<'a>(&'a self, task: &'a Arc<Task>) -> Noted<'a> {
         task.threads.fetch_add(1, Ordering::AcqRel);
-        let kept = Some(Kept { task: task.clone(), since: Instant::now(), tell_after: BLOCKS_AFTER });
-        let mut places = self.lock();
-        let place = places.empty.pop().unwrap_or_else(|| {
-            places.places.push(None);
-            places.places.len() - 1
+        let thread =
+            Some(DriverThread { task: task.clone(), since: Instant::now(), tell_after: BLOCKS_AFTER });
+        let mut threads = self.lock();
+        let slot = threads.empty.pop().unwrap_or_else(|| {
+            threads.slots.push(None);
+            threads.slots.len() - 1
         });
-        if let Some(empty) = places.places.get_mut(place) {
-            *empty = kept;
+        if let Some(empty) = threads.slots.get_mut(slot) {
+            *empty = thread;
         }
-        Noted { watch: self, task, place }
+        Noted { watch: self, task, slot }
     }
 
     /// Counts the threads that are blocked now, by driver.
     pub(super) fn blocking(&self) -> BTreeMap<String, usize> {
         let mut blocking = BTreeMap::new();
-        for kept in self.lock().places.iter().flatten() {
-            if kept.since.elapsed() >= BLOCKS_AFTER {
-                *blocking.entry(kept.task.driver.to_string()).or_default() += 1;
+        for thread in self.lock().slots.iter().flatten() {
+            if thread.since.elapsed() >= BLOCKS_AFTER {
+                *blocking.entry(thread.task.driver.to_string()).or_default() += 1;
             }
         }
         blocking
@@ -127,23 +129,23 @@ impl Watch {
     /// Takes the tasks that have blocked for so long that it is time to log them.
     fn take_overdue(&self) -> Vec<(Arc<Task>, Duration)> {
         let mut overdue = Vec::new();
-        for kept in self.lock().places.iter_mut().flatten() {
-            let time = kept.since.elapsed();
-            if time >= kept.tell_after {
-                kept.tell_after = kept.tell_after.max(time) * TOLD_AGAIN;
-                overdue.push((kept.task.clone(), time));
+        for thread in self.lock().slots.iter_mut().flatten() {
+            let time = thread.since.elapsed();
+            if time >= thread.tell_after {
+                thread.tell_after = thread.tell_after.max(time) * TOLD_AGAIN;
+                overdue.push((thread.task.clone(), time));
             }
         }
         overdue
     }
 
     fn is_idle(&self) -> bool {
-        let places = self.lock();
-        places.places.len() == places.empty.len()
+        let threads = self.lock();
+        threads.slots.len() == threads.empty.len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, DriverThreads> {
+        lock(&self.threads)
     }
 }
 
@@ -167,17 +169,17 @@ fn look_on(watch: &Weak<Watch>, runtime: Option<&Handle>) {
 pub(super) struct Noted<'a> {
     watch: &'a Watch,
     task: &'a Arc<Task>,
-    place: usize,
+    slot: usize,
 }
 
 impl Drop for Noted<'_> {
     fn drop(&mut self) {
-        let mut places = self.watch.lock();
-        let kept = places.places.get_mut(self.place).and_then(Option::take);
-        places.empty.push(self.place);
-        drop(places);
+        let mut threads = self.watch.lock();
+        let thread = threads.slots.get_mut(self.slot).and_then(Option::take);
+        threads.empty.push(self.slot);
+        drop(threads);
         self.task.threads.fetch_sub(1, Ordering::AcqRel);
-        if let Some(Kept { since, tell_after, .. }) = kept
+        if let Some(DriverThread { since, tell_after, .. }) = thread
             && tell_after > BLOCKS_AFTER
         {
             self.task.tell(&Event::Returned(since.elapsed()));
@@ -197,7 +199,7 @@ mod tests {
         let first = watch.note(&task);
         assert!(task.has_thread() && !watch.is_idle());
         assert_eq!((watch.take_overdue().len(), watch.blocking().len()), (0, 0));
-        watch.lock().places[0].as_mut().unwrap().since = Instant::now() - BLOCKS_AFTER;
+        watch.lock().slots[0].as_mut().unwrap().since = Instant::now() - BLOCKS_AFTER;
         let second = watch.note(&task);
         assert_eq!(watch.blocking().into_iter().collect::<Vec<_>>(), [("probe".to_owned(), 1)]);
         assert_eq!((watch.take_overdue().len(), watch.take_overdue().len()), (1, 0));
@@ -206,6 +208,6 @@ mod tests {
         drop(second);
         assert!(!task.has_thread() && watch.is_idle() && watch.blocking().is_empty());
         drop(watch.note(&task));
-        assert_eq!(watch.lock().places.len(), 2, "places are used again");
+        assert_eq!(watch.lock().slots.len(), 2, "places are used again");
     }
 }

@@ -9,7 +9,7 @@ use super::store::text;
 pub(super) const MADE_BY_GATEWAY: &str = "Made by studio-gateway";
 
 /// The login and the schema.
-pub(super) struct Place {
+pub(super) struct SchemaAccess {
     /// As SQL writes it, in quotes if need be.
     pub(super) login: String,
     pub(super) server: String,
@@ -45,7 +45,7 @@ impl Relation {
     }
 }
 
-const PLACE: &str = "
+const SCHEMA_ACCESS: &str = "
     SELECT quote_ident(CAST(current_user AS TEXT)) AS login, current_setting('server_version') AS server,
            CASE WHEN n.oid IS NULL THEN '' ELSE 'schema' END AS has_schema,
            CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN 'USAGE' ELSE '' END AS may_use,
@@ -92,10 +92,10 @@ const LOCKED_SEQUENCES: &str = "
     ORDER BY 1, 2";
 
 /// Reads the login and the schema.
-pub(super) async fn place(connection: &mut AnyConnection) -> Result<Place, RegistryError> {
-    let row = sqlx::query(PLACE).fetch_one(connection).await?;
+pub(super) async fn schema_access(connection: &mut AnyConnection) -> Result<SchemaAccess, RegistryError> {
+    let row = sqlx::query(SCHEMA_ACCESS).fetch_one(connection).await?;
     let is_set = |column| text(&row, column).map(|text| !text.is_empty());
-    Ok(Place {
+    Ok(SchemaAccess {
         login: text(&row, "login")?,
         server: text(&row, "server")?,
         has_schema: is_set("has_schema")?,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::ConnectionId;
 use crate::role::Role;
-use crate::secrets::{Keyring, OpenError, Place, Sealed};
+use crate::secrets::{Keyring, OpenError, Sealed, SealedFor};
 
 /// Which organizations or projects a list shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,23 +179,23 @@ impl StoredSecret {
     /// Gives the secret in plain text.
     ///
     /// # Errors
-    /// [`OpenError`] when it is sealed and does not open at `place`.
-    pub fn open(&self, keyring: &Keyring, place: &Place<'_>) -> Result<SecretString, OpenError> {
+    /// [`OpenError`] when it is sealed and does not open at `sealed_for`.
+    pub fn open(&self, keyring: &Keyring, sealed_for: &SealedFor<'_>) -> Result<SecretString, OpenError> {
         match self {
-            Self::Sealed(sealed) => keyring.open(place, sealed),
+            Self::Sealed(sealed) => keyring.open(sealed_for, sealed),
             Self::Plain(plain) => Ok(plain.expose_secret().into()),
         }
     }
 }
 
 /// Gives the place that a project's own database password is sealed for.
-pub fn database_password_place(reference: &str) -> Place<'_> {
-    Place { record: reference, field: "database_password" }
+pub fn database_password_place(reference: &str) -> SealedFor<'_> {
+    SealedFor { record: reference, field: "database_password" }
 }
 
 /// Gives the place that a project's JWT secret is sealed for.
-pub fn jwt_secret_place(reference: &str) -> Place<'_> {
-    Place { record: reference, field: "jwt_secret" }
+pub fn jwt_secret_place(reference: &str) -> SealedFor<'_> {
+    SealedFor { record: reference, field: "jwt_secret" }
 }
 
 /// One record of the audit trail. It never holds a stored value or a secret.

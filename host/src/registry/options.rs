@@ -1,6 +1,6 @@
 //! Secret options: the names of the strings inside a connection's `options`, for sealing.
 //!
-//! The field of an option's [`Place`](crate::secrets::Place) is `options.` and the path to it, joined by dots:
+//! The field of an option's [`SealedFor`](crate::secrets::SealedFor) is `options.` and the path to it, joined by dots:
 //! `options.sentinel.password`, `options.nodes.0.token`. A dot or a backslash in a key is escaped by a backslash, so
 //! two paths never have the same name.
 

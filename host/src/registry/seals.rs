@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use super::options::{rewrite_option_strings, stored_options};
 use super::store::{Store, optional_text, text};
 use super::{RegistryError, database_password_place, jwt_secret_place};
-use crate::secrets::{Keyring, OpenError, Place, Sealed};
+use crate::secrets::{Keyring, OpenError, Sealed, SealedFor};
 
 /// The operations on sealed values.
 #[async_trait]
@@ -38,7 +38,7 @@ struct ProjectSecret {
     /// Writes $3 into the row of project $1 if it still holds $2.
     swap: &'static str,
     /// Gives the place that the value is sealed for, from the project's ref.
-    place: fn(&str) -> Place<'_>,
+    sealed_for: fn(&str) -> SealedFor<'_>,
 }
 
 const PROJECT_SECRETS: [ProjectSecret; 2] = [
@@ -46,7 +46,7 @@ const PROJECT_SECRETS: [ProjectSecret; 2] = [
         select: "SELECT CAST(ref AS TEXT) AS ref, CAST(database_password AS TEXT) AS secret FROM projects
                  WHERE ref > $1 ORDER BY projects.ref LIMIT $2",
         swap: "UPDATE projects SET database_password = $3 WHERE ref = $1 AND database_password = $2",
-        place: database_password_place,
+        sealed_for: database_password_place,
     },
     ProjectSecret {
         select: "SELECT CAST(p.ref AS TEXT) AS ref, CAST(c.jwt_secret AS TEXT) AS secret
@@ -54,7 +54,7 @@ const PROJECT_SECRETS: [ProjectSecret; 2] = [
                  WHERE p.ref > $1 ORDER BY p.ref LIMIT $2",
         swap: "UPDATE credentials SET jwt_secret = $3
                WHERE project_id = (SELECT id FROM projects WHERE ref = $1) AND jwt_secret = $2",
-        place: jwt_secret_place,
+        sealed_for: jwt_secret_place,
     },
 ];
 
@@ -153,7 +153,7 @@ impl Store {
         let reference = text(row, "ref")?;
         let old = optional_text(row, "secret")?.unwrap_or_default();
         let mut values = Values { keyring, changed: 0, unreadable: &mut done.unreadable };
-        let Some(new) = values.reseal(&(secret.place)(&reference), &old) else { return Ok(()) };
+        let Some(new) = values.reseal(&(secret.sealed_for)(&reference), &old) else { return Ok(()) };
         let swapped = sqlx::query(self.sql(secret.swap))
             .bind(&reference)
             .bind(old)
@@ -181,7 +181,7 @@ impl Store {
             values.reseal_optional(&id, "connection_string", connection_string.as_deref());
         let mut new_options = stored_options(&options)?;
         rewrite_option_strings(&mut new_options, &mut |field, value| {
-            Ok::<_, RegistryError>(values.reseal(&Place { record: &id, field }, value))
+            Ok::<_, RegistryError>(values.reseal(&SealedFor { record: &id, field }, value))
         })?;
         let changed = values.changed;
         if changed == 0 {
@@ -216,20 +216,20 @@ struct Values<'a> {
 
 impl Values<'_> {
     /// Seals `value` under the current key; `None` if it is under that key already, is not sealed, or does not open.
-    fn reseal(&mut self, place: &Place<'_>, value: &str) -> Option<String> {
+    fn reseal(&mut self, sealed_for: &SealedFor<'_>, value: &str) -> Option<String> {
         let sealed = value.parse::<Sealed>().ok().filter(|sealed| !self.keyring.is_current(sealed))?;
-        match self.keyring.open(place, &sealed) {
+        match self.keyring.open(sealed_for, &sealed) {
             Ok(secret) => {
                 self.changed += 1;
                 Some(
                     self.keyring
-                        .seal(place, secrecy::ExposeSecret::expose_secret(&secret))
+                        .seal(sealed_for, secrecy::ExposeSecret::expose_secret(&secret))
                         .as_str()
                         .to_owned(),
                 )
             }
             Err(error) => {
-                self.note_unreadable(place, &error);
+                self.note_unreadable(sealed_for, &error);
                 None
             }
         }
@@ -238,10 +238,10 @@ impl Values<'_> {
     /// Gives the new value of a column that may be NULL.
     fn reseal_optional(&mut self, record: &str, field: &str, value: Option<&str>) -> Option<String> {
         let value = value?;
-        Some(self.reseal(&Place { record, field }, value).unwrap_or_else(|| value.to_owned()))
+        Some(self.reseal(&SealedFor { record, field }, value).unwrap_or_else(|| value.to_owned()))
     }
 
-    fn note_unreadable(&mut self, place: &Place<'_>, error: &OpenError) {
-        self.unreadable.push(format!("{} {}: {error}", place.record, place.field));
+    fn note_unreadable(&mut self, sealed_for: &SealedFor<'_>, error: &OpenError) {
+        self.unreadable.push(format!("{} {}: {error}", sealed_for.record, sealed_for.field));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::AnyConnection;
 
 use super::RegistryError;
-use super::catalog::{Place, Relation, locked_sequences, place, relations};
+use super::catalog::{Relation, SchemaAccess, locked_sequences, relations, schema_access};
 use super::dialect::Dialect;
 use super::layout::{Owner, TABLES, Table, is_used};
 use super::row_security::{Policy, limited, policies, restrictive};
@@ -48,9 +48,9 @@ pub(super) async fn foreign_tables(connection: &mut AnyConnection) -> Result<Vec
 
 /// Lists the reasons why the migrations can't be applied.
 pub(super) async fn obstacles(connection: &mut AnyConnection) -> Result<Vec<String>, RegistryError> {
-    let place = place(connection).await?;
+    let access = schema_access(connection).await?;
     let relations = relations(connection).await?;
-    Ok(missing_for_migrations(&place, &relations))
+    Ok(missing_for_migrations(&access, &relations))
 }
 
 impl Store {
@@ -63,18 +63,18 @@ impl Store {
             });
         }
         let mut transaction = self.reader.begin_with(self.dialect.begin_to_look()).await?;
-        let place = place(&mut transaction).await?;
+        let access = schema_access(&mut transaction).await?;
         let relations = relations(&mut transaction).await?;
         let policies = policies(&mut transaction).await?;
         let sequences = locked_sequences(&mut transaction).await?;
-        let mut survey = Survey { facts: facts(&place, &relations), problems: Vec::new() };
+        let mut survey = Survey { facts: facts(&access, &relations), problems: Vec::new() };
         let foreign = unusable(&relations);
         survey.problems.extend(foreign.iter().map(|text| Problem { text: text.clone(), stops_start: true }));
-        if place.has_schema && !place.may_use {
+        if access.has_schema && !access.may_use {
             survey.problems.push(Problem {
                 text: format!(
                     "the login {0} may not use the schema `platform`: GRANT USAGE ON SCHEMA platform TO {0};",
-                    place.login
+                    access.login
                 ),
                 stops_start: true,
             });
@@ -93,12 +93,12 @@ impl Store {
                 .all(|relation| relation.name != "gateway_migrations" || relation.may("SELECT"));
             if may_read && self.plan_migrations(&mut transaction).await?.pending > 0 {
                 survey.facts.extend(additions(&relations));
-                let missing = missing_for_migrations(&place, &relations);
+                let missing = missing_for_migrations(&access, &relations);
                 survey.problems.extend(missing.into_iter().map(|text| Problem { text, stops_start: false }));
             }
         }
-        survey.problems.extend(missing_rights(&place, &relations, &sequences));
-        survey.problems.extend(hidden_rows(&place, &relations, &policies));
+        survey.problems.extend(missing_rights(&access, &relations, &sequences));
+        survey.problems.extend(hidden_rows(&access, &relations, &policies));
         Ok(survey)
     }
 }
@@ -110,9 +110,9 @@ fn used(relations: &[Relation]) -> impl Iterator<Item = (&Relation, &'static Tab
     })
 }
 
-fn facts(place: &Place, relations: &[Relation]) -> Vec<String> {
-    let mut facts = vec![format!("PostgreSQL {}, schema `platform`, login {}", place.server, place.login)];
-    if !place.has_schema {
+fn facts(access: &SchemaAccess, relations: &[Relation]) -> Vec<String> {
+    let mut facts = vec![format!("PostgreSQL {}, schema `platform`, login {}", access.server, access.login)];
+    if !access.has_schema {
         facts.push("the schema `platform` is not there yet".to_owned());
         return facts;
     }
@@ -195,12 +195,12 @@ fn additions(relations: &[Relation]) -> Vec<String> {
     additions
 }
 
-fn missing_for_migrations(place: &Place, relations: &[Relation]) -> Vec<String> {
+fn missing_for_migrations(access: &SchemaAccess, relations: &[Relation]) -> Vec<String> {
     let mut missing = Vec::new();
-    let login = &place.login;
+    let login = &access.login;
     let advice = "run `studio-gateway migrate` once as the owner of the schema, or";
-    if !place.may_create {
-        missing.push(if place.has_schema {
+    if !access.may_create {
+        missing.push(if access.has_schema {
             format!(
                 "the login {login} may not make the gateway's tables: {advice} GRANT CREATE ON SCHEMA platform TO {login};"
             )
@@ -222,8 +222,12 @@ fn missing_for_migrations(place: &Place, relations: &[Relation]) -> Vec<String> 
     missing
 }
 
-fn missing_rights(place: &Place, relations: &[Relation], sequences: &[(String, String)]) -> Vec<Problem> {
-    let login = &place.login;
+fn missing_rights(
+    access: &SchemaAccess,
+    relations: &[Relation],
+    sequences: &[(String, String)],
+) -> Vec<Problem> {
+    let login = &access.login;
     let mut problems = Vec::new();
     for (relation, table) in used(relations) {
         let missing: Vec<_> = table.rights.iter().copied().filter(|right| !relation.may(right)).collect();
@@ -250,11 +254,11 @@ fn missing_rights(place: &Place, relations: &[Relation], sequences: &[(String, S
 }
 
 fn hidden_rows(
-    place: &Place,
+    access: &SchemaAccess,
     relations: &[Relation],
     policies: &BTreeMap<String, Vec<Policy>>,
 ) -> Vec<Problem> {
-    let login = &place.login;
+    let login = &access.login;
     let mut problems = Vec::new();
     for (relation, table) in used(relations).filter(|(relation, _)| relation.row_security_active) {
         let applying = policies.get(table.name).map_or(&[][..], Vec::as_slice);

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PLACE: Place<'_> = Place { record: "8d5e3c1e-5b0e-4a53-9f63-0d4a8c6c6f10", field: "password" };
+const SEALED_FOR: SealedFor<'_> =
+    SealedFor { record: "8d5e3c1e-5b0e-4a53-9f63-0d4a8c6c6f10", field: "password" };
 
 fn keyring(current: &str, retired: &str) -> Result<Keyring, KeyError> {
     Keyring::parse(&SecretString::from(current), &SecretString::from(retired))
@@ -58,33 +59,36 @@ fn a_bad_key_is_refused_by_its_settings_name_and_never_printed() {
 #[test]
 fn two_seals_of_one_text_differ() {
     let keyring = some_keyring();
-    assert_ne!(keyring.seal(&PLACE, "hunter2"), keyring.seal(&PLACE, "hunter2"));
+    assert_ne!(keyring.seal(&SEALED_FOR, "hunter2"), keyring.seal(&SEALED_FOR, "hunter2"));
 }
 
 #[test]
 fn a_retired_key_opens_but_does_not_seal() {
     let old = keyring(&hex_key(1), "").unwrap();
     let new = keyring(&hex_key(2), &format!("{}, {}", hex_key(3), hex_key(1))).unwrap();
-    let sealed = old.seal(&PLACE, "hunter2");
-    assert_eq!(new.open(&PLACE, &sealed).unwrap().expose_secret(), "hunter2");
+    let sealed = old.seal(&SEALED_FOR, "hunter2");
+    assert_eq!(new.open(&SEALED_FOR, &sealed).unwrap().expose_secret(), "hunter2");
     assert!(new.knows(sealed.key_id()) && !new.is_current(&sealed));
-    assert!(new.is_current(&new.seal(&PLACE, "hunter2")));
+    assert!(new.is_current(&new.seal(&SEALED_FOR, "hunter2")));
     let key_id = new.current_key_id().to_owned();
-    assert_eq!(old.open(&PLACE, &new.seal(&PLACE, "x")).unwrap_err(), OpenError::UnknownKey { key_id });
+    assert_eq!(
+        old.open(&SEALED_FOR, &new.seal(&SEALED_FOR, "x")).unwrap_err(),
+        OpenError::UnknownKey { key_id }
+    );
 }
 
 #[test]
 fn a_key_id_that_is_swapped_for_another_known_one_does_not_open() {
     let both = keyring(&hex_key(1), &hex_key(2)).unwrap();
     let other = keyring(&hex_key(2), "").unwrap();
-    let sealed = both.seal(&PLACE, "hunter2");
+    let sealed = both.seal(&SEALED_FOR, "hunter2");
     let swapped = sealed.as_str().replace(both.current_key_id(), other.current_key_id()).parse().unwrap();
-    assert_eq!(both.open(&PLACE, &swapped).unwrap_err(), OpenError::WrongPlaceOrTampered);
+    assert_eq!(both.open(&SEALED_FOR, &swapped).unwrap_err(), OpenError::WrongPlaceOrTampered);
 }
 
 #[test]
 fn text_that_is_not_sealed_is_told_from_text_that_is() {
-    let sealed = some_keyring().seal(&PLACE, "");
+    let sealed = some_keyring().seal(&SEALED_FOR, "");
     assert!(Sealed::is_sealed(sealed.as_str()));
     let short = &sealed.as_str()[..sealed.as_str().len() - 2];
     let other_version = sealed.as_str().replacen("v1", "v2", 1);
@@ -99,7 +103,7 @@ fn text_that_is_not_sealed_is_told_from_text_that_is() {
 #[test]
 fn debug_output_shows_neither_keys_nor_sealed_bytes() {
     let keyring = some_keyring();
-    let sealed = keyring.seal(&PLACE, "hunter2");
+    let sealed = keyring.seal(&SEALED_FOR, "hunter2");
     assert_eq!(format!("{sealed:?}"), format!("Sealed(v1.{}.[redacted])", keyring.current_key_id()));
     assert!(!format!("{keyring:?}").contains("0707"));
 }
@@ -108,10 +112,10 @@ proptest! {
     #[test]
     fn what_is_sealed_opens_in_its_place(record in ".*", field in ".*", text in ".*") {
         let keyring = some_keyring();
-        let place = Place { record: &record, field: &field };
-        let sealed = keyring.seal(&place, &text);
+        let sealed_for = SealedFor { record: &record, field: &field };
+        let sealed = keyring.seal(&sealed_for, &text);
         prop_assert_eq!(sealed.as_str().parse::<Sealed>().unwrap(), sealed.clone());
-        let opened = keyring.open(&place, &sealed).unwrap();
+        let opened = keyring.open(&sealed_for, &sealed).unwrap();
         prop_assert_eq!(opened.expose_secret(), text);
     }
 
@@ -121,8 +125,8 @@ proptest! {
     ) {
         prop_assume!((&record, &field) != (&other_record, &other_field));
         let keyring = some_keyring();
-        let sealed = keyring.seal(&Place { record: &record, field: &field }, "hunter2");
-        let elsewhere = Place { record: &other_record, field: &other_field };
+        let sealed = keyring.seal(&SealedFor { record: &record, field: &field }, "hunter2");
+        let elsewhere = SealedFor { record: &other_record, field: &other_field };
         prop_assert_eq!(keyring.open(&elsewhere, &sealed).unwrap_err(), OpenError::WrongPlaceOrTampered);
     }
 
@@ -131,16 +135,16 @@ proptest! {
         let (cut, other) = (cut % (text.len() + 1), other % (text.len() + 1));
         prop_assume!(cut != other);
         let keyring = some_keyring();
-        let sealed = keyring.seal(&Place { record: &text[..cut], field: &text[cut..] }, "hunter2");
-        let elsewhere = Place { record: &text[..other], field: &text[other..] };
+        let sealed = keyring.seal(&SealedFor { record: &text[..cut], field: &text[cut..] }, "hunter2");
+        let elsewhere = SealedFor { record: &text[..other], field: &text[other..] };
         prop_assert_eq!(keyring.open(&elsewhere, &sealed).unwrap_err(), OpenError::WrongPlaceOrTampered);
     }
 
     #[test]
     fn a_value_with_one_bit_flipped_does_not_open(text in ".{0,20}", bit in any::<usize>()) {
         let keyring = some_keyring();
-        let sealed = with_bit_flipped(&keyring.seal(&PLACE, &text), bit);
-        prop_assert_eq!(keyring.open(&PLACE, &sealed).unwrap_err(), OpenError::WrongPlaceOrTampered);
+        let sealed = with_bit_flipped(&keyring.seal(&SEALED_FOR, &text), bit);
+        prop_assert_eq!(keyring.open(&SEALED_FOR, &sealed).unwrap_err(), OpenError::WrongPlaceOrTampered);
     }
 }
 
@@ -148,15 +152,15 @@ proptest! {
     #[test]
     fn tagged_bytes_come_back_and_any_change_to_them_is_noticed(
         body in proptest::collection::vec(any::<u8>(), 0..200),
-        place: prop::sample::Index,
+        index: prop::sample::Index,
         bit in 0..8u32,
     ) {
         let keyring = some_keyring();
         let mut tagged = keyring.tag(&body);
         prop_assert_eq!(keyring.check_tagged(&tagged), Some(&body[..]));
         prop_assert_eq!(keyring.check_tagged(&tagged[..tagged.len() - 1]), None);
-        let place = place.index(tagged.len());
-        tagged[place] ^= 1 << bit;
+        let index = index.index(tagged.len());
+        tagged[index] ^= 1 << bit;
         prop_assert_eq!(keyring.check_tagged(&tagged), None);
     }
 }

@@ -1,19 +1,13 @@
 //! Calls under way for each project: a bounded number at once; further calls wait in line.
 
-use super::{
-    lock::lock,
-    pace::{Pace, too_many_waiting},
-};
-use crate::config::SessionSettings;
+use super::wait_estimate::{WaitEstimate, too_many_waiting};
+use crate::{config::SessionSettings, count_guard::CountGuard};
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
-use studio_plugin_api::DriverError;
+use studio_plugin_api::{DriverError, sync::lock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// All projects that have connections in use.
@@ -39,7 +33,7 @@ impl Projects {
             at_once: self.at_once,
             most_waiting: self.waiting,
             waiting: AtomicUsize::new(0),
-            pace: Mutex::default(),
+            estimate: Mutex::default(),
         };
         let mut projects = lock(&self.projects);
         projects.entry(project_id.to_owned()).or_insert_with(|| Arc::new(new())).clone()
@@ -56,7 +50,7 @@ pub(super) struct ProjectCalls {
     at_once: usize,
     most_waiting: usize,
     waiting: AtomicUsize,
-    pace: Mutex<Pace>,
+    estimate: Mutex<WaitEstimate>,
 }
 
 /// A call's place among the calls of its project.
@@ -79,13 +73,13 @@ impl ProjectCalls {
         if let Ok(permit) = self.places.clone().try_acquire_owned() {
             return Ok(CallPlace { _permit: Some(permit) });
         }
-        let waiting = Counted::enter(&self.waiting);
+        let waiting = CountGuard::enter(&self.waiting);
         if waiting.before >= self.most_waiting {
             return Err(too_many_waiting(Duration::ZERO));
         }
         let line = (waiting.before, self.at_once);
-        lock(&self.pace).check(Instant::now(), line, (turn_by, deadline)).map_err(too_many_waiting)?;
-        let _held_up = Counted::enter(held_up);
+        lock(&self.estimate).check(Instant::now(), line, (turn_by, deadline)).map_err(too_many_waiting)?;
+        let _held_up = CountGuard::enter(held_up);
         match tokio::time::timeout_at(turn_by.into(), self.places.clone().acquire_owned()).await {
             // The semaphore is never closed, so `acquire_owned` does not fail.
             Ok(permit) => Ok(CallPlace { _permit: permit.ok() }),
@@ -95,24 +89,6 @@ impl ProjectCalls {
 
     /// Adds the duration of a call that ended to the estimate.
     pub(super) fn learn(&self, took: Duration) {
-        lock(&self.pace).learn(took);
-    }
-}
-
-/// Counts a caller while it waits.
-struct Counted<'a> {
-    counter: &'a AtomicUsize,
-    before: usize,
-}
-
-impl<'a> Counted<'a> {
-    fn enter(counter: &'a AtomicUsize) -> Self {
-        Self { counter, before: counter.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.counter.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.estimate).learn(took);
     }
 }

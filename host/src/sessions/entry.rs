@@ -4,8 +4,7 @@
 use super::{
     calls::ProjectCalls,
     lease::Lease,
-    lock::lock,
-    pool::{After, Asked, Ended, News, Pool, Pooled, Size},
+    pool::{After, Ended, LendDecision, News, Pool, Pooled, Size},
     session::Session,
     shared::Shared,
 };
@@ -17,7 +16,7 @@ use std::{
     },
     time::Instant,
 };
-use studio_plugin_api::{DriverError, manifest::Concurrency};
+use studio_plugin_api::{DriverError, manifest::Concurrency, sync::lock};
 use tokio::sync::oneshot;
 
 type Answer = Result<Lease, DriverError>;
@@ -48,9 +47,9 @@ pub struct Count {
 }
 
 /// The answer to a caller that asks for a session.
-pub(super) enum Turn {
+pub(super) enum LeaseOutcome {
     Now(Lease),
-    Later(Place),
+    Later(QueueSpot),
 }
 
 impl Entry {
@@ -68,22 +67,26 @@ impl Entry {
     ///
     /// # Errors
     /// `CONNECTION_ERROR` with reason `circuit_open` or `too_many_waiting`.
-    pub(super) fn ask(self: &Arc<Self>, turn_by: Instant, deadline: Instant) -> Result<Turn, DriverError> {
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        turn_by: Instant,
+        deadline: Instant,
+    ) -> Result<LeaseOutcome, DriverError> {
         let mut answer = None;
         let waiter = || {
             let (sender, receiver) = oneshot::channel();
             answer = Some(receiver);
             sender
         };
-        let (asked, after) = lock(&self.pool).ask(Instant::now(), (turn_by, deadline), waiter);
+        let (decision, after) = lock(&self.pool).ask(Instant::now(), (turn_by, deadline), waiter);
         self.carry_out(after);
-        match (asked, answer) {
-            (Asked::Lent(session), _) => Ok(Turn::Now(Lease::new(self.clone(), session))),
-            (Asked::Refused(error), _) => Err(error),
-            (Asked::Waits(number), Some(answer)) => {
-                Ok(Turn::Later(Place { entry: self.clone(), number, answer }))
+        match (decision, answer) {
+            (LendDecision::Lent(session), _) => Ok(LeaseOutcome::Now(Lease::new(self.clone(), session))),
+            (LendDecision::Refused(error), _) => Err(error),
+            (LendDecision::Waits(number), Some(answer)) => {
+                Ok(LeaseOutcome::Later(QueueSpot { entry: self.clone(), number, answer }))
             }
-            (Asked::Waits(_), None) => Err(cut_short()),
+            (LendDecision::Waits(_), None) => Err(cut_short()),
         }
     }
 
@@ -204,13 +207,13 @@ fn size(target: &Target, settings: &SessionSettings) -> Size {
 }
 
 /// A caller's place in the line. Dropping it leaves the line.
-pub(super) struct Place {
+pub(super) struct QueueSpot {
     entry: Arc<Entry>,
     number: u64,
     answer: oneshot::Receiver<Answer>,
 }
 
-impl Place {
+impl QueueSpot {
     /// Waits for a session.
     ///
     /// # Errors
@@ -226,7 +229,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSpot {
     fn drop(&mut self) {
         lock(&self.entry.pool).leave(self.number);
     }

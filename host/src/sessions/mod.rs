@@ -6,14 +6,13 @@ mod breaker;
 mod calls;
 mod entry;
 mod lease;
-mod lock;
 mod opening;
-mod pace;
 mod permits;
 mod ping;
 mod pool;
 mod session;
 mod shared;
+mod wait_estimate;
 
 use crate::{
     config::SessionSettings,
@@ -22,9 +21,7 @@ use crate::{
     secrets::Keyring,
 };
 use calls::Projects;
-use entry::{Place, Turn};
-use lock::lock;
-use pace::too_many_waiting;
+use entry::{LeaseOutcome, QueueSpot};
 use permits::{LOOK_AGAIN, Permits};
 use ping::ping_idle;
 use serde_json::{Map, Value};
@@ -34,8 +31,9 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use studio_plugin_api::{DriverError, ErrorCode};
+use studio_plugin_api::{DriverError, ErrorCode, sync::lock};
 use tokio::runtime::Handle;
+use wait_estimate::too_many_waiting;
 
 pub use entry::Count;
 pub use lease::Lease;
@@ -88,8 +86,8 @@ impl Sessions {
     pub async fn lease(&self, target: &Target, deadline: Instant) -> Result<Lease, DriverError> {
         let turn_by = deadline.min(Instant::now() + *self.shared.settings.wait);
         let lease = match self.shared.entry(target).ask(turn_by, deadline)? {
-            Turn::Now(lease) => lease,
-            Turn::Later(place) => wait(place, turn_by, deadline).await?,
+            LeaseOutcome::Now(lease) => lease,
+            LeaseOutcome::Later(spot) => wait(spot, turn_by, deadline).await?,
         };
         // This is a second line, so its wait is counted anew: waiting for a session has its own limit.
         lease.enter(deadline.min(Instant::now() + *self.shared.settings.wait), deadline).await
@@ -124,8 +122,8 @@ impl Sessions {
             let connection = &entry.target.connection;
             let one = entry.count();
             if one != Count::default() {
-                let place = (connection.project_id.clone(), connection.database_type.clone());
-                let count = counts.entry(place).or_default();
+                let owner = (connection.project_id.clone(), connection.database_type.clone());
+                let count = counts.entry(owner).or_default();
                 count.open += one.open;
                 count.running += one.running;
                 count.waiting += one.waiting;
@@ -137,12 +135,12 @@ impl Sessions {
 }
 
 /// Waits in line: until `turn_by` behind other callers, until `deadline` while a session is being opened.
-async fn wait(mut place: Place, turn_by: Instant, deadline: Instant) -> Result<Lease, DriverError> {
+async fn wait(mut spot: QueueSpot, turn_by: Instant, deadline: Instant) -> Result<Lease, DriverError> {
     let mut until = turn_by;
     loop {
-        match tokio::time::timeout_at(until.into(), place.wait()).await {
+        match tokio::time::timeout_at(until.into(), spot.wait()).await {
             Ok(answer) => return answer,
-            Err(_) if place.is_behind_others() => return Err(too_many_waiting(Duration::ZERO)),
+            Err(_) if spot.is_behind_others() => return Err(too_many_waiting(Duration::ZERO)),
             Err(_) if until < deadline => until = deadline.min(Instant::now() + LOOK_AGAIN),
             Err(_) => {
                 let message = "the database did not accept a session in time";

@@ -1,6 +1,5 @@
 //! The caps on open sessions: over all, for each project, and for each driver that has one.
 
-use super::lock::lock;
 use crate::{config::SessionSettings, connections::target::Target};
 use std::{
     collections::HashMap,
@@ -8,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use studio_plugin_api::DriverError;
+use studio_plugin_api::{DriverError, sync::lock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The reason given when the caps leave no room.

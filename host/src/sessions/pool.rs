@@ -9,7 +9,7 @@
 
 use super::{
     breaker::Breaker,
-    pace::{Pace, too_many_waiting},
+    wait_estimate::{WaitEstimate, too_many_waiting},
 };
 use std::{
     collections::VecDeque,
@@ -55,14 +55,14 @@ pub(super) struct Pool<S, W> {
     waiting: VecDeque<(u64, W)>,
     arrivals: u64,
     breaker: Breaker,
-    pace: Pace,
+    estimate: WaitEstimate,
     resting_until: Option<Instant>,
     /// Another pool has replaced this one: it keeps no unused session.
     retired: bool,
 }
 
 /// The answer to a caller that asks for a session.
-pub(super) enum Asked<S> {
+pub(super) enum LendDecision<S> {
     Lent(S),
     /// In line, under this number.
     Waits(u64),
@@ -117,7 +117,7 @@ impl<S: Pooled, W> Pool<S, W> {
             waiting: VecDeque::new(),
             arrivals: 0,
             breaker: Breaker::default(),
-            pace: Pace::default(),
+            estimate: WaitEstimate::default(),
             resting_until: None,
             retired: false,
         }
@@ -130,29 +130,29 @@ impl<S: Pooled, W> Pool<S, W> {
         now: Instant,
         (turn_by, deadline): (Instant, Instant),
         waiter: impl FnOnce() -> W,
-    ) -> (Asked<S>, After<S, W>) {
+    ) -> (LendDecision<S>, After<S, W>) {
         let mut after = After::default();
         if let Err(error) = self.breaker.admit(now) {
-            return (Asked::Refused(error), after);
+            return (LendDecision::Refused(error), after);
         }
         if let Some(session) = self.lend(&mut after) {
-            return (Asked::Lent(session), after);
+            return (LendDecision::Lent(session), after);
         }
         if self.waiting.len() >= self.size.waiting {
-            return (Asked::Refused(too_many_waiting(Duration::ZERO)), after);
+            return (LendDecision::Refused(too_many_waiting(Duration::ZERO)), after);
         }
         // Callers whose session is being opened are not ahead of this one; there may soon be as many calls as allowed.
         let line = (self.waiting.len().saturating_sub(self.opening), self.size.calls);
         if self.open() > 0
-            && let Err(wait) = self.pace.check(now, line, (turn_by, deadline))
+            && let Err(wait) = self.estimate.check(now, line, (turn_by, deadline))
         {
-            return (Asked::Refused(too_many_waiting(wait)), after);
+            return (LendDecision::Refused(too_many_waiting(wait)), after);
         }
         let number = self.arrivals;
         self.arrivals += 1;
         self.waiting.push_back((number, waiter()));
         after.open = self.begin_opening(now);
-        (Asked::Waits(number), after)
+        (LendDecision::Waits(number), after)
     }
 
     /// Lends a free session if another call may run, and counts it as lent.
@@ -213,13 +213,13 @@ impl<S: Pooled, W> Pool<S, W> {
     fn learn(&mut self, ended: Ended, now: Instant, after: &mut After<S, W>) {
         match ended {
             Ended::Answered { begun } => {
-                self.pace.learn(now.saturating_duration_since(begun));
+                self.estimate.learn(now.saturating_duration_since(begun));
                 if self.breaker.call_answered(now) {
                     after.news = Some(News::Works);
                 }
             }
             Ended::Failed { begun, error } => {
-                self.pace.learn(now.saturating_duration_since(begun));
+                self.estimate.learn(now.saturating_duration_since(begun));
                 if self.breaker.call_failed(begun, &error, now) {
                     after.news = Some(News::Fails);
                     self.refuse_all(&error, after);

@@ -3,7 +3,6 @@
 use super::{
     calls::Projects,
     entry::Entry,
-    lock::lock,
     permits::{Cap, Permits},
 };
 use crate::{
@@ -17,6 +16,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Instant,
 };
+use studio_plugin_api::sync::lock;
 use tokio::runtime::Handle;
 
 /// The entries of every connection, and the parts that all of them share.

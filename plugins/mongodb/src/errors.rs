@@ -209,7 +209,7 @@ fn index_named_in(message: &str) -> Option<&str> {
     Some(name.rsplit_once(".$").map_or(name, |(_, name)| name).trim())
 }
 
-/// Maps any error of the client library, by nothing else than what it says. Where a session has servers, `reach.rs`
+/// Maps any error of the client library, by nothing else than what it says. Where a session has servers, `servers.rs`
 /// knows more of why one of them can't be used.
 pub(crate) fn from_client(error: &Error) -> DriverError {
     match error.kind.as_ref() {

@@ -135,7 +135,7 @@ pub(crate) async fn server_facts(mongo: &MongoDb) -> Result<ServerFacts, DriverE
     let build = unless_refused(mongo.command("admin", doc! { "buildInfo": 1 }).await)?.unwrap_or_default();
     let facts = ServerFacts::new(version(&build)).with("topology", json!(Topology::of(&hello)));
     let names = mongo.client.list_database_names().await;
-    let names = names.map_err(|error| mongo.reach.tell(&error));
+    let names = names.map_err(|error| mongo.servers.tell(&error));
     let Some(mut names) = unless_refused(names)? else { return Ok(facts) };
     names.sort_unstable();
     let count = names.len();

@@ -22,8 +22,8 @@ mod lists;
 mod names;
 mod number;
 mod options;
-mod reach;
 mod relay;
+mod servers;
 mod session;
 mod wire;
 

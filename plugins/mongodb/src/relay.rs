@@ -14,7 +14,7 @@ mod pass;
 
 pub(crate) use onward::{Onward, tls_config};
 
-use crate::reach::{Place, Reach};
+use crate::servers::{HostPort, Servers};
 use fast_socks5::{
     ReplyError,
     server::{Config, SimpleUserPassword, Socks5Socket},
@@ -64,7 +64,7 @@ impl Drop for Relay {
 
 impl Relay {
     /// Starts one to this place alone.
-    pub(crate) fn start_to(place: Place, onward: Onward) -> io::Result<Self> {
+    pub(crate) fn start_to(place: HostPort, onward: Onward) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("studio-").tempdir()?;
         let listener = UnixListener::bind(directory.path().join(SOCKET))?;
         let task = tokio::spawn(accept_socket(listener, place, Arc::new(onward))).abort_handle();
@@ -100,7 +100,7 @@ impl Relay {
     }
 }
 
-async fn accept_socket(listener: UnixListener, place: Place, onward: Arc<Onward>) {
+async fn accept_socket(listener: UnixListener, place: HostPort, onward: Arc<Onward>) {
     // Aborting this task drops the set, which ends every connection.
     let mut connections = JoinSet::new();
     loop {
@@ -118,22 +118,22 @@ async fn accept_socket(listener: UnixListener, place: Place, onward: Arc<Onward>
 }
 
 /// Serves one connection to its end. Whatever breaks is seen by the client library as a broken connection, and told of
-/// in `reach`.
-async fn serve_socket(mut client: UnixStream, place: &Place, onward: &Onward) {
-    let reach = &onward.reach;
+/// in `servers`.
+async fn serve_socket(mut client: UnixStream, place: &HostPort, onward: &Onward) {
+    let servers = &onward.servers;
     match onward.connect(place).await {
         Ok(server) => {
-            reach.connected(place);
+            servers.connected(place);
             let (client_in, client_out) = client.split();
-            server.pass(client_in, client_out, reach).await;
+            server.pass(client_in, client_out, servers).await;
         }
-        Err(error) => reach.refused(place, error),
+        Err(error) => servers.refused(place, error),
     }
 }
 
 async fn accept_proxy(listener: TcpListener, config: Arc<Config<SimpleUserPassword>>, onward: Arc<Onward>) {
     let mut connections = JoinSet::new();
-    let places = Arc::new(Places::default());
+    let places = Arc::new(HostPorts::default());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -150,11 +150,11 @@ async fn accept_proxy(listener: TcpListener, config: Arc<Config<SimpleUserPasswo
 
 /// Keeps where a session's connections went so far.
 #[derive(Default)]
-struct Places(std::sync::Mutex<HashSet<Place>>);
+struct HostPorts(std::sync::Mutex<HashSet<HostPort>>);
 
-impl Places {
+impl HostPorts {
     /// Whether there may be a connection to this place.
-    fn admit(&self, place: &Place) -> bool {
+    fn admit(&self, place: &HostPort) -> bool {
         let mut known = lock(&self.0);
         known.contains(place) || (known.len() < MAX_PLACES && known.insert(place.clone()))
     }
@@ -163,34 +163,34 @@ impl Places {
 async fn serve_proxy(
     client: TcpStream,
     config: Arc<Config<SimpleUserPassword>>,
-    places: &Places,
+    places: &HostPorts,
     onward: &Onward,
 ) -> Option<()> {
     client.set_nodelay(true).ok()?;
     let greeting = Socks5Socket::new(client, config).upgrade_to_socks5();
     let socket = timeout(GREETING_TIMEOUT, greeting).await.ok()?.ok()?;
     let place = match socket.target_addr()? {
-        TargetAddr::Ip(address) => Place::new(address.ip().to_string(), address.port()),
-        TargetAddr::Domain(host, port) => Place::new(host.clone(), *port),
+        TargetAddr::Ip(address) => HostPort::new(address.ip().to_string(), address.port()),
+        TargetAddr::Domain(host, port) => HostPort::new(host.clone(), *port),
     };
     let mut client = socket.into_inner();
-    let reach: &Reach = &onward.reach;
+    let servers: &Servers = &onward.servers;
     if !places.admit(&place) {
-        reach.broke("it names more servers than a session may have");
+        servers.broke("it names more servers than a session may have");
     }
     match onward.connect(&place).await {
         Ok(server) => {
-            reach.connected(&place);
+            servers.connected(&place);
             client.write_all(&answer(None)).await.ok()?;
             let (client_in, client_out) = client.split();
-            server.pass(client_in, client_out, reach).await;
+            server.pass(client_in, client_out, servers).await;
         }
         Err(error) => {
             let reply = match error.code {
                 ErrorCode::Forbidden => ReplyError::ConnectionNotAllowed,
                 _ => ReplyError::HostUnreachable,
             };
-            reach.refused(&place, error);
+            servers.refused(&place, error);
             client.write_all(&answer(Some(reply))).await.ok()?;
         }
     }

@@ -147,7 +147,7 @@ impl MongoDb {
         let left = context.time_left();
         let reserved = (left / RESERVED_PART).clamp(RESERVED_LEAST, RESERVED_MOST);
         let time = left.saturating_sub(reserved);
-        let cuts = self.reach.cuts();
+        let cuts = self.servers.cuts();
         let running = async {
             let session = self.client.start_session().await?;
             let client = self.client.clone();
@@ -160,7 +160,7 @@ impl MongoDb {
             tokio::select! {
                 biased;
                 result = running => result,
-                breach = self.reach.broken() => Err(Failure::Told(match kind {
+                breach = self.servers.broken() => Err(Failure::Told(match kind {
                     Kind::Reads => breach,
                     Kind::Writes | Kind::WritesSeveral => errors::outcome_unknown(breach),
                 })),
@@ -173,7 +173,7 @@ impl MongoDb {
             (Ok(Err(Failure::AfterAll(error))), Kind::Reads) => error,
             (Ok(Err(Failure::AfterAll(error))), _) => errors::outcome_unknown(error),
             (Ok(Err(Failure::Client(error))), kind) => {
-                let told = self.reach.tell(&error);
+                let told = self.servers.tell(&error);
                 match kind {
                     Kind::Reads => told,
                     Kind::Writes => errors::of_write(&error, told),
@@ -184,7 +184,7 @@ impl MongoDb {
             (Err(_), _) => errors::outcome_unknown(out_of_time()),
         };
         // What became of a first attempt is open, whatever the server says of the second.
-        let is_open = kind != Kind::Reads && self.reach.cuts() != cuts;
+        let is_open = kind != Kind::Reads && self.servers.cuts() != cuts;
         Err(if is_open { errors::outcome_unknown(error) } else { error })
     }
 }

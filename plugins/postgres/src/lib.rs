@@ -6,13 +6,12 @@
 //! `json/` make JSON of rows as they arrive. `query/` is the caller's own SQL, `guard/` what viewers' may be;
 //! `parser/` looks at SQL without a server, in the room that `room.rs` gives; `resources/` is everything in the catalogs, `generators/` the
 //! same as types of programming languages; `greeting.rs` is what postgres-meta says of
-//! itself, `lenient/` how it reads what callers write. `face.rs` is how `postgres/` and `pg-meta/` differ.
+//! itself, `lenient/` how it reads what callers write. `prefix.rs` is how `postgres/` and `pg-meta/` differ.
 
 mod dial;
 mod errors;
 mod exchange;
 mod extent;
-mod face;
 #[doc(hidden)]
 pub mod fuzzing;
 mod generators;
@@ -23,6 +22,7 @@ mod lenient;
 mod options;
 mod parser;
 mod pool;
+mod prefix;
 mod query;
 mod quote;
 mod resources;
@@ -35,10 +35,10 @@ mod traces;
 mod type_names;
 mod wire;
 
-use face::{Bare, Enveloped, Face};
 use options::Target;
 pub use options::{PostgresOptions, SslMode};
 use pool::Connections;
+use prefix::{Bare, Enveloped, Prefix};
 pub use session::Postgres;
 use std::time::Duration;
 use studio_plugin_api::prelude::*;
@@ -68,8 +68,8 @@ const LISTS: [&str; 13] = [
     "/extensions",
 ];
 
-/// The operations that both faces have.
-fn all<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The operations that both prefixes have.
+fn all<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     let operations = generators::operations::<F>(parser::operations::<F>(operations));
     resources::operations::<F>(operations)
 }

@@ -1,7 +1,7 @@
 //! The Redis driver of studio-gateway.
 //!
 //! `options.rs` reads a connection's settings, `connection.rs` opens and uses the connection; `keys/`, `command/`,
-//! `pubsub.rs` and `info/` are the operations. How bytes appear in JSON is told in `lone.rs`.
+//! `pubsub.rs` and `info/` are the operations. How bytes appear in JSON is told in `json_bytes.rs`.
 //!
 //! It is built in two ways that share all of this but the transport: a native driver makes its connections itself, to
 //! single servers, clusters and what Sentinels name (`native/`); a component has one stream to one server, from the
@@ -14,9 +14,9 @@ mod errors;
 #[doc(hidden)]
 pub mod fuzzing;
 mod info;
+mod json_bytes;
 mod keys;
 mod login;
-mod lone;
 #[cfg(not(target_family = "wasm"))]
 mod native;
 mod options;

@@ -2,8 +2,8 @@
 
 use crate::{
     Redis,
+    json_bytes::json_length,
     keys::{in_parts, read_name},
-    lone::json_bytes,
     route::{Join, Route, Spread},
     wire,
 };
@@ -97,7 +97,7 @@ pub(crate) async fn channels(
         return Ok(Json(Vec::new()));
     }
     names.sort_unstable();
-    if names.iter().map(|name| json_bytes(name)).sum::<u64>() > limit {
+    if names.iter().map(|name| json_length(name)).sum::<u64>() > limit {
         return Err(DriverError::result_too_large(limit));
     }
     let everywhere = Route::Many(Spread::Nodes(Join::Counts));

@@ -1,7 +1,7 @@
 //! Answers on connections without a complete request: those that are closed before one arrives, and those whose head
 //! can't be read.
 
-use super::{ApiError, Body, Code, Envelope, HttpCode};
+use super::{ApiError, Code, ErrorBody, ErrorEnvelope, HttpCode};
 use http::StatusCode;
 use std::time::Duration;
 use studio_plugin_api::ErrorCode;
@@ -38,8 +38,9 @@ impl ApiError {
     /// Writes the whole answer as HTTP/1.1 text. The connection is closed after it.
     pub(in crate::http) fn as_text(&self) -> String {
         let request_id = &*Uuid::new_v4().simple().to_string();
-        let error = Body { code: self.code(), message: &self.message, details: &self.details, request_id };
-        let json = serde_json::to_string(&Envelope { error }).unwrap_or_default();
+        let error =
+            ErrorBody { code: self.code(), message: &self.message, details: &self.details, request_id };
+        let json = serde_json::to_string(&ErrorEnvelope { error }).unwrap_or_default();
         let wait = |wait: Duration| format!("retry-after: {}\r\n", wait.as_secs().max(1));
         format!(
             "HTTP/1.1 {}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n{}connection: close\r\n\

@@ -31,13 +31,13 @@ pub(super) enum Misfit {
 
 /// A way to a value, for messages.
 #[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum ValuePath<'a> {
     Top,
-    Member(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
+    Member(&'a ValuePath<'a>, &'a str),
+    Item(&'a ValuePath<'a>, usize),
 }
 
-impl Place<'_> {
+impl ValuePath<'_> {
     fn refuse(&self, reason: impl Into<String>) -> Misfit {
         let mut field = String::new();
         self.write(&mut field);
@@ -71,7 +71,7 @@ impl Schema {
     /// Holds a value to one part of the schema.
     pub(super) fn check_part(&self, number: usize, value: &Value, bytes: usize) -> Result<(), Misfit> {
         let steps = STEPS.saturating_add(STEPS_A_BYTE.saturating_mul(bytes as u64));
-        Walk { schema: self, steps, depth: 0 }.check(number, value, &Place::Top)
+        Walk { schema: self, steps, depth: 0 }.check(number, value, &ValuePath::Top)
     }
 }
 
@@ -88,7 +88,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn check(&mut self, number: usize, value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
+    fn check(&mut self, number: usize, value: &Value, path: &ValuePath<'_>) -> Result<(), Misfit> {
         self.spend(1)?;
         let schema = self.schema;
         let Some(node) = schema.node(number) else { return Ok(()) };
@@ -96,69 +96,69 @@ impl Walk<'_> {
             return Err(Misfit::TooMuch);
         }
         self.depth += 1;
-        let checked = self.check_node(node, value, place);
+        let checked = self.check_node(node, value, path);
         self.depth -= 1;
         checked
     }
 
-    fn check_node(&mut self, node: &Node, value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
+    fn check_node(&mut self, node: &Node, value: &Value, path: &ValuePath<'_>) -> Result<(), Misfit> {
         if node.is_never {
-            return Err(place.refuse("is not known here"));
+            return Err(path.refuse("is not known here"));
         }
         if let Some(wanted) = node.types
             && type_of(value) & wanted == 0
         {
-            return Err(place.refuse(format!("must be {}", name_types(wanted))));
+            return Err(path.refuse(format!("must be {}", name_types(wanted))));
         }
         if let Some(values) = &node.one_of_values {
             self.spend(values.len())?;
             if !values.iter().any(|known| is_same(known, value)) {
-                return Err(place.refuse(tell_values(values)));
+                return Err(path.refuse(tell_values(values)));
             }
         }
         match value {
-            Value::Number(number) => check_number(node, number, place)?,
-            Value::String(text) => self.check_text(node, text, place)?,
-            Value::Array(items) => self.check_items(node, items, place)?,
-            Value::Object(members) => self.check_members(node, members, place)?,
+            Value::Number(number) => check_number(node, number, path)?,
+            Value::String(text) => self.check_text(node, text, path)?,
+            Value::Array(items) => self.check_items(node, items, path)?,
+            Value::Object(members) => self.check_members(node, members, path)?,
             Value::Null | Value::Bool(_) => {}
         }
-        self.check_others(node, value, place)
+        self.check_others(node, value, path)
     }
 
-    fn check_text(&mut self, node: &Node, text: &str, place: &Place<'_>) -> Result<(), Misfit> {
+    fn check_text(&mut self, node: &Node, text: &str, path: &ValuePath<'_>) -> Result<(), Misfit> {
         let bounds = node.lengths.text;
         if (bounds.least.is_some() || bounds.most.is_some()) && !bounds.hold(text.chars().count()) {
-            return Err(place.refuse(bounds.tell("characters")));
+            return Err(path.refuse(bounds.tell("characters")));
         }
         if let Some(pattern) = &node.pattern {
             self.spend(text.len())?;
             if !pattern.is_match(text) {
-                return Err(place.refuse(format!("must match `{}`", pattern.as_str())));
+                return Err(path.refuse(format!("must match `{}`", pattern.as_str())));
             }
         }
         Ok(())
     }
 
-    fn check_items(&mut self, node: &Node, items: &[Value], place: &Place<'_>) -> Result<(), Misfit> {
+    fn check_items(&mut self, node: &Node, items: &[Value], path: &ValuePath<'_>) -> Result<(), Misfit> {
         if !node.lengths.items.hold(items.len()) {
-            return Err(place.refuse(node.lengths.items.tell("items")));
+            return Err(path.refuse(node.lengths.items.tell("items")));
         }
         for (index, item) in items.iter().enumerate() {
             if let Some(number) = node.prefix.get(index).copied().or(node.items) {
-                self.check(number, item, &Place::Item(place, index))?;
+                self.check(number, item, &ValuePath::Item(path, index))?;
             }
         }
         if let Some(wanted) = node.contains {
             let mut found = 0;
             for item in items {
-                found += usize::from(self.fits(wanted, item, place)?);
+                found += usize::from(self.fits(wanted, item, path)?);
             }
             let contained = node.lengths.contained;
             if found < contained.least.unwrap_or(1) as usize
                 || contained.most.is_some_and(|most| found as u64 > most)
             {
-                return Err(place.refuse("does not have the items that it must"));
+                return Err(path.refuse("does not have the items that it must"));
             }
         }
         if node.are_unique {
@@ -167,7 +167,7 @@ impl Walk<'_> {
                 let text = item.to_string();
                 self.spend(text.len())?;
                 if !seen.insert(text) {
-                    return Err(place.refuse("must not have the same item twice"));
+                    return Err(path.refuse("must not have the same item twice"));
                 }
             }
         }
@@ -178,79 +178,79 @@ impl Walk<'_> {
         &mut self,
         node: &Node,
         members: &Map<String, Value>,
-        place: &Place<'_>,
+        path: &ValuePath<'_>,
     ) -> Result<(), Misfit> {
         if !node.lengths.members.hold(members.len()) {
-            return Err(place.refuse(node.lengths.members.tell("fields")));
+            return Err(path.refuse(node.lengths.members.tell("fields")));
         }
         self.spend(node.required.len() + node.dependent.len())?;
         // An error about a misspelt name says more than one about the right name that is missing, so it comes first.
         for (name, value) in members {
-            let place = Place::Member(place, name);
+            let path = ValuePath::Member(path, name);
             if let Some(number) = node.names {
-                self.check(number, &Value::String(name.clone()), &place)?;
+                self.check(number, &Value::String(name.clone()), &path)?;
             }
             let mut is_known = false;
             if let Some(number) = node.members.get(name) {
                 is_known = true;
-                self.check(*number, value, &place)?;
+                self.check(*number, value, &path)?;
             }
             for (pattern, number) in &node.patterned {
                 self.spend(name.len())?;
                 if pattern.is_match(name) {
                     is_known = true;
-                    self.check(*number, value, &place)?;
+                    self.check(*number, value, &path)?;
                 }
             }
             if let (false, Some(number)) = (is_known, node.other_members) {
-                self.check(number, value, &place)?;
+                self.check(number, value, &path)?;
             }
         }
         if let Some(name) = node.required.iter().find(|name| !members.contains_key(*name)) {
-            return Err(Place::Member(place, name).refuse(IS_REQUIRED));
+            return Err(ValuePath::Member(path, name).refuse(IS_REQUIRED));
         }
         for (name, dependent) in node.dependent.iter().filter(|(name, _)| members.contains_key(name)) {
             if let Dependent::Names(others) = dependent
                 && let Some(other) = others.iter().find(|other| !members.contains_key(*other))
             {
-                return Err(Place::Member(place, other).refuse(format!("is required beside `{name}`")));
+                return Err(ValuePath::Member(path, other).refuse(format!("is required beside `{name}`")));
             }
         }
         Ok(())
     }
 
     /// Holds the value to other parts that are about the same value.
-    fn check_others(&mut self, node: &Node, value: &Value, place: &Place<'_>) -> Result<(), Misfit> {
+    fn check_others(&mut self, node: &Node, value: &Value, path: &ValuePath<'_>) -> Result<(), Misfit> {
         for number in &node.all {
-            self.check(*number, value, place)?;
+            self.check(*number, value, path)?;
         }
         for (name, dependent) in &node.dependent {
             if let Dependent::Schema(number) = dependent
                 && value.get(name).is_some()
             {
-                self.check(*number, value, place)?;
+                self.check(*number, value, path)?;
             }
         }
         if !node.any.is_empty() {
-            self.check_choices(&node.any, value, place)?;
+            self.check_choices(&node.any, value, path)?;
         }
         if !node.one.is_empty() {
-            let first = self.check_choices(&node.one, value, place)?;
+            let first = self.check_choices(&node.one, value, path)?;
             for number in node.one.iter().skip(first + 1) {
-                if self.fits(*number, value, place)? {
-                    return Err(place.refuse("fits more than one of the forms of which it must be one"));
+                if self.fits(*number, value, path)? {
+                    return Err(path.refuse("fits more than one of the forms of which it must be one"));
                 }
             }
         }
         if let Some(number) = node.not
-            && self.fits(number, value, place)?
+            && self.fits(number, value, path)?
         {
-            return Err(place.refuse("is what it must not be"));
+            return Err(path.refuse("is what it must not be"));
         }
         if let Some(condition) = node.condition {
-            let next = if self.fits(condition, value, place)? { node.then } else { node.otherwise };
+            let next = if self.fits(condition, value, path)? { node.then } else { node.otherwise };
             if let Some(number) = next {
-                self.check(number, value, place)?;
+                self.check(number, value, path)?;
             }
         }
         Ok(())
@@ -262,13 +262,13 @@ impl Walk<'_> {
         &mut self,
         choices: &[usize],
         value: &Value,
-        place: &Place<'_>,
+        path: &ValuePath<'_>,
     ) -> Result<usize, Misfit> {
         let mut closest: Option<Misfit> = None;
         let mut is_alone = true;
         for (index, number) in choices.iter().enumerate() {
             let has_type = self.schema.types_of(*number) & type_of(value) != 0;
-            match self.check(*number, value, place) {
+            match self.check(*number, value, path) {
                 Ok(()) => return Ok(index),
                 Err(Misfit::TooMuch) => return Err(Misfit::TooMuch),
                 Err(misfit) if has_type => {
@@ -281,13 +281,13 @@ impl Walk<'_> {
         let wanted = choices.iter().fold(0, |all, number| all | self.schema.types_of(*number));
         Err(match closest {
             Some(misfit) if is_alone => misfit,
-            None if wanted != EVERY_TYPE => place.refuse(format!("must be {}", name_types(wanted))),
-            _ => place.refuse("fits none of the forms that it may have"),
+            None if wanted != EVERY_TYPE => path.refuse(format!("must be {}", name_types(wanted))),
+            _ => path.refuse("fits none of the forms that it may have"),
         })
     }
 
-    fn fits(&mut self, number: usize, value: &Value, place: &Place<'_>) -> Result<bool, Misfit> {
-        match self.check(number, value, place) {
+    fn fits(&mut self, number: usize, value: &Value, path: &ValuePath<'_>) -> Result<bool, Misfit> {
+        match self.check(number, value, path) {
             Ok(()) => Ok(true),
             Err(Misfit::TooMuch) => Err(Misfit::TooMuch),
             Err(Misfit::Field { .. }) => Ok(false),
@@ -295,7 +295,7 @@ impl Walk<'_> {
     }
 }
 
-fn check_number(node: &Node, number: &serde_json::Number, place: &Place<'_>) -> Result<(), Misfit> {
+fn check_number(node: &Node, number: &serde_json::Number, path: &ValuePath<'_>) -> Result<(), Misfit> {
     let Some(number) = number.as_f64() else { return Ok(()) };
     let bounds = &node.numbers;
     let misfit = [
@@ -304,18 +304,18 @@ fn check_number(node: &Node, number: &serde_json::Number, place: &Place<'_>) -> 
     ];
     for (bound, words) in misfit {
         if let Some(bound) = bound {
-            return Err(place.refuse(format!("must be {bound} {words}")));
+            return Err(path.refuse(format!("must be {bound} {words}")));
         }
     }
     if let Some(bound) = bounds.above.filter(|above| number <= *above) {
-        return Err(place.refuse(format!("must be more than {bound}")));
+        return Err(path.refuse(format!("must be more than {bound}")));
     }
     if let Some(bound) = bounds.below.filter(|below| number >= *below) {
-        return Err(place.refuse(format!("must be less than {bound}")));
+        return Err(path.refuse(format!("must be less than {bound}")));
     }
     match bounds.multiple_of {
         Some(of) if ((number / of) - (number / of).round()).abs() > 1e-9 => {
-            Err(place.refuse(format!("must be a multiple of {of}")))
+            Err(path.refuse(format!("must be a multiple of {of}")))
         }
         _ => Ok(()),
     }

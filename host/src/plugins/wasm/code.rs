@@ -3,7 +3,7 @@
 use super::engine::{new_engine, not_a_component};
 use crate::{
     plugins::{
-        apart::{Task, private_copy, run_apart},
+        child::{ChildTask, private_copy, run_in_child},
         error::PluginError,
     },
     secrets::Keyring,
@@ -48,8 +48,8 @@ impl Code {
                 .map(Self);
         };
         let copy = private_copy(&bytes)?;
-        let task = Task { word: "compile", doing: "compiling", time: *time };
-        run_apart(program, task, copy.path()).await.map(Self)
+        let task = ChildTask { word: "compile", doing: "compiling", time: *time };
+        run_in_child(program, task, copy.path()).await.map(Self)
     }
 
     /// Recognizes code that [`tag`](Self::tag) has made for the same header.

@@ -1,6 +1,6 @@
 //! Writes the records of guests to the gateway's log: some are dropped when there are too many, and long ones are cut.
 
-use crate::plugins::{error::beginning, record::Record};
+use crate::plugins::{driver_log::LogRecord, error::beginning};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
     borrow::Cow,
@@ -8,11 +8,12 @@ use std::{
     num::NonZeroU32,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
+use studio_plugin_api::sync::lock;
 use tokio::io::AsyncWrite;
 use tracing::{Level, level_filters::LevelFilter};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -55,7 +56,7 @@ impl Journal {
 
     /// Names the request that the next records belong to.
     pub(super) fn set_request(&self, request_id: &str) {
-        request_id.clone_into(&mut self.request_id.lock().unwrap_or_else(PoisonError::into_inner));
+        request_id.clone_into(&mut lock(&self.request_id));
     }
 
     /// Writes one record of the guest, if the rate allows it.
@@ -83,9 +84,9 @@ impl Journal {
     fn emit(&self, level: Level, target: &str, message: &str, fields: &str) {
         let driver = &self.shared.driver;
         let (message, fields, target) = (tidy(message), tidy(fields), tidy(target));
-        let request_id = self.request_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let request_id = lock(&self.request_id).clone();
         let request_id = &request_id;
-        Record { driver, request_id, target: &target, message: &message, fields: &fields }.write(level);
+        LogRecord { driver, request_id, target: &target, message: &message, fields: &fields }.write(level);
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Each session is an instance with its own memory, and serves one call at a time. A host call that waits puts the
 //! instance's fiber to sleep, but no thread. Memory and tables of an instance are capped (`limits.rs`); a call that
-//! goes on computing shares the processor (`turns.rs`) and ends at its deadline. An instance that traps, or whose call
-//! is cut, is thrown away, and the next call gets another.
+//! goes on computing shares the processor (`scheduler.rs`) and ends at its deadline. An instance that traps, or whose
+//! call is cut, is thrown away, and the next call gets another.
 //!
 //! An instance reaches the database of its own connection (`network.rs`) and nothing else: other imports of standard
 //! toolchains are linked to implementations that give nothing away (`state.rs`).
 
-mod cache;
 mod code;
+mod compiled_cache;
 mod convert;
 mod engine;
 pub(super) mod fuzzing;
@@ -18,14 +18,14 @@ mod journal;
 mod limits;
 mod network;
 mod sandbox;
+mod scheduler;
 mod session;
 mod settings;
 mod state;
 mod stream;
-mod turns;
 
-pub use cache::CompiledCache;
 pub use code::compile_in_this_process;
+pub use compiled_cache::CompiledCache;
 pub(super) use limits::{MOST_MEMORY, MOST_TABLE_ELEMENTS, SandboxLimits};
 pub(super) use sandbox::Sandbox;
 pub use sandbox::SandboxSettings;

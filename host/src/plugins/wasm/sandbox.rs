@@ -2,11 +2,11 @@
 
 use super::{
     bindings::{Driver, DriverPre},
-    cache::CompiledCache,
     code::{Code, Compiler},
+    compiled_cache::CompiledCache,
     engine::{LONGEST_REASON, new_engine, not_a_component},
+    scheduler::Scheduler,
     state::State,
-    turns::Turns,
 };
 use crate::plugins::{
     Resolve,
@@ -41,7 +41,7 @@ pub struct SandboxSettings {
 /// Compiles and runs components.
 pub(in crate::plugins) struct Sandbox {
     pub(super) engine: Engine,
-    pub(super) turns: Turns,
+    pub(super) scheduler: Scheduler,
     linker: Linker<State>,
     /// A process to compile in; `None`: this one.
     compiler: Option<Compiler>,
@@ -73,11 +73,11 @@ impl Sandbox {
         Driver::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(failed)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let turns = Turns::start(engine.weak(), workers)
+        let scheduler = Scheduler::start(engine.weak(), workers)
             .map_err(|error| PluginError::NoSandbox(error.to_string()))?;
         let SandboxSettings { compile_time, cache, .. } = settings;
         let compiler = program.map(|program| Compiler { program, time: compile_time });
-        Ok(Self { engine, turns, linker, compiler, cache, resolve })
+        Ok(Self { engine, scheduler, linker, compiler, cache, resolve })
     }
 
     /// Compiles a component, or takes its code from the cache, and checks what it imports and exports.

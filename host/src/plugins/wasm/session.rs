@@ -5,18 +5,18 @@ use super::{
     bindings::{Driver, exports::studio::driver::guest::Guest, studio::driver::types::Error},
     broken, convert,
     network::Egress,
+    scheduler::{LaneState, SHARE, run_in_line},
     settings::OpenSettings,
     state::State,
-    turns::{Place, SHARE, run_in_line},
 };
 use crate::plugins::DriverSession;
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
-use studio_plugin_api::{Call, DriverError, reply::Payload};
+use studio_plugin_api::{Call, DriverError, reply::Payload, sync::lock};
 use tokio::runtime::Handle;
 use wasmtime::{Store, Trap};
 
@@ -41,10 +41,10 @@ impl Instance {
         store.limiter(|state| &mut state.meter);
         // One host call may take so much out of the guest's memory, which can't hold more.
         store.set_hostcall_fuel(shared.limits.memory_bytes());
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().turn.again()));
-        let place = begin_turn(&mut store);
-        let running = sandbox.turns.run();
-        let started = run_in_line(place, compiled.component.instantiate_async(&mut store)).await;
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().schedule.again()));
+        let lane_state = begin_share(&mut store);
+        let running = sandbox.scheduler.run();
+        let started = run_in_line(lane_state, compiled.component.instantiate_async(&mut store)).await;
         drop(running);
         match started {
             Ok(driver) => Ok(Self { driver, store, sandbox }),
@@ -63,9 +63,9 @@ impl Instance {
         &mut self,
         run: impl AsyncFnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, DriverError> {
-        let place = begin_turn(&mut self.store);
-        let running = self.sandbox.turns.run();
-        let result = run_in_line(place, run(self.driver.studio_driver_guest(), &mut self.store)).await;
+        let lane_state = begin_share(&mut self.store);
+        let running = self.sandbox.scheduler.run();
+        let result = run_in_line(lane_state, run(self.driver.studio_driver_guest(), &mut self.store)).await;
         drop(running);
         result.map_err(|error| trapped(&self.store, &error))
     }
@@ -84,9 +84,9 @@ impl Instance {
 }
 
 /// Gives the guest its first share of a call.
-fn begin_turn(store: &mut Store<State>) -> Arc<Mutex<Place>> {
+fn begin_share(store: &mut Store<State>) -> Arc<Mutex<LaneState>> {
     store.set_epoch_deadline(SHARE);
-    store.data_mut().turn.begin()
+    store.data_mut().schedule.begin()
 }
 
 /// Makes the error of an instance that trapped, for the caller; the log has more.
@@ -126,22 +126,18 @@ impl WasmSession {
     where
         F: Future<Output = (Option<Instance>, Result<T, DriverError>)> + Send,
     {
-        let place = self.instance.clone();
+        let slot = self.instance.clone();
         async move {
-            let taken = lock(&place).take();
+            let taken = lock(&slot).take();
             let Some(instance) = taken else {
                 return Err(broken("the session is closed, or serves another call"));
             };
             let (instance, result) = run(instance).await;
-            *lock(&place) = instance;
+            *lock(&slot) = instance;
             result
         }
         .boxed()
     }
-}
-
-fn lock(place: &Mutex<Option<Instance>>) -> std::sync::MutexGuard<'_, Option<Instance>> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl DriverSession for WasmSession {

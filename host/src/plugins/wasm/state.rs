@@ -5,8 +5,8 @@ use super::{
     journal::{Journal, Output},
     limits::Meter,
     network::Egress,
+    scheduler::GuestSchedule,
     stream::Streams,
-    turns::Turn,
 };
 use std::time::Instant;
 use tracing::Level;
@@ -21,7 +21,7 @@ pub(super) const MOST_RANDOM: u32 = 65_536;
 /// The host's values for one instance.
 pub(super) struct State {
     pub(super) meter: Meter,
-    pub(super) turn: Turn,
+    pub(super) schedule: GuestSchedule,
     pub(super) journal: Journal,
     pub(super) egress: Egress,
     pub(super) streams: Streams,
@@ -48,7 +48,7 @@ impl State {
         resources.set_max_capacity(MOST_RESOURCES);
         Self {
             meter: Meter::new(shared.limits),
-            turn: shared.compiled.sandbox.turns.place(),
+            schedule: shared.compiled.sandbox.scheduler.schedule(),
             egress,
             streams: Streams::default(),
             started: Instant::now(),

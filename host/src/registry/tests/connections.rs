@@ -42,7 +42,7 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
     let keyring = keyring(1, &[]);
     let id = ConnectionId::random();
     let place = id.to_string();
-    let seal = |field, text| keyring.seal(&Place { record: &place, field }, text);
+    let seal = |field, text| keyring.seal(&SealedFor { record: &place, field }, text);
     let serde_json::Value::Object(options) =
         json!({"db": 3, "tls": true, "name": "größer 'x'", "list": [1, null]})
     else {
@@ -79,7 +79,7 @@ async fn a_connection_is_stored_whole(fixture: Fixture) {
     };
     assert_eq!(created, expected);
     let password = created.settings.endpoint.parts().unwrap().password.as_ref().unwrap();
-    let opened = keyring.open(&Place { record: &place, field: "password" }, password).unwrap();
+    let opened = keyring.open(&SealedFor { record: &place, field: "password" }, password).unwrap();
     assert_eq!(opened.expose_secret(), "hunter2");
     let found = registry.find_connection("shop", "redis", &ConnectionSelector::Id(id)).await.unwrap();
     assert_eq!(found, Some(created));
@@ -232,7 +232,7 @@ async fn changes_keep_absent_fields_and_only_settings_bump_versions(fixture: Fix
     let set = |settings| ConnectionChanges { settings: Some(settings), ..Default::default() };
     assert_eq!(update(set(in_parts(local()))).await.settings_version, 1);
 
-    let password = keyring(1, &[]).seal(&Place { record: "x", field: "password" }, "hunter2");
+    let password = keyring(1, &[]).seal(&SealedFor { record: "x", field: "password" }, "hunter2");
     let options: serde_json::Map<_, _> = [("db".to_owned(), json!(2))].into_iter().collect();
     let parts = EndpointParts {
         host: "::1".to_owned(),

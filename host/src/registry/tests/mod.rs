@@ -19,7 +19,7 @@ use self::postgres_database::PostgresDatabase;
 use super::store::Store;
 use super::*;
 use crate::role::Role;
-use crate::secrets::{Keyring, Place};
+use crate::secrets::{Keyring, SealedFor};
 
 /// Makes each test function, which takes a `Fixture`, a test on SQLite and a test on PostgreSQL.
 macro_rules! on_both_databases {

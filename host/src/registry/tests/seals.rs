@@ -53,7 +53,7 @@ fn sealed(
 ) -> NewConnection {
     let new = new_connection("redis", identifier);
     let record = new.id.to_string();
-    let seal = |field: &str, text: &str| keyring.seal(&Place { record: &record, field }, text);
+    let seal = |field: &str, text: &str| keyring.seal(&SealedFor { record: &record, field }, text);
     let options = json!({
         "tls": true,
         "name": "not secret",
@@ -69,7 +69,7 @@ fn sealed(
 fn opened(keyring: &Keyring, connection: &Connection) -> String {
     let record = connection.id.to_string();
     let open = |field: &str, sealed: &Sealed| {
-        keyring.open(&Place { record: &record, field }, sealed).unwrap().expose_secret().to_owned()
+        keyring.open(&SealedFor { record: &record, field }, sealed).unwrap().expose_secret().to_owned()
     };
     let mut all = match &connection.settings.endpoint {
         StoredEndpoint::Parts(parts) => open("password", parts.password.as_ref().unwrap()),
@@ -188,7 +188,7 @@ async fn resealing_beside_a_running_gateway_loses_no_change(fixture: Fixture) {
     let gateway = async {
         for id in &ids {
             let place = id.to_string();
-            let password = old.seal(&Place { record: &place, field: "password" }, "changed");
+            let password = old.seal(&SealedFor { record: &place, field: "password" }, "changed");
             let endpoint = StoredEndpoint::Parts(EndpointParts { password: Some(password), ..local() });
             loop {
                 let selector = ConnectionSelector::Id(*id);

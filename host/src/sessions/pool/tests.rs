@@ -38,7 +38,7 @@ fn pool(concurrency: Concurrency, sessions: usize, waiting: usize) -> FakePool {
 }
 
 /// Asks with a deadline that never matters.
-fn ask(pool: &mut FakePool, now: Instant, caller: u32) -> (Asked<Fake>, After<Fake, u32>) {
+fn ask(pool: &mut FakePool, now: Instant, caller: u32) -> (LendDecision<Fake>, After<Fake, u32>) {
     let far = now + Duration::from_secs(10_000);
     pool.ask(now, (far, far), || caller)
 }
@@ -52,7 +52,7 @@ fn queue(pool: &mut FakePool, callers: std::ops::Range<u32>, now: Instant) -> us
     let mut openings = 0;
     for caller in callers {
         let (asked, after) = ask(pool, now, caller);
-        assert!(matches!(asked, Asked::Waits(_)));
+        assert!(matches!(asked, LendDecision::Waits(_)));
         openings += usize::from(after.open);
     }
     openings
@@ -88,7 +88,7 @@ fn shared_session_goes_to_everyone_who_waits_and_stays() {
     assert_eq!(queue(&mut pool, 0..3, now), 1);
     assert!(matches!(pool.find_room(now), (true, After { open: false, .. })));
     assert_eq!(served(&pool.finish_opening(Fake::new(7, now), now)), [(0, 7), (1, 7), (2, 7)]);
-    assert!(matches!(ask(&mut pool, now, 3).0, Asked::Lent(Fake { number: 7, .. })));
+    assert!(matches!(ask(&mut pool, now, 3).0, LendDecision::Lent(Fake { number: 7, .. })));
     assert_eq!(pool.open(), 1);
 }
 
@@ -100,10 +100,10 @@ fn full_shared_session_takes_one_more_call_for_each_that_ends() {
     assert!(pool.find_room(now).0);
     assert_eq!(served(&pool.finish_opening(Fake::new(7, now), now)).len(), 2);
     for caller in 2..4 {
-        assert!(matches!(ask(&mut pool, now, caller).0, Asked::Lent(_)));
+        assert!(matches!(ask(&mut pool, now, caller).0, LendDecision::Lent(_)));
     }
     assert_eq!(queue(&mut pool, 4..6, now), 0, "it waits for those four");
-    assert!(matches!(ask(&mut pool, now, 6).0, Asked::Refused(_)));
+    assert!(matches!(ask(&mut pool, now, 6).0, LendDecision::Refused(_)));
     for caller in 4..6 {
         assert_eq!(served(&pool.give_back(None, Ended::Unknown, now)), [(caller, 7)]);
     }
@@ -134,7 +134,7 @@ fn failing_calls_pause_a_connection_and_refuse_waiting_callers() {
     let mut now = Instant::now();
     let mut pool = exclusive(1);
     fill(&mut pool, 1, now);
-    assert!(matches!(ask(&mut pool, now, 0).0, Asked::Lent(_)));
+    assert!(matches!(ask(&mut pool, now, 0).0, LendDecision::Lent(_)));
     let fail = |pool: &mut FakePool, now| {
         pool.give_back(Some(Fake::new(0, now)), Ended::Failed { begun: now, error: refused() }, now)
     };
@@ -146,13 +146,13 @@ fn failing_calls_pause_a_connection_and_refuse_waiting_callers() {
     let after = fail(&mut pool, now);
     assert_eq!(after.news, Some(News::Fails));
     assert!(after.answers.len() == 3 && after.answers.iter().all(|(_, answer)| answer.is_err()));
-    assert!(matches!(ask(&mut pool, now, 23).0, Asked::Refused(_)), "although a session is free");
+    assert!(matches!(ask(&mut pool, now, 23).0, LendDecision::Refused(_)), "although a session is free");
     now += Duration::from_millis(100);
-    assert!(matches!(ask(&mut pool, now, 24).0, Asked::Lent(_)));
-    assert!(matches!(ask(&mut pool, now, 25).0, Asked::Refused(_)));
+    assert!(matches!(ask(&mut pool, now, 24).0, LendDecision::Lent(_)));
+    assert!(matches!(ask(&mut pool, now, 25).0, LendDecision::Refused(_)));
     let after = pool.give_back(Some(Fake::new(0, now)), Ended::Answered { begun: now }, now);
     assert_eq!(after.news, Some(News::Works));
-    assert!(matches!(ask(&mut pool, now, 26).0, Asked::Lent(_)));
+    assert!(matches!(ask(&mut pool, now, 26).0, LendDecision::Lent(_)));
 }
 
 #[test]
@@ -162,22 +162,22 @@ fn line_that_is_too_slow_refuses_who_would_wait_in_vain() {
     fill(&mut pool, 2, now);
     let seconds = |count| now + Duration::from_secs(count);
     for _ in 0..2 {
-        assert!(matches!(ask(&mut pool, now, 0).0, Asked::Lent(_)));
+        assert!(matches!(ask(&mut pool, now, 0).0, LendDecision::Lent(_)));
     }
     for _ in 0..8 {
         let after = pool.give_back(Some(Fake::new(0, now)), Ended::Answered { begun: now }, seconds(4));
         assert!(after.answers.is_empty());
-        assert!(matches!(ask(&mut pool, now, 0).0, Asked::Lent(_)));
+        assert!(matches!(ask(&mut pool, now, 0).0, LendDecision::Lent(_)));
     }
     queue(&mut pool, 0..3, now);
     let (asked, _) = pool.ask(now, (seconds(7), seconds(100)), || 3);
-    let Asked::Refused(error) = asked else { panic!("four calls of four seconds, two at once") };
+    let LendDecision::Refused(error) = asked else { panic!("four calls of four seconds, two at once") };
     assert_eq!(error.retry_after, Some(Duration::from_secs(8)));
     assert!(
-        matches!(pool.ask(now, (seconds(8), seconds(11)), || 4).0, Asked::Refused(_)),
+        matches!(pool.ask(now, (seconds(8), seconds(11)), || 4).0, LendDecision::Refused(_)),
         "no time for the call"
     );
-    assert!(matches!(pool.ask(now, (seconds(8), seconds(12)), || 5).0, Asked::Waits(_)));
+    assert!(matches!(pool.ask(now, (seconds(8), seconds(12)), || 5).0, LendDecision::Waits(_)));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn session_of_several_that_came_back_last_is_lent_first() {
     fill(&mut pool, 3, now);
     for expected in [2, 1, 0] {
         let (asked, _) = ask(&mut pool, now, 0);
-        assert!(matches!(asked, Asked::Lent(Fake { number, .. }) if number == expected));
+        assert!(matches!(asked, LendDecision::Lent(Fake { number, .. }) if number == expected));
     }
     assert_eq!(queue(&mut pool, 0..1, now), 0, "there are as many as may be");
 }
@@ -242,7 +242,7 @@ fn broken_sessions_are_closed_before_another_is_opened() {
     fill(&mut pool, 3, now);
     pool.free.iter().for_each(|session| session.open.set(false));
     let (asked, after) = ask(&mut pool, now, 9);
-    assert!(matches!(asked, Asked::Waits(_)));
+    assert!(matches!(asked, LendDecision::Waits(_)));
     assert_eq!((after.closed.len(), after.open, pool.open()), (3, true, 0));
 }
 
@@ -251,7 +251,7 @@ fn line_that_is_full_refuses_until_someone_leaves_it() {
     let now = Instant::now();
     let mut pool = pool(Concurrency::Exclusive, 1, 2);
     queue(&mut pool, 0..2, now);
-    let Asked::Refused(error) = ask(&mut pool, now, 2).0 else { panic!("it is let in") };
+    let LendDecision::Refused(error) = ask(&mut pool, now, 2).0 else { panic!("it is let in") };
     assert_eq!((&error.details["reason"], error.retry_after), (&"too_many_waiting".into(), Some(REST)));
     pool.leave(0);
     queue(&mut pool, 2..3, now);
@@ -278,13 +278,14 @@ fn failure_with_no_open_session_hits_all_and_pauses_ever_longer() {
         let (until, after) = pool.fail_opening(&refused(), true, now);
         assert!(until.is_none() && !after.open);
         assert_eq!(after.answers.len(), waiting);
-        let Asked::Refused(error) = ask(&mut pool, now + Duration::from_millis(milliseconds - 1), 3).0 else {
+        let LendDecision::Refused(error) = ask(&mut pool, now + Duration::from_millis(milliseconds - 1), 3).0
+        else {
             panic!("it is tried again after less than {milliseconds} ms")
         };
         assert_eq!(error.details["reason"], "circuit_open");
         now += Duration::from_millis(milliseconds);
         assert_eq!(queue(&mut pool, 3..4, now), 1, "one tries again");
-        assert!(matches!(ask(&mut pool, now, 4).0, Asked::Refused(_)), "one is enough");
+        assert!(matches!(ask(&mut pool, now, 4).0, LendDecision::Refused(_)), "one is enough");
     }
 }
 
@@ -341,7 +342,7 @@ fn retired_pool_serves_who_waits_and_keeps_nothing() {
     let mut pool = exclusive(2);
     fill(&mut pool, 2, now);
     let (asked, _) = ask(&mut pool, now, 0);
-    assert!(matches!(asked, Asked::Lent(_)));
+    assert!(matches!(asked, LendDecision::Lent(_)));
     assert_eq!(pool.retire().len(), 1);
     queue(&mut pool, 1..2, now);
     assert_eq!(served(&pool.give_back(Some(Fake::new(1, now)), Ended::Unknown, now)), [(1, 1)]);

@@ -4,7 +4,7 @@ use super::pass::{Left, NotMongo, pass};
 use crate::{
     errors,
     options::Certificates,
-    reach::{Place, Reach},
+    servers::{HostPort, Servers},
 };
 use std::{io, sync::Arc, time::Duration};
 use studio_net::{ADDRESS_TIMEOUT, Check, HandshakeError, Identity, Keepalive};
@@ -25,7 +25,7 @@ pub(crate) struct Onward {
     /// How to speak TLS; nothing where it is not spoken.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     /// Where failures are told of.
-    pub(crate) reach: Arc<Reach>,
+    pub(crate) servers: Arc<Servers>,
 }
 
 /// A connection to a server.
@@ -55,8 +55,8 @@ impl Onward {
     /// # Errors
     /// `FORBIDDEN` for an address that the gateway's rules exclude; `CONNECTION_ERROR` when there is no way to it, or
     /// TLS does not begin; what the session's servers did wrong before.
-    pub(super) async fn connect(&self, place: &Place) -> Result<Server, DriverError> {
-        if let Some(breach) = self.reach.breach() {
+    pub(super) async fn connect(&self, place: &HostPort) -> Result<Server, DriverError> {
+        if let Some(breach) = self.servers.breach() {
             return Err(breach);
         }
         let addresses = self.network.resolve(&place.host, place.port).await?;
@@ -81,7 +81,7 @@ impl Server {
         self,
         client_in: impl AsyncRead + Unpin,
         client_out: impl AsyncWrite + Unpin,
-        reach: &Reach,
+        servers: &Servers,
     ) {
         let passed = match self {
             Self::Plain(mut stream) => {
@@ -93,9 +93,9 @@ impl Server {
         match passed {
             Ok(Left::Client) => {}
             // Before the client sees it.
-            Ok(Left::Server) => reach.cut(),
-            Err(NotMongo::Breach(breach)) => reach.broke(breach.0),
-            Err(NotMongo::Stranger) => reach.strange(),
+            Ok(Left::Server) => servers.cut(),
+            Err(NotMongo::Breach(breach)) => servers.broke(breach.0),
+            Err(NotMongo::Stranger) => servers.strange(),
         }
     }
 }

@@ -38,10 +38,10 @@ fn network(allowed: &'static [&'static str]) -> (Network, Arc<AtomicUsize>) {
     (network, asked)
 }
 
-async fn start(network: Network) -> (Relay, Arc<Reach>) {
-    let reach = Arc::new(Reach::default());
-    let onward = Onward { network, tls: None, reach: reach.clone() };
-    (Relay::start(onward).await.unwrap(), reach)
+async fn start(network: Network) -> (Relay, Arc<Servers>) {
+    let servers = Arc::new(Servers::default());
+    let onward = Onward { network, tls: None, servers: servers.clone() };
+    (Relay::start(onward).await.unwrap(), servers)
 }
 
 fn proxy(relay: &Relay) -> Socks5Proxy {
@@ -80,14 +80,14 @@ async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
 async fn relay_connects_only_where_the_rules_allow_under_any_name() {
     let (port, mut streams) = start_server().await;
     let (network, asked) = network(&["db.example", "127.0.0.1"]);
-    let (relay, reach) = start(network).await;
+    let (relay, servers) = start(network).await;
     // Each of these leads to the server, did the relay ask anyone but the rules.
     for (number, host) in
         ["localhost", "127.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"].into_iter().enumerate()
     {
         connect(&relay, host, port).await.err().unwrap_or_else(|| panic!("{host} was connected to"));
         assert_eq!(asked.load(Ordering::Relaxed), number + 1, "{host}");
-        assert_eq!(reach.explain().unwrap().code, ErrorCode::Forbidden, "{host}");
+        assert_eq!(servers.explain().unwrap().code, ErrorCode::Forbidden, "{host}");
     }
     assert!(streams.try_recv().is_err(), "nobody connected");
     for host in ["db.example", "127.0.0.1"] {
@@ -181,11 +181,11 @@ async fn every_address_of_a_host_is_tried_and_a_failure_told() {
     let several = Network::new(move |_, port| async move {
         Ok(vec![closed, SocketAddr::from((Ipv4Addr::LOCALHOST, port))])
     });
-    let (relay, reach) = start(several).await;
+    let (relay, servers) = start(several).await;
     let _client = connect(&relay, "db.example", port).await.unwrap();
     streams.recv().await.unwrap();
-    assert!(reach.explain().is_none());
+    assert!(servers.explain().is_none());
     connect(&relay, "db.example", closed.port()).await.err().unwrap();
-    let error = reach.explain().unwrap();
+    let error = servers.explain().unwrap();
     assert_eq!((error.code, &error.details["reason"]), (ErrorCode::ConnectionError, &"refused".into()));
 }

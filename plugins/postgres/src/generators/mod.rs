@@ -16,8 +16,8 @@ mod typescript;
 
 use crate::{
     Postgres,
-    face::Face,
     lenient::{Chosen, FALSE_IS_ABSENT, Unchecked},
+    prefix::Prefix,
     room::{self, Room, Wanted},
 };
 use budget::Budget;
@@ -27,8 +27,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use studio_plugin_api::{Context, DriverError, Operations, Query};
 
-/// The rows of the operations, for one face.
-pub(crate) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the operations, for one prefix.
+pub(crate) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/generators/typescript", generate_typescript::<F>)
         .read()
@@ -106,7 +106,7 @@ async fn generate(
     room::run(Room::one_by_one(), write).await
 }
 
-async fn generate_typescript<F: Face>(
+async fn generate_typescript<F: Prefix>(
     context: Context<Postgres>,
     options: Query<Chosen<F, Unchecked, TypescriptOptions>>,
 ) -> Result<F::Text, DriverError> {
@@ -120,7 +120,7 @@ async fn generate_typescript<F: Face>(
     generate(&context, schemas, References::Wanted, write).await.map(F::text).map_err(F::error)
 }
 
-async fn generate_go<F: Face>(
+async fn generate_go<F: Prefix>(
     context: Context<Postgres>,
     schemas: Query<Chosen<F, Unchecked, Schemas>>,
 ) -> Result<F::Text, DriverError> {
@@ -128,7 +128,7 @@ async fn generate_go<F: Face>(
     generate(&context, schemas, References::Unwanted, go::write).await.map(F::text).map_err(F::error)
 }
 
-async fn generate_swift<F: Face>(
+async fn generate_swift<F: Prefix>(
     context: Context<Postgres>,
     options: Query<Chosen<F, Unchecked, SwiftOptions>>,
 ) -> Result<F::Text, DriverError> {
@@ -138,7 +138,7 @@ async fn generate_swift<F: Face>(
     generate(&context, schemas, References::Unwanted, write).await.map(F::text).map_err(F::error)
 }
 
-async fn generate_python<F: Face>(
+async fn generate_python<F: Prefix>(
     context: Context<Postgres>,
     schemas: Query<Chosen<F, Unchecked, Schemas>>,
 ) -> Result<F::Text, DriverError> {

@@ -11,7 +11,7 @@ mod schema;
 
 pub(crate) use schema::{FALSE_IS_ABSENT, FALSE_IS_NULL, SQL, SQL_BOOLEAN, TEXT_OR_ABSENT};
 
-use crate::{extent, face::Face};
+use crate::{extent, prefix::Prefix};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
     Deserialize, Deserializer,
@@ -58,7 +58,7 @@ macro_rules! read_by_face {
             }
         }
 
-        impl<'de, F: Face, P: Part, T: DeserializeOwned + JsonSchema + 'static> Deserialize<'de> for $name<F, P, T> {
+        impl<'de, F: Prefix, P: Part, T: DeserializeOwned + JsonSchema + 'static> Deserialize<'de> for $name<F, P, T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let value = match F::LENIENT {
                     true => $read(deserializer, P::READING)?,
@@ -86,12 +86,12 @@ macro_rules! read_by_face {
 }
 
 read_by_face!(
-    /// A body, or a part of one, read as the face has it.
+    /// A body, or a part of one, read as the prefix has it.
     Given,
     read_body
 );
 read_by_face!(
-    /// Query parameters, read as the face has them.
+    /// Query parameters, read as the prefix has them.
     Chosen,
     read_query
 );
@@ -142,7 +142,7 @@ impl<'de> Visitor<'de> for Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::face::{Bare, Enveloped};
+    use crate::prefix::{Bare, Enveloped};
     use serde_json::json;
 
     #[derive(Debug, Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Postgres,
     extent::Extent,
-    face::Face,
+    prefix::Prefix,
     room::{self, Room, Wanted},
 };
 use pg_query::protobuf::ParseResult;
@@ -40,7 +40,7 @@ pub(crate) struct Tree {
     ast: Option<Box<RawValue>>,
 }
 
-pub(super) async fn deparse_tree<F: Face>(
+pub(super) async fn deparse_tree<F: Prefix>(
     _: Context<Postgres>,
     tree: Body<Tree>,
 ) -> Result<F::Text, DriverError> {

@@ -12,7 +12,7 @@ mod shapes;
 mod trees;
 mod write;
 
-use crate::{Postgres, extent, face::Face, room::Wanted};
+use crate::{Postgres, extent, prefix::Prefix, room::Wanted};
 use pg_query::protobuf::ParseResult;
 use prost::Message;
 use schemars::JsonSchema;
@@ -23,8 +23,8 @@ use studio_plugin_api::{Body, Context, DriverError, Operations, RawJson};
 /// The version of PostgreSQL that trees say they are of: that of postgres-meta's parser. They are the same in all of 17.
 const VERSION: i32 = 170_004;
 
-/// The rows of the operations, for one face.
-pub(crate) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the operations, for one prefix.
+pub(crate) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .post("/query/format", format_query::<F>)
         .read()
@@ -67,7 +67,7 @@ impl Sql {
     }
 }
 
-async fn format_query<F: Face>(_: Context<Postgres>, sql: Body<Sql>) -> Result<F::Text, DriverError> {
+async fn format_query<F: Prefix>(_: Context<Postgres>, sql: Body<Sql>) -> Result<F::Text, DriverError> {
     let result = async {
         let text = sql.0.text()?;
         deep::run_slowly(text, format::format).await
@@ -75,7 +75,7 @@ async fn format_query<F: Face>(_: Context<Postgres>, sql: Body<Sql>) -> Result<F
     result.await.map(F::text).map_err(F::error)
 }
 
-async fn parse_query<F: Face>(_: Context<Postgres>, sql: Body<Sql>) -> Result<RawJson, DriverError> {
+async fn parse_query<F: Prefix>(_: Context<Postgres>, sql: Body<Sql>) -> Result<RawJson, DriverError> {
     let result = async {
         let text = sql.0.text()?;
         deep::run(text, write_tree).await

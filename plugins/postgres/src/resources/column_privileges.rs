@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     Postgres,
-    face::Face,
     lenient::{Given, Reading},
+    prefix::Prefix,
     quote::{identifier, qualified},
     statement::Statement,
 };
@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use studio_plugin_api::{Body, Context, DriverError, Operations, RawJson};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/column-privileges", list::<F, ColumnPrivileges>)
         .read()
@@ -116,14 +116,14 @@ struct Revocation {
     privilege_type: Privilege,
 }
 
-async fn grant<F: Face>(
+async fn grant<F: Prefix>(
     context: Context<Postgres>,
     new: Body<Given<F, BodyOf<ColumnPrivileges>, Vec<New>>>,
 ) -> Result<RawJson, DriverError> {
     grants::change::<F, _>(context, &new).await
 }
 
-async fn revoke<F: Face>(
+async fn revoke<F: Prefix>(
     context: Context<Postgres>,
     revocations: Body<Given<F, BodyOf<ColumnPrivileges>, Vec<Revocation>>>,
 ) -> Result<RawJson, DriverError> {

@@ -1,13 +1,13 @@
 //! The server's settings, and its version.
 
 use super::{Name, Resource, list, selection::bind_page, show};
-use crate::{Postgres, face::Face, statement::Statement};
+use crate::{Postgres, prefix::Prefix, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use studio_plugin_api::{Context, DriverError, Operations, RawJson};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/config", list::<F, Settings>)
         .read()
@@ -57,7 +57,7 @@ impl Resource for Settings {
     }
 }
 
-async fn version<F: Face>(context: Context<Postgres>) -> Result<RawJson, DriverError> {
+async fn version<F: Prefix>(context: Context<Postgres>) -> Result<RawJson, DriverError> {
     show::<F>(&context, VERSION).await
 }
 

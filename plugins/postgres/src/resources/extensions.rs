@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     Postgres,
-    face::Face,
     lenient::Given,
+    prefix::Prefix,
     quote::{identifier, literal},
     statement::Statement,
 };
@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use studio_plugin_api::{Body, Context, DriverError, Operations, Path, RawJson};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/extensions", list::<F, Extensions>)
         .read()
@@ -121,7 +121,7 @@ pub(super) struct Patch {
 }
 
 /// `PATCH` of one: PostgreSQL says itself when it is not installed.
-async fn change_extension<F: Face>(
+async fn change_extension<F: Prefix>(
     context: Context<Postgres>,
     path: Path<KeyPath>,
     patch: Body<Given<F, BodyOf<Extensions>, Patch>>,

@@ -1,7 +1,7 @@
 //! What grants on tables and on columns have in common.
 
 use super::selection::text;
-use crate::{Postgres, face::Face, quote::identifier, results::Rows, statement::Statement};
+use crate::{Postgres, prefix::Prefix, quote::identifier, results::Rows, statement::Statement};
 use serde_json::Value;
 use studio_plugin_api::{Context, DriverError, ErrorCode, RawJson};
 
@@ -43,7 +43,7 @@ pub(super) trait Grant: Send + Sync {
 }
 
 /// Makes the changes, and answers with the privileges that there are then.
-pub(super) async fn change<F: Face, G: Grant>(
+pub(super) async fn change<F: Prefix, G: Grant>(
     context: Context<Postgres>,
     grants: &[G],
 ) -> Result<RawJson, DriverError> {

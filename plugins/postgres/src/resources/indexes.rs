@@ -4,12 +4,12 @@ use super::{
     Oid, Resource, list, read,
     selection::{InSchemas, in_schemas},
 };
-use crate::{Postgres, face::Face, statement::Statement};
+use crate::{Postgres, prefix::Prefix, statement::Statement};
 use std::marker::PhantomData;
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/indexes", list::<F, Indexes<F>>)
         .read()
@@ -19,14 +19,14 @@ pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operation
         .summary("Show an index")
 }
 
-/// Indexes, as a face shows them.
+/// Indexes, as a prefix shows them.
 struct Indexes<F>(PhantomData<F>);
 
 /// The query for indexes, given a condition on `index` (`pg_index`) and `namespace` (`pg_namespace`).
 ///
 /// postgres-meta takes the numbers of the table's columns for numbers of the index's, and so has but some of its columns,
 /// and only those indexes where that leaves any. It shows predicates as PostgreSQL stores them.
-fn query<F: Face>(condition: &str) -> String {
+fn query<F: Prefix>(condition: &str) -> String {
     let (predicate, shown) = match F::INDEXES_AS_POSTGRES_META {
         true => ("index.indpred::text", "attribute.attnum = any (index.indkey)"),
         false => ("pg_catalog.pg_get_expr(index.indpred, index.indrelid)", "true"),
@@ -62,7 +62,7 @@ fn query<F: Face>(condition: &str) -> String {
     )
 }
 
-impl<F: Face> Resource for Indexes<F> {
+impl<F: Prefix> Resource for Indexes<F> {
     /// postgres-meta's sentence has the article of all others: "Cannot find a index with ID 1".
     const NAME: &'static str = "index";
     type Filters = InSchemas;
@@ -82,7 +82,7 @@ impl<F: Face> Resource for Indexes<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::face::{Bare, Enveloped};
+    use crate::prefix::{Bare, Enveloped};
 
     #[test]
     fn only_the_bare_face_leaves_out_what_postgres_meta_does() {

@@ -1,10 +1,10 @@
 //! What the server says of itself: `GET /info`, which postgres-meta has not.
 
 use super::show;
-use crate::{Postgres, face::Enveloped};
+use crate::{Postgres, prefix::Enveloped};
 use studio_plugin_api::{Context, DriverError, Operations, RawJson};
 
-/// The operation, of the one face that has it.
+/// The operation, of the one prefix that has it.
 pub(crate) fn operations(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations.get("/info", info).read().summary("Show the server's version, size and load")
 }

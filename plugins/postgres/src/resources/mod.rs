@@ -26,8 +26,8 @@ mod views;
 
 use crate::{
     Postgres,
-    face::Face,
     lenient::{Chosen, Given, Part, Reading},
+    prefix::Prefix,
     statement::Statement,
 };
 use schemars::JsonSchema;
@@ -36,8 +36,8 @@ use serde_json::Value;
 use std::marker::PhantomData;
 use studio_plugin_api::{Body, Context, DriverError, ErrorCode, Operations, Path, Query, RawJson};
 
-/// The operations of every resource, for one face.
-pub(crate) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The operations of every resource, for one prefix.
+pub(crate) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     let operations = schemas::operations::<F>(operations);
     let operations = tables::operations::<F>(operations);
     let operations = views::operations::<F>(operations);
@@ -204,7 +204,7 @@ impl<R: Resource> Part for RemovalOf<R> {
 }
 
 /// `GET` of the list.
-pub(crate) async fn list<F: Face, R: Resource>(
+pub(crate) async fn list<F: Prefix, R: Resource>(
     context: Context<Postgres>,
     filters: Query<Chosen<F, ListOf<R>, R::Filters>>,
 ) -> Result<RawJson, DriverError> {
@@ -213,7 +213,7 @@ pub(crate) async fn list<F: Face, R: Resource>(
 }
 
 /// `GET` of one.
-pub(crate) async fn read<F: Face, R: Resource>(
+pub(crate) async fn read<F: Prefix, R: Resource>(
     context: Context<Postgres>,
     path: Path<KeyPath>,
 ) -> Result<RawJson, DriverError> {
@@ -221,7 +221,7 @@ pub(crate) async fn read<F: Face, R: Resource>(
 }
 
 /// `POST` of a new one.
-pub(crate) async fn create<F: Face, R: Creatable>(
+pub(crate) async fn create<F: Prefix, R: Creatable>(
     context: Context<Postgres>,
     new: Body<Given<F, BodyOf<R>, R::New>>,
 ) -> Result<F::Created, DriverError> {
@@ -230,7 +230,7 @@ pub(crate) async fn create<F: Face, R: Creatable>(
 }
 
 /// `POST` of a new one within something else.
-pub(crate) async fn create_within<F: Face, R: CreatableWithin>(
+pub(crate) async fn create_within<F: Prefix, R: CreatableWithin>(
     context: Context<Postgres>,
     new: Body<Given<F, BodyOf<R>, R::New>>,
 ) -> Result<F::Created, DriverError> {
@@ -243,7 +243,7 @@ pub(crate) async fn create_within<F: Face, R: CreatableWithin>(
 }
 
 /// `PATCH` of one.
-pub(crate) async fn change<F: Face, R: Changeable>(
+pub(crate) async fn change<F: Prefix, R: Changeable>(
     context: Context<Postgres>,
     path: Path<KeyPath>,
     patch: Body<Given<F, BodyOf<R>, R::Patch>>,
@@ -255,8 +255,8 @@ pub(crate) async fn change<F: Face, R: Changeable>(
     result.await.map(RawJson::new).map_err(F::error)
 }
 
-/// `DELETE` of one. What was removed is the answer, where the face has one.
-pub(crate) async fn remove<F: Face, R: Removable>(
+/// `DELETE` of one. What was removed is the answer, where the prefix has one.
+pub(crate) async fn remove<F: Prefix, R: Removable>(
     context: Context<Postgres>,
     path: Path<KeyPath>,
     options: Query<Chosen<F, RemovalOf<R>, R::Options>>,
@@ -270,7 +270,7 @@ pub(crate) async fn remove<F: Face, R: Removable>(
 }
 
 /// `GET` of what the server is asked for in one row.
-async fn show<F: Face>(context: &Context<Postgres>, query: &'static str) -> Result<RawJson, DriverError> {
+async fn show<F: Prefix>(context: &Context<Postgres>, query: &'static str) -> Result<RawJson, DriverError> {
     let row = context.row(context, &Statement::new(query)).await.map_err(F::error)?;
     row.map(RawJson::new).ok_or_else(|| DriverError::new(ErrorCode::DriverError, "the server tells nothing"))
 }

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     Postgres,
-    face::Face,
     lenient::SQL,
+    prefix::Prefix,
     quote::{identifier, qualified},
     statement::Statement,
 };
@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/policies", list::<F, Policies>)
         .read()

@@ -6,14 +6,14 @@ use super::{
     change, create_within, list, read, remove,
     selection::{bind_any_page, id, text},
 };
-use crate::{Postgres, face::Face, lenient::Reading, quote::identifier, statement::Statement};
+use crate::{Postgres, lenient::Reading, prefix::Prefix, quote::identifier, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/schemas", list::<F, Schemas>)
         .read()

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     Postgres,
-    face::Face,
     lenient::{Given, Reading},
+    prefix::Prefix,
     quote::qualified,
     statement::Statement,
 };
@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use studio_plugin_api::{Body, Context, DriverError, Operations, RawJson};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/table-privileges", list::<F, TablePrivileges>)
         .read()
@@ -99,14 +99,14 @@ struct Revocation {
     privilege_type: Privilege,
 }
 
-async fn grant<F: Face>(
+async fn grant<F: Prefix>(
     context: Context<Postgres>,
     new: Body<Given<F, BodyOf<TablePrivileges>, Vec<New>>>,
 ) -> Result<RawJson, DriverError> {
     grants::change::<F, _>(context, &new).await
 }
 
-async fn revoke<F: Face>(
+async fn revoke<F: Prefix>(
     context: Context<Postgres>,
     revocations: Body<Given<F, BodyOf<TablePrivileges>, Vec<Revocation>>>,
 ) -> Result<RawJson, DriverError> {

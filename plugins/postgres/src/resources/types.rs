@@ -4,13 +4,13 @@ use super::{
     Oid, Resource, list,
     selection::{InSchemas, in_schemas},
 };
-use crate::{Postgres, face::Face, statement::Statement};
+use crate::{Postgres, prefix::Prefix, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations.get("/types", list::<F, Types>).read().summary("List types")
 }
 

@@ -4,11 +4,11 @@ use super::{
     Oid, Resource, list, read,
     relations::{Filters, Relations},
 };
-use crate::{Postgres, face::Face, lenient::Reading, statement::Statement};
+use crate::{Postgres, lenient::Reading, prefix::Prefix, statement::Statement};
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resources' operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resources' operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/views", list::<F, Views>)
         .read()

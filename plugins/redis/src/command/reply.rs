@@ -1,7 +1,7 @@
 //! Any reply of the server as JSON.
 
 use crate::{
-    lone::{Lone, json_bytes},
+    json_bytes::{JsonBytes, json_length},
     wire,
 };
 use redis::Value;
@@ -42,7 +42,7 @@ impl Serialize for Shown<'_> {
             Value::Int(number) => serializer.serialize_i64(*number),
             Value::Okay => serializer.serialize_str("OK"),
             Value::SimpleString(text) | Value::VerbatimString { text, .. } => serializer.serialize_str(text),
-            Value::BulkString(bytes) | Value::BigNumber(bytes) => Lone(bytes).serialize(serializer),
+            Value::BulkString(bytes) | Value::BigNumber(bytes) => JsonBytes(bytes).serialize(serializer),
             Value::Boolean(flag) => serializer.serialize_bool(*flag),
             Value::Double(number) if number.is_finite() => serializer.serialize_f64(*number),
             Value::Double(number) => serializer.serialize_str(&wire::double(*number)),
@@ -95,8 +95,8 @@ fn text(value: &Value) -> Option<&str> {
 
 fn bytes(value: &Value) -> u64 {
     match value {
-        Value::BulkString(bytes) | Value::BigNumber(bytes) => json_bytes(bytes) + 1,
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => json_bytes(text.as_bytes()) + 1,
+        Value::BulkString(bytes) | Value::BigNumber(bytes) => json_length(bytes) + 1,
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => json_length(text.as_bytes()) + 1,
         Value::Array(items) | Value::Set(items) | Value::Push { data: items, .. } => {
             items.iter().map(bytes).sum::<u64>() + 2
         }

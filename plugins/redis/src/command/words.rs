@@ -3,7 +3,7 @@
 //! A body of some megabytes can have millions of them: whether the caller may run the command is told from the first
 //! two, and only then are all of them copied, once, into the command that is sent.
 
-use crate::lone::Text;
+use crate::json_bytes::Text;
 use redis::{Cmd, ToRedisArgs};
 use schemars::JsonSchema;
 use serde::{

@@ -8,7 +8,7 @@
 use super::{command, in_parts, memory_usage, page::explained, read_count, read_expiry, seconds};
 use crate::{
     Redis, errors,
-    lone::json_bytes,
+    json_bytes::json_length,
     route::{Primary, Route},
     wire,
 };
@@ -93,7 +93,7 @@ pub(crate) async fn list(
     let (position, keys) =
         read_scan(answer.map_err(explained)?).ok_or_else(|| DriverError::unexpected_answer("SCAN"))?;
 
-    if keys.iter().map(|key| json_bytes(key)).sum::<u64>() > redis.max_reply_bytes() {
+    if keys.iter().map(|key| json_length(key)).sum::<u64>() > redis.max_reply_bytes() {
         return Err(explained(DriverError::result_too_large(redis.max_reply_bytes())));
     }
     let total_scanned = keys.len();

@@ -4,7 +4,7 @@
 //! go by position, a sorted set by rank, lowest score first, as its users expect to see it; streams go by entry id.
 
 use super::{KeyType, command, no_such_key};
-use crate::{Redis, lone::json_bytes, route::Route, wire};
+use crate::{Redis, json_bytes::json_length, route::Route, wire};
 use redis::{Cmd, Pipeline, Value};
 use serde::{Serializer, ser::SerializeMap};
 use std::collections::HashSet;
@@ -291,7 +291,7 @@ impl Raw {
     }
 
     fn bytes(&self) -> u64 {
-        self.parts().map(json_bytes).sum()
+        self.parts().map(json_length).sum()
     }
 
     fn encode(self) -> (Items, Option<Encoding>) {

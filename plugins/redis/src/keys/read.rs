@@ -1,7 +1,7 @@
 //! `GET /keys/{key}`.
 
 use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, read_expiry, seconds};
-use crate::{Redis, errors, lone::json_bytes, route::Route, wire};
+use crate::{Redis, errors, json_bytes::json_length, route::Route, wire};
 use redis::{Pipeline, Value, cmd};
 use studio_plugin_api::{
     encoding::{self, Encoding},
@@ -182,7 +182,7 @@ fn read_string(answer: Value) -> Result<Vec<u8>, DriverError> {
 }
 
 fn within(value: Vec<u8>, limit: u64) -> Result<Vec<u8>, DriverError> {
-    if json_bytes(&value) > limit.saturating_add(2) {
+    if json_length(&value) > limit.saturating_add(2) {
         Err(DriverError::result_too_large(limit))
     } else {
         Ok(value)

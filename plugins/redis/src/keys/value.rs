@@ -17,7 +17,7 @@
 mod score;
 
 use super::KeyType;
-use crate::{errors, lone::Text};
+use crate::{errors, json_bytes::Text};
 use schemars::JsonSchema;
 use score::Score;
 use serde::{

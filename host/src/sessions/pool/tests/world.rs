@@ -68,13 +68,13 @@ impl World {
                 let caller = self.callers;
                 let (asked, after) = ask(&mut self.pool, now, caller);
                 match asked {
-                    Asked::Lent(session) => self.lent.push(session),
-                    Asked::Waits(number) => {
+                    LendDecision::Lent(session) => self.lent.push(session),
+                    LendDecision::Waits(number) => {
                         assert_eq!(number, u64::from(caller));
                         self.line.insert(caller);
                         self.callers += 1;
                     }
-                    Asked::Refused(_) => assert!(self.pool.is_circuit_open() || self.line.len() == 20),
+                    LendDecision::Refused(_) => assert!(self.pool.is_circuit_open() || self.line.len() == 20),
                 }
                 self.carry_out(after);
             }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     Postgres,
-    face::Face,
     lenient::{FALSE_IS_NULL, Reading},
+    prefix::Prefix,
     statement::Statement,
 };
 use schemars::JsonSchema;
@@ -20,8 +20,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/columns", list::<F, Columns>)
         .read()

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     Postgres, extent,
-    face::Face,
     lenient::{FALSE_IS_ABSENT, TEXT_OR_ABSENT},
+    prefix::Prefix,
     quote::qualified,
     statement::Statement,
 };
@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/functions", list::<F, Functions>)
         .read()

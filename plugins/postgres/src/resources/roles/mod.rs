@@ -6,15 +6,15 @@ use super::{
     Change, Changeable, Creatable, Oid, Removable, Resource, change, create, list, read, remove,
     selection::{bind_page, id, text},
 };
-use crate::{Postgres, extent, face::Face, lenient::Reading, quote::identifier, statement::Statement};
+use crate::{Postgres, extent, lenient::Reading, prefix::Prefix, quote::identifier, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/roles", list::<F, Roles>)
         .read()

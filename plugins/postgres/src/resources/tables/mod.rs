@@ -10,14 +10,14 @@ use super::{
     remove,
     selection::text,
 };
-use crate::{Postgres, face::Face, lenient::Reading, quote::qualified, statement::Statement};
+use crate::{Postgres, lenient::Reading, prefix::Prefix, quote::qualified, statement::Statement};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use studio_plugin_api::{DriverError, Operations};
 
-/// The rows of the resource's operations, for one face.
-pub(super) fn operations<F: Face>(operations: Operations<Postgres>) -> Operations<Postgres> {
+/// The rows of the resource's operations, for one prefix.
+pub(super) fn operations<F: Prefix>(operations: Operations<Postgres>) -> Operations<Postgres> {
     operations
         .get("/tables", list::<F, Tables>)
         .read()

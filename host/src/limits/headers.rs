@@ -19,7 +19,7 @@ const PARTITION: &KeyRef = key_ref("pk");
 
 /// The limits that applied to a request, and how much is left of each.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub struct RateLimitHeaders {
     policy: HeaderValue,
     limit: HeaderValue,
 }
@@ -45,7 +45,7 @@ impl Left {
     }
 }
 
-impl Standing {
+impl RateLimitHeaders {
     /// Makes both fields; `None` if no limit applied.
     pub(super) fn new<C: Clock>(rules: &[&Rule<C>], left: &[Left]) -> Option<Self> {
         let (mut policy, mut limit) = (ListSerializer::new(), ListSerializer::new());

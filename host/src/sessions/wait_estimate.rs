@@ -11,13 +11,13 @@ const LONGEST_ADVICE: Duration = Duration::from_secs(60);
 
 /// How long calls took lately, on average.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct WaitEstimate {
     call: Duration,
     /// Calls seen, up to [`WEIGHT`].
     seen: u32,
 }
 
-impl Pace {
+impl WaitEstimate {
     /// Adds the duration of a call that ended to the average.
     pub(super) fn learn(&mut self, took: Duration) {
         self.seen = (self.seen + 1).min(WEIGHT);
@@ -63,10 +63,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn pace(seconds: impl IntoIterator<Item = u32>) -> Pace {
-        let mut pace = Pace::default();
-        seconds.into_iter().for_each(|seconds| pace.learn(SECOND * seconds));
-        pace
+    fn estimate(seconds: impl IntoIterator<Item = u32>) -> WaitEstimate {
+        let mut estimate = WaitEstimate::default();
+        seconds.into_iter().for_each(|seconds| estimate.learn(SECOND * seconds));
+        estimate
     }
 
     #[test]
@@ -75,13 +75,13 @@ mod tests {
         let far = now + SECOND * 1000;
         for (waiting, running, seconds) in [(1, 1, 4), (9, 1, 20), (9, 10, 2), (19, 10, 4)] {
             let turn = now + SECOND * seconds;
-            let pace = pace([2; WEIGHT as usize]);
-            assert_eq!(pace.check(now, (waiting, running), (turn, far)), Ok(()));
+            let estimate = estimate([2; WEIGHT as usize]);
+            assert_eq!(estimate.check(now, (waiting, running), (turn, far)), Ok(()));
             let early = turn.checked_sub(Duration::from_millis(1)).unwrap();
-            assert_eq!(pace.check(now, (waiting, running), (early, far)), Err(SECOND * seconds));
-            assert_eq!(pace.check(now, (waiting, running), (turn, turn + SECOND * 2)), Ok(()));
+            assert_eq!(estimate.check(now, (waiting, running), (early, far)), Err(SECOND * seconds));
+            assert_eq!(estimate.check(now, (waiting, running), (turn, turn + SECOND * 2)), Ok(()));
             assert!(
-                pace.check(now, (waiting, running), (turn, turn + SECOND)).is_err(),
+                estimate.check(now, (waiting, running), (turn, turn + SECOND)).is_err(),
                 "no time for the call"
             );
         }
@@ -90,16 +90,16 @@ mod tests {
     #[test]
     fn first_in_line_may_always_wait_and_all_may_before_an_estimate() {
         let now = Instant::now();
-        assert_eq!(pace([100; WEIGHT as usize]).check(now, (0, 1), (now, now)), Ok(()));
-        assert_eq!(pace([]).check(now, (1000, 1), (now, now)), Ok(()));
-        let few = pace([100; WEIGHT as usize - 1]);
+        assert_eq!(estimate([100; WEIGHT as usize]).check(now, (0, 1), (now, now)), Ok(()));
+        assert_eq!(estimate([]).check(now, (1000, 1), (now, now)), Ok(()));
+        let few = estimate([100; WEIGHT as usize - 1]);
         assert_eq!(few.check(now, (1000, 1), (now, now)), Ok(()));
     }
 
     #[test]
     fn estimate_follows_what_is_seen() {
-        assert_eq!(pace([8, 16]).call, SECOND * 9);
-        let after_a_storm = pace(std::iter::repeat_n(10, 50).chain(std::iter::repeat_n(1, 30)));
+        assert_eq!(estimate([8, 16]).call, SECOND * 9);
+        let after_a_storm = estimate(std::iter::repeat_n(10, 50).chain(std::iter::repeat_n(1, 30)));
         assert!(after_a_storm.call < SECOND * 2, "{after_a_storm:?}");
     }
 }

@@ -9,12 +9,13 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{JoinHandle, Thread},
     time::{Duration, Instant},
 };
+use studio_plugin_api::sync::lock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{EngineWeak, UpdateDeadline};
 
@@ -29,7 +30,7 @@ const FREE_SHARES: u32 = 20;
 const LINGER: Duration = Duration::from_millis(100);
 
 /// The state that all guests share.
-pub(super) struct Turns {
+pub(super) struct Scheduler {
     running: Arc<Running>,
     lanes: Arc<Semaphore>,
 }
@@ -41,7 +42,7 @@ struct Running {
     ticker: Mutex<Option<Thread>>,
 }
 
-impl Turns {
+impl Scheduler {
     /// Starts the ticking thread, which ends with this value.
     pub(super) fn start(engine: EngineWeak, workers: usize) -> std::io::Result<Self> {
         let running = Arc::new(Running {
@@ -61,8 +62,8 @@ impl Turns {
     }
 
     /// Makes the turns of one instance.
-    pub(super) fn place(&self) -> Turn {
-        Turn { lanes: self.lanes.clone(), place: Arc::default(), free_shares: FREE_SHARES }
+    pub(super) fn schedule(&self) -> GuestSchedule {
+        GuestSchedule { lanes: self.lanes.clone(), lane_state: Arc::default(), free_shares: FREE_SHARES }
     }
 
     /// Counts a guest as running until the value is dropped.
@@ -77,7 +78,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turns {
+impl Drop for Scheduler {
     fn drop(&mut self) {
         self.running.stopped.store(true, Ordering::SeqCst);
         if let Some(ticker) = &*lock(&self.running.ticker) {
@@ -117,15 +118,15 @@ fn tick(engine: &EngineWeak, running: &Running) {
 }
 
 /// One instance's turns.
-pub(super) struct Turn {
+pub(super) struct GuestSchedule {
     lanes: Arc<Semaphore>,
-    place: Arc<Mutex<Place>>,
+    lane_state: Arc<Mutex<LaneState>>,
     free_shares: u32,
 }
 
 /// An instance's place in the line.
 #[derive(Default)]
-pub(super) struct Place {
+pub(super) struct LaneState {
     _lane: Option<OwnedSemaphorePermit>,
     /// Whether it is waiting for a lane.
     in_line: bool,
@@ -133,45 +134,41 @@ pub(super) struct Place {
     has_waited: bool,
 }
 
-impl Turn {
+impl GuestSchedule {
     /// Begins a call, for which the guest gets its first [`SHARE`].
-    pub(super) fn begin(&mut self) -> Arc<Mutex<Place>> {
+    pub(super) fn begin(&mut self) -> Arc<Mutex<LaneState>> {
         self.free_shares = FREE_SHARES;
-        lock(&self.place).has_waited = false;
-        self.place.clone()
+        lock(&self.lane_state).has_waited = false;
+        self.lane_state.clone()
     }
 
     /// Ends a share: begins a free one, or lets others run and waits for a lane.
     pub(super) fn again(&mut self) -> UpdateDeadline {
-        if std::mem::take(&mut lock(&self.place).has_waited) && self.free_shares > 0 {
+        if std::mem::take(&mut lock(&self.lane_state).has_waited) && self.free_shares > 0 {
             self.free_shares -= 1;
             return UpdateDeadline::Continue(SHARE);
         }
-        let (lanes, place) = (self.lanes.clone(), self.place.clone());
+        let (lanes, lane_state) = (self.lanes.clone(), self.lane_state.clone());
         let waiting = async move {
-            *lock(&place) = Place { _lane: None, in_line: true, has_waited: false };
+            *lock(&lane_state) = LaneState { _lane: None, in_line: true, has_waited: false };
             tokio::task::yield_now().await;
             let lane = lanes.acquire_owned().await.ok();
-            *lock(&place) = Place { _lane: lane, in_line: false, has_waited: false };
+            *lock(&lane_state) = LaneState { _lane: lane, in_line: false, has_waited: false };
         };
         UpdateDeadline::YieldCustom(SHARE, Box::pin(waiting))
     }
 }
 
 /// Runs a guest's call. While it waits for the host, in any function, it is not in line.
-pub(super) async fn run_in_line<T>(place: Arc<Mutex<Place>>, call: impl Future<Output = T>) -> T {
+pub(super) async fn run_in_line<T>(lane_state: Arc<Mutex<LaneState>>, call: impl Future<Output = T>) -> T {
     let mut call = pin!(call);
     poll_fn(|context| {
         let polled = call.as_mut().poll(context);
-        let mut place = lock(&place);
-        if polled.is_ready() || !place.in_line {
-            *place = Place { _lane: None, in_line: false, has_waited: true };
+        let mut lane_state = lock(&lane_state);
+        if polled.is_ready() || !lane_state.in_line {
+            *lane_state = LaneState { _lane: None, in_line: false, has_waited: true };
         }
         polled
     })
     .await
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,7 +11,7 @@ pub const REFUSED: u8 = 3;
 
 /// A child process's task: `studio-gateway plugin <word> FILE`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Task {
+pub(super) struct ChildTask {
     pub(super) word: &'static str,
     /// The task's name for people.
     pub(super) doing: &'static str,
@@ -19,7 +19,11 @@ pub(super) struct Task {
 }
 
 /// Runs a task to its end, and returns what the process wrote to standard output.
-pub(super) async fn run_apart(program: &Path, task: Task, file: &Path) -> Result<Vec<u8>, PluginError> {
+pub(super) async fn run_in_child(
+    program: &Path,
+    task: ChildTask,
+    file: &Path,
+) -> Result<Vec<u8>, PluginError> {
     let running = Command::new(program)
         .args(["plugin", task.word])
         .arg(file)

@@ -36,7 +36,7 @@ impl Fingerprint {
 
 /// A token's principal, and for how long the entry counts.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct CachedToken {
     pub(super) principal: Arc<Principal>,
     /// The last Unix second in which the entry counts; never later than the token's `exp`.
     pub(super) until: u64,
@@ -46,9 +46,9 @@ pub(super) struct Entry {
 }
 
 /// Tokens that were verified a moment ago.
-pub(super) struct Remembered(Cache<Fingerprint, Entry>);
+pub(super) struct TokenCache(Cache<Fingerprint, CachedToken>);
 
-impl Remembered {
+impl TokenCache {
     pub(super) fn new() -> Self {
         Self(Cache::builder().max_capacity(CAPACITY).time_to_live(AT_MOST).build())
     }
@@ -65,7 +65,7 @@ impl Remembered {
         (now <= entry.until && entry.generation == generation).then_some(entry.principal)
     }
 
-    pub(super) async fn insert(&self, fingerprint: Fingerprint, entry: Entry) {
+    pub(super) async fn insert(&self, fingerprint: Fingerprint, entry: CachedToken) {
         self.0.insert(fingerprint, entry).await;
     }
 }
@@ -74,25 +74,25 @@ impl Remembered {
 mod tests {
     use super::*;
 
-    async fn remembered(until: u64, generation: u64) -> (Remembered, Fingerprint) {
-        let remembered = Remembered::new();
+    async fn token_cache(until: u64, generation: u64) -> (TokenCache, Fingerprint) {
+        let token_cache = TokenCache::new();
         let fingerprint = Fingerprint::of("a.b.c");
         let principal = Arc::new(Principal::ProjectService { reference: "acme".to_owned() });
-        remembered.insert(fingerprint, Entry { principal, until, generation }).await;
-        (remembered, fingerprint)
+        token_cache.insert(fingerprint, CachedToken { principal, until, generation }).await;
+        (token_cache, fingerprint)
     }
 
     #[tokio::test]
     async fn entry_counts_until_its_second_and_not_past_it() {
-        let (remembered, fingerprint) = remembered(100, 1).await;
-        assert!(remembered.get(&fingerprint, 100, 1).await.is_some());
-        assert!(remembered.get(&fingerprint, 101, 1).await.is_none());
+        let (token_cache, fingerprint) = token_cache(100, 1).await;
+        assert!(token_cache.get(&fingerprint, 100, 1).await.is_some());
+        assert!(token_cache.get(&fingerprint, 101, 1).await.is_none());
     }
 
     #[tokio::test]
     async fn entry_does_not_outlive_a_key_rotation() {
-        let (remembered, fingerprint) = remembered(100, 1).await;
-        assert!(remembered.get(&fingerprint, 50, 2).await.is_none());
+        let (token_cache, fingerprint) = token_cache(100, 1).await;
+        assert!(token_cache.get(&fingerprint, 50, 2).await.is_none());
     }
 
     #[test]

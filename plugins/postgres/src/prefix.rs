@@ -1,4 +1,4 @@
-//! The two faces of the driver: `postgres/` in the gateway's envelope, `pg-meta/` in postgres-meta's bare shapes.
+//! The two prefixes of the driver: `postgres/` in the gateway's envelope, `pg-meta/` in postgres-meta's bare shapes.
 
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Map;
@@ -7,7 +7,7 @@ use studio_plugin_api::{
 };
 
 /// How answers look that differ between the two.
-pub(crate) trait Face: Send + Sync + 'static {
+pub(crate) trait Prefix: Send + Sync + 'static {
     /// What was created.
     type Created: Reply + Send + 'static;
     /// What was removed.
@@ -37,7 +37,7 @@ pub(crate) struct Enveloped;
 /// `pg-meta/`: always 200 with the object, errors with their message alone.
 pub(crate) struct Bare;
 
-impl Face for Enveloped {
+impl Prefix for Enveloped {
     type Created = CreatedJson;
     type Removed = NoContent;
     const INDEXES_AS_POSTGRES_META: bool = false;
@@ -58,7 +58,7 @@ impl Face for Enveloped {
     }
 }
 
-impl Face for Bare {
+impl Prefix for Bare {
     type Created = RawJson;
     type Removed = RawJson;
     const INDEXES_AS_POSTGRES_META: bool = true;

@@ -8,9 +8,9 @@ use crate::{
 use studio_plugin_api::ContractCode;
 
 /// The record of a call that may write; `None` for a call that can only read.
-pub(super) struct Trail(Option<Begun>);
+pub(super) struct CallRecord(Option<Begun>);
 
-impl Trail {
+impl CallRecord {
     pub(super) fn begin(audit: &AuditTrail, authorized: &Authorized) -> Self {
         if !authorized.may_write() {
             return Self(None);

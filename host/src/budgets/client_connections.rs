@@ -9,9 +9,10 @@ use super::{
 };
 use std::{
     collections::{BinaryHeap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
+use studio_plugin_api::sync::lock;
 
 /// How often connections that are over their time are ended.
 const TICK: Duration = Duration::from_millis(100);
@@ -30,7 +31,7 @@ pub struct Full;
 
 /// The connections.
 #[derive(Debug)]
-pub struct Connections {
+pub struct ClientConnections {
     most: usize,
     most_of_address: usize,
     times: Times,
@@ -47,25 +48,25 @@ struct Lines {
 
 /// A connection's place among all. Dropping it makes room.
 #[derive(Debug)]
-pub struct Place {
-    connections: Arc<Connections>,
+pub struct ClientConnection {
+    connections: Arc<ClientConnections>,
     line: Arc<Line>,
 }
 
-impl Place {
+impl ClientConnection {
     /// Returns the connection.
     pub fn line(&self) -> &Arc<Line> {
         &self.line
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
         self.connections.lines().leave(self.line.number);
     }
 }
 
-impl Connections {
+impl ClientConnections {
     /// Starts without connections. The connections of one address leave half of the room to others.
     pub fn new(most: usize, most_of_address: usize, times: Times) -> Arc<Self> {
         let most_of_address = most_of_address.min(most.div_ceil(2));
@@ -94,7 +95,7 @@ impl Connections {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn enter(self: &Arc<Self>, address: Address) -> Result<(Place, MadeRoom), Full> {
+    pub fn enter(self: &Arc<Self>, address: Address) -> Result<(ClientConnection, MadeRoom), Full> {
         let now = self.clock.now();
         let mut lines = self.lines();
         let of_address = lines.by_address.get(&address).copied().unwrap_or_default();
@@ -109,7 +110,7 @@ impl Connections {
         let line = Arc::new(Line::new(lines.last_number, address, self.clock.clone()));
         lines.all.insert(line.number, line.clone());
         *lines.by_address.entry(address).or_default() += 1;
-        Ok((Place { connections: self.clone(), line }, made_room))
+        Ok((ClientConnection { connections: self.clone(), line }, made_room))
     }
 
     /// Returns how long to wait after one connection was ended for another. The pause gives a new client time to ask
@@ -155,7 +156,7 @@ impl Connections {
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
         // No code panics while it holds this lock.
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lines)
     }
 }
 
@@ -214,5 +215,5 @@ fn readiness(line: &Line, crowd: usize, now: Moment) -> Option<Readiness> {
 }
 
 #[cfg(test)]
-#[path = "connections_tests.rs"]
+#[path = "client_connections_tests.rs"]
 mod tests;

@@ -24,14 +24,14 @@ const DEFAULT_PORT: u16 = 27017;
 
 /// A host and a port, as a server or a connection names them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct HostPort {
     /// Host name or IP address.
     pub(crate) host: String,
     /// TCP port.
     pub(crate) port: u16,
 }
 
-impl Place {
+impl HostPort {
     pub(crate) fn new(host: String, port: u16) -> Self {
         Self { host, port }
     }
@@ -46,11 +46,11 @@ impl Place {
 
 /// What is known of the servers of one session.
 #[derive(Default)]
-pub(crate) struct Reach {
+pub(crate) struct Servers {
     /// The replica set that they must be of; none: any or none.
     replica_set: Option<String>,
     /// The only server, which the client library knows by the relay's socket.
-    only: Option<Place>,
+    only: Option<HostPort>,
     /// Their first breach of the protocol: the end of the session.
     breach: OnceLock<DriverError>,
     /// How often a server has left a connection.
@@ -62,11 +62,11 @@ pub(crate) struct Reach {
 #[derive(Default)]
 struct Seen {
     /// Connects that the relay could not make, by where to.
-    refused: HashMap<Place, DriverError>,
+    refused: HashMap<HostPort, DriverError>,
     /// Servers whose last check failed.
-    failing: HashMap<Place, DriverError>,
+    failing: HashMap<HostPort, DriverError>,
     /// Servers that answer, but are of another replica set. The client library passes them over without a word.
-    strangers: HashMap<Place, DriverError>,
+    strangers: HashMap<HostPort, DriverError>,
 }
 
 impl Seen {
@@ -75,9 +75,9 @@ impl Seen {
     }
 }
 
-impl Reach {
+impl Servers {
     /// Of servers that must be of this replica set, if one is named, or of the only one.
-    pub(crate) fn new(replica_set: Option<String>, only: Option<Place>) -> Self {
+    pub(crate) fn new(replica_set: Option<String>, only: Option<HostPort>) -> Self {
         Self { replica_set, only, ..Self::default() }
     }
 
@@ -135,29 +135,29 @@ impl Reach {
         }
     }
 
-    fn place(&self, address: &ServerAddress) -> Option<Place> {
-        Place::of(address).or_else(|| self.only.clone())
+    fn place(&self, address: &ServerAddress) -> Option<HostPort> {
+        HostPort::of(address).or_else(|| self.only.clone())
     }
 
     /// The relay could not connect.
-    pub(crate) fn refused(&self, place: &Place, error: DriverError) {
+    pub(crate) fn refused(&self, place: &HostPort, error: DriverError) {
         lock(&self.seen).refused.insert(place.clone(), error);
     }
 
     /// The relay did connect.
-    pub(crate) fn connected(&self, place: &Place) {
+    pub(crate) fn connected(&self, place: &HostPort) {
         lock(&self.seen).refused.remove(place);
     }
 
     /// What the client library calls whenever it has checked a server.
     pub(crate) fn listener(self: &Arc<Self>) -> EventHandler<SdamEvent> {
-        let reach = self.clone();
+        let servers = self.clone();
         EventHandler::callback(move |event| match event {
-            SdamEvent::ServerHeartbeatFailed(event) => reach.failed(&event.server_address, &event.failure),
+            SdamEvent::ServerHeartbeatFailed(event) => servers.failed(&event.server_address, &event.failure),
             SdamEvent::ServerHeartbeatSucceeded(event) => {
-                reach.answered(&event.server_address, event.reply.get_str("setName").ok());
+                servers.answered(&event.server_address, event.reply.get_str("setName").ok());
             }
-            SdamEvent::ServerClosed(event) => reach.forget(&event.address),
+            SdamEvent::ServerClosed(event) => servers.forget(&event.address),
             _ => {}
         })
     }

@@ -13,9 +13,9 @@ use std::borrow::Cow;
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A string, or `{"base64": "…"}`.
-pub(crate) struct Lone<'a>(pub(crate) &'a [u8]);
+pub(crate) struct JsonBytes<'a>(pub(crate) &'a [u8]);
 
-impl Serialize for Lone<'_> {
+impl Serialize for JsonBytes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(self.0) {
             Ok(text) => serializer.serialize_str(text),
@@ -25,7 +25,7 @@ impl Serialize for Lone<'_> {
 }
 
 /// How many bytes these are as a JSON string, its quotes included.
-pub(crate) fn json_bytes(bytes: &[u8]) -> u64 {
+pub(crate) fn json_length(bytes: &[u8]) -> u64 {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return (bytes.len() as u64).div_ceil(3) * 4 + 2;
     };
@@ -47,14 +47,14 @@ mod tests {
         fn strings_are_as_long_in_json_as_was_said(text: String, control in "[\x00-\x1F\"\\\\]{0,40}") {
             for text in [text, control] {
                 let json = serde_json::to_string(&text).unwrap();
-                prop_assert_eq!(json.len() as u64, json_bytes(text.as_bytes()));
+                prop_assert_eq!(json.len() as u64, json_length(text.as_bytes()));
             }
         }
     }
 
     #[test]
     fn text_stands_as_it_is_and_other_bytes_say_what_they_are() {
-        assert_eq!(serde_json::to_string(&Lone(b"\xFF")).unwrap(), r#"{"base64":"/w=="}"#);
-        assert_eq!(serde_json::to_string(&Lone(b"a")).unwrap(), r#""a""#);
+        assert_eq!(serde_json::to_string(&JsonBytes(b"\xFF")).unwrap(), r#"{"base64":"/w=="}"#);
+        assert_eq!(serde_json::to_string(&JsonBytes(b"a")).unwrap(), r#""a""#);
     }
 }

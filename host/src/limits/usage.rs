@@ -6,8 +6,9 @@ use governor::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
+use studio_plugin_api::sync::lock;
 
 /// For each caller, by a hash of its identity, the time at which its allowance is whole again (GCRA's theoretical
 /// arrival time). After that time an entry means the same as no entry, and is dropped.
@@ -16,12 +17,12 @@ use std::{
 /// owns that many identities, each with a fresh allowance, so this gives nothing away. Known callers stay limited.
 /// Clones are the same store.
 #[derive(Clone)]
-pub(super) struct Cells {
+pub(super) struct Usage {
     arrivals: Arc<Mutex<HashMap<u64, Nanos>>>,
     most: usize,
 }
 
-impl Cells {
+impl Usage {
     /// Makes a store with room for `most` callers.
     pub(super) fn new(most: usize) -> Self {
         Self { arrivals: Arc::default(), most }
@@ -35,11 +36,11 @@ impl Cells {
     }
 
     fn arrivals(&self) -> MutexGuard<'_, HashMap<u64, Nanos>> {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.arrivals)
     }
 }
 
-impl StateStore for Cells {
+impl StateStore for Usage {
     type Key = u64;
 
     fn measure_and_replace<T, F, E>(&self, caller: &u64, decide: F) -> Result<T, E>
@@ -60,7 +61,7 @@ impl StateStore for Cells {
     }
 }
 
-impl ShrinkableKeyedStateStore<u64> for Cells {
+impl ShrinkableKeyedStateStore<u64> for Usage {
     fn retain_recent(&self, drop_below: Nanos) {
         let mut arrivals = self.arrivals();
         arrivals.retain(|_, arrival| *arrival > drop_below);
@@ -89,11 +90,11 @@ mod tests {
 
     const MOST: usize = 1000;
 
-    type Limiter = RateLimiter<u64, Cells, FakeRelativeClock, NoOpMiddleware<Nanos>>;
+    type Limiter = RateLimiter<u64, Usage, FakeRelativeClock, NoOpMiddleware<Nanos>>;
 
     fn limiter(clock: &FakeRelativeClock) -> Limiter {
         let quota = Quota::per_minute(NonZeroU32::new(2).unwrap());
-        RateLimiter::new(quota, Cells::new(MOST), clock.clone())
+        RateLimiter::new(quota, Usage::new(MOST), clock.clone())
     }
 
     #[test]

@@ -16,18 +16,18 @@ const TIMES: Times = Times {
 
 /// Connections, each served by a task that never ends, and a clock that the test moves.
 struct World {
-    connections: Arc<Connections>,
+    connections: Arc<ClientConnections>,
     now: Instant,
 }
 
 struct Connection {
-    place: Place,
+    client: ClientConnection,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Connection {
     fn line(&self) -> &Arc<Line> {
-        self.place.line()
+        self.client.line()
     }
 
     async fn is_ended(&self) -> bool {
@@ -46,7 +46,7 @@ impl Connection {
 
 impl World {
     fn new(most: usize, most_of_address: usize) -> Self {
-        let connections = Connections::new(most, most_of_address, TIMES);
+        let connections = ClientConnections::new(most, most_of_address, TIMES);
         Self { connections, now: Instant::now() }
     }
 
@@ -56,10 +56,10 @@ impl World {
     }
 
     fn try_connect(&self, address: Address) -> Result<Connection, Full> {
-        let (place, _) = self.connections.enter(address)?;
+        let (client, _) = self.connections.enter(address)?;
         let task = tokio::spawn(std::future::pending());
-        place.line().served_by(task.abort_handle());
-        Ok(Connection { place, task })
+        client.line().served_by(task.abort_handle());
+        Ok(Connection { client, task })
     }
 
     fn connect(&self, last: u8) -> Connection {

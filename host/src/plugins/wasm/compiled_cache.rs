@@ -33,7 +33,7 @@ impl CompiledCache {
 
     /// Loads the code of the component with this hash, if this gateway has compiled it before.
     pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
-        let (file, header) = self.place(engine, sha256);
+        let (file, header) = self.file_and_header(engine, sha256);
         let bytes = fs::read(&file).ok()?;
         let Some(code) = Code::from_tagged(&self.keyring, &header, &bytes) else {
             tracing::warn!(file = %file.display(), "compiled code is not as this gateway left it; compiling anew");
@@ -48,7 +48,7 @@ impl CompiledCache {
 
     /// Keeps a component's code. When that fails, the next start compiles again.
     pub(super) fn store(&self, engine: &Engine, sha256: &str, code: &Code) {
-        let (file, header) = self.place(engine, sha256);
+        let (file, header) = self.file_and_header(engine, sha256);
         let write = || -> io::Result<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             let mut new = tempfile::NamedTempFile::new_in(&self.folder)?;
@@ -62,7 +62,7 @@ impl CompiledCache {
     }
 
     /// Gives the file of a component's code, and the header that the code must begin with.
-    fn place(&self, engine: &Engine, sha256: &str) -> (PathBuf, Vec<u8>) {
+    fn file_and_header(&self, engine: &Engine, sha256: &str) -> (PathBuf, Vec<u8>) {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = format!("{:016x}", hasher.finish());

@@ -21,7 +21,7 @@ use crate::{
         AuditRecord, Connection, ConnectionChanges, ConnectionId, ConnectionSelector, ConnectionStatus,
         NewConnection, Registry, RegistryError, StoredSettings,
     },
-    secrets::{Keyring, Place},
+    secrets::{Keyring, SealedFor},
     sessions::Sessions,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -39,7 +39,7 @@ const CHECK_TIME: Duration = Duration::from_secs(5);
 
 /// Why a connection could not be managed.
 #[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
+pub enum ManagementError {
     /// A field does not fit.
     #[error(transparent)]
     Field(#[from] InvalidField),
@@ -70,7 +70,7 @@ pub struct TestResult {
 }
 
 /// Manages connections.
-pub struct ConnectionService {
+pub struct ConnectionManager {
     directory: Arc<Directory>,
     keyring: Arc<Keyring>,
     sessions: Sessions,
@@ -78,7 +78,7 @@ pub struct ConnectionService {
     addresses: AddressPolicy,
 }
 
-impl ConnectionService {
+impl ConnectionManager {
     /// Makes a service that works with these parts.
     pub fn new(
         directory: Arc<Directory>,
@@ -93,14 +93,14 @@ impl ConnectionService {
     /// Creates a connection of the driver's type. The record's target becomes its id.
     ///
     /// # Errors
-    /// [`ServiceError`]; nothing is stored then.
+    /// [`ManagementError`]; nothing is stored then.
     pub async fn create(
         &self,
         reference: &str,
         driver: &Arc<Driver>,
         body: CreateConnection,
         record: AuditRecord,
-    ) -> Result<Connection, ServiceError> {
+    ) -> Result<Connection, ManagementError> {
         check_identifier("identifier", &body.identifier)?;
         let id = ConnectionId::random();
         let GivenConnection { identifier, is_primary, status, settings } = body.check()?;
@@ -139,7 +139,7 @@ impl ConnectionService {
     /// changes at the same time have the outcome of one after the other.
     ///
     /// # Errors
-    /// [`ServiceError`]; nothing is changed then.
+    /// [`ManagementError`]; nothing is changed then.
     pub async fn change(
         &self,
         reference: &str,
@@ -147,7 +147,7 @@ impl ConnectionService {
         id: ConnectionId,
         body: ChangeConnection,
         record: AuditRecord,
-    ) -> Result<Connection, ServiceError> {
+    ) -> Result<Connection, ManagementError> {
         if let Some(identifier) = &body.identifier {
             check_identifier("identifier", identifier)?;
         }
@@ -155,7 +155,7 @@ impl ConnectionService {
         let mut attempt = 1;
         loop {
             match self.try_change(reference, driver, id, given.clone(), record.clone()).await {
-                Err(ServiceError::Registry(RegistryError::Changed)) if attempt < TRIES => attempt += 1,
+                Err(ManagementError::Registry(RegistryError::Changed)) if attempt < TRIES => attempt += 1,
                 result => return result,
             }
         }
@@ -169,7 +169,7 @@ impl ConnectionService {
         id: ConnectionId,
         given: GivenConnection<Option<String>>,
         record: AuditRecord,
-    ) -> Result<Connection, ServiceError> {
+    ) -> Result<Connection, ManagementError> {
         let GivenConnection { identifier, is_primary, status, settings } = given;
         let status = stored_status(status);
         let before = self.find(reference, &driver.manifest().database_type, id).await?;
@@ -193,21 +193,21 @@ impl ConnectionService {
     /// Deletes a connection, closes its sessions and drops its kept replies.
     ///
     /// # Errors
-    /// [`ServiceError::NoConnection`], the registry's.
+    /// [`ManagementError::NoConnection`], the registry's.
     pub async fn delete(
         &self,
         reference: &str,
         database_type: &str,
         id: ConnectionId,
         record: AuditRecord,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<(), ManagementError> {
         let (reference, database_type) = (reference.to_owned(), database_type.to_owned());
         let change = |registry: Arc<dyn Registry>| async move {
             registry.delete_connection(&reference, &database_type, id, &record).await
         };
         let end = self.end();
         self.directory.change(change, move |()| end(id)).await.map_err(|error| match error {
-            RegistryError::NotFound { what: "connection" } => ServiceError::NoConnection(id.to_string()),
+            RegistryError::NotFound { what: "connection" } => ManagementError::NoConnection(id.to_string()),
             error => error.into(),
         })
     }
@@ -215,13 +215,14 @@ impl ConnectionService {
     /// Connects with the stored settings, in a separate session.
     ///
     /// # Errors
-    /// [`ServiceError::NoConnection`], the registry's. If the database does not answer, that is a result, not an error.
+    /// [`ManagementError::NoConnection`], the registry's. If the database does not answer, that is a result, not an
+    /// error.
     pub async fn test(
         &self,
         reference: &str,
         driver: &Arc<Driver>,
         id: ConnectionId,
-    ) -> Result<TestResult, ServiceError> {
+    ) -> Result<TestResult, ManagementError> {
         let connection = Arc::new(self.find(reference, &driver.manifest().database_type, id).await?);
         let start = Instant::now();
         let outcome = self.sessions.test(&Target { connection, driver: driver.clone() }).await;
@@ -231,16 +232,16 @@ impl ConnectionService {
     /// Reads a connection as it is stored now.
     ///
     /// # Errors
-    /// [`ServiceError::NoConnection`], the registry's.
+    /// [`ManagementError::NoConnection`], the registry's.
     pub async fn find(
         &self,
         reference: &str,
         database_type: &str,
         id: ConnectionId,
-    ) -> Result<Connection, ServiceError> {
+    ) -> Result<Connection, ManagementError> {
         let selector = ConnectionSelector::Id(id);
         let found = self.directory.registry().find_connection(reference, database_type, &selector).await?;
-        found.ok_or_else(|| ServiceError::NoConnection(id.to_string()))
+        found.ok_or_else(|| ManagementError::NoConnection(id.to_string()))
     }
 
     /// Makes settings of those given and those before, and seals the secrets.
@@ -255,11 +256,11 @@ impl ConnectionService {
         let none = Map::new();
         let options = before.map_or(&none, |before| &before.options);
         let options = match given.options {
-            Some(given) => options::replace(driver.options(), (&self.keyring, &id), options, given)?,
+            Some(given) => options::replace(driver.option_rules(), (&self.keyring, &id), options, given)?,
             None => options.clone(),
         };
         let seal = |field, text: SecretString| {
-            self.keyring.seal(&Place { record: &id, field }, text.expose_secret())
+            self.keyring.seal(&SealedFor { record: &id, field }, text.expose_secret())
         };
         let before = before.map(|before| &before.endpoint);
         let endpoint = given.endpoint.over(before, driver.manifest().default_port, seal)?;
@@ -272,7 +273,7 @@ impl ConnectionService {
         id: ConnectionId,
         settings: &StoredSettings,
         driver: &Driver,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<(), ManagementError> {
         if let Some(parts) = settings.endpoint.parts() {
             self.addresses.check_literal(&parts.host)?;
         }

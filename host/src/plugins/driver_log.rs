@@ -4,7 +4,7 @@ use std::fmt::Display;
 use tracing::Level;
 
 /// One record of a driver.
-pub(super) struct Record<'a, T: ?Sized> {
+pub(super) struct LogRecord<'a, T: ?Sized> {
     pub(super) driver: &'a str,
     pub(super) request_id: &'a str,
     /// The place in the driver's source.
@@ -14,7 +14,7 @@ pub(super) struct Record<'a, T: ?Sized> {
     pub(super) fields: &'a T,
 }
 
-impl<T: Display + ?Sized> Record<'_, T> {
+impl<T: Display + ?Sized> LogRecord<'_, T> {
     /// Writes the record.
     pub(super) fn write(&self, level: Level) {
         let Self { driver, request_id, target, message, fields } = self;
