@@ -84,11 +84,12 @@ mod tests {
 
     /// Makes a server, and gives its address and one where nothing listens.
     async fn addresses() -> (TcpListener, SocketAddr, SocketAddr) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = studio_test_servers::listener().unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         // The server listens on one loopback address only, so that its port is free on the next one.
         let closed = SocketAddr::from(([127, 0, 0, 2], address.port()));
-        (listener, address, closed)
+        (TcpListener::from_std(listener).unwrap(), address, closed)
     }
 
     #[tokio::test]
@@ -107,7 +108,8 @@ mod tests {
         let (_listener, server, _) = addresses().await;
         // A queue with no room left: the next connect is not answered.
         let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        deaf.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let port = studio_test_servers::free_port().unwrap();
+        deaf.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
         deaf.listen(0).unwrap();
         let silent = deaf.local_addr().unwrap().as_socket().unwrap();
         let time = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use crate::{
     database::Database,
     dist,
     options::GatewayOptions,
-    process::Process,
+    process::{Process, free_port},
     time::PATIENCE,
     token::Token,
 };
@@ -84,7 +84,8 @@ impl Gateway {
             ("DATABASE_ENCRYPTION_KEY", KEY.to_owned()),
             ("GATEWAY_COMPILED_FOLDER", dist::compiled_folder().display().to_string()),
             ("GATEWAY_JWT_SECRET", jwt_secret.clone()),
-            ("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()),
+            // A port that stays free over a restart: no outgoing connection gets it.
+            ("GATEWAY_LISTEN", format!("127.0.0.1:{}", free_port())),
             ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
             // Tests send more requests than people do. Tests of the limits set this back.
             ("GATEWAY_RATE_LIMIT", "0".to_owned()),

@@ -95,8 +95,9 @@ fn compile(part: &str, compiler: OsString, arguments: &[OsString]) -> Result<Exi
     Err(command.exec().into())
 }
 
-/// Leaves out the arguments that say which files are made, and where.
-fn without_output(arguments: &[OsString]) -> Vec<&OsString> {
+/// Leaves out the arguments that say which files are made and where, and the wish to be told of each file: cargo would be
+/// told of it twice.
+fn without_output(arguments: &[OsString]) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut left = arguments.iter().peekable();
     while let Some(argument) = left.next() {
@@ -105,9 +106,37 @@ fn without_output(arguments: &[OsString]) -> Vec<&OsString> {
         if text == "--out-dir" || (text == "-C" && next.is_some_and(|next| next.starts_with("incremental=")))
         {
             left.next();
+        } else if let Some(wishes) = text.strip_prefix("--json=") {
+            let wishes: Vec<_> = wishes.split(',').filter(|wish| *wish != "artifacts").collect();
+            kept.push(format!("--json={}", wishes.join(",")).into());
         } else if !text.starts_with("--emit=") {
-            kept.push(argument);
+            kept.push(argument.clone());
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clippy_makes_no_files_of_cargos_and_tells_it_of_none() {
+        let arguments = [
+            "--crate-name",
+            "x",
+            "--json=diagnostic-rendered-ansi,artifacts,future-incompat",
+            "--emit=dep-info,metadata,link",
+            "-C",
+            "incremental=/target/incremental",
+            "-C",
+            "metadata=1",
+            "--out-dir",
+            "/target/deps",
+            "src/lib.rs",
+        ];
+        let kept = without_output(&arguments.map(OsString::from));
+        let json = "--json=diagnostic-rendered-ansi,future-incompat";
+        assert_eq!(kept, ["--crate-name", "x", json, "-C", "metadata=1", "src/lib.rs"].map(OsString::from));
+    }
 }

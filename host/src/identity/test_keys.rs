@@ -139,7 +139,9 @@ impl KeyServer {
             .route("/redirect", axum::routing::get(redirect))
             .route("/jwks.json", axum::routing::get(answer))
             .with_state(state.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = studio_test_servers::listener().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { url, state }

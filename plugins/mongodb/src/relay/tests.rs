@@ -11,7 +11,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server that hands over each connection that it gets.
 async fn start_server() -> (u16, mpsc::UnboundedReceiver<TcpStream>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = studio_test_servers::listener().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, streams) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -177,7 +179,7 @@ async fn dropping_it_closes_everything() {
 #[tokio::test]
 async fn every_address_of_a_host_is_tried_and_a_failure_told() {
     let (port, mut streams) = start_server().await;
-    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+    let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, studio_test_servers::free_port().unwrap()));
     let several = Network::new(move |_, port| async move {
         Ok(vec![closed, SocketAddr::from((Ipv4Addr::LOCALHOST, port))])
     });

@@ -109,7 +109,7 @@ fn remove(tree: &mut Value, place: &str) {
 }
 
 #[test]
-fn names_that_are_not_quoted_are_not_parsed_as_the_words_in_them() {
+fn unquoted_names_are_not_parsed_as_the_words_in_them() {
     let mut named = tree("select f(a => 1)").unwrap();
     let place = "/stmts/0/stmt/SelectStmt/targetList/0/ResTarget/val/FuncCall/args/0/NamedArgExpr/name";
     *named.pointer_mut(place).unwrap() = json!("a,".repeat(10_000));
