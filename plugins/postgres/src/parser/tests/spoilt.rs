@@ -127,7 +127,7 @@ fn spoil_fields(whole: &Value, seen: &Seen, made: &mut Made) {
     for (kind, place) in messages_of(whole) {
         for field in kind.fields() {
             made.fields += 1;
-            if made.fields % EVERY != 0 {
+            if !made.fields.is_multiple_of(EVERY) {
                 continue;
             }
             let value = whole.pointer(&place).unwrap().get(field.name);
