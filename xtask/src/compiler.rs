@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     fs,
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -47,16 +47,28 @@ impl Part {
         }
     }
 
-    /// Tells a cargo command to run this program in the compiler's place.
-    pub fn take(self, workspace: &Workspace, command: &mut Command) -> Result<()> {
-        // A copy, since this program may be one that cargo builds.
-        let copy = workspace.target_folder("xtask")?.join(format!("compiler-with-{}", self.name()));
-        let new = copy.with_extension("new");
+    /// Puts a copy of this program where cargo finds it: cargo may build this very program meanwhile, and then its file is
+    /// another.
+    pub fn stand_in(self, workspace: &Workspace) -> Result<StandIn> {
+        let program = workspace.target_folder("xtask")?.join(format!("compiler-with-{}", self.name()));
+        let new = program.with_extension("new");
         fs::copy(std::env::current_exe()?, &new)
             .with_context(|| format!("{} can't be written", new.display()))?;
-        fs::rename(&new, &copy)?;
-        command.env(PART, self.name()).env(WRAPPER, copy);
-        Ok(())
+        fs::rename(&new, &program)?;
+        Ok(StandIn { part: self, program })
+    }
+}
+
+/// A copy of this program that takes the compiler's place.
+pub struct StandIn {
+    part: Part,
+    program: PathBuf,
+}
+
+impl StandIn {
+    /// Tells a cargo command to run it.
+    pub fn take_part(&self, command: &mut Command) {
+        command.env(PART, self.part.name()).env(WRAPPER, &self.program);
     }
 }
 

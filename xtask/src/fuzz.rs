@@ -45,7 +45,7 @@ pub struct Bounds {
 pub fn by_hand(workspace: &Workspace, wanted: Option<&str>, bounds: Bounds) -> Result<()> {
     let mut command = cargo();
     command.args(["build", "--package", PROGRAM, "--profile", PROFILE]).current_dir(&workspace.root);
-    Part::Coverage.take(workspace, &mut command)?;
+    Part::Coverage.stand_in(workspace)?.take_part(&mut command);
     run(&mut command)?;
     let bounds = match bounds {
         Bounds { seconds: None, runs: None } => Bounds { seconds: Some(SECONDS), runs: None },

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: installs everything that the tests need, then runs all of them.
 
 use crate::{
-    compiler::Part,
+    compiler::{Part, StandIn},
     components,
     dist::{self, Contents, Profile},
     fuzz, npm,
@@ -75,7 +75,8 @@ impl Programs {
 /// Runs the build and the tests; with `lint`, clippy looks at all built code. `arguments` go to the test runner.
 pub fn run_everything(workspace: &Workspace, lint: bool, arguments: &[String]) -> Result<()> {
     timed("getting what compiling needs", || setup::prepare(workspace))?;
-    let tests = Tests { workspace, lint, all: arguments.is_empty() };
+    let lints = lint.then(|| Part::Lints.stand_in(workspace)).transpose()?;
+    let tests = Tests { workspace, lints, all: arguments.is_empty() };
     // Installing waits for the network most of the time, and building for the processor.
     let (installed, built) = thread::scope(|scope| {
         let installing =
@@ -96,7 +97,7 @@ pub fn run_everything(workspace: &Workspace, lint: bool, arguments: &[String]) -
     }
 
     let runner = |words: &[&str]| {
-        let mut command = tests.cargo()?;
+        let mut command = tests.cargo();
         command.args(words).env(DIST, &dist).env(servers::MONGODB, &programs.mongo).stdin(Stdio::null());
         if let Some(postgres) = &postgres {
             command.env(POSTGRES_URL, postgres.url());
@@ -113,22 +114,22 @@ pub fn run_everything(workspace: &Workspace, lint: bool, arguments: &[String]) -
                 None => command.env_remove(variable),
             };
         }
-        anyhow::Ok(command)
+        command
     };
     if !has_nextest() {
-        let run_tests = || run(runner(&["test", "--workspace"])?.args(arguments));
+        let run_tests = || run(runner(&["test", "--workspace"]).args(arguments));
         return timed("testing", run_tests);
     }
     // Documentation examples run first, so that the summary of the tests proper is at the end of the output.
     if tests.all {
         timed("testing the documentation's examples", || {
-            run(&mut runner(&["test", "--workspace", "--doc", "--quiet"])?)
+            run(&mut runner(&["test", "--workspace", "--doc", "--quiet"]))
         })?;
     }
     // Many tests wait more than they compute.
     let threads = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2) * 3;
     timed("testing", || {
-        let mut command = runner(&["nextest", "run", "--workspace"])?;
+        let mut command = runner(&["nextest", "run", "--workspace"]);
         command.arg("--config-file").arg(workspace.root.join("xtask/nextest.toml"));
         run(command.args(["--test-threads", &threads.to_string()]).args(arguments))
     })
@@ -141,7 +142,8 @@ fn browser(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
 /// The tests that run, and how they are built.
 struct Tests<'a> {
     workspace: &'a Workspace,
-    lint: bool,
+    /// Stands in for the compiler, where clippy looks at all built code.
+    lints: Option<StandIn>,
     /// Whether all tests run, and not only those that somebody asked for.
     all: bool,
 }
@@ -149,13 +151,13 @@ struct Tests<'a> {
 impl Tests<'_> {
     /// Makes a cargo command for the workspace, the same for building and for running: cargo builds anew all code that
     /// was compiled in another way.
-    fn cargo(&self) -> Result<Command> {
+    fn cargo(&self) -> Command {
         let mut command = cargo();
         command.current_dir(&self.workspace.root);
-        if self.lint {
-            Part::Lints.take(self.workspace, &mut command)?;
+        if let Some(lints) = &self.lints {
+            lints.take_part(&mut command);
         }
-        Ok(command)
+        command
     }
 
     /// Builds everything, and lays it out as an operator has it. Fuzzing, where all tests run, waits more than it
@@ -163,9 +165,9 @@ impl Tests<'_> {
     fn build(&self) -> Result<PathBuf> {
         timed("building the workspace", || {
             // With the same targets as the test run, so that nothing is built twice with other features.
-            let mut command = self.cargo()?;
+            let mut command = self.cargo();
             command.args(["build", "--locked", "--workspace", "--lib", "--bins", "--tests"]);
-            run(command.args(self.lint.then_some("--benches")))
+            run(command.args(self.lints.as_ref().map(|_| "--benches")))
         })?;
         thread::scope(|scope| {
             let fuzz = || timed("fuzzing", || fuzz::in_tests(self.workspace));
