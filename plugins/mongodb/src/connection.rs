@@ -21,8 +21,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct MongoDb {
     pub(crate) client: Client,
     pub(crate) servers: Arc<Servers>,
-    /// What connections go through.
-    _relay: Relay,
+    /// What connections go through. A kill that is not answered yet holds it too.
+    pub(crate) relay: Arc<Relay>,
 }
 
 impl MongoDb {
@@ -58,7 +58,7 @@ impl MongoDb {
         let seeds = options.hosts.len();
         let finding = options.server_selection_timeout.unwrap_or(PING_TIMEOUT);
         let client = Client::with_options(options).map_err(|error| servers.tell(&error))?;
-        let session = Self { client, servers, _relay: relay };
+        let session = Self { client, servers, relay: Arc::new(relay) };
         tokio::select! {
             // Both are ready when a server answers after others failed.
             biased;

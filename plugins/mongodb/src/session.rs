@@ -18,7 +18,7 @@
 
 mod kill;
 
-use crate::{MongoDb, errors};
+use crate::{MongoDb, errors, relay::Relay};
 use futures_util::StreamExt;
 use kill::{Cursor, Kill};
 use mongodb::{
@@ -26,7 +26,7 @@ use mongodb::{
     error::Error,
     raw_batch_cursor::{RawBatch, SessionRawBatchCursor, SessionRawBatchCursorStream},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use studio_plugin_api::{Context, DriverError, ErrorCode};
 use tokio::time::timeout;
 
@@ -49,6 +49,7 @@ pub(crate) enum Kind {
 /// A server session in use. Dropped before [`finish`](Self::finish), what runs in it is killed on the server.
 pub(crate) struct Running {
     client: Client,
+    relay: Arc<Relay>,
     session: Option<ClientSession>,
     kind: Kind,
     /// What is open on the server, as its last batch said.
@@ -99,7 +100,8 @@ impl Running {
         // Where a connection string says to read from secondaries, it runs there.
         let reads_from =
             if self.kind == Kind::Reads { self.client.selection_criteria().cloned() } else { None };
-        Kill { client: self.client.clone(), session, cursor: self.cursor.take(), reads_from }.start();
+        let (client, _relay) = (self.client.clone(), self.relay.clone());
+        Kill { client, _relay, session, cursor: self.cursor.take(), reads_from }.start();
     }
 }
 
@@ -150,8 +152,8 @@ impl MongoDb {
         let cuts = self.servers.cuts();
         let running = async {
             let session = self.client.start_session().await?;
-            let client = self.client.clone();
-            let mut running = Running { client, session: Some(session), kind, cursor: None, time };
+            let (client, relay) = (self.client.clone(), self.relay.clone());
+            let mut running = Running { client, relay, session: Some(session), kind, cursor: None, time };
             let result = operation(&mut running).await;
             running.finish();
             result

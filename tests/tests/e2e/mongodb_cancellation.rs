@@ -113,6 +113,9 @@ async fn mongodb_has_no_open_cursor_after_an_unfinished_read() {
         let running = aggregate(&world, small());
         eventually("a cursor is open", async || open_cursors(&world).await == 1).await;
         if leaves {
+            // The gateway has the first batch by then, and with it the cursor; the next batch takes a second. Before, it
+            // knows the session alone, and this server leaves cursors open where a session is killed.
+            tokio::time::sleep(Duration::from_millis(400)).await;
             running.abort();
         } else {
             running.await.unwrap().refused(504, "TIMEOUT");

@@ -3,7 +3,10 @@
 use super::mongodb_connections::{options, parts, start};
 use bson::{Document, doc};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 use studio_gateway_tests::{Act, HostileMongo, MongoWorld, Project, eventually};
 
 #[tokio::test]
@@ -132,6 +135,30 @@ async fn mongodb_errors_of_all_commands_tell_the_servers_details() {
         let told = &answer.json()["error"]["details"]["info"];
         assert_eq!(told["details"]["operatorName"], "$jsonSchema", "{identifier}: {answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mongodb_kill_reaches_the_server_after_its_session_is_closed() {
+    let (_gateway, project) = start(options()).await;
+    let kills = Arc::new(AtomicUsize::new(0));
+    let seen = kills.clone();
+    let server = HostileMongo::start(move |command, _| {
+        match command {
+            "aggregate" => Some(Act::Silence),
+            // The first ones are lost.
+            "killSessions" => {
+                (seen.fetch_add(1, Ordering::Relaxed) < 2).then(|| Act::SendAndClose(Vec::new()))
+            }
+            _ => None,
+        }
+    })
+    .await;
+    let id = project.connect("mongodb", parts("main", server.port, json!({}))).await;
+    let path = project.path("mongodb", "/databases/shop/collections/c/aggregate");
+    let request = project.viewer.request("POST", &path).header("x-request-timeout", "2");
+    project.viewer.send(request.json(&json!({"pipeline": []}))).await.refused(504, "TIMEOUT");
+    project.owner.delete(&format!("{}/{id}", project.connections("mongodb"))).await.expect(204);
+    eventually("it is killed", async || kills.load(Ordering::Relaxed) == 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

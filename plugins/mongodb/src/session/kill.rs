@@ -3,7 +3,7 @@
 //! A server that is busy may take longer to answer a kill than anyone likes to wait, and a connection may break under it.
 //! What is lost then is not found again: a cursor stays open until the server's own ten minutes are over.
 
-use crate::errors;
+use crate::{errors, relay::Relay};
 use bson::{Document, doc};
 use mongodb::{
     Client, ClientSession,
@@ -11,7 +11,7 @@ use mongodb::{
     options::SelectionCriteria,
     raw_batch_cursor::RawBatch,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
 /// How long the server may take to answer a kill before it is sent again.
@@ -45,6 +45,8 @@ impl Cursor {
 /// What is to be stopped: all that runs in a session, a cursor, or both.
 pub(super) struct Kill {
     pub(super) client: Client,
+    /// The way to the server. The driver's session may be given up while the kill is still sent.
+    pub(super) _relay: Arc<Relay>,
     pub(super) session: Option<ClientSession>,
     pub(super) cursor: Option<Cursor>,
     pub(super) reads_from: Option<SelectionCriteria>,
