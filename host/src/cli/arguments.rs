@@ -15,12 +15,12 @@ pub struct Arguments {
     /// The settings file. Default: gateway.toml, if there is one in this folder.
     #[arg(long, short, global = true, env = "GATEWAY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve HTTP until SIGTERM or Ctrl-C. Prints `listening on http://ADDR:PORT` when ready.

@@ -96,9 +96,9 @@ pub struct IdentitySettings {
     pub jwks_url: Option<JwksSource>,
     /// The algorithms that keys of the JWKS may be used with. Default all three.
     pub jwks_algorithms: Vec<JwksAlgorithm>,
-    /// What a token's `aud` must be or contain (RFC 7519 §4.1.3). Default `authenticated`.
+    /// The audience that a token's `aud` must be or contain (RFC 7519 §4.1.3). Default `authenticated`.
     pub audience: String,
-    /// What a token's `iss` must be (RFC 7519 §4.1.1). Absent: not checked.
+    /// The issuer that a token's `iss` must name (RFC 7519 §4.1.1). Absent: not checked.
     pub issuer: Option<String>,
 }
 
@@ -163,7 +163,7 @@ pub struct AddressSettings {
 pub struct PluginSettings {
     /// The list of drivers to load. Default `plugins.toml` in the working directory.
     pub file: PathBuf,
-    /// What a driver that does not load means. Default `fail`.
+    /// The consequence of a driver that does not load. Default `fail`.
     pub on_plugin_error: OnPluginError,
     /// The folder that keeps the compiled code of WebAssembly components. Default `data/compiled`.
     pub compiled_folder: PathBuf,

@@ -20,16 +20,16 @@ const LONGEST_BURST: u64 = 24 * 60;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitSettings {
-    /// What one client address may, before anyone looks at its tokens. Absent: the larger of
+    /// The limit of one client address, counted before its tokens are looked at. Absent: the larger of
     /// [`ADDRESS_RATE`] and ten times `everyone.total`.
     pub address: Option<RequestLimit>,
-    /// What every user may. A `total` of `0` switches all limiting off, that by address too.
+    /// The limit of every user. A `total` of `0` switches all limiting off, that by address too.
     pub everyone: RequestLimits,
-    /// What users of a role may on projects where they have it.
+    /// The limits of the users of a role, on projects where they have it.
     pub roles: BTreeMap<Role, RequestLimits>,
-    /// What a user may of one database type.
+    /// The limits of a user for one database type.
     pub drivers: BTreeMap<String, RequestLimits>,
-    /// What a user may on one project, by its reference.
+    /// The limits of a user on one project, by its reference.
     pub projects: BTreeMap<String, RequestLimits>,
 }
 
