@@ -1,7 +1,7 @@
 //! Databases that are busy, slow or gone: so many calls at once, the rest in turn, and nobody waits in vain.
 
 use super::{
-    exclusive_sessions::{refused_for_the_line, until_waiting},
+    exclusive_sessions::{gauge, refused_for_the_line, until_waiting},
     session_caps::{LONG, at, call, connect_two, leave, start},
 };
 use serde_json::json;
@@ -16,15 +16,6 @@ use tokio::task::JoinHandle;
 fn with_limits(limits: &str) -> GatewayOptions {
     let probe = Plugin::new("probe").line(format!("limits = {{ {limits} }}"));
     GatewayOptions::default().plugins(Plugins::new([Plugin::new("redis"), probe]))
-}
-
-/// What a gauge says, over all projects and types.
-pub(crate) async fn gauge(gateway: &Gateway, name: &str) -> usize {
-    let answer = gateway.anonymous().get("/metrics").await.expect(200);
-    let text = String::from_utf8(answer.bytes).unwrap();
-    let start = format!("studio_gateway_{name}{{");
-    let lines = text.lines().filter(|line| line.starts_with(&start));
-    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()).sum()
 }
 
 /// A call in the background that takes so long.

@@ -78,17 +78,19 @@ async fn release(gateway: &Gateway, held: Vec<JoinHandle<Answer>>) {
     }
 }
 
-/// Waits until so many callers of the project wait for a session, by the gateway's metrics.
+/// What a gauge says, over all projects and types.
+pub(crate) async fn gauge(gateway: &Gateway, name: &str) -> usize {
+    let answer = gateway.anonymous().get("/metrics").await.expect(200);
+    let text = String::from_utf8(answer.bytes).unwrap();
+    let start = format!("studio_gateway_{name}{{");
+    let lines = text.lines().filter(|line| line.starts_with(&start));
+    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()).sum()
+}
+
+/// Waits until so many callers wait for a session.
 pub(crate) async fn until_waiting(gateway: &Gateway, callers: usize) {
-    let waiting = |text: &str| {
-        let lines = text.lines().filter(|line| line.starts_with("studio_gateway_waiting_callers{"));
-        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap()).sum::<usize>()
-    };
-    eventually(&format!("{callers} callers wait"), async || {
-        let answer = gateway.anonymous().get("/metrics").await.expect(200);
-        waiting(&String::from_utf8(answer.bytes).unwrap()) == callers
-    })
-    .await;
+    let waiting = async || gauge(gateway, "waiting_callers").await == callers;
+    eventually(&format!("{callers} callers wait"), waiting).await;
 }
 
 /// Ends a call as a caller does who leaves.

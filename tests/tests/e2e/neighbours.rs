@@ -1,7 +1,7 @@
 //! What one project or one database costs all others: hardly anything, however it behaves.
 
 use super::{
-    busy_databases::gauge,
+    exclusive_sessions::gauge,
     sandbox_neighbours::{Usage, slowest_but_one_percent},
     session_caps::at,
 };
