@@ -7,7 +7,7 @@ use std::{
     process::{Command, ExitStatus},
     time::Duration,
 };
-use studio_test_servers::{Orphan, append_to, ports};
+use studio_test_servers::{Orphan, ports};
 use tokio::net::TcpListener;
 
 /// A running program. Dropping it kills it.
@@ -20,10 +20,6 @@ impl Process {
             OpenOptions::new().create(true).append(true).open(path).expect("a file for a program's output")
         };
         command.stdout(append(output)).stderr(append(errors));
-        Self::start_writing(command)
-    }
-
-    fn start_writing(command: Command) -> Self {
         let process = studio_test_servers::Process::start(command, &Orphan::default());
         Self(process.unwrap_or_else(|error| panic!("{error}")))
     }
@@ -31,12 +27,11 @@ impl Process {
     /// Starts a server, its output appended to `log`, and waits until it answers.
     pub async fn start_server(
         name: &str,
-        mut command: Command,
+        command: Command,
         log: &Path,
         mut answers: impl AsyncFnMut() -> bool,
     ) -> Self {
-        append_to(&mut command, log).expect("a file for a program's output");
-        let mut process = Self::start_writing(command);
+        let mut process = Self::start(command, log, log);
         within(*PATIENCE, &format!("{name} answers"), async || {
             if process.ended().is_some() {
                 panic!("{name} ended: {}", fs::read_to_string(log).unwrap_or_default());

@@ -53,7 +53,7 @@ impl<P: Program> TestServer<P> {
     }
 
     async fn end_by(&mut self, signal: &str) {
-        told(self.0.order(signal));
+        told(self.0.order_end(signal));
         within(*PATIENCE, &format!("{} ends", P::NAME), async || told(self.0.has_ended())).await;
     }
 

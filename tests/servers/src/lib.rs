@@ -29,7 +29,7 @@ pub use ports::{free_port, listener};
 pub use postgres::{PostgresOptions, PostgresServer};
 pub use postgres_meta::PostgresMetaOptions;
 pub use postgres_programs::{PostgresPrograms, debian_folders, is_root};
-pub use process::{Orphan, Process, append_to};
+pub use process::{Orphan, Process};
 pub use program::{Place, Program};
 pub use redis::{RedisOptions, RedisServer, SentinelOptions, form_cluster, start_cluster};
 pub use server::{START_TIME, STOP_TIME, Server, wait_until};

@@ -91,6 +91,17 @@ impl Process {
         send(name, &[self.id()])
     }
 
+    /// Sends a signal that ends it, even if it is frozen: a frozen program takes no other signal than `KILL`.
+    ///
+    /// # Errors
+    /// When the program has ended.
+    pub fn order_end(&self, signal: &str) -> io::Result<()> {
+        self.signal(signal)?;
+        // A program that the signal has ended already needs no more.
+        let _ = self.signal("CONT");
+        Ok(())
+    }
+
     /// Freezes it and its children, until [`thaw`](Self::thaw). Some threads of a program with several run on for a
     /// moment after the signal; when this returns, none does.
     ///
@@ -161,8 +172,7 @@ impl Process {
             self.kill();
             return None;
         }
-        let asked = self.signal(signal).and_then(|()| self.signal("CONT"));
-        let ended = asked.and_then(|()| self.end_within(limit)).ok().flatten();
+        let ended = self.order_end(signal).and_then(|()| self.end_within(limit)).ok().flatten();
         if ended.is_none() {
             self.kill();
         }

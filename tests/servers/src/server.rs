@@ -170,12 +170,13 @@ impl<P: Program> Server<P> {
         Ok(ended)
     }
 
-    /// Sends its process a signal. [`has_ended`](Self::has_ended) tells when a signal has ended it.
+    /// Sends its process a signal that ends it, even if it is frozen. [`has_ended`](Self::has_ended) tells when it has
+    /// ended.
     ///
     /// # Errors
     /// When it does not run.
-    pub fn order(&self, signal: &str) -> io::Result<()> {
-        self.running()?.signal(signal)
+    pub fn order_end(&self, signal: &str) -> io::Result<()> {
+        self.running()?.order_end(signal)
     }
 
     /// Ends it in order.
@@ -193,15 +194,6 @@ impl<P: Program> Server<P> {
         if let Some(mut process) = self.process.take() {
             process.end(P::CRASH, CRASH_TIME);
         }
-    }
-
-    /// Ends it as a crash does, and starts it on the same port.
-    ///
-    /// # Errors
-    /// As for [`start_again`](Self::start_again).
-    pub fn restart(&mut self) -> io::Result<()> {
-        self.kill();
-        self.start_again()
     }
 
     /// Freezes it: connections stay open, nothing is answered.

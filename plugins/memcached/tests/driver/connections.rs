@@ -69,7 +69,8 @@ async fn session_of_a_server_that_went_away_is_not_open_any_more() {
     let memcached = session(&server).await;
     memcached.post("/keys/k", json!({ "value": "v" })).await.unwrap();
     assert!(memcached.is_open());
-    server.restart().unwrap();
+    server.kill();
+    server.start_again().unwrap();
     let error = memcached.get("/keys/k").await.unwrap_err();
     assert_eq!((code(&error), reason(&error)), ("CONNECTION_ERROR", "closed"));
     assert!(!memcached.is_open());

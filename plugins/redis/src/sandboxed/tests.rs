@@ -189,7 +189,7 @@ async fn a_dead_server_ends_the_session() {
         assert_eq!(reason(&error), "closed");
         assert!(!redis.is_open());
     }
-    server.restart().unwrap();
+    server.start_again().unwrap();
     let redis = open_plain(server.port).await;
     assert_eq!(ask(&redis, "ECHO a").await.unwrap(), bulk("a"));
 }

@@ -81,7 +81,7 @@ async fn a_dead_server_closes_the_session_at_once() {
     }
     let error = redis.get("/keys/k").await.unwrap_err();
     assert_eq!((code(&error), reason(&error)), ("CONNECTION_ERROR", "closed"));
-    server.restart().unwrap();
+    server.start_again().unwrap();
     assert_eq!(session(&server).await.run("PING").await, "PONG");
 }
 
