@@ -2,6 +2,7 @@
 //! it. ARCHITECTURE.md has the same floors. Within a room, files import each other in circles only where a list says
 //! so.
 
+use crate::documentation::tokens::{code, is_of_word};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -57,7 +58,7 @@ struct ModulePath {
 impl Source {
     fn new(name: String, text: &str) -> Self {
         let module = name.trim_end_matches(".rs").trim_end_matches("/mod").split('/').map(str::to_owned);
-        let code = without_comments(text);
+        let code = code(text);
         let of_crate = paths(text).into_iter().filter(|path| path.segments[0] == "crate").collect();
         Self { module: module.collect(), paths: paths(&code), code, of_crate, name }
     }
@@ -150,22 +151,8 @@ impl Sources {
     }
 }
 
-/// Cuts comments off, and the tests that stand at the end of a file. `//` after a colon is part of an address.
-fn without_comments(text: &str) -> String {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = code.lines().map(|line| {
-        let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
-        &line[..comment.map_or(line.len(), |(at, _)| at)]
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn is_of_a_word(letter: char) -> bool {
-    letter.is_alphanumeric() || letter == '_'
-}
-
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|letter| !is_of_a_word(letter)).filter(|word| !word.is_empty())
+    text.split(|letter| !is_of_word(letter)).filter(|word| !word.is_empty())
 }
 
 /// Lists the paths of a text: those that `use` names, and those that stand where they are used.
@@ -173,7 +160,7 @@ fn paths(text: &str) -> Vec<ModulePath> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(colons) = rest.find("::") {
-        let (before, path) = rest.split_at(rest[..colons].trim_end_matches(is_of_a_word).len());
+        let (before, path) = rest.split_at(rest[..colons].trim_end_matches(is_of_word).len());
         let line = before.trim_end().rsplit(['\n', ';']).next().unwrap_or_default().trim();
         if words(line).last() == Some("use") && line.ends_with("use") {
             let tree = path.split(';').next().unwrap_or_default();
@@ -183,7 +170,7 @@ fn paths(text: &str) -> Vec<ModulePath> {
             }));
             rest = &path[tree.len()..];
         } else {
-            let length = path.find(|letter| !is_of_a_word(letter) && letter != ':').unwrap_or(path.len());
+            let length = path.find(|letter| !is_of_word(letter) && letter != ':').unwrap_or(path.len());
             let segments: Vec<String> = words(&path[..length]).map(str::to_owned).collect();
             if !path.starts_with(':') && !segments.is_empty() {
                 found.push(ModulePath { segments, name: None, is_exported: false });

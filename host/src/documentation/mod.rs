@@ -7,7 +7,7 @@ mod metrics;
 mod pages;
 mod settings;
 mod sources;
-mod tokens;
+pub(crate) mod tokens;
 
 use std::{
     fs,

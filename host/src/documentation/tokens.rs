@@ -51,7 +51,29 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
     without_tests(found)
 }
 
-fn is_of_word(character: char) -> bool {
+/// Gives source text without comments, strings and tests. Statements and items end their lines.
+pub(crate) fn code(source: &str) -> String {
+    let (mut code, mut is_after_word) = (String::new(), false);
+    for token in tokens(source) {
+        let is_word = matches!(token, Token::Word(_));
+        if is_word && is_after_word {
+            code.push(' ');
+        }
+        match token {
+            Token::Word(word) => code.push_str(&word),
+            Token::Text(_) => code.push_str("\"\""),
+            Token::Sign(sign) => code.push(sign),
+        }
+        if code.ends_with([';', '}', ']']) {
+            code.push('\n');
+        }
+        is_after_word = is_word;
+    }
+    code
+}
+
+/// Tells whether a character may be part of a name.
+pub(crate) fn is_of_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
@@ -170,4 +192,8 @@ fn comments_and_tests_are_left_out_and_strings_are_whole() {
     assert_eq!(texts, ["one \" \\\\", "raw \" text"]);
     assert!(tokens(source).iter().any(|token| token.is_word("C")));
     assert!(!tokens(source).iter().any(|token| token.is_word("b") || token.is_word("tests")));
+    assert_eq!(
+        code("pub use a::{b, c}; // d\nconst E: &str = \"f::g\";"),
+        "pub use a::{b,c}\n;\nconst E:&str=\"\";\n"
+    );
 }
