@@ -73,12 +73,7 @@ pub(super) async fn observe(
     let operation = response.extensions().get::<Arc<Operation>>();
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
     let status = response.status().as_u16();
-    observer.metrics.request_answered(
-        operation.map(|operation| &**operation),
-        route,
-        status,
-        start.elapsed(),
-    );
+    observer.metrics.request_answered(operation.map(AsRef::as_ref), route, status, start.elapsed());
     tracing::info!(
         target: "request",
         request_id,

@@ -11,6 +11,7 @@
 mod audit;
 mod catalog;
 mod connection;
+mod connection_rows;
 mod connections;
 mod dialect;
 mod error;

@@ -117,13 +117,12 @@ fn write(statement: Value, values: usize, wanted: &Wanted) -> Result<String, Dri
     let wire = read::encode(kind, &tree).map_err(wrong)?;
     shapes::check(kind, &tree).map_err(wrong)?;
     let name = kind_of(&tree).unwrap_or_default();
-    let given = tree;
     wanted.check()?;
-    let tree = ParseResult::decode(wire.as_slice()).map_err(|error| wrong(error.to_string()))?;
+    let decoded = ParseResult::decode(wire.as_slice()).map_err(|error| wrong(error.to_string()))?;
     let said = |error| wrong(deep::message(error));
     // Only trees of its own version are taken; which one a tree says it is of, its shape shows better.
     let version = pg_query::parse("").map_err(said)?.protobuf.version;
-    let sql = pg_query::deparse(&ParseResult { version, ..tree }).map_err(said)?;
+    let sql = pg_query::deparse(&ParseResult { version, ..decoded }).map_err(said)?;
     wanted.check()?;
     // The deparser leaves out parentheses that some trees need, and quotation marks, and more.
     measure::cost_of_measuring(&sql)?;
@@ -135,7 +134,7 @@ fn write(statement: Value, values: usize, wanted: &Wanted) -> Result<String, Dri
         return Err(other());
     }
     let again = write_tree(&sql, wanted).ok().and_then(|json| read_json(&json).ok()).unwrap_or_default();
-    match statement_of(again) == statement_of(Value::Object(given)) {
+    match statement_of(again) == statement_of(Value::Object(tree)) {
         true => Ok(sql),
         false => Err(other()),
     }
