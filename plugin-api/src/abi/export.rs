@@ -12,7 +12,7 @@ use crate::{
     operations::Operation,
     parameters,
     reply::Payload,
-    request::Scope,
+    request::{Request, Scope},
 };
 use abi_stable::{
     library::RootModuleResult,
@@ -125,7 +125,7 @@ struct Shell<D> {
 impl<D: Driver> Session for Shell<D> {
     fn call(&self, call: AbiCall) -> FfiFuture<RResult<AbiPayload, AbiError>> {
         let call = Call::from(call);
-        let request_id = Some(call.request_id.as_str().into());
+        let request = Request { id: call.request_id.as_str().into(), deadline: call.deadline };
         let session = self.session.clone();
         let operations = self.operations.clone();
         let running = async move {
@@ -141,7 +141,7 @@ impl<D: Driver> Session for Shell<D> {
             };
             Ok(AbiPayload { outcome, json: json.into(), only_read })
         };
-        Guarded::new(request_id, running).into_ffi()
+        Guarded::new(Some(request), running).into_ffi()
     }
 
     fn ping(&self) -> FfiFuture<RResult<RString, AbiError>> {
@@ -175,12 +175,12 @@ impl<D> Drop for Shell<D> {
 struct Guarded<F> {
     /// `None` after it ended, panicked or was dropped.
     future: Option<Pin<Box<F>>>,
-    request_id: Option<Arc<str>>,
+    request: Option<Request>,
 }
 
 impl<F> Guarded<F> {
-    fn new(request_id: Option<Arc<str>>, future: F) -> Self {
-        Self { future: Some(Box::pin(future)), request_id }
+    fn new(request: Option<Request>, future: F) -> Self {
+        Self { future: Some(Box::pin(future)), request }
     }
 }
 
@@ -193,7 +193,7 @@ impl<T, F: Future<Output = Result<T, DriverError>>> Future for Guarded<F> {
             return Poll::Ready(RResult::RErr(broken("polled after its end").into()));
         };
         let _runtime = RUNTIME.get().map(Runtime::enter);
-        let scope = Scope::enter(this.request_id.clone());
+        let scope = Scope::enter(this.request.clone());
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
         drop(scope);
         match polled {
@@ -208,7 +208,7 @@ impl<F> Drop for Guarded<F> {
     fn drop(&mut self) {
         let _runtime = RUNTIME.get().map(Runtime::enter);
         // A handler that is cancelled may spawn a task that puts things right, and may log it.
-        let _scope = Scope::enter(self.request_id.take());
+        let _scope = Scope::enter(self.request.take());
         let future = self.future.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }

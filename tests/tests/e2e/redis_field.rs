@@ -90,16 +90,9 @@ async fn redis_cluster_listing_survives_a_reshard_but_not_a_dead_node() {
     assert_eq!(alpha.viewer.get(&alpha.path("redis", "/info?section=stats")).await.status, 503);
 }
 
-#[tokio::test]
-async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
-    let (_gateway, alpha) = start(RedisDriver::Library).await;
-    let nodes = RedisServer::cluster().await;
-    connect(&alpha, nodes[0].port, json!({"cluster": true})).await;
-    let key = |key: &str| alpha.path("redis", &format!("/keys/{key}"));
-    for name in ["{m}1", "{m}2", "{m}3", "other"] {
-        alpha.developer.post(&key(name), json!({"value": name})).await.expect(201);
-    }
-    let slot = redis::from_redis_value::<u16>(nodes[0].run(&["CLUSTER", "KEYSLOT", "m"]).await).unwrap();
+/// Begins to move a key's slot to another node, with this key only.
+async fn begin_to_move(nodes: &[RedisServer], key: &str) {
+    let slot = redis::from_redis_value::<u16>(nodes[0].run(&["CLUSTER", "KEYSLOT", key]).await).unwrap();
     let slot = slot.to_string();
     let mut owner = 0;
     for (place, node) in nodes.iter().enumerate() {
@@ -111,7 +104,19 @@ async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
     let (from_id, to_id) = (text(from, &["CLUSTER", "MYID"]).await, text(to, &["CLUSTER", "MYID"]).await);
     to.run(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await;
     from.run(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await;
-    from.run(&["MIGRATE", "127.0.0.1", &to.port.to_string(), "{m}1", "0", "5000"]).await;
+    from.run(&["MIGRATE", "127.0.0.1", &to.port.to_string(), key, "0", "5000"]).await;
+}
+
+#[tokio::test]
+async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
+    let (_gateway, alpha) = start(RedisDriver::Library).await;
+    let nodes = RedisServer::cluster().await;
+    connect(&alpha, nodes[0].port, json!({"cluster": true})).await;
+    let key = |key: &str| alpha.path("redis", &format!("/keys/{key}"));
+    for name in ["{m}1", "{m}2", "{m}3", "other"] {
+        alpha.developer.post(&key(name), json!({"value": name})).await.expect(201);
+    }
+    begin_to_move(&nodes, "{m}1").await;
 
     for name in ["{m}1", "{m}2"] {
         assert_eq!(alpha.viewer.get(&key(name)).await.expect(200).data()["value"], name);
@@ -151,6 +156,29 @@ async fn redis_cluster_commands_follow_a_slot_that_moves_one_by_one() {
             && answer.header("retry-after").is_some()
     })
     .await;
+}
+
+#[tokio::test]
+async fn redis_cluster_waits_for_moving_keys_end_before_the_deadline() {
+    // All waits take a second and a half, all but the last one three quarters of a second.
+    let options = GatewayOptions::from(RedisDriver::Library).set("GATEWAY_REQUEST_TIMEOUT", "1400ms");
+    let gateway = Gateway::start(options).await;
+    let alpha = Project::create_empty(&gateway, "alpha").await;
+    let nodes = RedisServer::cluster().await;
+    connect(&alpha, nodes[0].port, json!({"cluster": true})).await;
+    for name in ["{m}1", "{m}2"] {
+        let path = alpha.path("redis", &format!("/keys/{name}"));
+        alpha.developer.post(&path, json!({"value": name})).await.expect(201);
+    }
+    begin_to_move(&nodes, "{m}1").await;
+    let answer = run(&alpha, json!({"command": ["MGET", "{m}1", "{m}2"]})).await;
+    let details = answer.refused(503, "CONNECTION_ERROR");
+    assert_eq!(
+        (&details["reason"], &details["code"]),
+        (&json!("unavailable"), &json!("TRYAGAIN")),
+        "{answer}"
+    );
+    assert!(answer.header("retry-after").is_some(), "{answer}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::{
 use crate::options::Address;
 use redis::{Pipeline, Value};
 use std::time::Duration;
-use studio_plugin_api::DriverError;
+use studio_plugin_api::{DriverError, request};
 
 /// So often a command is sent on: in a cluster that is well, once for a map that is old and once for a slot that moves.
 const MAX_HOPS: u32 = 5;
@@ -43,7 +43,12 @@ impl Cluster {
             is_old |= misplaced.iter().any(|unit| matches!(unit.next, Next::Moved(_)));
             let is_elsewhere = misplaced.iter().any(|unit| unit.next == Next::Elsewhere);
             if is_elsewhere || misplaced.iter().any(|unit| matches!(unit.next, Next::Again(_))) {
-                tokio::time::sleep(FIRST_PAUSE * (1 << hop)).await;
+                let pause = FIRST_PAUSE * (1 << hop);
+                // The nodes' answers tell the caller more than a deadline that passes during the wait.
+                if request::time_left().is_some_and(|left| left <= pause) {
+                    break;
+                }
+                tokio::time::sleep(pause).await;
             }
             if is_elsewhere {
                 self.refresh(&seen).await?;
