@@ -3,9 +3,13 @@
 use serde_json::json;
 use std::{
     collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
-use studio_gateway_tests::{Client, Gateway, GatewayOptions, Plugin, Plugins, Project, Registry};
+use studio_gateway_tests::{Client, Gateway, GatewayOptions, Plugin, Plugins, Project, Registry, eventually};
 use tokio::task::JoinSet;
 
 /// How often the gateway is killed.
@@ -13,9 +17,14 @@ const ROUNDS: u32 = 50;
 /// How many write at once.
 const WRITERS: u32 = 4;
 
-/// Creates connections, each acknowledged one changed and every third deleted again, until the gateway is gone. Gives
-/// back the identifiers that must be there and those that must not, by what was acknowledged.
-async fn write_until_killed(client: Client, path: String, prefix: String) -> (Vec<String>, Vec<String>) {
+/// Creates connections and deletes every third again, until the gateway is gone. Counts those that stay, and gives back
+/// the identifiers that must be there and those that must not, by what was acknowledged.
+async fn write_until_killed(
+    client: Client,
+    path: String,
+    prefix: String,
+    kept: Arc<AtomicU32>,
+) -> (Vec<String>, Vec<String>) {
     let (mut present, mut absent) = (Vec::new(), Vec::new());
     for number in 0.. {
         let identifier = format!("{prefix}-{number}");
@@ -24,6 +33,7 @@ async fn write_until_killed(client: Client, path: String, prefix: String) -> (Ve
         let id = created.expect(201).data()["id"].as_str().unwrap().to_owned();
         if number % 3 != 0 {
             present.push(identifier);
+            kept.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         match client.try_send(client.request("DELETE", &format!("{path}/{id}"))).await {
@@ -47,13 +57,15 @@ async fn acknowledged_writes_survive_kill9(registry: Registry) {
     let query = format!("SELECT identifier FROM {}", gateway.database.table("database_connections"));
     let (mut present, mut absent) = (HashSet::new(), HashSet::new());
     for round in 0..ROUNDS {
-        let mut writers = JoinSet::new();
+        let (mut writers, kept) = (JoinSet::new(), Arc::new(AtomicU32::new(0)));
         for writer in 0..WRITERS {
             let prefix = format!("r{round}-w{writer}");
-            writers.spawn(write_until_killed(project.owner.clone(), path.clone(), prefix));
+            let write = write_until_killed(project.owner.clone(), path.clone(), prefix, kept.clone());
+            writers.spawn(write);
         }
+        eventually("writes are acknowledged", async || kept.load(Ordering::Relaxed) > 1).await;
         // A little longer every round, so that the kill comes at another point of the work.
-        tokio::time::sleep(Duration::from_millis(20 + u64::from(round) * 3)).await;
+        tokio::time::sleep(Duration::from_millis(u64::from(round) * 3)).await;
         gateway.kill9();
         for (kept, deleted) in writers.join_all().await {
             present.extend(kept);
