@@ -1,6 +1,8 @@
 //! A fresh database of a PostgreSQL server, and a way to look into it beside the gateway.
 
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
+use std::sync::Arc;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 /// Names a PostgreSQL whose user may create databases; `cargo xtask test` starts one.
@@ -16,6 +18,8 @@ pub struct PostgresDatabase {
     /// `postgresql://…` over the network.
     pub url: String,
     truth: String,
+    /// The connection of those who ask often.
+    kept: Option<Arc<Mutex<PgConnection>>>,
 }
 
 impl PostgresDatabase {
@@ -36,7 +40,7 @@ impl PostgresDatabase {
         let mut connection = PgConnection::connect(server).await.expect("PostgreSQL");
         let statement = format!("create database {name} template template0");
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.expect("create database");
-        Self { name, url, truth }
+        Self { name, url, truth, kept: None }
     }
 
     /// Fills it with `schemas/rich.sql`.
@@ -50,10 +54,24 @@ impl PostgresDatabase {
         PgConnection::connect(&self.truth).await.expect("PostgreSQL")
     }
 
+    /// Lets [`run`](Self::run) and [`texts`](Self::texts) use one connection from now on, for those who ask often: a
+    /// new one costs PostgreSQL more than most questions do. It keeps what statements set.
+    pub async fn keep_connection(self) -> Self {
+        let connection = self.connect().await;
+        Self { kept: Some(Arc::new(Mutex::new(connection))), ..self }
+    }
+
+    async fn with_connection<T>(&self, ask: impl AsyncFnOnce(&mut PgConnection) -> T) -> T {
+        match &self.kept {
+            Some(connection) => ask(&mut *connection.lock().await).await,
+            None => ask(&mut self.connect().await).await,
+        }
+    }
+
     /// Runs statements, all in one transaction unless they say otherwise.
     pub async fn run(&self, statements: &str) {
-        let mut connection = self.connect().await;
-        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await;
+        let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(statements));
+        let done = self.with_connection(async |connection| sql.execute(connection).await).await;
         let start: String = statements.chars().take(200).collect();
         done.unwrap_or_else(|error| panic!("{start}: {error}"));
     }
@@ -68,8 +86,9 @@ impl PostgresDatabase {
     /// # Errors
     /// PostgreSQL's.
     pub async fn try_texts(&self, query: &str) -> Result<Vec<String>, sqlx::Error> {
-        let mut connection = self.connect().await;
-        let rows: Vec<PgRow> = sqlx::raw_sql(sqlx::AssertSqlSafe(query)).fetch_all(&mut connection).await?;
+        let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(query));
+        let rows: Vec<PgRow> =
+            self.with_connection(async |connection| sql.fetch_all(connection).await).await?;
         Ok(rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect())
     }
 

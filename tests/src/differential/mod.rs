@@ -214,7 +214,8 @@ impl Half {
                 let options = PostgresOptions::new().setting("autovacuum=off").setting("wal_level=logical");
                 let server = PostgresServer::start(options).await;
                 // The database's name is in some answers.
-                let database = server.create_named_database("twin").await.fill().await;
+                let database =
+                    server.create_named_database("twin").await.fill().await.keep_connection().await;
                 (Some(server), database)
             }
         };
