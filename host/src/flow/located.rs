@@ -4,7 +4,7 @@ use super::{Flow, FlowError, admitted::Admitted, nesting::is_deeper_than, query:
 use crate::{
     budgets::{Account, Held, Kind},
     connections::{destination::Destination, target::Target},
-    directory::Directory,
+    directory::{Answer, Directory},
     plugins::Operation,
     registry::{Connection, ConnectionSelector, ConnectionStatus},
 };
@@ -34,29 +34,24 @@ pub(super) struct Located {
 
 /// Finds the connection, which must not be switched off.
 pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -> Result<Located, FlowError> {
-    let (request, granted) = admitted.into_parts();
+    let (request, authorization, stub) = admitted.into_parts();
     let by = request.deadline.min(Instant::now() + *flow.budgets.settings().body);
     let (body, room) = read_body(request.body, flow.limits.max_body_bytes.get(), account, by).await?;
     let limit = flow.limits.max_nesting.get();
     if is_deeper_than(limit, &body) {
         return Err(FlowError::BodyTooDeep { limit });
     }
-    let manifest = request.driver.manifest();
-    let (reference, selector) = (&request.reference, &request.selector);
-    let connection = match (&flow.connection_key, &request.named) {
-        (Some(_), Some(named)) if *selector != ConnectionSelector::Primary => {
-            let field = named.header.clone();
-            let message = format!("a connection is named once, by `{field}` or by a query parameter");
-            return Err(FlowError::Parameter { field, message });
-        }
-        (Some(key), Some(named)) => {
-            let opened = key.open(&named.sealed);
-            let destination = opened.and_then(|text| Destination::parse(text.expose_secret(), manifest));
-            find_named(&flow.directory, reference, manifest, destination, named).await?
-        }
-        _ => {
-            let found = flow.directory.connection(reference, manifest, selector).await?;
-            found.ok_or_else(|| FlowError::NoConnection(no_connection(&manifest.database_type, selector)))?
+    let granted = authorization.granted();
+    let connection = match stub.connection(&flow.gate, Instant::now()) {
+        Some(connection) => connection,
+        None => {
+            let manifest = request.driver.manifest();
+            let (reference, selector, named) = (&request.reference, &request.selector, &request.named);
+            let answer = find(flow, reference, manifest, selector, named.as_ref()).await?;
+            flow.tickets.keep(&stub, authorization, &answer);
+            answer
+                .found
+                .ok_or_else(|| FlowError::NoConnection(no_connection(&manifest.database_type, selector)))?
         }
     };
     if connection.status == ConnectionStatus::Inactive {
@@ -96,6 +91,27 @@ async fn check_call(operation: &Arc<Operation>, call: Call) -> Result<Call, Driv
     })
 }
 
+/// Finds the connection that is named, in either way, or the primary one.
+async fn find(
+    flow: &Flow,
+    reference: &str,
+    driver: &Manifest,
+    selector: &ConnectionSelector,
+    named: Option<&NamedConnection>,
+) -> Result<Answer<Connection>, FlowError> {
+    let (Some(key), Some(named)) = (&flow.connection_key, named) else {
+        return Ok(flow.directory.connection(reference, driver, selector).await?);
+    };
+    if *selector != ConnectionSelector::Primary {
+        let field = named.header.clone();
+        let message = format!("a connection is named once, by `{field}` or by a query parameter");
+        return Err(FlowError::Parameter { field, message });
+    }
+    let opened = key.open(&named.sealed);
+    let destination = opened.and_then(|text| Destination::parse(text.expose_secret(), driver));
+    find_named(&flow.directory, reference, driver, destination, named).await
+}
+
 /// Finds the connection that a header names. The error does not tell whether the header does not open or names no
 /// connection of the project: otherwise the gateway would help to decrypt strings that somebody else sent. The wording
 /// is postgres-meta's.
@@ -105,12 +121,12 @@ async fn find_named(
     driver: &Manifest,
     destination: Option<Destination>,
     named: &NamedConnection,
-) -> Result<Arc<Connection>, FlowError> {
+) -> Result<Answer<Connection>, FlowError> {
     let found = match destination {
-        Some(destination) => directory.connection_to(reference, driver, &destination).await?,
+        Some(destination) => Some(directory.connection_to(reference, driver, &destination).await?),
         None => None,
     };
-    found.ok_or_else(|| FlowError::Parameter {
+    found.filter(|answer| answer.found.is_some()).ok_or_else(|| FlowError::Parameter {
         field: named.header.clone(),
         message: "failed to process upstream connection details".to_owned(),
     })

@@ -19,6 +19,7 @@ mod query;
 mod ready;
 mod reply;
 mod request;
+mod ticket;
 
 use crate::{
     audit::AuditTrail,
@@ -44,6 +45,7 @@ pub(crate) use located::read_body;
 pub(crate) use query::read_query;
 pub use request::RequestFacts;
 pub(crate) use request::find_prefix;
+pub use ticket::Tickets;
 
 use admitted::Admitted;
 use audit::CallRecord;
@@ -58,6 +60,8 @@ pub(crate) const BUSY: &str = "busy";
 pub struct Flow {
     /// Authorizes callers.
     pub gate: Arc<Gate>,
+    /// Remembers what was found out about requests a moment ago.
+    pub tickets: Tickets,
     /// Limits how often callers may ask.
     pub rate_limits: Arc<RateLimits>,
     /// Finds the connection that a request names.
@@ -183,7 +187,7 @@ impl Flow {
     }
 
     async fn admit(&self, request: Request) -> Result<(Admitted, Option<RateLimitHeaders>), FlowError> {
-        let authorize = authorized::authorize(&self.gate, request);
+        let authorize = authorized::authorize(&self.gate, &self.tickets, request);
         let authorized = authorize.instrument(debug_span!("authorize")).await?;
         debug_span!("admit").in_scope(|| admitted::admit(&self.rate_limits, authorized))
     }
