@@ -1,6 +1,6 @@
 //! The fourth step: it reads the body and finds the connection. The call then only lacks a session, or a kept reply.
 
-use super::{Flow, FlowError, admitted::Admitted, nesting::is_deeper_than, query::NamedConnection};
+use super::{Flow, FlowError, admitted::Admitted, in_time, nesting::is_deeper_than, query::NamedConnection};
 use crate::{
     budgets::{Account, Held, Kind},
     connections::{destination::Destination, target::Target},
@@ -24,7 +24,6 @@ const LARGE_BODY: usize = 64 << 10;
 #[derive(Clone)]
 pub(super) struct Located {
     pub(super) operation: Arc<Operation>,
-    pub(super) headers: Arc<HeaderMap>,
     pub(super) call: Call,
     pub(super) target: Target,
     pub(super) account: Account,
@@ -32,8 +31,12 @@ pub(super) struct Located {
     _room: Option<Arc<Held>>,
 }
 
-/// Finds the connection, which must not be switched off.
-pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -> Result<Located, FlowError> {
+/// Finds the connection, which must not be switched off. Gives the request's headers too.
+pub(super) async fn locate(
+    flow: &Flow,
+    admitted: Admitted,
+    account: &Account,
+) -> Result<(Located, HeaderMap), FlowError> {
     let (request, authorization, stub) = admitted.into_parts();
     let by = request.deadline.min(Instant::now() + *flow.budgets.settings().body);
     let (body, room) = read_body(request.body, flow.limits.max_body_bytes.get(), account, by).await?;
@@ -70,8 +73,8 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -
     };
     let call = check_call(&operation, call).await?;
     let target = Target { connection, driver: request.driver };
-    let (headers, account) = (Arc::new(request.headers), account.clone());
-    Ok(Located { operation, headers, call, target, account, _room: room.map(Arc::new) })
+    let located = Located { operation, call, target, account: account.clone(), _room: room.map(Arc::new) };
+    Ok((located, request.headers))
 }
 
 /// Checks a call against the schemas that its driver declares, if the driver leaves that to the gateway.
@@ -148,7 +151,7 @@ pub(crate) async fn read_body(
         return Ok((Vec::new(), None));
     }
     let reading = collect(body, limit, account.begin(Kind::Bodies));
-    tokio::time::timeout_at(by.into(), reading).await.unwrap_or(Err(FlowError::BodyTooSlow))
+    in_time(by, reading).await.unwrap_or(Err(FlowError::BodyTooSlow))
 }
 
 async fn collect(mut body: Body, limit: usize, mut room: Held) -> Result<(Vec<u8>, Option<Held>), FlowError> {

@@ -36,7 +36,13 @@ use crate::{
     telemetry::Metrics,
 };
 use axum::{body::Body, response::Response};
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 use studio_plugin_api::{ContractCode, DriverError, ErrorCode, HostCode};
 use tracing::{Instrument, debug_span};
 
@@ -207,9 +213,9 @@ impl Flow {
         let account = self.budgets.project(&admitted.authorized().request().reference);
         let result = async {
             let locate = located::locate(self, admitted, &account).instrument(debug_span!("locate"));
-            let located = by(deadline, locate).await?;
+            let (located, headers) = by(deadline, locate).await?;
             match operation.caching {
-                Some(caching) => cached::answer(self, located, caching).await,
+                Some(caching) => cached::answer(self, located, &headers, caching).await,
                 None => self.call(located).await,
             }
         }
@@ -240,7 +246,17 @@ impl From<Spent> for FlowError {
 
 /// Ends a step that would pass the request's deadline.
 async fn by<T>(deadline: Instant, step: impl Future<Output = Result<T, FlowError>>) -> Result<T, FlowError> {
-    tokio::time::timeout_at(deadline.into(), step).await.unwrap_or(Err(FlowError::Deadline))
+    in_time(deadline, step).await.unwrap_or(Err(FlowError::Deadline))
+}
+
+/// Waits for a step until this moment; `None` if it is not done by then. A step that is done at once needs no timer.
+async fn in_time<T>(moment: Instant, step: impl Future<Output = T>) -> Option<T> {
+    let mut step = pin!(step);
+    let first = poll_fn(|context| Poll::Ready(step.as_mut().poll(context))).await;
+    match first {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => tokio::time::timeout_at(moment.into(), step).await.ok(),
+    }
 }
 
 impl FlowError {
@@ -267,5 +283,19 @@ impl FlowError {
             Self::Deadline | Self::BodyTooSlow => ErrorCode::Timeout,
         };
         code.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::pending, time::Duration};
+
+    #[tokio::test]
+    async fn step_that_is_done_at_once_is_never_too_late() {
+        let past = Instant::now();
+        assert_eq!(in_time(past, async { 1 }).await, Some(1));
+        assert_eq!(in_time(past + Duration::from_secs(60), tokio::task::yield_now()).await, Some(()));
+        assert_eq!(in_time(past, pending::<()>()).await, None);
     }
 }
