@@ -78,7 +78,7 @@ impl Cacheable {
     async fn find(gateway: Arc<Gateway>) -> Self {
         let driver = gateway.catalog.driver("probe").expect("the probe driver");
         let found = gateway.directory.connection("p", driver.manifest(), &ConnectionSelector::Primary).await;
-        let connection = found.expect("an answer").expect("the connection");
+        let connection = found.expect("an answer").found.expect("the connection");
         let is_kept = |operation: &&Arc<Operation>| matches!(operation.caching, Some(Caching::For(_)));
         let operation = driver.operations().iter().find(is_kept).expect("a cacheable operation").clone();
         Self { gateway, connection, driver, operation }

@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use studio_plugin_api::manifest::Manifest;
 use tracing::Instrument;
@@ -29,14 +29,50 @@ const PAGE: u32 = 1000;
 /// The most answers kept of each kind.
 const MOST_ANSWERS: u64 = 20_000;
 
+/// How long an answer of the registry counts, or something that was made of answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Freshness {
+    generation: u64,
+    until: Instant,
+}
+
+impl Freshness {
+    /// Makes the freshness of what was made of both.
+    pub fn and(self, other: Self) -> Self {
+        // The older of two generations does not come back.
+        Self { generation: self.generation.min(other.generation), until: self.until.min(other.until) }
+    }
+
+    /// Makes it end after this time, if it would not end earlier.
+    pub fn at_most(self, time: Duration) -> Self {
+        let until = Instant::now().checked_add(time).unwrap_or(self.until);
+        Self { until: self.until.min(until), ..self }
+    }
+}
+
+/// An answer of the registry.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// The thing that was asked for, if there is one.
+    pub found: Option<Arc<T>>,
+    /// How long the answer counts.
+    pub freshness: Freshness,
+}
+
+impl<T> Clone for Answer<T> {
+    fn clone(&self) -> Self {
+        Self { found: self.found.clone(), freshness: self.freshness }
+    }
+}
+
 /// The registry's recent answers.
 pub struct Directory {
     registry: Arc<dyn Registry>,
     keyring: Arc<Keyring>,
     project_databases: ProjectDatabases,
     generation: AtomicU64,
-    access: Cache<String, Option<Arc<ProjectAccess>>>,
-    connections: Cache<String, Option<Arc<Connection>>>,
+    access: Cache<String, Answer<ProjectAccess>>,
+    connections: Cache<String, Answer<Connection>>,
 }
 
 impl Directory {
@@ -86,7 +122,12 @@ impl Directory {
         ended.unwrap_or_else(|error| Err(RegistryError::Failed(format!("the change broke off: {error}"))))
     }
 
-    /// Finds the access that memberships give a user on a project; `None` when there is no such project.
+    /// Tells whether something of this freshness still counts at this moment.
+    pub fn is_fresh(&self, freshness: Freshness, now: Instant) -> bool {
+        now < freshness.until && freshness.generation == self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Finds the access that memberships give a user on a project, if there is such a project.
     ///
     /// # Errors
     /// The registry's.
@@ -94,13 +135,9 @@ impl Directory {
         &self,
         reference: &str,
         user: &str,
-    ) -> Result<Option<Arc<ProjectAccess>>, Arc<RegistryError>> {
-        let key = self.key(&[reference, user]);
-        if let Some(known) = self.access.get(&key).await {
-            return Ok(known);
-        }
-        let ask = async { Ok(self.registry.find_access(reference, user).await?.map(Arc::new)) };
-        self.access.try_get_with(key, ask).await
+    ) -> Result<Answer<ProjectAccess>, Arc<RegistryError>> {
+        let ask = self.registry.find_access(reference, user);
+        self.answer(&self.access, &[reference, user], ask).await
     }
 
     /// Finds a project's connection of a driver's type, or the project's own database where that stands in for one.
@@ -112,26 +149,22 @@ impl Directory {
         reference: &str,
         driver: &Manifest,
         selector: &ConnectionSelector,
-    ) -> Result<Option<Arc<Connection>>, Arc<RegistryError>> {
+    ) -> Result<Answer<Connection>, Arc<RegistryError>> {
         let database_type = driver.database_type.as_str();
-        let key = match selector {
-            ConnectionSelector::Primary => self.key(&[reference, database_type]),
-            ConnectionSelector::Id(id) => self.key(&[reference, database_type, "id", &id.to_string()]),
-            ConnectionSelector::Identifier(name) => self.key(&[reference, database_type, "identifier", name]),
-        };
-        if let Some(known) = self.connections.get(&key).await {
-            return Ok(known);
-        }
         let ask = async {
-            let found = match self.registry.find_connection(reference, database_type, selector).await? {
+            match self.registry.find_connection(reference, database_type, selector).await? {
                 None if driver.project_database => {
-                    self.project_databases.find(reference, database_type, selector).await?
+                    self.project_databases.find(reference, database_type, selector).await
                 }
-                found => found,
-            };
-            Ok(found.map(Arc::new))
+                found => Ok(found),
+            }
         };
-        self.connections.try_get_with(key, ask).await
+        let parts: &[&str] = match selector {
+            ConnectionSelector::Primary => &[reference, database_type],
+            ConnectionSelector::Id(id) => &[reference, database_type, "id", &id.to_string()],
+            ConnectionSelector::Identifier(name) => &[reference, database_type, "identifier", name],
+        };
+        self.answer(&self.connections, parts, ask).await
     }
 
     /// Finds the connection of a project and a driver's type that leads to this place. The primary one goes before
@@ -144,15 +177,31 @@ impl Directory {
         reference: &str,
         driver: &Manifest,
         destination: &Destination,
-    ) -> Result<Option<Arc<Connection>>, Arc<RegistryError>> {
+    ) -> Result<Answer<Connection>, Arc<RegistryError>> {
         let [host, port, database, user] = destination.parts();
-        let key =
-            self.key(&[reference, &driver.database_type, "destination", &host, &port, &database, &user]);
-        if let Some(known) = self.connections.get(&key).await {
+        let parts: [&str; 7] =
+            [reference, &driver.database_type, "destination", &host, &port, &database, &user];
+        self.answer(&self.connections, &parts, self.find_destination(reference, driver, destination)).await
+    }
+
+    /// Gives the answer of the last second to the question that these parts name, or asks. Callers that ask the same at
+    /// once share one answer.
+    async fn answer<T: Send + Sync + 'static>(
+        &self,
+        answers: &Cache<String, Answer<T>>,
+        parts: &[&str],
+        ask: impl Future<Output = Result<Option<T>, RegistryError>>,
+    ) -> Result<Answer<T>, Arc<RegistryError>> {
+        let generation = self.generation.load(Ordering::SeqCst);
+        let key = key(generation, parts);
+        if let Some(known) = answers.get(&key).await {
             return Ok(known);
         }
-        let ask = async { Ok(self.find_destination(reference, driver, destination).await?.map(Arc::new)) };
-        self.connections.try_get_with(key, ask).await
+        let ask = async {
+            let freshness = Freshness { generation, until: Instant::now() + FRESH };
+            Ok(Answer { found: ask.await?.map(Arc::new), freshness })
+        };
+        answers.try_get_with(key, ask).await
     }
 
     async fn find_destination(
@@ -198,18 +247,50 @@ impl Directory {
     ) -> Result<Option<Connection>, RegistryError> {
         self.project_databases.find(reference, database_type, &ConnectionSelector::Primary).await
     }
+}
 
-    /// Makes a key of this generation. Each part's length stands before it, so that two lists of parts never make one
-    /// key.
-    fn key(&self, parts: &[&str]) -> String {
-        let mut key = String::with_capacity(20 + parts.iter().map(|part| part.len() + 5).sum::<usize>());
-        key.push_str(&self.generation.load(Ordering::SeqCst).to_string());
-        for part in parts {
-            key.push('/');
-            key.push_str(&part.len().to_string());
-            key.push(':');
-            key.push_str(part);
+/// Makes the key of a question in a generation. Each part's length stands before it, so that two lists of parts never
+/// make one key.
+fn key(generation: u64, parts: &[&str]) -> String {
+    let mut key = String::with_capacity(20 + parts.iter().map(|part| part.len() + 5).sum::<usize>());
+    key.push_str(&generation.to_string());
+    for part in parts {
+        key.push('/');
+        key.push_str(&part.len().to_string());
+        key.push(':');
+        key.push_str(part);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::QuotaSettings, registry};
+
+    #[tokio::test]
+    async fn answers_count_for_a_second_of_one_generation() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("platform.db").display());
+        let registry = registry::open(&url.into(), &QuotaSettings::default()).await.unwrap();
+        registry.migrate().await.unwrap();
+        let keyring = Keyring::parse(&"00".repeat(32).into(), &"".into()).unwrap();
+        let directory = Arc::new(Directory::new(registry, Arc::new(keyring)));
+
+        let before = Instant::now();
+        let first = directory.access("nowhere", "nobody").await.unwrap().freshness;
+        let after = Instant::now();
+        assert!(directory.is_fresh(first, before + FRESH - Duration::from_millis(1)));
+        assert!(!directory.is_fresh(first, after + FRESH));
+        assert!(!directory.is_fresh(first.at_most(Duration::ZERO), Instant::now()));
+        assert!(directory.is_fresh(first.at_most(Duration::MAX), before));
+
+        directory.change(|_| async { Ok(()) }, |()| ()).await.unwrap();
+        assert!(!directory.is_fresh(first, before));
+        let second = directory.access("nowhere", "nobody").await.unwrap().freshness;
+        assert!(directory.is_fresh(second, before));
+        for both in [first.and(second), second.and(first)] {
+            assert!(!directory.is_fresh(both, before), "as old as its oldest part");
         }
-        key
     }
 }

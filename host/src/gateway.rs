@@ -8,7 +8,7 @@ use crate::{
     config::{ConfigError, Settings},
     connections::sealed_string::ConnectionKey,
     directory::Directory,
-    flow::Flow,
+    flow::{Flow, Tickets},
     identity::{Gate, JwksError, TokenVerifier},
     limits::{RateLimits, TakenNames},
     management::manager::ConnectionManager,
@@ -220,6 +220,7 @@ impl Gateway {
         let rate_limits = RateLimits::start(&settings.rate_limit, metrics.clone());
         let flow = Flow {
             gate: gate.clone(),
+            tickets: Tickets::default(),
             rate_limits: rate_limits.clone(),
             directory: directory.clone(),
             connection_key: settings

@@ -129,7 +129,7 @@ impl Counters {
 #[derive(Debug)]
 pub struct Budgets {
     process: Arc<Counters>,
-    projects: Mutex<HashMap<String, Arc<Counters>>>,
+    projects: Mutex<HashMap<String, Account>>,
     settings: BudgetSettings,
 }
 
@@ -154,28 +154,29 @@ impl Budgets {
     /// strangers can't make accounts.
     pub fn project(&self, reference: &str) -> Account {
         let mut projects = lock(&self.projects);
-        let project = match projects.get(reference) {
-            Some(project) => project.clone(),
-            None => {
-                if projects.len() >= MANY_PROJECTS {
-                    projects.retain(|_, project| Arc::strong_count(project) > 1);
-                }
-                let project = Arc::new(Counters {
-                    bodies: Counter::new(self.settings.project_body_bytes.get()),
-                    replies: Counter::new(self.settings.project_reply_bytes.get()),
-                    calls: AtomicUsize::new(0),
-                    waiting: AtomicUsize::new(0),
-                });
-                projects.insert(reference.to_owned(), project.clone());
-                project
-            }
-        };
-        Account { process: self.process.clone(), project: Some(project) }
+        if let Some(account) = projects.get(reference) {
+            return account.clone();
+        }
+        if projects.len() >= MANY_PROJECTS {
+            projects.retain(|_, account| Arc::strong_count(&account.0) > 1);
+        }
+        let account = self.account(Some(Counters {
+            bodies: Counter::new(self.settings.project_body_bytes.get()),
+            replies: Counter::new(self.settings.project_reply_bytes.get()),
+            calls: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        }));
+        projects.insert(reference.to_owned(), account.clone());
+        account
     }
 
     /// Returns the account of bytes that belong to no project.
     pub fn process(&self) -> Account {
-        Account { process: self.process.clone(), project: None }
+        self.account(None)
+    }
+
+    fn account(&self, project: Option<Counters>) -> Account {
+        Account(Arc::new(Ledger { process: self.process.clone(), project }))
     }
 
     /// Counts the bytes held of this kind, in all.
@@ -186,12 +187,21 @@ impl Budgets {
 
 /// Names the project that bytes count for.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub struct Account(Arc<Ledger>);
+
+/// The places where an account's bytes are counted. One handle leads to both, since each request holds several.
+#[derive(Debug)]
+struct Ledger {
     process: Arc<Counters>,
-    project: Option<Arc<Counters>>,
+    project: Option<Counters>,
 }
 
 impl Account {
+    /// Returns the counters of what the account holds: the project's, or the process's where it belongs to none.
+    fn counters(&self) -> &Counters {
+        self.0.project.as_ref().unwrap_or(&self.0.process)
+    }
+
     /// Begins with no room, to be grown later.
     pub fn begin(&self, kind: Kind) -> Held {
         Held { account: self.clone(), kind, bytes: 0 }
@@ -209,18 +219,13 @@ impl Account {
 
     /// Tells whether both are of one project.
     pub fn is_same_project(&self, other: &Self) -> bool {
-        match (&self.project, &other.project) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, None) => true,
-            _ => false,
-        }
+        Arc::ptr_eq(&self.0, &other.0) || (self.0.project.is_none() && other.0.project.is_none())
     }
 
     /// Takes one of the few places for replies that wait for room; `None` when all are taken.
     pub fn wait(&self) -> Option<Wait> {
-        let counters = self.project.as_ref().unwrap_or(&self.process).clone();
-        let before = counters.waiting.fetch_add(1, Ordering::Relaxed);
-        let wait = Wait(counters);
+        let before = self.counters().waiting.fetch_add(1, Ordering::Relaxed);
+        let wait = Wait(self.clone());
         (before < MOST_WAITING).then_some(wait)
     }
 
@@ -228,29 +233,29 @@ impl Account {
     /// share the project's budget of replies: each may answer with no more than its share, and a call that runs alone
     /// with `most`.
     pub fn begin_call(&self, most: u64) -> CallShare {
-        let counters = self.project.as_ref().unwrap_or(&self.process).clone();
+        let counters = self.counters();
         let others = counters.calls.fetch_add(1, Ordering::Relaxed) as u64;
         let share = (counters.replies.most / (others + 1)).max(LEAST_SHARE);
         // As with replies, the only call may use all that a single reply may.
         let bytes = if others == 0 { most } else { most.min(share) };
-        CallShare { counters, bytes }
+        CallShare { account: self.clone(), bytes }
     }
 }
 
 /// A reply that waits for room.
 #[derive(Debug)]
-pub struct Wait(Arc<Counters>);
+pub struct Wait(Account);
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.counters().waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A call under way.
 #[derive(Debug)]
 pub struct CallShare {
-    counters: Arc<Counters>,
+    account: Account,
     bytes: u64,
 }
 
@@ -263,7 +268,7 @@ impl CallShare {
 
 impl Drop for CallShare {
     fn drop(&mut self) {
-        self.counters.calls.fetch_sub(1, Ordering::Relaxed);
+        self.account.counters().calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -282,7 +287,7 @@ impl Held {
     /// [`Spent`]; the room from before is kept.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Spent> {
         let (kind, more) = (self.kind, bytes as u64);
-        let Account { process, project } = &self.account;
+        let Ledger { process, project } = &*self.account.0;
         if let Some(project) = project
             && !project.of(kind).grow(self.bytes, more)
         {
@@ -311,8 +316,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.account.process.of(self.kind).give_back(self.bytes);
-        if let Some(project) = &self.account.project {
+        let Ledger { process, project } = &*self.account.0;
+        process.of(self.kind).give_back(self.bytes);
+        if let Some(project) = project {
             project.of(self.kind).give_back(self.bytes);
         }
     }

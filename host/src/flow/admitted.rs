@@ -1,9 +1,9 @@
 //! The third step: it checks that the caller does not ask too often. Before that, nothing is read or opened for the
 //! request.
 
-use super::{FlowError, authorized::Authorized, request::Request};
+use super::{FlowError, authorized::Authorized, request::Request, ticket::Stub};
 use crate::{
-    identity::Access,
+    identity::Authorization,
     limits::{Class, RateLimitHeaders, RateLimitRequest, RateLimits},
 };
 
@@ -31,8 +31,8 @@ impl Admitted {
         &self.0
     }
 
-    /// Gives the request, and the most that it may do.
-    pub(super) fn into_parts(self) -> (Request, Access) {
+    /// Gives the request, the caller's rights, and the ticket.
+    pub(super) fn into_parts(self) -> (Request, Authorization, Stub) {
         self.0.into_parts()
     }
 }

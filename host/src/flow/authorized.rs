@@ -1,28 +1,42 @@
 //! The second step: it checks that the caller may make the request. Membership is checked on every request.
 
-use super::{FlowError, request::Request};
+use super::{
+    FlowError,
+    request::Request,
+    ticket::{Stub, Tickets},
+};
 use crate::{
-    identity::{Access, Authorization, Gate, Principal},
+    identity::{Authorization, Gate, Principal},
     role::Role,
 };
+use std::sync::Arc;
 
 /// A request whose caller may make it. Only [`authorize`] makes one.
 pub(super) struct Authorized {
     request: Request,
     authorization: Authorization,
+    stub: Stub,
 }
 
 /// Lets the request through, or refuses it.
-pub(super) async fn authorize(gate: &Gate, request: Request) -> Result<Authorized, FlowError> {
+pub(super) async fn authorize(
+    gate: &Gate,
+    tickets: &Tickets,
+    request: Request,
+) -> Result<Authorized, FlowError> {
     let needed = request.operation.access.minimum();
-    let authorization = gate.authorize(&request.headers, &request.reference, needed).await?;
-    Ok(Authorized { request, authorization })
+    let stub = tickets.find(&request, gate, request.began);
+    let authorization = match stub.authorization() {
+        Some(authorization) => authorization.clone().suffices(needed)?,
+        None => gate.authorize(&request.headers, &request.reference, needed).await?,
+    };
+    Ok(Authorized { request, authorization, stub })
 }
 
 impl Authorized {
-    /// Gives the request, and the most that it may do.
-    pub(super) fn into_parts(self) -> (Request, Access) {
-        (self.request, self.authorization.granted())
+    /// Gives the request, the caller's rights, and the ticket.
+    pub(super) fn into_parts(self) -> (Request, Authorization, Stub) {
+        (self.request, self.authorization, self.stub)
     }
 
     pub(super) fn request(&self) -> &Request {
@@ -33,7 +47,7 @@ impl Authorized {
         self.authorization.role()
     }
 
-    pub(super) fn principal(&self) -> &Principal {
+    pub(super) fn principal(&self) -> &Arc<Principal> {
         self.authorization.principal()
     }
 

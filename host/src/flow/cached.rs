@@ -12,12 +12,18 @@ use crate::{
     plugins::Caching,
     telemetry::CacheUse,
 };
+use http::HeaderMap;
 use std::{future::Future, sync::Arc, time::Instant};
 use studio_plugin_api::{DriverError, ErrorCode};
 use tracing::{Instrument, debug_span};
 
 /// Finds the kept reply of a cacheable operation, or makes the call.
-pub(super) async fn answer(flow: &Flow, located: Located, caching: Caching) -> Result<Reply, FlowError> {
+pub(super) async fn answer(
+    flow: &Flow,
+    located: Located,
+    headers: &HeaderMap,
+    caching: Caching,
+) -> Result<Reply, FlowError> {
     let time_to_live = match caching {
         // A body has no meaning with GET (RFC 9110 §9.3.1), but a driver might read it.
         Caching::For(time) if flow.cache.is_enabled() && located.call.body.is_empty() => time,
@@ -26,17 +32,17 @@ pub(super) async fn answer(flow: &Flow, located: Located, caching: Caching) -> R
     let now = Instant::now();
     let key = Key::new(&located.target.connection, &located.target.driver, &located.call);
     let reading = flow.cache.begin_read(key, &located.operation.path, time_to_live, now);
-    let wish = Wish::of(&located.headers);
+    let wish = Wish::of(headers);
     if wish != Wish::Any {
-        return refresh(flow, located, reading, wish == Wish::Fresh).await;
+        return refresh(flow, located, headers, reading, wish == Wish::Fresh).await;
     }
     match flow.cache.find(&reading, now).instrument(debug_span!("look_up")).await {
         Some(reply) => {
             flow.metrics.cache_asked(&located.operation, CacheUse::Hit);
             let answer = Answer { reply, source: ReplySource::Cache };
-            Ok(reply_with(&answer, Forward::Miss, false, &located))
+            Ok(reply_with(&answer, Forward::Miss, false, &located, headers))
         }
-        None => share(flow, Box::new(located), reading).await,
+        None => share(flow, Box::new(located), headers, reading).await,
     }
 }
 
@@ -48,18 +54,29 @@ async fn bypass(flow: &Flow, located: Located) -> Result<Reply, FlowError> {
 }
 
 /// Makes a call that begins now, for this caller alone, and keeps its reply for others if `keep` is true.
-async fn refresh(flow: &Flow, located: Located, reading: Reading, keep: bool) -> Result<Reply, FlowError> {
+async fn refresh(
+    flow: &Flow,
+    located: Located,
+    headers: &HeaderMap,
+    reading: Reading,
+    keep: bool,
+) -> Result<Reply, FlowError> {
     flow.metrics.cache_asked(&located.operation, CacheUse::Bypass);
     let Made { payload, share } = call(flow, Box::new(located.clone())).await?;
     let answer = match keep {
         true => flow.cache.keep(&reading, payload).await,
         false => Answer { reply: Arc::new(CachedReply::new(&reading, payload)), source: ReplySource::Driver },
     };
-    Ok(reply_with(&answer, Forward::Request, false, &located).with_share(share))
+    Ok(reply_with(&answer, Forward::Request, false, &located, headers).with_share(share))
 }
 
 /// Makes a call that is shared by all callers that miss its reply at once, or waits for another caller's.
-async fn share(flow: &Flow, located: Box<Located>, mut reading: Reading) -> Result<Reply, FlowError> {
+async fn share(
+    flow: &Flow,
+    located: Box<Located>,
+    headers: &HeaderMap,
+    mut reading: Reading,
+) -> Result<Reply, FlowError> {
     let deadline = located.call.deadline;
     loop {
         let flight = flow.cache.join(&reading, deadline, || {
@@ -85,7 +102,7 @@ async fn share(flow: &Flow, located: Box<Located>, mut reading: Reading) -> Resu
         };
         flow.metrics.cache_asked(&located.operation, use_made);
         let answer = result.map_err(|_| FlowError::Deadline)??;
-        return Ok(reply_with(&answer, Forward::Miss, joined, &located));
+        return Ok(reply_with(&answer, Forward::Miss, joined, &located, headers));
     }
 }
 
@@ -99,12 +116,18 @@ fn call(
 }
 
 /// Makes a reply with the HTTP headers of caches, or the answer that the caller has it already.
-fn reply_with(answer: &Answer, reason: Forward, collapsed: bool, located: &Located) -> Reply {
+fn reply_with(
+    answer: &Answer,
+    reason: Forward,
+    collapsed: bool,
+    located: &Located,
+    headers: &HeaderMap,
+) -> Reply {
     let time_left = answer.reply.expires.saturating_duration_since(Instant::now());
     let status = match answer.source {
         ReplySource::Cache => CacheStatus::Hit { time_left },
         ReplySource::DriverKept => CacheStatus::Forwarded { reason, kept: Some(time_left), collapsed },
         ReplySource::Driver => CacheStatus::Forwarded { reason, kept: None, collapsed },
     };
-    Reply::cacheable(&answer.reply, &located.headers, located.target.connection.id).with_status(status)
+    Reply::cacheable(&answer.reply, headers, located.target.connection.id).with_status(status)
 }

@@ -1,10 +1,10 @@
 //! The fourth step: it reads the body and finds the connection. The call then only lacks a session, or a kept reply.
 
-use super::{Flow, FlowError, admitted::Admitted, nesting::is_deeper_than, query::NamedConnection};
+use super::{Flow, FlowError, admitted::Admitted, in_time, nesting::is_deeper_than, query::NamedConnection};
 use crate::{
     budgets::{Account, Held, Kind},
     connections::{destination::Destination, target::Target},
-    directory::Directory,
+    directory::{Answer, Directory},
     plugins::Operation,
     registry::{Connection, ConnectionSelector, ConnectionStatus},
 };
@@ -24,7 +24,6 @@ const LARGE_BODY: usize = 64 << 10;
 #[derive(Clone)]
 pub(super) struct Located {
     pub(super) operation: Arc<Operation>,
-    pub(super) headers: Arc<HeaderMap>,
     pub(super) call: Call,
     pub(super) target: Target,
     pub(super) account: Account,
@@ -32,31 +31,30 @@ pub(super) struct Located {
     _room: Option<Arc<Held>>,
 }
 
-/// Finds the connection, which must not be switched off.
-pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -> Result<Located, FlowError> {
-    let (request, granted) = admitted.into_parts();
+/// Finds the connection, which must not be switched off. Gives the request's headers too.
+pub(super) async fn locate(
+    flow: &Flow,
+    admitted: Admitted,
+    account: &Account,
+) -> Result<(Located, HeaderMap), FlowError> {
+    let (request, authorization, stub) = admitted.into_parts();
     let by = request.deadline.min(Instant::now() + *flow.budgets.settings().body);
     let (body, room) = read_body(request.body, flow.limits.max_body_bytes.get(), account, by).await?;
     let limit = flow.limits.max_nesting.get();
     if is_deeper_than(limit, &body) {
         return Err(FlowError::BodyTooDeep { limit });
     }
-    let manifest = request.driver.manifest();
-    let (reference, selector) = (&request.reference, &request.selector);
-    let connection = match (&flow.connection_key, &request.named) {
-        (Some(_), Some(named)) if *selector != ConnectionSelector::Primary => {
-            let field = named.header.clone();
-            let message = format!("a connection is named once, by `{field}` or by a query parameter");
-            return Err(FlowError::Parameter { field, message });
-        }
-        (Some(key), Some(named)) => {
-            let opened = key.open(&named.sealed);
-            let destination = opened.and_then(|text| Destination::parse(text.expose_secret(), manifest));
-            find_named(&flow.directory, reference, manifest, destination, named).await?
-        }
-        _ => {
-            let found = flow.directory.connection(reference, manifest, selector).await?;
-            found.ok_or_else(|| FlowError::NoConnection(no_connection(&manifest.database_type, selector)))?
+    let granted = authorization.granted();
+    let connection = match stub.connection(&flow.gate, Instant::now()) {
+        Some(connection) => connection,
+        None => {
+            let manifest = request.driver.manifest();
+            let (reference, selector, named) = (&request.reference, &request.selector, &request.named);
+            let answer = find(flow, reference, manifest, selector, named.as_ref()).await?;
+            flow.tickets.keep(&stub, authorization, &answer);
+            answer
+                .found
+                .ok_or_else(|| FlowError::NoConnection(no_connection(&manifest.database_type, selector)))?
         }
     };
     if connection.status == ConnectionStatus::Inactive {
@@ -75,8 +73,8 @@ pub(super) async fn locate(flow: &Flow, admitted: Admitted, account: &Account) -
     };
     let call = check_call(&operation, call).await?;
     let target = Target { connection, driver: request.driver };
-    let (headers, account) = (Arc::new(request.headers), account.clone());
-    Ok(Located { operation, headers, call, target, account, _room: room.map(Arc::new) })
+    let located = Located { operation, call, target, account: account.clone(), _room: room.map(Arc::new) };
+    Ok((located, request.headers))
 }
 
 /// Checks a call against the schemas that its driver declares, if the driver leaves that to the gateway.
@@ -96,6 +94,27 @@ async fn check_call(operation: &Arc<Operation>, call: Call) -> Result<Call, Driv
     })
 }
 
+/// Finds the connection that is named, in either way, or the primary one.
+async fn find(
+    flow: &Flow,
+    reference: &str,
+    driver: &Manifest,
+    selector: &ConnectionSelector,
+    named: Option<&NamedConnection>,
+) -> Result<Answer<Connection>, FlowError> {
+    let (Some(key), Some(named)) = (&flow.connection_key, named) else {
+        return Ok(flow.directory.connection(reference, driver, selector).await?);
+    };
+    if *selector != ConnectionSelector::Primary {
+        let field = named.header.clone();
+        let message = format!("a connection is named once, by `{field}` or by a query parameter");
+        return Err(FlowError::Parameter { field, message });
+    }
+    let opened = key.open(&named.sealed);
+    let destination = opened.and_then(|text| Destination::parse(text.expose_secret(), driver));
+    find_named(&flow.directory, reference, driver, destination, named).await
+}
+
 /// Finds the connection that a header names. The error does not tell whether the header does not open or names no
 /// connection of the project: otherwise the gateway would help to decrypt strings that somebody else sent. The wording
 /// is postgres-meta's.
@@ -105,12 +124,12 @@ async fn find_named(
     driver: &Manifest,
     destination: Option<Destination>,
     named: &NamedConnection,
-) -> Result<Arc<Connection>, FlowError> {
+) -> Result<Answer<Connection>, FlowError> {
     let found = match destination {
-        Some(destination) => directory.connection_to(reference, driver, &destination).await?,
+        Some(destination) => Some(directory.connection_to(reference, driver, &destination).await?),
         None => None,
     };
-    found.ok_or_else(|| FlowError::Parameter {
+    found.filter(|answer| answer.found.is_some()).ok_or_else(|| FlowError::Parameter {
         field: named.header.clone(),
         message: "failed to process upstream connection details".to_owned(),
     })
@@ -132,7 +151,7 @@ pub(crate) async fn read_body(
         return Ok((Vec::new(), None));
     }
     let reading = collect(body, limit, account.begin(Kind::Bodies));
-    tokio::time::timeout_at(by.into(), reading).await.unwrap_or(Err(FlowError::BodyTooSlow))
+    in_time(by, reading).await.unwrap_or(Err(FlowError::BodyTooSlow))
 }
 
 async fn collect(mut body: Body, limit: usize, mut room: Held) -> Result<(Vec<u8>, Option<Held>), FlowError> {

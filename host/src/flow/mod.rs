@@ -19,6 +19,7 @@ mod query;
 mod ready;
 mod reply;
 mod request;
+mod ticket;
 
 use crate::{
     audit::AuditTrail,
@@ -35,7 +36,13 @@ use crate::{
     telemetry::Metrics,
 };
 use axum::{body::Body, response::Response};
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 use studio_plugin_api::{ContractCode, DriverError, ErrorCode, HostCode};
 use tracing::{Instrument, debug_span};
 
@@ -44,6 +51,7 @@ pub(crate) use located::read_body;
 pub(crate) use query::read_query;
 pub use request::RequestFacts;
 pub(crate) use request::find_prefix;
+pub use ticket::Tickets;
 
 use admitted::Admitted;
 use audit::CallRecord;
@@ -58,6 +66,8 @@ pub(crate) const BUSY: &str = "busy";
 pub struct Flow {
     /// Authorizes callers.
     pub gate: Arc<Gate>,
+    /// Remembers what was found out about requests a moment ago.
+    pub tickets: Tickets,
     /// Limits how often callers may ask.
     pub rate_limits: Arc<RateLimits>,
     /// Finds the connection that a request names.
@@ -183,7 +193,7 @@ impl Flow {
     }
 
     async fn admit(&self, request: Request) -> Result<(Admitted, Option<RateLimitHeaders>), FlowError> {
-        let authorize = authorized::authorize(&self.gate, request);
+        let authorize = authorized::authorize(&self.gate, &self.tickets, request);
         let authorized = authorize.instrument(debug_span!("authorize")).await?;
         debug_span!("admit").in_scope(|| admitted::admit(&self.rate_limits, authorized))
     }
@@ -203,9 +213,9 @@ impl Flow {
         let account = self.budgets.project(&admitted.authorized().request().reference);
         let result = async {
             let locate = located::locate(self, admitted, &account).instrument(debug_span!("locate"));
-            let located = by(deadline, locate).await?;
+            let (located, headers) = by(deadline, locate).await?;
             match operation.caching {
-                Some(caching) => cached::answer(self, located, caching).await,
+                Some(caching) => cached::answer(self, located, &headers, caching).await,
                 None => self.call(located).await,
             }
         }
@@ -236,7 +246,17 @@ impl From<Spent> for FlowError {
 
 /// Ends a step that would pass the request's deadline.
 async fn by<T>(deadline: Instant, step: impl Future<Output = Result<T, FlowError>>) -> Result<T, FlowError> {
-    tokio::time::timeout_at(deadline.into(), step).await.unwrap_or(Err(FlowError::Deadline))
+    in_time(deadline, step).await.unwrap_or(Err(FlowError::Deadline))
+}
+
+/// Waits for a step until this moment; `None` if it is not done by then. A step that is done at once needs no timer.
+async fn in_time<T>(moment: Instant, step: impl Future<Output = T>) -> Option<T> {
+    let mut step = pin!(step);
+    let first = poll_fn(|context| Poll::Ready(step.as_mut().poll(context))).await;
+    match first {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => tokio::time::timeout_at(moment.into(), step).await.ok(),
+    }
 }
 
 impl FlowError {
@@ -263,5 +283,19 @@ impl FlowError {
             Self::Deadline | Self::BodyTooSlow => ErrorCode::Timeout,
         };
         code.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::pending, time::Duration};
+
+    #[tokio::test]
+    async fn step_that_is_done_at_once_is_never_too_late() {
+        let past = Instant::now();
+        assert_eq!(in_time(past, async { 1 }).await, Some(1));
+        assert_eq!(in_time(past + Duration::from_secs(60), tokio::task::yield_now()).await, Some(()));
+        assert_eq!(in_time(past, pending::<()>()).await, None);
     }
 }

@@ -37,8 +37,11 @@ fn read_pairs(
     read_bytes: impl Fn(String, Vec<u8>) -> Result<(String, String), FlowError>,
 ) -> Result<Vec<(String, String)>, FlowError> {
     let decode = |text: &str| {
-        let text = text.replace('+', " ");
-        String::from_utf8(percent_decode_str(&text).collect())
+        let bytes = match text.contains('+') {
+            true => percent_decode_str(&text.replace('+', " ")).collect(),
+            false => percent_decode_str(text).collect(),
+        };
+        String::from_utf8(bytes)
     };
     query
         .split('&')

@@ -15,6 +15,7 @@ use tracing::{Instrument, debug_span};
 pub(super) struct Ready {
     located: Located,
     lease: Lease,
+    leased: Instant,
 }
 
 /// Leases a session and makes the call on it.
@@ -32,8 +33,9 @@ pub(super) async fn make(
 async fn prepare(sessions: &Sessions, located: Located, metrics: &Metrics) -> Result<Ready, DriverError> {
     let start = Instant::now();
     let lease = sessions.lease(&located.target, located.call.deadline).await;
-    metrics.lease_waited(&located.operation, start.elapsed());
-    Ok(Ready { located, lease: lease? })
+    let leased = Instant::now();
+    metrics.lease_waited(&located.operation, leased - start);
+    Ok(Ready { located, lease: lease?, leased })
 }
 
 /// Makes the error for a reply that would be within the limit if fewer calls of its project ran.
@@ -58,7 +60,7 @@ impl Ready {
         let share = account.begin_call(most);
         let limit = share.bytes();
         call.max_reply_bytes = limit;
-        let start = Instant::now();
+        let start = self.leased;
         let write = match call.granted > Access::Read {
             true => cache.begin_write(target.connection.id, &operation.invalidates, start),
             false => None,

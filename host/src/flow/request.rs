@@ -59,6 +59,7 @@ pub(super) struct Request {
     pub(super) body: Body,
     pub(super) request_id: String,
     pub(super) remote: Option<IpAddr>,
+    pub(super) began: Instant,
     pub(super) deadline: Instant,
 }
 
@@ -101,8 +102,10 @@ pub(super) fn route(
     query.extend(alias.into_iter().flat_map(|alias| hand_on(&alias.headers, &head.headers)));
     let named = alias.and_then(|alias| find_sealed_string(&alias.connection_headers, &head.headers));
     let time = time_for(&head.headers, operation.time_within(*limits.request_timeout))?;
+    let began = Instant::now();
     Ok(Request {
-        deadline: Instant::now() + time,
+        began,
+        deadline: began + time,
         headers: head.headers,
         path: parameters,
         driver: prefix.driver().clone(),

@@ -1,9 +1,13 @@
 //! The only way from a request's headers to its caller's rights.
 
-use super::{Access, Principal, TokenError, TokenVerifier};
-use crate::{directory::Directory, registry::RegistryError, role::Role};
+use super::{Access, Fingerprint, Principal, TokenError, TokenVerifier, tokens::MAXIMUM_TOKEN_BYTES};
+use crate::{
+    directory::{Directory, Freshness},
+    registry::RegistryError,
+    role::Role,
+};
 use http::{HeaderMap, header::AUTHORIZATION};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Why a caller is refused.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +45,17 @@ pub struct Gate {
 pub struct Authorization {
     principal: Arc<Principal>,
     role: Role,
+    freshness: Freshness,
+    /// The generation of the published keys that verified the token.
+    keys: u64,
 }
 
 impl Authorization {
+    /// Makes it count no longer than something else does.
+    pub fn with(self, other: Freshness) -> Self {
+        Self { freshness: self.freshness.and(other), ..self }
+    }
+
     /// Returns the caller.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
@@ -55,6 +67,22 @@ impl Authorization {
     /// Returns the highest access that the role gives.
     pub fn granted(&self) -> Access {
         self.role.access()
+    }
+
+    /// Lets an action through that needs `needed`.
+    ///
+    /// # Errors
+    /// [`GateError::RoleTooLow`].
+    pub fn suffices(self, needed: Access) -> Result<Self, GateError> {
+        if self.granted() >= needed {
+            return Ok(self);
+        }
+        let needed = match needed {
+            Access::Read => Role::Viewer,
+            Access::Write => Role::Developer,
+            Access::Admin => Role::Admin,
+        };
+        Err(GateError::RoleTooLow { needed: needed.as_str(), role: self.role })
     }
 }
 
@@ -86,16 +114,13 @@ impl Gate {
         reference: &str,
         needed: Access,
     ) -> Result<Authorization, GateError> {
-        let authorization = self.enter(headers, reference).await?;
-        if authorization.granted() >= needed {
-            return Ok(authorization);
-        }
-        let needed = match needed {
-            Access::Read => Role::Viewer,
-            Access::Write => Role::Developer,
-            Access::Admin => Role::Admin,
-        };
-        Err(GateError::RoleTooLow { needed: needed.as_str(), role: authorization.role })
+        self.enter(headers, reference).await?.suffices(needed)
+    }
+
+    /// Tells whether a request that begins now may go by what this authorization says, instead of asking again.
+    pub fn counts(&self, authorization: &Authorization, now: Instant) -> bool {
+        authorization.keys == self.verifier.generation()
+            && self.directory.is_fresh(authorization.freshness, now)
     }
 
     /// Gives access to owners only.
@@ -116,14 +141,24 @@ impl Gate {
     }
 
     async fn enter(&self, headers: &HeaderMap, reference: &str) -> Result<Authorization, GateError> {
-        let principal = self.authenticate(headers, Some(reference)).await?;
-        let project = self.directory.access(reference, principal.user().unwrap_or_default()).await?;
-        let role = project.and_then(|project| principal.role_on(reference, project.role));
+        let token = self.verifier.recognize(bearer_token(headers)?, Some(reference)).await?;
+        let user = token.principal.user().unwrap_or_default();
+        let project = self.directory.access(reference, user).await?;
+        let freshness = project.freshness.at_most(token.time_left());
+        let role = project.found.and_then(|project| token.principal.role_on(reference, project.role));
         match role {
-            Some(role) => Ok(Authorization { principal, role }),
+            Some(role) => {
+                Ok(Authorization { principal: token.principal, role, freshness, keys: token.generation })
+            }
             None => Err(GateError::NoProject(reference.to_owned())),
         }
     }
+}
+
+/// Makes the key of a request's token and of these parts of the request; `None` without a token that may be a good one.
+pub fn fingerprint<const PARTS: usize>(headers: &HeaderMap, parts: [&[u8]; PARTS]) -> Option<Fingerprint> {
+    let token = bearer_token(headers).ok().filter(|token| token.len() <= MAXIMUM_TOKEN_BYTES)?;
+    Some(Fingerprint::of_request(token, parts))
 }
 
 /// Reads the token of an `Authorization: Bearer` header (RFC 6750 §2.1).

@@ -22,7 +22,7 @@ use crate::config::{IdentitySettings, MINIMUM_SECRET_BYTES};
 /// inclusive. It is remembered until `exp` at most.
 const LEEWAY: Duration = Duration::from_secs(10);
 /// The longest token that is read, in bytes.
-const MAXIMUM_TOKEN_BYTES: usize = 16 * 1024;
+pub(super) const MAXIMUM_TOKEN_BYTES: usize = 16 * 1024;
 
 /// The most keys that one token is tried with.
 const MOST_TRIES: usize = 16;
@@ -152,6 +152,18 @@ impl TokenVerifier {
     /// [`TokenError`]; for a token signed with a project's own secret that is not its `service_role` key, such as an
     /// `anon` key, [`TokenError::NotServiceRole`].
     pub async fn verify(&self, token: &str, project: Option<&str>) -> Result<Arc<Principal>, TokenError> {
+        Ok(self.recognize(token, project).await?.principal)
+    }
+
+    /// Does the same, and tells for how long that counts.
+    ///
+    /// # Errors
+    /// As for [`TokenVerifier::verify`].
+    pub(super) async fn recognize(
+        &self,
+        token: &str,
+        project: Option<&str>,
+    ) -> Result<CachedToken, TokenError> {
         if token.is_empty() {
             return Err(TokenError::Missing);
         }
@@ -160,16 +172,16 @@ impl TokenVerifier {
         }
         let now = jsonwebtoken::get_current_timestamp();
         // Read before verifying: if keys change meanwhile, the entry remembered below does not count.
-        let generation = self.jwks.as_ref().map_or(0, Jwks::generation);
+        let generation = self.generation();
         let fingerprint = Fingerprint::of(token);
-        if let Some(principal) = self.token_cache.get(&fingerprint, now, generation).await {
-            return Ok(principal);
+        if let Some(known) = self.token_cache.get(&fingerprint, now, generation).await {
+            return Ok(known);
         }
         let in_project = project.map(|reference| (reference, Fingerprint::within_project(token, reference)));
         if let Some((_, fingerprint)) = &in_project
-            && let Some(principal) = self.token_cache.get(fingerprint, now, generation).await
+            && let Some(known) = self.token_cache.get(fingerprint, now, generation).await
         {
-            return Ok(principal);
+            return Ok(known);
         }
 
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
@@ -199,17 +211,17 @@ impl TokenVerifier {
         }
     }
 
+    /// Gives a number that changes whenever the published keys do.
+    pub(super) fn generation(&self) -> u64 {
+        self.jwks.as_ref().map_or(0, Jwks::generation)
+    }
+
     /// Remembers a token that was verified with this generation of keys.
-    async fn remember(
-        &self,
-        fingerprint: Fingerprint,
-        verified: Verified,
-        generation: u64,
-    ) -> Arc<Principal> {
+    async fn remember(&self, fingerprint: Fingerprint, verified: Verified, generation: u64) -> CachedToken {
         let principal = Arc::new(verified.principal);
-        let entry = CachedToken { principal: Arc::clone(&principal), until: verified.until, generation };
-        self.token_cache.insert(fingerprint, entry).await;
-        principal
+        let entry = CachedToken { principal, until: verified.until, generation };
+        self.token_cache.insert(fingerprint, entry.clone()).await;
+        entry
     }
 
     /// Verifies a user's token with the shared keys.

@@ -179,8 +179,8 @@ impl<C: Clock> RateLimits<C> {
             Principal::ProjectService { reference } => self.number(("service_role", reference)),
         };
         match tables.applying(request) {
-            (Some(class), Some(total)) => self.decide(&[class, total], caller),
-            (Some(rule), None) | (None, Some(rule)) => self.decide(&[rule], caller),
+            (Some(class), Some(total)) => self.count([class, total], caller).map(headers),
+            (Some(rule), None) | (None, Some(rule)) => self.count([rule], caller).map(headers),
             (None, None) => Ok(None),
         }
     }
@@ -191,7 +191,7 @@ impl<C: Clock> RateLimits<C> {
     /// [`Refusal`], when it is one too many.
     pub fn admit_address(&self, address: IpAddr) -> Result<(), Box<Refusal>> {
         let Some(rule) = &self.address else { return Ok(()) };
-        self.decide(&[rule], self.number(network(address))).map(drop)
+        self.count([rule], self.number(network(address))).map(drop)
     }
 
     /// Forgets callers whose allowance is whole again.
@@ -203,23 +203,28 @@ impl<C: Clock> RateLimits<C> {
         self.hasher.hash_one(caller)
     }
 
-    /// Counts a request by all of these rules, or by none.
-    fn decide(&self, rules: &[&Rule<C>], caller: u64) -> Result<Option<RateLimitHeaders>, Box<Refusal>> {
-        let counted: Vec<_> = rules.iter().map(|rule| rule.count(caller)).collect();
-        let refused = rules.iter().zip(&counted).filter_map(|(rule, counted)| Some((rule, counted.err()?)));
+    /// Counts a request by all of these rules, or by none. Returns how much is left of each.
+    ///
+    /// # Errors
+    /// [`Refusal`], when it is one too many.
+    fn count<'a, const RULES: usize>(
+        &self,
+        rules: [&'a Rule<C>; RULES],
+        caller: u64,
+    ) -> Result<[(&'a Rule<C>, Left); RULES], Box<Refusal>> {
+        let counted = rules.map(|rule| (rule, rule.count(caller)));
+        let refused = counted.iter().filter_map(|(rule, counted)| Some((*rule, counted.err()?)));
         let Some((rule, wait)) = refused.max_by_key(|(_, wait)| *wait) else {
-            let left =
-                rules.iter().zip(counted).map(|(rule, left)| Left::after(rule, left.unwrap_or_default()));
-            return Ok(RateLimitHeaders::new(rules, &left.collect::<Vec<_>>()));
+            return Ok(counted.map(|(rule, left)| (rule, rule.left(left.unwrap_or_default()))));
         };
-        let left = rules.iter().zip(counted).map(|(rule, counted)| match counted {
+        let left = counted.map(|(rule, counted)| match counted {
             Ok(left) => {
                 rule.give_back(caller);
-                Left::after(rule, left.saturating_add(1))
+                (rule, rule.left(left.saturating_add(1)))
             }
-            Err(wait) => Left::nothing_for(whole_seconds(wait).max(1)),
+            Err(wait) => (rule, Left { requests: 0, seconds: whole_seconds(wait).max(1) }),
         });
-        Err(self.refuse(rule, wait, RateLimitHeaders::new(rules, &left.collect::<Vec<_>>())))
+        Err(self.refuse(rule, wait, headers(left)))
     }
 
     /// Makes the refusal by `rule`, which has no room before `wait` is over.
@@ -228,6 +233,11 @@ impl<C: Clock> RateLimits<C> {
         let seconds = whole_seconds(wait).max(1);
         Box::new(Refusal { limit: rule.key.clone(), seconds, headers, rate: rule.rate.requests() })
     }
+}
+
+/// Tells a caller the rest of these limits.
+fn headers<C: Clock, const RULES: usize>(left: [(&Rule<C>, Left); RULES]) -> Option<RateLimitHeaders> {
+    RateLimitHeaders::new(left.map(|(rule, left)| (&rule.texts, left)))
 }
 
 /// Returns the network that an address counts as. The owner of an IPv6 address has at least the 2⁶⁴ addresses of its

@@ -56,23 +56,16 @@ impl<T: Clone> Routes<T> {
     /// Finds the operation for a path that is still percent-encoded, so that `%2F` stays inside its segment.
     pub fn find(&self, method: &str, path: &str) -> Route<T> {
         let wanted = if method == "HEAD" { "GET" } else { method };
-        let mut allow = Vec::new();
-        for (known, router) in &self.methods {
-            match router.at(path) {
-                Ok(found) if *known == wanted => {
-                    return Route::Operation {
-                        operation: found.value.clone(),
-                        parameters: found
-                            .params
-                            .iter()
-                            .map(|(_, value)| percent_decode_str(value).collect())
-                            .collect(),
-                    };
-                }
-                Ok(_) => allow.push(*known),
-                Err(_) => {}
-            }
+        let of_method = self.methods.iter().find(|(known, _)| *known == wanted);
+        if let Some((_, router)) = of_method
+            && let Ok(found) = router.at(path)
+        {
+            let decode = |(_, value)| percent_decode_str(value).collect();
+            let parameters = found.params.iter().map(decode).collect();
+            return Route::Operation { operation: found.value.clone(), parameters };
         }
+        let others = self.methods.iter().filter(|(_, router)| router.at(path).is_ok());
+        let mut allow: Vec<_> = others.map(|(method, _)| *method).collect();
         if allow.is_empty() {
             return self.find_empty(wanted, path).map_or(Route::Unknown, |name| Route::EmptyName { name });
         }

@@ -165,5 +165,6 @@ mod shutdown;
 mod slow_clients;
 mod studio_database;
 mod studio_database_rights;
+mod warm_requests;
 mod watching;
 mod worst_callers;

@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use serde_json::{Value, json};
 use std::path::Path;
-use studio_gateway_tests::{Gateway, GatewayOptions, eventually};
+use studio_gateway_tests::{Gateway, GatewayOptions, Project, eventually};
 
 struct Key(KeyPair);
 
@@ -26,7 +26,10 @@ impl Key {
 
     fn sign(&self, kid: Option<&str>) -> String {
         let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::ES256) };
-        let claims = json!({"sub": "someone", "aud": "authenticated", "exp": get_current_timestamp() + 600});
+        let claims = json!({
+            "sub": "someone", "aud": "authenticated", "exp": get_current_timestamp() + 600,
+            "app_metadata": {"projects": {"alpha": "viewer"}},
+        });
         jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ec_der(&self.0.serialize_der())).unwrap()
     }
 }
@@ -37,6 +40,29 @@ fn publish(file: &Path, keys: &[Value]) {
 
 async fn status(gateway: &Gateway, token: &str) -> u16 {
     gateway.anonymous().with_token(token).get("/api/platform/projects").await.status
+}
+
+#[tokio::test]
+async fn warm_token_is_refused_once_its_key_is_replaced() {
+    let mut gateway = Gateway::prepare(GatewayOptions::default()).await;
+    let file = gateway.file("jwks.json");
+    let (old, new) = (Key::fresh(), Key::fresh());
+    publish(&file, &[old.jwk(Some("k"))]);
+    gateway.set("GATEWAY_JWKS_URL", &file.display().to_string());
+    gateway.start_again().await;
+    let project = Project::create_empty(&gateway, "alpha").await;
+    project.connect_probe("probe", json!({})).await;
+    let path = project.path("probe", "/nothing");
+    let status = async |token: &str| gateway.anonymous().with_token(token).get(&path).await.status;
+    let (before, after) = (old.sign(Some("k")), new.sign(Some("k")));
+    publish(&file, &[new.jwk(Some("k"))]);
+    // The keys are read again no more often than every ten seconds.
+    eventually("the new key is found", async || {
+        assert_eq!(status(&before).await, 200);
+        status(&after).await == 200
+    })
+    .await;
+    assert_eq!(status(&before).await, 401, "its key is gone");
 }
 
 #[tokio::test]
