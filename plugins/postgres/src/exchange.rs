@@ -2,7 +2,8 @@
 
 use crate::{
     errors::{Failure, ServerError, code},
-    pool::Borrowed,
+    pool::{Borrowed, Connections},
+    proof::Proof,
     quote::identifier,
     results::Receiver,
     statement::Statement,
@@ -25,6 +26,8 @@ pub(crate) enum Input {
     Extended(Statement),
     /// One statement that may change nothing, as this role where one is named.
     ReadOnly(Statement, Option<String>),
+    /// One statement that is proved to leave its connection as it is.
+    Proved(Statement, Proof),
 }
 
 impl Input {
@@ -32,7 +35,9 @@ impl Input {
     pub(crate) fn text(&self) -> &str {
         match self {
             Self::Simple(text) => text,
-            Self::Extended(statement) | Self::ReadOnly(statement, _) => &statement.text,
+            Self::Extended(statement) | Self::ReadOnly(statement, _) | Self::Proved(statement, _) => {
+                &statement.text
+            }
         }
     }
 }
@@ -49,6 +54,7 @@ pub(crate) async fn send(
     connection
         .run(async |wire| {
             wire.bound_messages(limit);
+            wire.put_forgetting()?;
             wire.expect_traces();
             let sent = put_input(wire, input, statement_timeout)?;
             // Up to the answer to it, its transaction is open.
@@ -64,6 +70,55 @@ pub(crate) async fn send(
             result
         })
         .await
+}
+
+/// Runs a statement that is proved to leave its connection as it is, which is cleaned only now and then.
+pub(crate) async fn send_proved(
+    connections: &Connections,
+    connection: &mut Borrowed,
+    (statement, proof): (&Statement, Proof),
+    limit: u64,
+    receiver: &mut impl Receiver,
+) -> Result<(), Failure> {
+    connection
+        .run(async |wire| {
+            wire.bound_messages(limit);
+            let is_due = wire.is_due_for_cleaning();
+            let is_named = wire.put_proved(statement, proof, connections.prepares() && !is_due)?;
+            if is_due {
+                put_cleaning(wire)?;
+            }
+            let mut result = exchange_proved(wire, receiver).await;
+            if let Err(Failure::Refused(error)) = &result
+                && !wire.note_proved(statement)
+            {
+                wire.put_close(statement)?;
+                // Its plan, or the types of its parameters, may be those of tables that changed since; or a pooler is in
+                // between; or the error has its name. It was not begun, so that nothing is done twice.
+                if is_named {
+                    if error.is_about_preparing() {
+                        connections.stop_preparing();
+                    }
+                    wire.put_proved(statement, proof, false)?;
+                    result = exchange_proved(wire, receiver).await;
+                }
+            }
+            wire.note_proved(statement);
+            let is_answered = matches!(result, Ok(()) | Err(Failure::Refused(_)));
+            if is_answered && (wire.has_changed_settings() || !wire.is_outside_transactions()) {
+                tracing::debug!("a connection is cleaned whose settings changed under a harmless statement");
+                wire.put_simple("ROLLBACK")?;
+                put_cleaning(wire)?;
+                wire.flush().await?;
+            }
+            result
+        })
+        .await
+}
+
+async fn exchange_proved(wire: &mut Wire, receiver: &mut impl Receiver) -> Result<(), Failure> {
+    wire.flush().await?;
+    read_answer(wire, receiver, 0).await.map_err(Failure::after_sending)
 }
 
 /// How to read the answer to what was sent.
@@ -82,7 +137,7 @@ fn put_input(wire: &mut Wire, input: &Input, statement_timeout: Option<u64>) -> 
             put_timeout(wire, statement_timeout)?;
             wire.put_simple(text)?;
         }
-        Input::Extended(statement) => {
+        Input::Extended(statement) | Input::Proved(statement, _) => {
             put_timeout(wire, statement_timeout)?;
             wire.put_extended(statement)?;
             wire.put_sync();

@@ -3,7 +3,8 @@
 //! `options.rs` reads a connection's settings; `dial.rs` opens a stream, `wire.rs` speaks the protocol on it, `pool.rs`
 //! lends connections and stops what their borrowers leave behind, `traces.rs` tells what of it can't be
 //! cleaned, `stop.rs` tells the server to stop; `session.rs` runs what is asked, `exchange.rs` reads its answers. `results.rs` and
-//! `json/` make JSON of rows as they arrive. `query/` is the caller's own SQL, `guard/` what viewers' may be;
+//! `json/` make JSON of rows as they arrive. `query/` is the caller's own SQL, `guard/` what viewers' may be, `proof/`
+//! tells which of it leaves nothing behind;
 //! `parser/` looks at SQL without a server, in the room that `room.rs` gives; `resources/` is everything in the catalogs, `generators/` the
 //! same as types of programming languages; `greeting.rs` is what postgres-meta says of
 //! itself, `lenient/` how it reads what callers write. `prefix.rs` is how `postgres/` and `pg-meta/` differ.
@@ -23,6 +24,7 @@ mod options;
 mod parser;
 mod pool;
 mod prefix;
+mod proof;
 mod query;
 mod quote;
 mod resources;

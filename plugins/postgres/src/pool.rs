@@ -107,8 +107,8 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Reads what is still to come. Whether the connection is clean after it: the last thing sent worked and removed what may
-/// have been left, and no transaction is open.
+/// Reads what is still to come. Whether the connection is clean after it: the last thing sent left nothing, or worked and
+/// removed what may have been left, and no transaction is open.
 async fn finish_cleaning(wire: &mut Wire) -> Result<bool, Failure> {
     let mut failed = false;
     while wire.unanswered() > 0 {
@@ -123,7 +123,8 @@ async fn finish_cleaning(wire: &mut Wire) -> Result<bool, Failure> {
             }
         }
     }
-    Ok(!failed && !wire.is_dirty() && wire.is_outside_transactions())
+    let is_clean = !failed || wire.leaves_nothing();
+    Ok(is_clean && !wire.is_dirty() && wire.is_outside_transactions())
 }
 
 /// The connections of a session.

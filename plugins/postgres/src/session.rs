@@ -3,8 +3,9 @@
 use crate::{
     APPLICATION_NAME,
     errors::{Failure, code, leave_open},
-    exchange::{Input, put_cleaning, read_answer, send},
+    exchange::{Input, put_cleaning, read_answer, send, send_proved},
     pool::{Borrowed, Connections},
+    proof::Proofs,
     results::{Answer, Ignored, Receiver, Rows},
     statement::Statement,
     traces::Traces,
@@ -28,13 +29,20 @@ pub struct Postgres {
     connections: Connections,
     /// Names of types that are not PostgreSQL's own, by their numbers, as far as they were asked for.
     pub(crate) type_names: TypeNames,
+    /// What is known of callers' statements.
+    pub(crate) proofs: Proofs,
     /// What the server last said of itself.
     facts: Mutex<Option<ServerFacts>>,
 }
 
 impl Postgres {
     pub(crate) fn new(connections: Connections) -> Self {
-        Self { connections, type_names: TypeNames::default(), facts: Mutex::default() }
+        Self {
+            connections,
+            type_names: TypeNames::default(),
+            proofs: Proofs::default(),
+            facts: Mutex::default(),
+        }
     }
 
     /// A connection, for as long as the caller waits, under the name that they give it.
@@ -137,30 +145,51 @@ impl Postgres {
         statement_timeout: Option<u64>,
         receiver: &mut impl Receiver,
     ) -> Result<Borrowed, Failure> {
-        let limit = context.max_reply_bytes();
         let traces = match input {
             Input::Simple(_) | Input::Extended(_) => Traces::of(input.text()),
-            Input::ReadOnly(..) => Traces::default(),
+            Input::ReadOnly(..) | Input::Proved(..) => Traces::default(),
         };
         let mut connection = self.borrow(context).await?;
-        if traces.concern_others {
-            self.connections.replace_idle(input.text());
-        }
-        connection.last_use(traces.stay || traces.concern_others);
-        let mut result = send(&mut connection, input, statement_timeout, limit, receiver).await;
+        self.note(traces, input);
+        let mut result =
+            self.run_in(&mut connection, context, input, statement_timeout, traces, receiver).await;
         if matches!(result, Err(Failure::Unheard(_))) {
             drop(connection);
             connection = self.borrow(context).await?;
-            connection.last_use(traces.stay || traces.concern_others);
-            result = send(&mut connection, input, statement_timeout, limit, receiver).await;
+            result = self.run_in(&mut connection, context, input, statement_timeout, traces, receiver).await;
         }
+        self.note(traces, input);
+        result.map(|()| connection)
+    }
+
+    /// Gives up what a text that is about to run, or did, makes stale.
+    fn note(&self, traces: Traces, input: &Input) {
         if traces.concern_others {
             self.connections.replace_idle(input.text());
         }
         if traces.rename {
             self.type_names.forget();
         }
-        result.map(|()| connection)
+        if traces.define {
+            self.proofs.end();
+        }
+    }
+
+    async fn run_in(
+        &self,
+        connection: &mut Borrowed,
+        context: &Context<Self>,
+        input: &Input,
+        statement_timeout: Option<u64>,
+        traces: Traces,
+        receiver: &mut impl Receiver,
+    ) -> Result<(), Failure> {
+        let limit = context.max_reply_bytes();
+        if let Input::Proved(statement, proof) = input {
+            return send_proved(&self.connections, connection, (statement, *proof), limit, receiver).await;
+        }
+        connection.last_use(traces.stay || traces.concern_others);
+        send(connection, input, statement_timeout, limit, receiver).await
     }
 
     /// The role that viewers' SQL is run as, where one is named.

@@ -36,6 +36,8 @@ pub(crate) struct Traces {
     pub(crate) concern_others: bool,
     /// Other names of what there is.
     pub(crate) rename: bool,
+    /// Something that is there from now on, is another, or is gone.
+    pub(crate) define: bool,
 }
 
 impl Traces {
@@ -58,6 +60,7 @@ impl Traces {
         }
         traces.concern_others = seen.database && (seen.create || seen.alter || seen.drop)
             || seen.alter && seen.role && seen.setting;
+        traces.define = seen.create || seen.alter || seen.drop;
         traces
     }
 

@@ -8,6 +8,7 @@ mod binding;
 mod connect;
 mod login;
 mod names;
+mod prepared;
 
 use crate::{
     dial::{Stream, Transport},
@@ -24,14 +25,13 @@ use postgres_protocol::{
         frontend,
     },
 };
+use prepared::Prepared;
 use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
     io,
     net::SocketAddr,
     pin::Pin,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use studio_plugin_api::DriverError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -50,9 +50,6 @@ const MOST_STEPS: u32 = 4_096;
 const STEPS_OF_A_READ: u32 = 256;
 /// What a server may say unasked while a connection is not used, in bytes.
 const MOST_UNASKED: usize = 64 << 10;
-/// Statements that a connection keeps prepared.
-const MOST_PREPARED: usize = 100;
-
 /// The detail of an error that says how large a result was when it was given up, in bytes.
 pub(crate) const SIZE: &str = "size_bytes";
 
@@ -79,8 +76,14 @@ pub(crate) struct Wire {
     application_name: String,
     /// The same, as it was when the connection was opened.
     own_application_name: String,
-    /// What is prepared on the server: the query and its name there.
-    prepared: HashMap<Box<str>, String>,
+    prepared: Prepared,
+    /// The server took the last statement, which is all that is done before it runs.
+    is_bound: bool,
+    /// The server told of a setting, unasked or by a statement.
+    is_set: bool,
+    /// When it was cleaned last, and for how many statements it was not since.
+    cleaned: Instant,
+    uncleaned: u32,
     /// What one message may have at the most, and what all of a result may.
     most_bytes: u64,
     limit: u64,
@@ -94,6 +97,8 @@ pub(crate) struct Wire {
     steps: u32,
     /// Something was put in line that may leave traces in the connection, and nothing after it yet that removes them.
     is_dirty: bool,
+    /// The last that was put in line leaves nothing to be cleaned, whether it works or not.
+    leaves_nothing: bool,
     /// Which generation of its pool's connections it is of.
     pub(crate) generation: u64,
 }
@@ -153,29 +158,6 @@ impl Wire {
         self.put_execution("")
     }
 
-    /// Puts a statement in line that is read and planned, and is done when [`Self::put_execution`] says so. It stays
-    /// prepared on the server where it may.
-    pub(crate) fn put_planned(
-        &mut self,
-        portal: &str,
-        statement: &Statement,
-        prepares: bool,
-    ) -> Result<(), Failure> {
-        let known = self.prepared.get(&*statement.text).filter(|_| prepares).cloned();
-        if let Some(name) = known {
-            return self.put_bound(portal, &name, statement);
-        }
-        let stays = prepares && self.prepared.len() < MOST_PREPARED;
-        let name = if stays { name_of(&statement.text) } else { String::new() };
-        frontend::parse(&name, &statement.text, [], &mut self.outgoing)
-            .map_err(|error| refuse_text(&error))?;
-        self.put_bound(portal, &name, statement)?;
-        if stays {
-            self.prepared.insert((&*statement.text).into(), name);
-        }
-        Ok(())
-    }
-
     /// Has a planned statement done.
     pub(crate) fn put_execution(&mut self, portal: &str) -> Result<(), Failure> {
         frontend::describe(b'P', portal, &mut self.outgoing)?;
@@ -216,13 +198,14 @@ impl Wire {
 
     /// Says that what follows may leave traces in the connection.
     pub(crate) fn expect_traces(&mut self) {
-        self.is_dirty = true;
+        (self.is_dirty, self.leaves_nothing) = (true, false);
     }
 
     /// Says that what was put in line removes all traces, and what is prepared with them.
     pub(crate) fn forget_traces(&mut self) {
-        self.is_dirty = false;
-        self.prepared.clear();
+        (self.is_dirty, self.leaves_nothing) = (false, false);
+        (self.cleaned, self.uncleaned) = (Instant::now(), 0);
+        self.prepared.forget();
     }
 
     /// Whether there may be traces that nothing in line removes.
@@ -260,15 +243,21 @@ impl Wire {
             if let Some(message) = Message::parse(&mut self.incoming)? {
                 match message {
                     Message::NoticeResponse(_) | Message::NotificationResponse(_) => {}
-                    Message::ParameterStatus(body) => match body.name()? {
-                        "server_version" => body.value()?.clone_into(&mut self.version),
-                        "in_hot_standby" => self.is_standby = Some(body.value()? == "on"),
-                        "default_transaction_read_only" => self.is_read_only = Some(body.value()? == "on"),
-                        "client_encoding" => body.value()?.clone_into(&mut self.encodings.client),
-                        "server_encoding" => body.value()?.clone_into(&mut self.encodings.server),
-                        "application_name" => body.value()?.clone_into(&mut self.application_name),
-                        _ => {}
-                    },
+                    Message::ParameterStatus(body) => {
+                        self.is_set |= self.aside == 0;
+                        match body.name()? {
+                            "server_version" => body.value()?.clone_into(&mut self.version),
+                            "in_hot_standby" => self.is_standby = Some(body.value()? == "on"),
+                            "default_transaction_read_only" => {
+                                self.is_read_only = Some(body.value()? == "on");
+                            }
+                            "client_encoding" => body.value()?.clone_into(&mut self.encodings.client),
+                            "server_encoding" => body.value()?.clone_into(&mut self.encodings.server),
+                            "application_name" => body.value()?.clone_into(&mut self.application_name),
+                            _ => {}
+                        }
+                    }
+                    Message::BindComplete => self.is_bound = true,
                     Message::ReadyForQuery(body) => {
                         self.unanswered = self.unanswered.saturating_sub(1);
                         self.status = body.status();
@@ -358,14 +347,6 @@ impl Wire {
             }
         }
     }
-}
-
-/// What a statement is called on the server. The name goes with the text, so that behind a pooler, where others prepare
-/// theirs in the same connection, it never stands for another one.
-fn name_of(text: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    format!("studio_{:016x}", hasher.finish())
 }
 
 /// A message that has no place where it came.

@@ -179,7 +179,7 @@ fn find_mentioned(statement: Node<'_>) -> Result<Mentioned, DriverError> {
             _ => None,
         };
         if let Some((list, field)) = named {
-            list.extend(texts(node, field).map_err(unknown)?.pop());
+            list.extend(node.texts(field).map_err(unknown)?.pop());
         }
         for part in node.parts() {
             if let (_, Part::Node(inner)) = part.map_err(unknown)? {
@@ -210,12 +210,12 @@ fn check_node(kind: &str) -> Result<(), DriverError> {
 /// The names that a node may call: a function, or what is written as if it were a column: `("a").upper`, `t.upper`.
 fn called_by(node: Node<'_>) -> Result<Vec<Called>, Unknown> {
     Ok(match node.kind() {
-        "FuncCall" => qualified(&texts(node, "funcname")?).into_iter().collect(),
+        "FuncCall" => qualified(&node.texts("funcname")?).into_iter().collect(),
         "A_Indirection" => {
-            texts(node, "indirection")?.into_iter().map(|name| Called { schema: None, name }).collect()
+            node.texts("indirection")?.into_iter().map(|name| Called { schema: None, name }).collect()
         }
         // A column of a table is never alone: what is before it is a row, or what a function in FROM gives.
-        "ColumnRef" => match texts(node, "fields")?.as_slice() {
+        "ColumnRef" => match node.texts("fields")?.as_slice() {
             [_, .., last] => vec![Called { schema: None, name: last.clone() }],
             _ => Vec::new(),
         },
@@ -226,22 +226,4 @@ fn called_by(node: Node<'_>) -> Result<Vec<Called>, Unknown> {
 fn qualified(parts: &[String]) -> Option<Called> {
     let (name, before) = parts.split_last()?;
     Some(Called { schema: before.last().cloned(), name: name.clone() })
-}
-
-/// The texts of a list of nodes.
-fn texts(node: Node<'_>, field: &str) -> Result<Vec<String>, Unknown> {
-    let mut texts = Vec::new();
-    for item in node.nodes(field) {
-        let item = item?;
-        if item.kind() != "String" {
-            continue;
-        }
-        // The wire leaves an empty text out.
-        let text = item.parts().next().transpose()?.map_or("", |(_, part)| match part {
-            Part::Text(text) => text,
-            _ => "",
-        });
-        texts.push(text.to_owned());
-    }
-    Ok(texts)
 }

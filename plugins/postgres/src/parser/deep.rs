@@ -21,6 +21,18 @@ pub(crate) async fn run<T: Send + 'static>(
     }
 }
 
+/// Runs what makes a tree of a text that is small enough to be parsed in place; nothing where it is not, or where `work`
+/// fails.
+pub(crate) fn run_if_small<T>(sql: &str, work: impl FnOnce(&str) -> Result<T, DriverError>) -> Option<T> {
+    if measure::cost_of_measuring(sql).ok()?.is_some() {
+        return None;
+    }
+    match Size::measure(sql).ok()?.cost_of_parsing() {
+        Ok(None) => work(sql).ok(),
+        Ok(Some(_)) | Err(_) => None,
+    }
+}
+
 /// As [`run`], for what is made of a text without a tree, in a time that grows with the product of its words and bytes.
 ///
 /// # Errors

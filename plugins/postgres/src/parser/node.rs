@@ -59,6 +59,30 @@ impl<'a> Node<'a> {
         })
     }
 
+    /// The text of one field. The wire leaves an empty one out.
+    pub(crate) fn text(self, field: &str) -> Result<&'a str, Unknown> {
+        for part in self.parts() {
+            if let (name, Part::Text(text)) = part?
+                && name == field
+            {
+                return Ok(text);
+            }
+        }
+        Ok("")
+    }
+
+    /// The texts of a field that is a list of nodes.
+    pub(crate) fn texts(self, field: &str) -> Result<Vec<String>, Unknown> {
+        let mut texts = Vec::new();
+        for item in self.nodes(field) {
+            let item = item?;
+            if item.kind() == "String" {
+                texts.push(item.text("sval")?.to_owned());
+            }
+        }
+        Ok(texts)
+    }
+
     /// The one node in it, where it only says which kind that is.
     fn inner(self) -> Option<Self> {
         let mut node = self;

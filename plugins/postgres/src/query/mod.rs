@@ -1,5 +1,6 @@
 //! `POST /query`: a caller's own SQL.
 
+mod answer;
 mod encoding;
 mod manner;
 mod parameters;
@@ -12,32 +13,26 @@ use crate::{
     extent, guard,
     lenient::javascript::number_of,
     pool::Borrowed,
-    results::{Column, ResultSet, ResultSets, Rows, Shape},
+    proof,
+    results::{ResultSets, Shape},
     statement::Statement,
     wire::SIZE,
 };
+use answer::{name_types, write_set};
 use manner::Manner;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use serde_json::{Value, value::RawValue};
+use std::{borrow::Cow, time::Duration};
 use studio_plugin_api::{
     Access, Body, Context, DriverError, Either, ErrorCode, OnlyRead, Operations, Query, RawJson,
 };
 use tokio::time::timeout;
-use tokio_postgres::types::Type;
 
 /// The longest time that can be asked for, in seconds.
 const LONGEST: f64 = 86_400.0;
 
-/// How long the names of types may take, which are left out rather than waited for; and their bytes.
-const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
-const NAMES_SIZE: u64 = 1 << 20;
-
-/// Both forms of a reply: of a caller who may only read, and of one who may write.
+/// Both forms of a reply: of a query that may write, and of one that only reads.
 type Answer = Either<RawJson, OnlyRead<RawJson>>;
 
 /// The operation for `postgres/`.
@@ -159,7 +154,8 @@ async fn run_bare(
     let parameters = parameters::read_leniently(parameters.as_deref())?;
     let lifted = (disable_statement_timeout == Value::Bool(true)).then_some(0);
     let limits = Limits { statement: limits.statement.or(lifted), ..limits };
-    run(&context, &limits, &query, parameters, &mut results).await.map_err(|failure| match failure {
+    let ran = run(&context, &limits, &query, parameters, &mut results).await;
+    let (_, only_reads) = ran.map_err(|failure| match failure {
         Failure::Refused(error) => psql::describe(&error, &query),
         Failure::Left(error) if error.code == ErrorCode::ResultTooLarge => {
             let limit = context.max_reply_bytes();
@@ -180,7 +176,7 @@ async fn run_bare(
         }
     })?;
     let json = results.sets.pop().map_or_else(|| b"[]".to_vec(), |set| set.rows.into_array());
-    Ok(answer(&context, json))
+    Ok(answer(only_reads, json))
 }
 
 async fn run_enveloped(
@@ -192,7 +188,7 @@ async fn run_enveloped(
     let limit = context.max_reply_bytes();
     let mut results = ResultSets::new(manner.shape(), limit);
     let ran = run(&context, &manner.times().read()?, &body.query, parameters, &mut results).await;
-    let mut connection = ran.map_err(|failure| match failure {
+    let (mut connection, only_reads) = ran.map_err(|failure| match failure {
         Failure::Refused(error) if error.is_interruption() => error.into_error_of(ErrorCode::Timeout),
         failure => failure.into_error(!context.read_only()),
     })?;
@@ -217,46 +213,34 @@ async fn run_enveloped(
         let error = DriverError::result_too_large(limit).with(SIZE, json.len());
         return Err(Failure::Left(error).into_error(!context.read_only()));
     }
-    Ok(answer(&context, json))
+    Ok(answer(only_reads, json))
 }
 
-fn answer(context: &Context<Postgres>, json: Vec<u8>) -> Answer {
+fn answer(only_reads: bool, json: Vec<u8>) -> Answer {
     let json = RawJson::new(json);
-    match context.read_only() {
+    match only_reads {
         true => Either::Second(OnlyRead(json)),
         false => Either::First(json),
     }
 }
 
-/// Runs a query. Of a caller who may only read it must be one statement that the guard lets through.
+/// Runs a query. Of a caller who may only read it must be one statement that the guard lets through. Whether it only
+/// reads is known of that, and of what is proved to.
 async fn run(
     context: &Context<Postgres>,
     limits: &Limits,
     query: &str,
     parameters: Vec<Option<String>>,
     results: &mut ResultSets,
-) -> Result<Borrowed, Failure> {
+) -> Result<(Borrowed, bool), Failure> {
     if query.is_empty() {
         return Err(DriverError::validation("query", "query not found").into());
     }
     let work = async {
-        let text = encoding::keep(query).into_owned();
-        let text = match context.granted() {
-            Access::Write => guard::server::check(text).await?,
-            Access::Read | Access::Admin => text,
-        };
-        let input = if context.granted() == Access::Read {
-            guard::check(context, &text).await?;
-            let role = context.viewer_role().map(str::to_owned);
-            Input::ReadOnly(Statement { parameters, ..Statement::new(text) }, role)
-        } else if parameters.is_empty() {
-            Input::Simple(text)
-        } else {
-            Input::Extended(Statement { parameters, ..Statement::new(text) })
-        };
+        let (input, only_reads) = read(context, limits, query, parameters).await?;
         let connection = context.run(context, &input, limits.statement, results).await?;
         encoding::check(&connection, results)?;
-        Ok(connection)
+        Ok((connection, only_reads))
     };
     match limits.query {
         None => work.await,
@@ -266,85 +250,39 @@ async fn run(
     }
 }
 
-fn write_set(mut set: ResultSet, names: &HashMap<u32, String>, json: &mut Vec<u8>) {
-    let fields: Vec<Value> = set
-        .rows
-        .columns()
-        .iter()
-        .map(|column| {
-            let name = type_name(column.type_oid, names);
-            let mut field = json!({"name": column.name, "data_type_id": column.type_oid, "data_type": name});
-            if let (Some(key), Some(field)) = (&column.renamed, field.as_object_mut()) {
-                field.insert("key".to_owned(), key.as_str().into());
-            }
-            field
-        })
-        .collect();
-    // The server calls an array's type by that of its elements, after an underscore.
-    let is_array = |column: &Column| names.get(&column.type_oid).is_some_and(|name| name.starts_with('_'));
-    set.rows.close_arrays(is_array);
-    json.extend_from_slice(b"{\"rows\":");
-    json.append(&mut set.rows.into_array());
-    let mut rest = json!({"fields": fields, "command": set.command, "row_count": set.row_count});
-    if let Some(rest) = rest.as_object_mut().filter(|_| set.leaves_out_copy) {
-        let warning = "the rows of COPY … TO STDOUT are not in the answer: select them";
-        rest.insert("warning".to_owned(), warning.into());
-    }
-    let rest = rest.to_string();
-    json.push(b',');
-    json.extend_from_slice(rest.get(1..).unwrap_or_default().as_bytes());
-}
-
-fn type_name(oid: u32, names: &HashMap<u32, String>) -> Option<String> {
-    Type::from_oid(oid).map(|known| known.name().to_owned()).or_else(|| names.get(&oid).cloned())
-}
-
-/// The names of the types that are not PostgreSQL's own, as far as they can be had: what a caller ran is done, and asking
-/// for a name must not make it fail.
-async fn name_types(
+/// How a query is to be run, and whether it is known that it only reads.
+///
+/// # Errors
+/// `FORBIDDEN` for what the caller may not run; and those of the guard.
+async fn read(
     context: &Context<Postgres>,
-    connection: &mut Borrowed,
-    sets: &[ResultSet],
-) -> HashMap<u32, String> {
-    let mut names = HashMap::new();
-    let mut unknown = BTreeSet::new();
-    for column in sets.iter().flat_map(|set| set.rows.columns()) {
-        let oid = column.type_oid;
-        if Type::from_oid(oid).is_some() || names.contains_key(&oid) {
-            continue;
-        }
-        match context.type_names.get(oid) {
-            Some(name) => drop(names.insert(oid, name)),
-            None => drop(unknown.insert(oid)),
-        }
+    limits: &Limits,
+    query: &str,
+    parameters: Vec<Option<String>>,
+) -> Result<(Input, bool), DriverError> {
+    let with = |text: Cow<'_, str>, parameters| Statement { parameters, ..Statement::new(text.into_owned()) };
+    if context.granted() == Access::Read {
+        let text = encoding::keep(query);
+        guard::check(context, &text).await?;
+        let role = context.viewer_role().map(str::to_owned);
+        return Ok((Input::ReadOnly(with(text, parameters), role), true));
     }
-    if unknown.is_empty() {
-        return names;
+    let proof = proof::of(context, query, !parameters.is_empty()).await;
+    let only_reads = proof.is_some_and(|proof| proof.only_reads);
+    // A timeout is a setting, which has to be taken back.
+    if let Some(proof) = proof.filter(|_| limits.statement.is_none()) {
+        return Ok((Input::Proved(with(query.into(), parameters), proof), only_reads));
     }
-    let oids: Vec<_> = unknown.iter().map(u32::to_string).collect();
-    let question = Statement::new(
-        "select oid::int8 as oid, typname::text as name from pg_catalog.pg_type where oid = any($1::oid[])",
-    );
-    let question = question.bind_list(Some(&oids));
-    let asking = async {
-        match connection.settle().await {
-            true => context.look_up(connection, &question, NAMES_SIZE).await.ok(),
-            false => None,
-        }
+    let text = encoding::keep(query);
+    let text = match context.granted() {
+        Access::Write => Cow::Owned(guard::server::check(text.into_owned()).await?),
+        Access::Read | Access::Admin => text,
     };
-    // The caller's own time is kept for what was done.
-    let time = NAMES_TIMEOUT.min(context.time_left() / 2);
-    let rows = timeout(time, asking).await.ok().flatten().map(Rows::into_array).unwrap_or_default();
-    #[derive(Deserialize)]
-    struct Named {
-        oid: u32,
-        name: String,
-    }
-    for Named { oid, name } in serde_json::from_slice::<Vec<Named>>(&rows).unwrap_or_default() {
-        context.type_names.learn(oid, &name);
-        names.insert(oid, name);
-    }
-    names
+    let input = match parameters.is_empty() {
+        true => Input::Simple(text.into_owned()),
+        false => Input::Extended(with(text, parameters)),
+    };
+    Ok((input, only_reads))
 }
 
 #[cfg(test)]

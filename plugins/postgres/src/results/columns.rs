@@ -2,8 +2,9 @@
 
 use crate::json::{Kind, write_text};
 use fallible_iterator::FallibleIterator;
-use postgres_protocol::message::backend::RowDescriptionBody;
+use postgres_protocol::message::backend::{Field, RowDescriptionBody};
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     io,
 };
@@ -61,29 +62,30 @@ pub(super) fn read_columns(
     shape: Shape,
 ) -> io::Result<Vec<Column>> {
     let mut columns: Vec<Column> = Vec::new();
-    let mut first_of_name = HashMap::new();
-    let mut names = match shape {
-        Shape::Objects => Some(Names::of(body)?),
-        Shape::PostgresMeta | Shape::Arrays => None,
-    };
-    let mut fields = body.fields();
-    while let Some(field) = fields.next()? {
-        let renamed = names.as_mut().and_then(|names| names.rename(field.name()));
+    let fields: Vec<Field<'_>> = body.fields().collect()?;
+    let mut twins = has_twins(&fields).then(|| Twins::of(&fields));
+    for (index, field) in fields.iter().enumerate() {
+        let mut renamed = None;
+        let mut shown = if index < hidden { Shown::Nothing } else { Shown::Itself };
+        if let Some(twins) = &mut twins {
+            match shape {
+                Shape::Objects => renamed = twins.rename(field.name()),
+                Shape::PostgresMeta if index >= hidden => {
+                    let first = twins.first(field.name(), index);
+                    if first < index
+                        && let Some(first) = columns.get_mut(first)
+                    {
+                        first.shown = Shown::Later(index);
+                        shown = Shown::Nothing;
+                    }
+                }
+                Shape::PostgresMeta | Shape::Arrays => {}
+            }
+        }
         let mut key = Vec::new();
         if shape != Shape::Arrays {
             write_text(renamed.as_deref().unwrap_or(field.name()).as_bytes(), &mut key);
             key.push(b':');
-        }
-        let index = columns.len();
-        let mut shown = Shown::Itself;
-        if index < hidden {
-            shown = Shown::Nothing;
-        } else if shape == Shape::PostgresMeta {
-            let first = *first_of_name.entry(field.name().to_owned()).or_insert(index);
-            if let Some(first) = columns.get_mut(first) {
-                first.shown = Shown::Later(index);
-                shown = Shown::Nothing;
-            }
         }
         columns.push(Column {
             name: field.name().to_owned(),
@@ -97,30 +99,44 @@ pub(super) fn read_columns(
     Ok(columns)
 }
 
-/// The names in the objects of rows, of which each is there once.
-struct Names {
-    used: HashSet<String>,
-    /// How often each name was met.
-    met: HashMap<String, u32>,
+/// Whether two columns have one name.
+fn has_twins(fields: &[Field<'_>]) -> bool {
+    let mut names: Vec<&str> = fields.iter().map(Field::name).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| matches!(pair, [one, other] if one == other))
 }
 
-impl Names {
-    fn of(body: &RowDescriptionBody) -> io::Result<Self> {
-        let names = body.fields().map(|field| Ok(field.name().to_owned()));
-        Ok(Self { used: names.collect()?, met: HashMap::new() })
+/// The names of columns, of which some are there twice.
+struct Twins<'a> {
+    used: HashSet<Cow<'a, str>>,
+    /// How often each name was met.
+    met: HashMap<&'a str, u32>,
+    /// The first column of each name.
+    first: HashMap<&'a str, usize>,
+}
+
+impl<'a> Twins<'a> {
+    fn of(fields: &[Field<'a>]) -> Self {
+        let used = fields.iter().map(|field| Cow::Borrowed(field.name())).collect();
+        Self { used, met: HashMap::new(), first: HashMap::new() }
+    }
+
+    /// The first column of a name, which may be this one.
+    fn first(&mut self, name: &'a str, index: usize) -> usize {
+        *self.first.entry(name).or_insert(index)
     }
 
     /// Another name for the next column, where an earlier one has its own: `n_2` for the second `n`, unless that is one
     /// of the names itself.
-    fn rename(&mut self, name: &str) -> Option<String> {
-        let met = self.met.entry(name.to_owned()).or_default();
+    fn rename(&mut self, name: &'a str) -> Option<String> {
+        let met = self.met.entry(name).or_default();
         *met += 1;
         if *met == 1 {
             return None;
         }
         loop {
             let other = format!("{name}_{met}");
-            if self.used.insert(other.clone()) {
+            if self.used.insert(Cow::Owned(other.clone())) {
                 return Some(other);
             }
             *met += 1;

@@ -1,7 +1,7 @@
 //! Connecting and logging in, as libpq does it (PostgreSQL's manual, 34.1): to the first server of several that answers
 //! and is in the state that is asked for, with TLS or without.
 
-use super::{Encodings, LEAST_MESSAGE, LOGIN_TIMEOUT, READ_BUFFER, Wire};
+use super::{Encodings, LEAST_MESSAGE, LOGIN_TIMEOUT, Prepared, READ_BUFFER, Wire};
 use crate::{
     dial::{self, Stream, Transport},
     errors::{self, Failure},
@@ -11,10 +11,10 @@ use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::Message;
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, RandomState},
     io,
     net::SocketAddr,
+    time::Instant,
 };
 use studio_plugin_api::{DriverError, ErrorCode, Network};
 use tokio::time::timeout;
@@ -135,7 +135,11 @@ impl Wire {
             is_read_only: None,
             application_name: String::new(),
             own_application_name: String::new(),
-            prepared: HashMap::new(),
+            prepared: Prepared::default(),
+            is_bound: false,
+            is_set: false,
+            cleaned: Instant::now(),
+            uncleaned: 0,
             most_bytes: LEAST_MESSAGE,
             limit: LEAST_MESSAGE,
             unanswered: 1,
@@ -143,6 +147,7 @@ impl Wire {
             status: b'I',
             steps: 0,
             is_dirty: false,
+            leaves_nothing: false,
             generation: 0,
         }
     }
