@@ -95,6 +95,7 @@ mod mongodb_types;
 mod mongodb_updates;
 mod neighbours;
 mod object_bodies;
+mod own_threads;
 mod plugins;
 mod postgres_admin_statements;
 mod postgres_after_commit;
