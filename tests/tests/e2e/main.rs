@@ -90,6 +90,7 @@ mod mongodb_network;
 mod mongodb_odd_bytes;
 mod mongodb_outcomes;
 mod mongodb_replacing;
+mod mongodb_server_sessions;
 mod mongodb_structure;
 mod mongodb_types;
 mod mongodb_updates;
