@@ -80,6 +80,8 @@ pub async fn run(
         tokio::spawn(server.serve(listener, told(stopped.clone()), drain_time))
     });
     announce(&listener);
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    crate::memory::give_back_more();
     let router = router(gateway.clone(), &settings.http);
     let server = Server::new(router, gateway.flow.clients.clone(), &settings.http, &settings.budgets);
     server.serve(listener, told(stopped.clone()), drain_time).await;

@@ -95,6 +95,7 @@ pub struct Description {
     pub(crate) aliases: Vec<Alias>,
     pub(crate) project_database: bool,
     pub(crate) threads: usize,
+    pub(crate) calls_on_own_threads: bool,
     pub(crate) checked_by: CheckedBy,
 }
 
@@ -112,6 +113,7 @@ impl Description {
             aliases: Vec::new(),
             project_database: false,
             threads: 1,
+            calls_on_own_threads: false,
             checked_by: CheckedBy::Driver,
         }
     }
@@ -141,6 +143,14 @@ impl Description {
     pub fn threads(mut self, count: usize) -> Self {
         self.threads = count.max(1);
         self
+    }
+
+    /// Runs whole calls of a native driver on this many threads of its own, where the host would poll them on its threads.
+    /// Use it for a client library that hands each call to tasks and waits for them: a call then changes the thread twice
+    /// in all, not for each of them. A handler that blocks or computes holds up the driver's other calls, and nobody
+    /// else's.
+    pub fn on_own_threads(self, count: usize) -> Self {
+        Self { calls_on_own_threads: true, ..self.threads(count) }
     }
 
     /// Adds another prefix, for the operations that the route table puts [under it](crate::Operations::alias).

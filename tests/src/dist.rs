@@ -10,7 +10,8 @@ pub fn program() -> PathBuf {
     existing("studio-gateway")
 }
 
-/// Finds a native driver's file, also of those that only tests use: `redis`, `probe`, `single`, `foreign`, `crash`.
+/// Finds a native driver's file, also of those that only tests use: `redis`, `probe`, `single`, `apart`, `foreign`,
+/// `crash`.
 pub fn driver(database_type: &str) -> PathBuf {
     existing(&format!("drivers/{database_type}.so"))
 }

@@ -122,6 +122,8 @@ fn serve(mut stream: TcpStream, manners: &impl Fn(&str) -> Says) {
 pub struct Memory {
     folder: String,
     before: u64,
+    /// The pages of the program's files, which the gateway forgets now and then and has again when it uses them.
+    files_before: u64,
 }
 
 impl Memory {
@@ -130,18 +132,19 @@ impl Memory {
         let folder = format!("/proc/{}", gateway.process().id());
         // Sets the peak back to the memory that is resident now.
         fs::write(format!("{folder}/clear_refs"), "5").unwrap();
-        let before = Self::peak(&folder);
-        Self { folder, before }
+        let (before, files_before) = (Self::read(&folder, "VmHWM:"), Self::read(&folder, "RssFile:"));
+        Self { folder, before, files_before }
     }
 
-    /// Returns by how many mebibytes the peak was above the memory at the beginning.
+    /// Returns by how many mebibytes the peak was above the memory at the beginning, pages of files left out.
     pub fn grown(&self) -> u64 {
-        Self::peak(&self.folder).saturating_sub(self.before) >> 10
+        let files = Self::read(&self.folder, "RssFile:").saturating_sub(self.files_before);
+        Self::read(&self.folder, "VmHWM:").saturating_sub(self.before + files) >> 10
     }
 
-    fn peak(folder: &str) -> u64 {
+    fn read(folder: &str, name: &str) -> u64 {
         let status = fs::read_to_string(format!("{folder}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }

@@ -4,6 +4,7 @@ use super::{
     AbiCall, AbiError, AbiPayload, DriverModule, DriverModuleRef, HostObject, Session, Session_TO,
     SessionObject, TD_Opaque,
     log::{level_filter, write},
+    own_threads::OnOwnThreads,
 };
 use crate::{
     Call, ConnectionSettings, Driver, DriverError, ErrorCode, Network, Outcome,
@@ -33,6 +34,8 @@ use tokio::runtime::Runtime;
 
 /// Each library links its own copy of this crate, so these belong to one driver.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+/// The same runtime, where it runs whole calls.
+static RUNTIME_OF_CALLS: OnceLock<&Runtime> = OnceLock::new();
 static HOST: OnceLock<Arc<HostObject>> = OnceLock::new();
 
 /// Makes the entry points of a driver, for [`export_driver!`](crate::export_driver).
@@ -72,7 +75,10 @@ extern "C" fn start<D: Driver>(host: HostObject, log_level: u8) -> RResult<(), A
             .set();
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         let _ = HOST.set(host);
-        let _ = RUNTIME.set(runtime);
+        let runtime = RUNTIME.get_or_init(|| runtime);
+        if description.calls_on_own_threads {
+            let _ = RUNTIME_OF_CALLS.set(runtime);
+        }
         Ok(())
     })
 }
@@ -125,7 +131,7 @@ struct Shell<D> {
 impl<D: Driver> Session for Shell<D> {
     fn call(&self, call: AbiCall) -> FfiFuture<RResult<AbiPayload, AbiError>> {
         let call = Call::from(call);
-        let request = Request { id: call.request_id.as_str().into(), deadline: call.deadline };
+        let request = Some(Request { id: call.request_id.as_str().into(), deadline: call.deadline });
         let session = self.session.clone();
         let operations = self.operations.clone();
         let running = async move {
@@ -141,7 +147,11 @@ impl<D: Driver> Session for Shell<D> {
             };
             Ok(AbiPayload { outcome, json: json.into(), only_read })
         };
-        Guarded::new(Some(request), running).into_ffi()
+        let running = Guarded::new(request.clone(), running);
+        match RUNTIME_OF_CALLS.get() {
+            Some(runtime) => OnOwnThreads::new(runtime, request, running).into_ffi(),
+            None => running.into_ffi(),
+        }
     }
 
     fn ping(&self) -> FfiFuture<RResult<RString, AbiError>> {
@@ -170,8 +180,8 @@ impl<D> Drop for Shell<D> {
     }
 }
 
-/// A driver's future as the host polls it: each poll, and its drop, run inside the driver's runtime and request scope,
-/// with panics caught.
+/// A driver's future as it is polled, by the host or on the driver's own threads: each poll, and its drop, run inside the
+/// driver's runtime and request scope, with panics caught.
 struct Guarded<F> {
     /// `None` after it ended, panicked or was dropped.
     future: Option<Pin<Box<F>>>,

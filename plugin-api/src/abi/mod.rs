@@ -13,6 +13,7 @@
 
 mod export;
 mod log;
+mod own_threads;
 
 use crate::{Call, DriverError, ErrorCode};
 pub use abi_stable::library::{CheckTypeLayout, LibHeader, RootModuleResult};

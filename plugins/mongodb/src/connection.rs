@@ -5,6 +5,7 @@ use crate::{
     options::Target,
     relay::{Onward, Relay, tls_config},
     servers::{HostPort, Servers},
+    session::IdleSessions,
 };
 use bson::{Document, doc};
 use mongodb::{
@@ -23,6 +24,7 @@ pub struct MongoDb {
     pub(crate) servers: Arc<Servers>,
     /// What connections go through. A kill that is not answered yet holds it too.
     pub(crate) relay: Arc<Relay>,
+    pub(crate) idle_sessions: IdleSessions,
 }
 
 impl MongoDb {
@@ -58,7 +60,8 @@ impl MongoDb {
         let seeds = options.hosts.len();
         let finding = options.server_selection_timeout.unwrap_or(PING_TIMEOUT);
         let client = Client::with_options(options).map_err(|error| servers.tell(&error))?;
-        let session = Self { client, servers, relay: Arc::new(relay) };
+        let session =
+            Self { client, servers, relay: Arc::new(relay), idle_sessions: IdleSessions::default() };
         tokio::select! {
             // Both are ready when a server answers after others failed.
             biased;

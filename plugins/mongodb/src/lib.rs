@@ -30,7 +30,7 @@ mod wire;
 pub use connection::MongoDb;
 pub use options::MongoDbOptions;
 
-use std::time::Duration;
+use std::{num::NonZero, thread::available_parallelism, time::Duration};
 use studio_plugin_api::prelude::*;
 
 const DATABASES: &str = "/databases";
@@ -56,8 +56,9 @@ impl Driver for MongoDb {
         Description::new("mongodb", "MongoDB", env!("CARGO_PKG_VERSION"))
             .default_port(27017)
             .connection_string_schemes(&["mongodb", "mongodb+srv"])
-            // The client library hashes passwords on them, one login at a time (`relay/pass.rs`).
-            .threads(2)
+            // The client library hands each call to several tasks. It also hashes passwords on these threads, one login
+            // at a time (`relay/pass.rs`).
+            .on_own_threads(available_parallelism().map_or(2, NonZero::get).max(2))
     }
 
     fn operations() -> Operations<Self> {

@@ -3,7 +3,10 @@
 //! The client library keeps looking for a server until its time is over and then says only that there was none. What
 //! each attempt failed of is in its events, and in what the relay refused.
 
-use crate::errors::{self, shorten};
+use crate::{
+    errors::{self, shorten},
+    number,
+};
 use mongodb::{
     error::{Error, ErrorKind},
     event::{EventHandler, sdam::SdamEvent},
@@ -15,6 +18,7 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use studio_plugin_api::{DriverError, ErrorCode, sync::lock};
 use tokio::sync::Notify;
@@ -55,6 +59,10 @@ pub(crate) struct Servers {
     breach: OnceLock<DriverError>,
     /// How often a server has left a connection.
     cuts: AtomicU64,
+    /// How often the client library has.
+    left: AtomicU64,
+    /// The fewest minutes that a server says it keeps a session for; 0 where none says so.
+    session_minutes: AtomicU64,
     seen: Mutex<Seen>,
     changed: Notify,
 }
@@ -96,6 +104,30 @@ impl Servers {
     /// library may have taken the write a second time, and told of that only.
     pub(crate) fn cuts(&self) -> u64 {
         self.cuts.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the client library left a connection.
+    pub(crate) fn left(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a connection has ended, by whomever.
+    pub(crate) fn ends(&self) -> u64 {
+        self.cuts() + self.left.load(Ordering::Relaxed)
+    }
+
+    /// How long the servers keep a session that they hear nothing of.
+    pub(crate) fn session_lifetime(&self) -> Duration {
+        match self.session_minutes.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            minutes => Duration::from_secs(minutes.saturating_mul(60)),
+        }
+    }
+
+    /// Notes what a server says of that.
+    fn keeps_sessions(&self, minutes: u64) {
+        let fewer = |known| (known == 0 || minutes < known).then_some(minutes);
+        let _ = self.session_minutes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
     }
 
     /// Notes that what answers never spoke the protocol.
@@ -155,6 +187,9 @@ impl Servers {
         EventHandler::callback(move |event| match event {
             SdamEvent::ServerHeartbeatFailed(event) => servers.failed(&event.server_address, &event.failure),
             SdamEvent::ServerHeartbeatSucceeded(event) => {
+                if let Some(minutes) = number::read(&event.reply, "logicalSessionTimeoutMinutes") {
+                    servers.keeps_sessions(minutes.max(1));
+                }
                 servers.answered(&event.server_address, event.reply.get_str("setName").ok());
             }
             SdamEvent::ServerClosed(event) => servers.forget(&event.address),

@@ -1,6 +1,6 @@
 //! Running something on the server for one caller, and stopping it there when the caller leaves.
 //!
-//! Each call has a server session (an `lsid`) of its own. Four things stop what runs in it:
+//! Each call has a server session (an `lsid`) to itself, from its begin to its end. Four things stop what runs in it:
 //!
 //! - `maxTimeMS`, which every operation that can take it has from its request's deadline.
 //! - `killSessions` when the caller leaves: by MongoDB's manual it ends what runs in the session and closes its cursors,
@@ -16,7 +16,10 @@
 //! until the server answers (`session/kill.rs`): the client library sends its `killCursors` once. `killSessions`
 //! is granted to a user who may only `readWrite`, `killOp` is not.
 
+mod idle;
 mod kill;
+
+pub(crate) use idle::IdleSessions;
 
 use crate::{MongoDb, errors, relay::Relay};
 use futures_util::StreamExt;
@@ -26,7 +29,10 @@ use mongodb::{
     error::Error,
     raw_batch_cursor::{RawBatch, SessionRawBatchCursor, SessionRawBatchCursorStream},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use studio_plugin_api::{Context, DriverError, ErrorCode};
 use tokio::time::timeout;
 
@@ -89,11 +95,14 @@ impl Running {
         Ok(Batches { batches: cursor.stream(session), open: &mut self.cursor })
     }
 
-    /// Ends it where the operation came to its end: only a cursor may still be open.
-    fn finish(mut self) {
+    /// Ends it where the operation came to its end: only a cursor may still be open. Gives the session where none is.
+    fn finish(mut self) -> Option<ClientSession> {
         let session = self.session.take();
-        self.kill(None);
-        drop(session);
+        if self.cursor.is_some() {
+            self.kill(None);
+            return None;
+        }
+        session
     }
 
     fn kill(&mut self, session: Option<ClientSession>) {
@@ -149,13 +158,17 @@ impl MongoDb {
         let left = context.time_left();
         let reserved = (left / RESERVED_PART).clamp(RESERVED_LEAST, RESERVED_MOST);
         let time = left.saturating_sub(reserved);
-        let cuts = self.servers.cuts();
+        let (begun, cuts, ends) = (Instant::now(), self.servers.cuts(), self.servers.ends());
         let running = async {
-            let session = self.client.start_session().await?;
+            let session = self.idle_sessions.take(&self.client, self.servers.session_lifetime()).await?;
             let (client, relay) = (self.client.clone(), self.relay.clone());
             let mut running = Running { client, relay, session: Some(session), kind, cursor: None, time };
             let result = operation(&mut running).await;
-            running.finish();
+            let session = running.finish();
+            // Where a connection ended meanwhile, a first attempt may still run in the session.
+            if let (Ok(_), Some(session), true) = (&result, session, self.servers.ends() == ends) {
+                self.idle_sessions.put(begun, session);
+            }
             result
         };
         let result = timeout(time, async {

@@ -79,6 +79,7 @@ async fn endless_loops_delay_nobody_else() {
 /// Memory in KiB, files and threads of a gateway.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
+    /// KiB, without the pages of the program's files, which the gateway forgets and has again when it uses them.
     pub(crate) memory: usize,
     pub(crate) files: usize,
     threads: usize,
@@ -88,7 +89,7 @@ impl Usage {
     pub(crate) fn of(gateway: &mut Gateway) -> Self {
         let id = gateway.process().id();
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         let memory = memory.trim().trim_end_matches(" kB").parse().unwrap();
         let count = |name: &str| fs::read_dir(format!("/proc/{id}/{name}")).unwrap().count();
         Self { memory, files: count("fd"), threads: count("task") }

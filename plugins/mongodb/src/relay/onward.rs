@@ -91,7 +91,7 @@ impl Server {
             Self::Tls(stream) => pass((client_in, client_out), tokio::io::split(*stream)).await,
         };
         match passed {
-            Ok(Left::Client) => {}
+            Ok(Left::Client) => servers.left(),
             // Before the client sees it.
             Ok(Left::Server) => servers.cut(),
             Err(NotMongo::Breach(breach)) => servers.broke(breach.0),
