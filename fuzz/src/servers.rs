@@ -142,7 +142,8 @@ pub(crate) fn memcached(input: &[u8]) {
     visit::<studio_driver_memcached::Memcached>(input, json!({}), testing::network);
 }
 
-/// Any bytes as replies to one call: they are the same in whatever pieces they come.
+/// Any bytes as replies to one call: they are the same in whatever pieces they come, and the first is what the client
+/// library reads as well.
 pub(crate) fn resp(input: &[u8]) {
     let Some((piece, bytes)) = input.split_first() else { return };
     let most = if piece & 1 == 0 { 1 << 20 } else { 100 };
@@ -151,6 +152,13 @@ pub(crate) fn resp(input: &[u8]) {
     feedback::note((whole.len(), whole.last().map(|last| last.len().min(40))));
     if whole.last().is_none_or(|last| !["TooLarge", "NotRedis"].contains(&last.as_str())) {
         assert_eq!(pieces, whole);
+    }
+    let is_answer = |shown: &&String| !["TooLarge", "NotRedis", "passed over"].contains(&shown.as_str());
+    // What is said unasked is no reply.
+    if let Some(first) = whole.first().filter(is_answer)
+        && bytes.first() != Some(&b'>')
+    {
+        assert_eq!(studio_driver_redis::fuzzing::read_first_by_library(bytes).as_ref(), Some(first));
     }
 }
 

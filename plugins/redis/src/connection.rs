@@ -6,12 +6,15 @@ use crate::native;
 use crate::sandboxed;
 use crate::{
     options::Target,
+    packed::Packed,
     resp::OWN_ANSWERS,
     route::{Primary, Route},
     standing::Standing,
     wire,
 };
 use redis::{Cmd, Pipeline, Value, cmd};
+#[cfg(any(target_family = "wasm", test))]
+use std::iter;
 use studio_plugin_api::{DriverError, Network};
 
 /// An open session's connection.
@@ -85,17 +88,35 @@ impl Connection {
         most: u64,
     ) -> Result<Value, DriverError> {
         self.look_around().await?;
-        let answer = self.send(command, route, most).await?;
-        self.watch(std::slice::from_ref(&answer)).await;
-        wire::check(answer)
+        let answers = match &self.link {
+            #[cfg(not(target_family = "wasm"))]
+            Link::Native(link) => link.ask(command.into(), route, most).await?,
+            #[cfg(any(target_family = "wasm", test))]
+            Link::Sandboxed(link) => link.ask_one_by_one(iter::once(command), most).await?,
+        };
+        self.watch(&answers).await;
+        wire::only(answers)
     }
 
-    async fn send(&self, command: &Cmd, route: Route<'_>, most: u64) -> Result<Value, DriverError> {
+    /// As [`pipeline_within`](Self::pipeline_within), for commands that are packed as they are made.
+    pub(crate) async fn ask(
+        &self,
+        commands: Packed,
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
+        self.look_around().await?;
+        let answers = self.send(commands, route, most).await?;
+        self.watch(&answers).await;
+        Ok(answers)
+    }
+
+    async fn send(&self, commands: Packed, route: Route<'_>, most: u64) -> Result<Vec<Value>, DriverError> {
         match &self.link {
             #[cfg(not(target_family = "wasm"))]
-            Link::Native(link) => link.query(command, route, most).await,
+            Link::Native(link) => link.ask(commands, route, most).await,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.query(command, route, most).await,
+            Link::Sandboxed(link) => link.ask(&commands, most).await,
         }
     }
 
@@ -105,9 +126,9 @@ impl Connection {
         if self.is_cluster() || !self.standing.is_due() {
             return Ok(());
         }
-        let answer = self.send(&cmd("ROLE"), Route::Any, OWN_ANSWERS).await?;
-        self.watch(std::slice::from_ref(&answer)).await;
-        self.standing.note(answer)
+        let answers = self.send((&cmd("ROLE")).into(), Route::Any, OWN_ANSWERS).await?;
+        self.watch(&answers).await;
+        self.standing.note(answers.into_iter().next().unwrap_or_default())
     }
 
     /// Gives the session up where an answer tells that it leads elsewhere than it should. In a cluster it is the slots
@@ -144,9 +165,9 @@ impl Connection {
         self.look_around().await?;
         let answers = match &self.link {
             #[cfg(not(target_family = "wasm"))]
-            Link::Native(link) => link.pipeline(pipeline, route, most).await?,
+            Link::Native(link) => link.ask((&pipeline).into(), route, most).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.pipeline(&pipeline, route, most).await?,
+            Link::Sandboxed(link) => link.ask_one_by_one(pipeline.cmd_iter(), most).await?,
         };
         self.watch(&answers).await;
         Ok(answers)
@@ -164,9 +185,9 @@ impl Connection {
     ) -> Result<Vec<Value>, DriverError> {
         let mut answers = match &self.link {
             #[cfg(not(target_family = "wasm"))]
-            Link::Native(link) => link.pipeline(between_multi_and_exec(commands), route, OWN_ANSWERS).await?,
+            Link::Native(link) => link.ask(between_multi_and_exec(commands), route, OWN_ANSWERS).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.transaction(commands, route, OWN_ANSWERS).await?,
+            Link::Sandboxed(link) => link.transaction(commands, OWN_ANSWERS).await?,
         };
         let _discarded = answers.pop();
         self.watch(&answers).await;
@@ -198,13 +219,12 @@ impl Connection {
 /// By hand: the client's own transactions lose the answers when the server refuses to begin one, and its arithmetic
 /// overflows over that.
 #[cfg(not(target_family = "wasm"))]
-fn between_multi_and_exec(commands: &[Cmd]) -> Pipeline {
-    let mut whole = Pipeline::with_capacity(commands.len() + 3);
-    whole.add_command(cmd("MULTI"));
-    for command in commands {
-        whole.add_command(command.clone());
-    }
+fn between_multi_and_exec(commands: &[Cmd]) -> Packed {
+    let mut whole = Packed::default();
+    whole.add([b"MULTI"]);
+    commands.iter().for_each(|command| whole.add_command(command));
     // Where EXEC itself is refused, the connection, which all share, does not stay in the transaction.
-    whole.add_command(cmd("EXEC")).add_command(cmd("DISCARD"));
+    whole.add([b"EXEC"]);
+    whole.add([b"DISCARD"]);
     whole
 }

@@ -22,3 +22,8 @@ pub fn read_replies(bytes: &[u8], piece: usize, most: u64) -> Vec<String> {
     }
     shown
 }
+
+/// Reads the first reply in these bytes as the client library does, and shows it.
+pub fn read_first_by_library(bytes: &[u8]) -> Option<String> {
+    redis::parse_redis_value(bytes).ok().map(|value| format!("{value:?}"))
+}

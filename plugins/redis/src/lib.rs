@@ -20,6 +20,7 @@ mod login;
 #[cfg(not(target_family = "wasm"))]
 mod native;
 mod options;
+mod packed;
 mod pubsub;
 mod resp;
 mod route;

@@ -13,6 +13,11 @@ pub(crate) fn check(value: Value) -> Result<Value, DriverError> {
     }
 }
 
+/// The answer to the only command, checked.
+pub(crate) fn only(answers: Vec<Value>) -> Result<Value, DriverError> {
+    answers.into_iter().next().map_or_else(|| Err(errors::lost()), check)
+}
+
 /// As [`check`]; nothing where the server does not tell it to this user, or to anyone.
 pub(crate) fn told(value: Value) -> Result<Option<Value>, DriverError> {
     match value {

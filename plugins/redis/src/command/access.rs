@@ -12,8 +12,12 @@
 //! Scripts are for admins, the read-only forms too: a script can do whatever the connection's Redis user may, look into
 //! other databases and run without end included, and its text does not tell.
 
-use super::table::{CommandTable, Flags};
-use redis::{Arg, Cmd};
+use super::{
+    names::Names,
+    table::{CommandTable, Flags},
+};
+use crate::packed::Packed;
+use std::{collections::HashMap, sync::LazyLock};
 use studio_plugin_api::Access;
 
 /// What a command takes.
@@ -168,53 +172,45 @@ const EXCEPTIONS: &[(Access, &[&str])] = &[
 const HARMLESS_DEBUG: &[&str] =
     &["digest", "digest-value", "htstats", "htstats-key", "listpack", "object", "sdslen", "ziplist"];
 
-/// A word of a command; empty where it has no such word.
-pub(crate) fn word(words: &Cmd, place: usize) -> &[u8] {
-    match words.args_iter().nth(place) {
-        Some(Arg::Simple(word)) => word,
-        _ => &[],
-    }
-}
-
-/// Whether a word from this place on is the option of this name.
-fn has_option(words: &Cmd, from: usize, option: &[u8]) -> bool {
-    words
-        .args_iter()
-        .skip(from)
-        .any(|word| matches!(word, Arg::Simple(word) if word.eq_ignore_ascii_case(option)))
-}
+/// What the lists say, by name.
+static LISTED: LazyLock<HashMap<&str, Rule>> = LazyLock::new(|| {
+    let exceptions =
+        EXCEPTIONS.iter().flat_map(|(access, names)| names.iter().map(|name| (*name, Rule::Needs(*access))));
+    let never =
+        NEVER.iter().flat_map(|(reason, names)| names.iter().map(|name| (*name, Rule::Never(reason))));
+    exceptions.chain(never).collect()
+});
 
 /// What the command takes, by its name and arguments.
-pub(crate) fn rule(table: &CommandTable, words: &Cmd) -> Rule {
-    let lower = |place| String::from_utf8_lossy(word(words, place)).to_ascii_lowercase();
-    let (name, first) = (lower(0), lower(1));
-    let full = format!("{name}|{first}");
-    let listed = |names: &[&str]| names.contains(&name.as_str()) || names.contains(&full.as_str());
+pub(crate) fn rule(table: &CommandTable, words: &Packed) -> Rule {
+    let names = Names::of(words);
+    let (name, full) = (names.name(), names.full());
+    let listed = [LISTED.get(full), LISTED.get(name)];
 
-    if let Some((reason, _)) = NEVER.iter().find(|(_, names)| listed(names)) {
-        return Rule::Never(reason);
+    if let Some(never) = listed.into_iter().flatten().find(|rule| matches!(rule, Rule::Never(_))) {
+        return *never;
     }
-    if name == "debug" && !HARMLESS_DEBUG.contains(&first.as_str()) {
+    if name == "debug" && !HARMLESS_DEBUG.contains(&names.first()) {
         return Rule::Never(SERVER);
     }
-    if matches!(name.as_str(), "xread" | "xreadgroup") {
+    if matches!(name, "xread" | "xreadgroup") {
         return match reads_blocking(words) {
             true => Rule::Never(BLOCKS),
             false if name == "xread" => Rule::Needs(Access::Read),
             false => Rule::Needs(Access::Write),
         };
     }
-    if copies_elsewhere(&name, words) {
+    if copies_elsewhere(name, words) {
         return Rule::Needs(Access::Admin);
     }
     if !table.is_known() {
         return Rule::Needs(Access::Admin);
     }
-    if let Some((access, _)) = EXCEPTIONS.iter().find(|(_, names)| listed(names)) {
-        return Rule::Needs(*access);
+    if let Some(exception) = listed.into_iter().flatten().next() {
+        return *exception;
     }
     // A name with `|` is how the table writes a subcommand; as a word of a command it is no name at all.
-    let flags = if name.contains('|') { None } else { table.get(&full).or_else(|| table.get(&name)) };
+    let flags = if name.contains('|') { None } else { table.get(full).or_else(|| table.get(name)) };
     flags.map_or(Rule::Needs(Access::Admin), by_flags)
 }
 
@@ -234,9 +230,9 @@ fn by_flags(flags: Flags) -> Rule {
 
 /// Whether XREAD or XREADGROUP would wait for entries. What follows STREAMS are names, and so are the two after GROUP,
 /// whatever they are.
-fn reads_blocking(words: &Cmd) -> bool {
-    let mut rest = words.args_iter().skip(1);
-    while let Some(Arg::Simple(option)) = rest.next() {
+fn reads_blocking(words: &Packed) -> bool {
+    let mut rest = words.words().skip(1);
+    while let Some(option) = rest.next() {
         let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
         let values = if is("streams") {
             return false;
@@ -250,7 +246,7 @@ fn reads_blocking(words: &Cmd) -> bool {
             2
         } else {
             // An option of another server, with a value of any kind behind it.
-            return rest.any(|word| matches!(word, Arg::Simple(word) if word.eq_ignore_ascii_case(b"block")));
+            return rest.any(|word| word.eq_ignore_ascii_case(b"block"));
         };
         rest.by_ref().take(values).for_each(drop);
     }
@@ -258,8 +254,8 @@ fn reads_blocking(words: &Cmd) -> bool {
 }
 
 /// `COPY … DB n` writes into another database than the connection's.
-fn copies_elsewhere(name: &str, words: &Cmd) -> bool {
-    name == "copy" && has_option(words, 3, b"db")
+fn copies_elsewhere(name: &str, words: &Packed) -> bool {
+    name == "copy" && words.words().skip(3).any(|word| word.eq_ignore_ascii_case(b"db"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `POST /command`: a raw command.
 
-pub(crate) mod access;
+mod access;
+mod names;
 mod places;
 mod reply;
 mod secrets;
@@ -11,16 +12,17 @@ pub(crate) use table::CommandTable;
 
 use crate::{
     Redis,
+    packed::Packed,
+    resp::OWN_ANSWERS,
     route::{Primary, Route, Spread},
     wire,
 };
 use access::Rule;
 use places::Place;
-use redis::{Arg, Cmd, cmd};
+use redis::cmd;
 use reply::Reply;
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use studio_plugin_api::prelude::*;
 use words::{Argument, MAX_WORDS};
 
@@ -54,13 +56,15 @@ pub(crate) async fn run(
     redis: Context<Redis>,
     body: Body<CommandBody>,
 ) -> Result<Either<Json<CommandAnswer>, OnlyRead<Json<CommandAnswer>>>, DriverError> {
-    let needed = permit(&redis, &words::head(&body.command)?).await?;
-    let command = words::read(&body.command)?;
+    let head = words::head(&body.command)?;
+    let needed = permit(&redis, &head.words).await?;
+    let command = words::read(&body.command, &head)?;
     // Once more: some commands take an option that changes what they need.
     let needed = needed.max(permit(&redis, &command).await?);
     let place = find_place(&redis, &command, body.node.as_deref()).await?;
-    let mut value = redis.connection.query_within(&command, place.route(), redis.max_reply_bytes()).await?;
-    if access::word(&command, 0).eq_ignore_ascii_case(b"config") {
+    let answers = redis.connection.ask(command, place.route(), redis.max_reply_bytes()).await?;
+    let mut value = wire::only(answers)?;
+    if head.words.word(0).eq_ignore_ascii_case(b"config") {
         secrets::hide(&mut value);
     }
     let reply = Reply(value);
@@ -72,14 +76,14 @@ pub(crate) async fn run(
 }
 
 /// Where a command goes.
-enum Found<'a> {
+enum Found {
     Any,
-    Key(Cow<'a, [u8]>),
+    Key(Vec<u8>),
     Node(Primary),
     Many(Spread),
 }
 
-impl Found<'_> {
+impl Found {
     fn route(&self) -> Route<'_> {
         match self {
             Self::Any => Route::Any,
@@ -90,11 +94,7 @@ impl Found<'_> {
     }
 }
 
-async fn find_place<'a>(
-    redis: &Redis,
-    command: &'a Cmd,
-    node: Option<&str>,
-) -> Result<Found<'a>, DriverError> {
+async fn find_place(redis: &Redis, command: &Packed, node: Option<&str>) -> Result<Found, DriverError> {
     if !redis.connection.is_cluster() {
         return match node {
             Some(_) => Err(DriverError::field("node", "means nothing without a cluster")),
@@ -108,7 +108,7 @@ async fn find_place<'a>(
     match places::place(redis.commands.get().unwrap_or(&unavailable), command) {
         Place::Any => Ok(Found::Any),
         Place::Many(spread) => Ok(Found::Many(spread)),
-        Place::Key(place) => Ok(Found::Key(Cow::Borrowed(access::word(command, place)))),
+        Place::Key(place) => Ok(Found::Key(command.word(place).to_vec())),
         Place::Keys => find_key(redis, command).await,
         Place::Node => Err(node_needed(command)),
     }
@@ -124,18 +124,15 @@ async fn find_node(redis: &Redis, node: &str) -> Result<Primary, DriverError> {
 }
 
 /// Asks the server which of the command's words are keys.
-async fn find_key<'a>(redis: &Redis, command: &'a Cmd) -> Result<Found<'a>, DriverError> {
-    let mut question = cmd("COMMAND");
-    question.arg("GETKEYS");
-    for word in command.args_iter() {
-        if let Arg::Simple(word) = word {
-            question.arg(word);
-        }
-    }
-    match redis.connection.query(&question, Route::Any).await {
+async fn find_key(redis: &Redis, command: &Packed) -> Result<Found, DriverError> {
+    let mut question = Packed::with_room(1, 2, command.as_bytes().len());
+    question.begin(2 + command.words().len());
+    let ask: [&[u8]; 2] = [b"COMMAND", b"GETKEYS"];
+    ask.into_iter().chain(command.words()).for_each(|word| question.add_word(word));
+    match redis.connection.ask(question, Route::Any, OWN_ANSWERS).await.and_then(wire::only) {
         Ok(keys) => {
             let key = wire::items(keys).and_then(|keys| keys.into_iter().next()).and_then(wire::bytes);
-            key.map(|key| Found::Key(Cow::Owned(key))).ok_or_else(|| node_needed(command))
+            key.map(Found::Key).ok_or_else(|| node_needed(command))
         }
         Err(error) if error.message.contains("no key arguments") => Err(node_needed(command)),
         // The command has too few words or the like, and the server says so once more.
@@ -144,8 +141,8 @@ async fn find_key<'a>(redis: &Redis, command: &'a Cmd) -> Result<Found<'a>, Driv
     }
 }
 
-fn node_needed(command: &Cmd) -> DriverError {
-    let name = String::from_utf8_lossy(access::word(command, 0)).to_uppercase();
+fn node_needed(command: &Packed) -> DriverError {
+    let name = shown(command);
     let message = format!(
         "`node`: is missing: without keys {name} is about one node of the cluster; name a primary by its id or \
          host:port, as CLUSTER NODES tells them"
@@ -154,27 +151,30 @@ fn node_needed(command: &Cmd) -> DriverError {
 }
 
 /// Refuses what the caller may not run; tells what the command needs.
-async fn permit(redis: &Context<Redis>, words: &Cmd) -> Result<Access, DriverError> {
-    let name = access::word(words, 0);
-    if name.is_empty() {
+async fn permit(redis: &Context<Redis>, words: &Packed) -> Result<Access, DriverError> {
+    if words.word(0).is_empty() {
         let message = "`command`: must begin with a command's name";
         return Err(DriverError::validation("command", message));
     }
-    let shown = String::from_utf8_lossy(name).to_uppercase();
-    let unknown = CommandTable::unavailable();
+    let unknown;
     let known = match redis.commands.get() {
         Some(known) => known,
         None => match load_table(redis).await {
             Ok(loaded) => redis.commands.get_or_init(|| loaded),
             // It is what SCRIPT KILL is for, and tells nothing of its commands now.
-            Err(error) if error.details.get("code").is_some_and(|code| code == "BUSY") => &unknown,
+            Err(error) if error.details.get("code").is_some_and(|code| code == "BUSY") => {
+                unknown = CommandTable::unavailable();
+                &unknown
+            }
             Err(error) => return Err(error),
         },
     };
     let needed = match access::rule(known, words) {
         Rule::Never(reason) => {
-            return Err(DriverError::forbidden(format!("{shown} is not allowed here: {reason}"))
-                .with("command", shown));
+            let name = shown(words);
+            return Err(
+                DriverError::forbidden(format!("{name} is not allowed here: {reason}")).with("command", name)
+            );
         }
         Rule::Needs(needed) => needed,
     };
@@ -182,8 +182,14 @@ async fn permit(redis: &Context<Redis>, words: &Cmd) -> Result<Access, DriverErr
         return Ok(needed);
     }
     let role = if needed == Access::Admin { "admin" } else { "developer" };
-    let message = format!("{shown} needs the role {role}: it is not a command that only reads data");
-    Err(DriverError::forbidden(message).with("command", shown))
+    let name = shown(words);
+    let message = format!("{name} needs the role {role}: it is not a command that only reads data");
+    Err(DriverError::forbidden(message).with("command", name))
+}
+
+/// A command's name in an error's words.
+fn shown(words: &Packed) -> String {
+    String::from_utf8_lossy(words.word(0)).to_uppercase()
 }
 
 /// Asked when a session needs it first. Where the connection's user may not ask, only admins may run commands at all.

@@ -5,11 +5,13 @@
 //! happens to be asked looks like the cluster's and is not.
 
 use super::{
-    access::word,
+    names::Names,
     table::{CommandTable, FirstKey},
 };
-use crate::route::{Join, Spread};
-use redis::Cmd;
+use crate::{
+    packed::Packed,
+    route::{Join, Spread},
+};
 
 /// Where a command goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,11 +111,10 @@ const fn keys(step: usize, shared: usize, join: Join) -> Spread {
 }
 
 /// Where the command goes, by its name and what the server says of it.
-pub(super) fn place(table: &CommandTable, words: &Cmd) -> Place {
-    let lower = |place| String::from_utf8_lossy(word(words, place)).to_ascii_lowercase();
-    let (name, first) = (lower(0), lower(1));
-    let full = format!("{name}|{first}");
-    let listed = |names: &[&str]| names.contains(&name.as_str()) || names.contains(&full.as_str());
+pub(super) fn place(table: &CommandTable, words: &Packed) -> Place {
+    let (names, count) = (Names::of(words), words.words().len());
+    let (name, full) = (names.name(), names.full());
+    let listed = |names: &[&str]| names.contains(&name) || names.contains(&full);
     if let Some((spread, _)) = MANY.iter().find(|(_, names)| listed(names)) {
         return Place::Many(*spread);
     }
@@ -121,13 +122,13 @@ pub(super) fn place(table: &CommandTable, words: &Cmd) -> Place {
         return Place::Any;
     }
     // The words of help are the server's, not a node's.
-    if first == "help" && words.args_iter().len() == 2 {
+    if names.first() == "help" && count == 2 {
         return Place::Any;
     }
-    match table.first_key(&full).or_else(|| table.first_key(&name)) {
+    match table.first_key(full).or_else(|| table.first_key(name)) {
         // It may have its keys at its end.
-        Some(FirstKey::Word(place)) if name == "migrate" && word(words, place).is_empty() => Place::Keys,
-        Some(FirstKey::Word(place)) if words.args_iter().len() > place => Place::Key(place),
+        Some(FirstKey::Word(place)) if name == "migrate" && words.word(place).is_empty() => Place::Keys,
+        Some(FirstKey::Word(place)) if count > place => Place::Key(place),
         // Too few words: the server says so, whichever it is.
         Some(FirstKey::Word(_)) => Place::Any,
         Some(FirstKey::Movable) => Place::Keys,
@@ -135,7 +136,7 @@ pub(super) fn place(table: &CommandTable, words: &Cmd) -> Place {
         // The server tells of it what it is.
         None if table.is_known() => Place::Any,
         // Such servers tell nothing; most commands have their key first.
-        None if words.args_iter().len() > 1 => Place::Key(1),
+        None if count > 1 => Place::Key(1),
         None => Place::Node,
     }
 }
@@ -143,14 +144,10 @@ pub(super) fn place(table: &CommandTable, words: &Cmd) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::table::tests::redis_7;
-    use redis::cmd;
+    use crate::{command::table::tests::redis_7, packed::tests::packed};
 
     fn of(line: &str) -> Place {
-        let mut parts = line.split(' ');
-        let mut command = cmd(parts.next().unwrap());
-        command.arg(parts.collect::<Vec<_>>());
-        place(&redis_7(), &command)
+        place(&redis_7(), &packed(line))
     }
 
     #[test]

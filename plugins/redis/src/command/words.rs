@@ -3,8 +3,7 @@
 //! A body of some megabytes can have millions of them: whether the caller may run the command is told from the first
 //! two, and only then are all of them copied, once, into the command that is sent.
 
-use crate::json_bytes::Text;
-use redis::{Cmd, ToRedisArgs};
+use crate::{json_bytes::Text, packed::Packed};
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
@@ -16,8 +15,8 @@ use studio_plugin_api::{DriverError, encoding::Encoding};
 
 /// The most words of a command. Redis takes as many, and hangs up on more.
 pub(super) const MAX_WORDS: usize = 1 << 20;
-/// So many words tell what a command is.
-const HEAD: usize = 2;
+/// Bytes of words that a command has room for from the start.
+const ROOM: usize = 1 << 10;
 
 /// A string, a number (sent as its text), or bytes as `{"base64": "…"}`.
 pub(super) struct Argument<'a>(&'a RawValue);
@@ -47,7 +46,7 @@ impl JsonSchema for Argument<'_> {
 }
 
 impl Argument<'_> {
-    fn add_to(&self, command: &mut Cmd, place: usize) -> Result<(), DriverError> {
+    fn add_to(&self, command: &mut Packed, place: usize) -> Result<(), DriverError> {
         let text = self.0.get().trim();
         let field = || format!("command[{place}]");
         let refuse = || {
@@ -57,49 +56,76 @@ impl Argument<'_> {
         };
         match text.as_bytes().first() {
             Some(b'"') => {
+                let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+                if let Some(plain) = inside.filter(|inside| !inside.contains('\\')) {
+                    command.add_word(plain.as_bytes());
+                    return Ok(());
+                }
                 let text: Text<'_> = serde_json::from_str(text).map_err(|_| refuse())?;
-                add(command, text.0.as_bytes());
+                command.add_word(text.0.as_bytes());
             }
             Some(b'{') => {
                 let binary: Binary<'_> = serde_json::from_str(text).map_err(|_| refuse())?;
-                add(command, &Encoding::Base64.decode(&binary.base64, &format!("{}.base64", field()))?);
+                let field = format!("{}.base64", field());
+                command.add_word(&Encoding::Base64.decode(&binary.base64, &field)?);
             }
-            Some(b'-' | b'0'..=b'9') => add(command, text.as_bytes()),
+            Some(b'-' | b'0'..=b'9') => command.add_word(text.as_bytes()),
             _ => return Err(refuse()),
         }
         Ok(())
     }
 }
 
-fn add(command: &mut Cmd, word: &[u8]) {
-    word.write_redis_args(command);
+/// What tells of a command what it is.
+pub(super) struct Head {
+    /// The command's name and its first argument, which may be the name of a subcommand.
+    pub(super) words: Packed,
+    /// How many words there are.
+    count: usize,
 }
 
-/// The command's name and its first argument, which may be the name of a subcommand.
-pub(super) fn head(json: &RawValue) -> Result<Cmd, DriverError> {
-    walk(json, HEAD)
+/// Reads the first two words. That there are not too many is looked at as well.
+pub(super) fn head(json: &RawValue) -> Result<Head, DriverError> {
+    let (words, count) = walk(json, None)?;
+    Ok(Head { words, count })
 }
 
-/// The whole command.
-pub(super) fn read(json: &RawValue) -> Result<Cmd, DriverError> {
-    walk(json, MAX_WORDS)
+/// Reads the whole command.
+pub(super) fn read(json: &RawValue, head: &Head) -> Result<Packed, DriverError> {
+    walk(json, Some(head.count)).map(|(command, _)| command)
 }
 
-/// The command out of at most so many words; that there are not too many is looked at first.
-fn walk(json: &RawValue, most: usize) -> Result<Cmd, DriverError> {
-    let mut walk = Walk { command: Cmd::new(), most, outcome: Ok(()) };
+/// Reads all words, where it is known how many they are, else the head; answers how many there are.
+fn walk(json: &RawValue, known: Option<usize>) -> Result<(Packed, usize), DriverError> {
+    let command = Packed::with_room(1, 2, json.get().len().min(ROOM));
+    let mut walk = Walk { command, known, count: 0, outcome: Ok(()) };
     let not_words = |_| DriverError::field("command", "must be an array of words");
     let mut deserializer = serde_json::Deserializer::from_str(json.get());
     let outcome = walk.deserialize(&mut deserializer);
     walk.outcome?;
     outcome.map_err(not_words)?;
-    Ok(walk.command)
+    Ok((walk.command, walk.count))
 }
 
 struct Walk {
-    command: Cmd,
-    most: usize,
+    command: Packed,
+    known: Option<usize>,
+    /// The words so far.
+    count: usize,
     outcome: Result<(), DriverError>,
+}
+
+impl Walk {
+    fn add<E: Error>(&mut self, word: &RawValue) -> Result<(), E> {
+        let outcome = Argument(word).add_to(&mut self.command, self.count);
+        self.count += 1;
+        outcome.map_err(|error| self.refuse(error))
+    }
+
+    fn refuse<E: Error>(&mut self, error: DriverError) -> E {
+        self.outcome = Err(error);
+        E::custom("refused")
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for &mut Walk {
@@ -115,21 +141,22 @@ impl<'de> Visitor<'de> for &mut Walk {
         formatter.write_str("words")
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<(), A::Error> {
-        let mut count = 0;
-        while count < self.most {
-            let Some(word) = words.next_element::<&RawValue>()? else { return Ok(()) };
-            self.outcome = Argument(word).add_to(&mut self.command, count);
-            if self.outcome.is_err() {
-                return Err(A::Error::custom("refused"));
+        let head: [Option<&RawValue>; 2] = [words.next_element()?, words.next_element()?];
+        let head = head.into_iter().flatten();
+        self.command.begin(self.known.unwrap_or(head.clone().count()));
+        for word in head {
+            self.add(word)?;
+        }
+        if self.known.is_some() {
+            while let Some(word) = words.next_element()? {
+                self.add(word)?;
             }
-            count += 1;
         }
         while words.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
-            if count > MAX_WORDS {
+            self.count += 1;
+            if self.count > MAX_WORDS {
                 let message = format!("`command`: may have {MAX_WORDS} words");
-                self.outcome = Err(DriverError::validation("command", message));
-                return Err(A::Error::custom("refused"));
+                return Err(self.refuse(DriverError::validation("command", message)));
             }
         }
         Ok(())
@@ -139,16 +166,12 @@ impl<'de> Visitor<'de> for &mut Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use redis::Arg;
 
     fn words(json: &str) -> Result<Vec<Vec<u8>>, DriverError> {
         let raw: Box<RawValue> = serde_json::from_str(json).unwrap();
-        let command = read(&raw)?;
-        let words = command.args_iter().map(|word| match word {
-            Arg::Simple(word) => word.to_vec(),
-            _ => panic!("no word"),
-        });
-        Ok(words.collect())
+        let command = read(&raw, &head(&raw)?)?;
+        assert_eq!(command.words().len(), command.words().count());
+        Ok(command.words().map(<[u8]>::to_vec).collect())
     }
 
     fn field(json: &str) -> String {
@@ -173,15 +196,14 @@ mod tests {
         let most = format!("[1{}]", ",1".repeat(MAX_WORDS - 1));
         assert_eq!(words(&most).unwrap().len(), MAX_WORDS);
         let more: Box<RawValue> = serde_json::from_str(&format!("[1{}]", ",1".repeat(MAX_WORDS))).unwrap();
-        for refused in [head(&more), read(&more)] {
-            assert_eq!(refused.err().unwrap().details["field"], "command");
-        }
+        assert_eq!(head(&more).err().unwrap().details["field"], "command");
     }
 
     #[test]
     fn the_head_is_looked_at_without_the_rest() {
         let raw: Box<RawValue> = serde_json::from_str(r#"["SET", "k", null]"#).unwrap();
-        assert_eq!(head(&raw).unwrap().args_iter().len(), 2);
-        assert!(read(&raw).is_err());
+        let head = head(&raw).unwrap();
+        assert_eq!(head.words.words().collect::<Vec<_>>(), [b"SET", &b"k"[..]]);
+        assert!(read(&raw, &head).is_err());
     }
 }

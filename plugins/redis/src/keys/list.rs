@@ -5,14 +5,16 @@
 //! pages. What SCAN promises of a server holds for each node: a key that was there all the time is listed. A key that
 //! moves from one node to another while the listing is under way may be listed twice, or be missed.
 
-use super::{command, in_parts, memory_usage, page::explained, read_count, read_expiry, seconds};
+use super::{in_parts, page::explained, read_count, read_expiry, seconds};
 use crate::{
     Redis, errors,
     json_bytes::json_length,
+    packed::Packed,
+    resp::OWN_ANSWERS,
     route::{Primary, Route},
     wire,
 };
-use redis::{Pipeline, Value, cmd};
+use redis::{Value, cmd};
 use std::collections::HashSet;
 use studio_plugin_api::{
     encoding::{self, Encoding},
@@ -126,14 +128,16 @@ async fn describe_part(
     listed: &mut Vec<ListedKey>,
 ) -> Result<usize, DriverError> {
     let with_memory = redis.has_memory_usage();
-    let mut pipeline = Pipeline::with_capacity(keys.len() * 3);
+    let bytes: usize = keys.iter().map(|key| 3 * key.len() + 32).sum();
+    let mut questions = Packed::with_room(3 * keys.len(), 7 * keys.len(), bytes);
     for key in &keys {
-        pipeline.add_command(command("TYPE", key)).add_command(command("PTTL", key));
+        questions.add([b"TYPE", key]);
+        questions.add([b"PTTL", key]);
         if with_memory {
-            pipeline.add_command(memory_usage(key));
+            questions.add([b"MEMORY", b"USAGE", key]);
         }
     }
-    let mut answers = redis.connection.pipeline(pipeline, route).await?.into_iter();
+    let mut answers = redis.connection.ask(questions, route, OWN_ANSWERS).await?.into_iter();
     let mut forbidden = 0;
     for key in keys {
         let (Some(key_type), Some(milliseconds)) = (answers.next(), answers.next()) else {

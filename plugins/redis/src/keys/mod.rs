@@ -80,13 +80,6 @@ pub(crate) fn with_all(mut command: Cmd, arguments: &[Vec<u8>]) -> Cmd {
     command
 }
 
-/// `MEMORY USAGE key`.
-pub(crate) fn memory_usage(key: &[u8]) -> Cmd {
-    let mut command = cmd("MEMORY");
-    command.arg("USAGE").arg(key);
-    command
-}
-
 /// Whole seconds from `PTTL`'s milliseconds, rounded up: what has half a second left has not expired. Negative ones
 /// (no expiry, no key) stay as they are.
 pub(crate) fn seconds(milliseconds: i64) -> i64 {

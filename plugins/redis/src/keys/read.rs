@@ -1,8 +1,8 @@
 //! `GET /keys/{key}`.
 
-use super::{KeyPath, KeyType, command, memory_usage, no_such_key, page, read_count, read_expiry, seconds};
-use crate::{Redis, errors, json_bytes::json_length, route::Route, wire};
-use redis::{Pipeline, Value, cmd};
+use super::{KeyPath, KeyType, command, no_such_key, page, read_count, read_expiry, seconds};
+use crate::{Redis, errors, json_bytes::json_length, packed::Packed, resp::OWN_ANSWERS, route::Route, wire};
+use redis::{Cmd, Value};
 use studio_plugin_api::{
     encoding::{self, Encoding},
     prelude::*,
@@ -11,6 +11,8 @@ use studio_plugin_api::{
 /// A string up to this long comes with the first round trip; a longer one takes a second, so that asking about a huge
 /// string never loads it just to refuse it.
 const FIRST_BYTES: u64 = 64 << 10;
+/// As GETRANGE counts: with its last byte.
+const FIRST_RANGE: &[u8] = b"65536";
 
 /// So often a key is read whose type others change meanwhile, each time between two questions about it.
 const ATTEMPTS: usize = 4;
@@ -67,12 +69,11 @@ struct Facts {
     milliseconds: Option<i64>,
     encoding: Option<String>,
     size: Option<i64>,
-    /// STRLEN and the first bytes, of a string.
-    length: Value,
+    /// The first bytes of a string.
     start: Value,
 }
 
-/// `GET /keys/{key}`: one round trip for a string up to 64 KiB, two for everything else.
+/// `GET /keys/{key}`: one round trip for a string up to 64 KiB, two for nearly everything else.
 pub(crate) async fn read(
     redis: Context<Redis>,
     path: Path<KeyPath>,
@@ -98,7 +99,7 @@ async fn read_once(redis: &Context<Redis>, key: &[u8], query: &ReadQuery) -> Res
     let content = match KeyType::from_name(&facts.key_type) {
         None => Content::Unread {},
         Some(KeyType::String) => {
-            let value = whole_string(redis, key, facts.length, facts.start, limit).await?;
+            let value = whole_string(redis, key, facts.start, facts.size, limit).await?;
             let encoding = Encoding::for_all([value.as_slice()]);
             Content::Text { value: encoding.encode(value), value_encoding: encoding.shown() }
         }
@@ -121,42 +122,30 @@ async fn read_once(redis: &Context<Redis>, key: &[u8], query: &ReadQuery) -> Res
 
 async fn ask(redis: &Redis, key: &[u8]) -> Result<Facts, DriverError> {
     let with_memory = redis.has_memory_usage();
-    let mut object_encoding = cmd("OBJECT");
-    object_encoding.arg("ENCODING").arg(key);
-    let mut pipeline = Pipeline::with_capacity(6);
-    pipeline
-        .add_command(command("TYPE", key))
-        .add_command(command("PTTL", key))
-        .add_command(object_encoding)
-        .add_command(command("STRLEN", key))
-        .add_command(first_bytes(key, FIRST_BYTES));
+    let mut questions = Packed::with_room(5, 12, 5 * key.len() + 64);
+    questions.add([b"TYPE", key]);
+    questions.add([b"PTTL", key]);
+    questions.add([b"OBJECT", b"ENCODING", key]);
+    questions.add([b"GETRANGE", key, b"0", FIRST_RANGE]);
     if with_memory {
-        pipeline.add_command(memory_usage(key));
+        questions.add([b"MEMORY", b"USAGE", key]);
     }
-    let mut answers = redis.connection.pipeline(pipeline, Route::Key(key)).await?.into_iter();
+    let mut answers = redis.connection.ask(questions, Route::Key(key), OWN_ANSWERS).await?.into_iter();
     let mut next = || answers.next().unwrap_or_default();
     let key_type = wire::text(wire::check(next())?).ok_or_else(|| DriverError::unexpected_answer("TYPE"))?;
     let milliseconds = read_expiry(next())?;
     // Not known, not allowed, or the key is gone: then there is simply no encoding to show.
     let encoding = wire::text(next());
-    let (length, start) = (next(), next());
+    let start = next();
     let size = if with_memory { redis.read_memory_usage(&next()) } else { None };
-    Ok(Facts { key_type, milliseconds, encoding, size, length, start })
-}
-
-/// One byte more than `limit` shows that there is more than `limit`. What GETRANGE answers is from one moment,
-/// whatever others write meanwhile.
-fn first_bytes(key: &[u8], limit: u64) -> redis::Cmd {
-    let mut get = command("GETRANGE", key);
-    get.arg(0).arg(limit);
-    get
+    Ok(Facts { key_type, milliseconds, encoding, size, start })
 }
 
 async fn whole_string(
     redis: &Redis,
     key: &[u8],
-    length: Value,
     start: Value,
+    size: Option<i64>,
     limit: u64,
 ) -> Result<Vec<u8>, DriverError> {
     let Some(start) = wire::told(start)? else {
@@ -169,12 +158,24 @@ async fn whole_string(
     if start.len() as u64 <= FIRST_BYTES {
         return within(start, limit);
     }
-    let length = wire::told(length)?.and_then(|length| wire::integer(&length));
-    if length.and_then(|length| u64::try_from(length).ok()).is_some_and(|length| length > limit) {
-        return Err(DriverError::result_too_large(limit));
+    // A string takes more memory than it has bytes.
+    let fits = |bytes| u64::try_from(bytes).is_ok_and(|bytes| bytes <= limit);
+    if !size.is_some_and(fits) {
+        let length = redis.connection.query(&command("STRLEN", key), Route::Key(key)).await;
+        if matches!(length.as_ref().ok().and_then(wire::integer), Some(length) if !fits(length)) {
+            return Err(DriverError::result_too_large(limit));
+        }
     }
-    let answer = redis.connection.query_within(&first_bytes(key, limit), Route::Key(key), limit).await?;
+    let answer = redis.connection.query_within(&up_to(key, limit), Route::Key(key), limit).await?;
     within(read_string(answer)?, limit)
+}
+
+/// One byte more than `limit` shows that there is more than `limit`. What GETRANGE answers is from one moment,
+/// whatever others write meanwhile.
+fn up_to(key: &[u8], limit: u64) -> Cmd {
+    let mut get = command("GETRANGE", key);
+    get.arg(0).arg(limit);
+    get
 }
 
 fn read_string(answer: Value) -> Result<Vec<u8>, DriverError> {

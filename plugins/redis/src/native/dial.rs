@@ -4,6 +4,7 @@ use super::mux::{Failure, Mux};
 use crate::{
     login::{self, Exchange, GREETING_BYTES, GREETING_TIMEOUT},
     options::{Address, Tls},
+    packed::Packed,
 };
 use redis::{Cmd, RedisConnectionInfo, Value};
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub(super) async fn dial_server(
 }
 
 async fn log_in(
-    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     login: &RedisConnectionInfo,
 ) -> Result<Mux, DriverError> {
     let mut server = Mux::new(stream);
@@ -49,16 +50,14 @@ async fn log_in(
 
 impl Exchange for Mux {
     async fn exchange(&mut self, commands: &[Cmd]) -> Result<Vec<Value>, DriverError> {
-        let mut bytes = Vec::new();
-        for command in commands {
-            command.write_packed_command(&mut bytes);
-        }
-        Ok(self.ask(bytes, commands.len(), GREETING_BYTES).await?)
+        let mut packed = Packed::default();
+        commands.iter().for_each(|command| packed.add_command(command));
+        Ok(self.ask(packed, GREETING_BYTES).await?)
     }
 }
 
 /// One command that is answered shortly.
 pub(super) async fn ask(server: &Mux, command: &Cmd) -> Result<Value, Failure> {
-    let answers = server.ask(command.get_packed_command(), 1, SHORT_ANSWER).await?;
+    let answers = server.ask(command.into(), SHORT_ANSWER).await?;
     answers.into_iter().next().ok_or(Failure::Lost)
 }

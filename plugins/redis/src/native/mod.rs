@@ -6,13 +6,13 @@ mod mux;
 mod sentinel;
 
 use crate::{
-    errors,
     options::{Target, Topology},
+    packed::Packed,
     route::{Primary, Route},
 };
 use cluster::Cluster;
 use mux::Mux;
-use redis::{Cmd, Pipeline, Value};
+use redis::Value;
 use studio_plugin_api::{DriverError, Network};
 
 /// One connection, or a cluster of them. Calls share it.
@@ -49,32 +49,15 @@ impl Link {
         matches!(self, Self::Cluster(_))
     }
 
-    pub(crate) async fn query(
+    pub(crate) async fn ask(
         &self,
-        command: &Cmd,
-        route: Route<'_>,
-        most: u64,
-    ) -> Result<Value, DriverError> {
-        match self {
-            Self::Single(server) => {
-                let answers = server.ask(command.get_packed_command(), 1, most).await?;
-                answers.into_iter().next().ok_or_else(errors::lost)
-            }
-            Self::Cluster(cluster) => cluster.query(command, route, most).await,
-        }
-    }
-
-    pub(crate) async fn pipeline(
-        &self,
-        pipeline: Pipeline,
+        commands: Packed,
         route: Route<'_>,
         most: u64,
     ) -> Result<Vec<Value>, DriverError> {
         match self {
-            Self::Single(server) => {
-                Ok(server.ask(pipeline.get_packed_pipeline(), pipeline.len(), most).await?)
-            }
-            Self::Cluster(cluster) => cluster.pipeline(pipeline, route, most).await,
+            Self::Single(server) => Ok(server.ask(commands, most).await?),
+            Self::Cluster(cluster) => cluster.ask(commands, route, most).await,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Makes values of what the meter goes over, each byte of a string copied once, into room of its length.
 //!
 //! The parser of the `redis` crate wants a reply in one piece: a large one was there twice over, and more while the piece
-//! grew. It reads the lines, which are short.
+//! grew. It reads the lines that are neither a status nor a number, and those that come in pieces.
 
 use super::Broken;
 use redis::Value;
@@ -44,13 +44,26 @@ impl Builder {
     pub(super) fn begin(&mut self, kind: u8) {
         self.kind = kind;
         self.text.clear();
-        self.text.push(kind);
     }
 
     /// More of a line, which may end with it.
     pub(super) fn line(&mut self, bytes: &[u8], ends: bool) -> Result<(), Broken> {
+        if ends
+            && self.text.is_empty()
+            && let Some(value) = simple(self.kind, bytes)
+        {
+            self.add(value);
+            return Ok(());
+        }
+        self.begin_text();
         self.text.extend_from_slice(bytes);
         if ends { self.read_text() } else { Ok(()) }
+    }
+
+    fn begin_text(&mut self) {
+        if self.text.is_empty() {
+            self.text.push(self.kind);
+        }
     }
 
     /// A string of this length follows.
@@ -60,6 +73,7 @@ impl Builder {
             self.string = Vec::new();
             self.string.try_reserve_exact(self.left).map_err(|_| Broken::TooLarge)?;
         } else {
+            self.begin_text();
             self.text.extend_from_slice(format!("{length}\r\n").as_bytes());
         }
         Ok(())
@@ -138,6 +152,18 @@ impl Collection {
             }
             _ => Value::Array(self.values),
         }
+    }
+}
+
+/// Reads a status or a number of which the whole line is there, with its line end; `None` for what is neither, or not
+/// quite.
+fn simple(kind: u8, line: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(line.strip_suffix(LINE_END)?).ok()?;
+    match kind {
+        b'+' if text == "OK" => Some(Value::Okay),
+        b'+' => Some(Value::SimpleString(text.to_owned())),
+        b':' => text.parse().ok().map(Value::Int),
+        _ => None,
     }
 }
 

@@ -11,6 +11,8 @@ const MAX_DEPTH: usize = 64;
 const MAX_LINE: usize = 64 << 10;
 /// Digits of an announced length, with a sign.
 const MAX_DIGITS: usize = 20;
+/// Digits of a length that is read at once.
+const FEW_DIGITS: usize = 9;
 
 /// How far a reply has come.
 #[derive(Debug, Default)]
@@ -84,7 +86,7 @@ impl Meter {
     ) -> Result<bool, Broken> {
         let begins = self.open.is_empty() && matches!(self.part, Part::Kind);
         // Of a push nothing is made.
-        let builder = builder.filter(|_| !budget.is_over() && (begins || !self.is_push));
+        let mut builder = builder.filter(|_| !budget.is_over() && (begins || !self.is_push));
         match &mut self.part {
             Part::Kind => {
                 let Some(kind) = rest.split_off_first() else { return Ok(false) };
@@ -92,19 +94,25 @@ impl Meter {
                 if self.open.is_empty() {
                     self.is_push = *kind == b'>';
                 }
-                if let Some(builder) = builder {
+                if let Some(builder) = builder.as_deref_mut() {
                     builder.begin(*kind);
                 }
-                self.part = match kind {
+                match kind {
                     b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
-                        Part::Line { length: 0, after_return: false }
+                        self.part = Part::Line { length: 0, after_return: false };
                     }
                     b'$' | b'!' | b'=' | b'*' | b'~' | b'%' | b'|' => {
-                        Part::Number { kind: *kind, digits: Digits::default() }
+                        if let Some(number) = short_number(rest) {
+                            let builder = builder.filter(|_| !budget.is_over());
+                            return self.announce(*kind, number, budget, builder);
+                        }
+                        self.part = Part::Number { kind: *kind, digits: Digits::default() };
                     }
-                    b'>' if self.open.is_empty() => Part::Number { kind: *kind, digits: Digits::default() },
+                    b'>' if self.open.is_empty() => {
+                        self.part = Part::Number { kind: *kind, digits: Digits::default() };
+                    }
                     _ => return Err(Broken::NotRedis),
-                };
+                }
                 Ok(false)
             }
             Part::Line { length, after_return } => {
@@ -212,6 +220,22 @@ fn line_end(bytes: &[u8], after_return: &mut bool) -> Option<usize> {
         before = *byte == b'\r';
     }
     *after_return = before;
+    None
+}
+
+/// Takes a length and its line end, where both are there and it has few digits.
+fn short_number(rest: &mut &[u8]) -> Option<i64> {
+    let mut number = 0;
+    for (place, byte) in rest.iter().take(FEW_DIGITS + 1).enumerate() {
+        match byte {
+            b'0'..=b'9' if place < FEW_DIGITS => number = number * 10 + i64::from(byte - b'0'),
+            b'\r' if place > 0 => {
+                *rest = rest.get(place..)?.strip_prefix(b"\r\n")?;
+                return Some(number);
+            }
+            _ => return None,
+        }
+    }
     None
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     errors,
+    packed::Packed,
     resp::{Broken, Budget, Replies, Reply},
 };
 use redis::{Arg, Cmd, Value};
@@ -46,6 +47,21 @@ impl Channel {
             count += 1;
         }
         self.flush().await?;
+        self.answers(count, most, deadline).await
+    }
+
+    /// Sends the commands in one piece.
+    pub(super) async fn write(&mut self, commands: &Packed) -> Result<(), DriverError> {
+        self.stream.write(commands.as_bytes()).await.map_err(errors::from_stream)
+    }
+
+    /// Waits for so many answers, which may have `most` bytes together, until the deadline where there is one.
+    pub(super) async fn answers(
+        &mut self,
+        count: usize,
+        most: u64,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Value>, DriverError> {
         let mut answers = Vec::with_capacity(count);
         let mut budget = Budget::new(most);
         while answers.len() < count {

@@ -5,10 +5,10 @@ mod login;
 #[cfg(test)]
 mod tests;
 
-use crate::{errors, options::Target, route::Route};
+use crate::{errors, options::Target, packed::Packed};
 use channel::Channel;
 use futures_util::lock::Mutex;
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::{Cmd, Value, cmd};
 use std::iter;
 use studio_plugin_api::{DriverError, Network};
 
@@ -30,41 +30,17 @@ impl Link {
         self.channel.try_lock().is_none_or(|channel| channel.is_some())
     }
 
-    pub(crate) async fn query(&self, command: &Cmd, _: Route<'_>, most: u64) -> Result<Value, DriverError> {
-        let mut answers = self.exchange(iter::once(command), most).await?;
-        answers.pop().ok_or_else(errors::lost)
+    pub(crate) async fn ask(&self, commands: &Packed, most: u64) -> Result<Vec<Value>, DriverError> {
+        let mut place = self.channel.lock().await;
+        let mut channel = place.take().ok_or_else(errors::lost)?;
+        channel.write(commands).await?;
+        let answers = channel.answers(commands.len(), most, None).await?;
+        *place = Some(channel);
+        Ok(answers)
     }
 
-    pub(crate) async fn pipeline(
-        &self,
-        pipeline: &Pipeline,
-        _: Route<'_>,
-        most: u64,
-    ) -> Result<Vec<Value>, DriverError> {
-        self.exchange(pipeline.cmd_iter(), most).await
-    }
-
-    /// The commands between `MULTI` and `EXEC`, none of them copied.
-    pub(crate) async fn transaction(
-        &self,
-        commands: &[Cmd],
-        _: Route<'_>,
-        most: u64,
-    ) -> Result<Vec<Value>, DriverError> {
-        // Where EXEC itself is refused, the connection does not stay in the transaction.
-        let (begin, end) = (cmd("MULTI"), [cmd("EXEC"), cmd("DISCARD")]);
-        let whole = iter::once(&begin).chain(commands).chain(&end);
-        self.exchange(whole, most).await
-    }
-
-    /// Ends the stream: by that the host sees that the session is over, also where the call itself was answered.
-    pub(crate) async fn end(&self) {
-        if let Some(channel) = self.channel.lock().await.as_mut() {
-            channel.end().await;
-        }
-    }
-
-    async fn exchange(
+    /// As [`ask`](Self::ask), for commands that are not copied into one piece: a long word is sent from where it is.
+    pub(crate) async fn ask_one_by_one(
         &self,
         commands: impl Iterator<Item = &Cmd>,
         most: u64,
@@ -74,5 +50,19 @@ impl Link {
         let answers = channel.exchange(commands, most, None).await?;
         *place = Some(channel);
         Ok(answers)
+    }
+
+    /// The commands between `MULTI` and `EXEC`, none of them copied.
+    pub(crate) async fn transaction(&self, commands: &[Cmd], most: u64) -> Result<Vec<Value>, DriverError> {
+        // Where EXEC itself is refused, the connection does not stay in the transaction.
+        let (begin, end) = (cmd("MULTI"), [cmd("EXEC"), cmd("DISCARD")]);
+        self.ask_one_by_one(iter::once(&begin).chain(commands).chain(&end), most).await
+    }
+
+    /// Ends the stream: by that the host sees that the session is over, also where the call itself was answered.
+    pub(crate) async fn end(&self) {
+        if let Some(channel) = self.channel.lock().await.as_mut() {
+            channel.end().await;
+        }
     }
 }

@@ -370,6 +370,28 @@ async fn users_without_transactions_still_write_and_see_refusals() {
 }
 
 #[tokio::test]
+async fn keys_are_read_with_the_questions_that_they_need() {
+    let server = start(&["--rename-command", "MEMORY", "MEM"]);
+    let redis = session(&server).await;
+    redis.run("SET short v").await;
+    redis.run("SETRANGE long 99999 x").await;
+    redis.run("HSET hash f v").await;
+    redis.get("/keys/short").await.unwrap();
+    // INFO itself is one. Where the server does not tell a size, a long string's length is asked before it is loaded.
+    for (key, questions) in [("short", 4), ("none", 4), ("hash", 4 + 2), ("long", 4 + 2)] {
+        let before = commands(&redis).await;
+        let _ = redis.get(&format!("/keys/{key}")).await;
+        assert_eq!(commands(&redis).await - before, questions + 1, "{key}");
+    }
+    let server = start(&[]);
+    let redis = session(&server).await;
+    redis.run("SETRANGE long 99999 x").await;
+    let before = commands(&redis).await;
+    assert_eq!(redis.get("/keys/long").await.unwrap()["value"].as_str().unwrap().len(), 100_000);
+    assert_eq!(commands(&redis).await - before, 5 + 1 + 1);
+}
+
+#[tokio::test]
 async fn servers_without_memory_usage_still_list_and_read() {
     let server = start(&["--rename-command", "MEMORY", "", "--rename-command", "OBJECT", ""]);
     let redis = session(&server).await;

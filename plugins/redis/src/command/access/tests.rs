@@ -1,10 +1,8 @@
 use super::*;
-use crate::command::table::tests::redis_7;
+use crate::{command::table::tests::redis_7, packed::tests::packed};
 
 fn judge(table: &CommandTable, line: &str) -> Rule {
-    let mut words = Cmd::new();
-    words.arg(line.split(' ').collect::<Vec<_>>());
-    rule(table, &words)
+    rule(table, &packed(line))
 }
 
 fn assert_all(expected: Option<Access>, lines: &[&str]) {
@@ -207,4 +205,15 @@ fn without_the_server_s_table_only_admins_run_commands() {
 #[test]
 fn a_bar_in_a_name_does_not_borrow_a_subcommand_s_flags() {
     assert_eq!(judge(&redis_7(), "memory|usage k"), Rule::Needs(Access::Admin));
+}
+
+#[test]
+fn no_list_says_two_things_of_one_command() {
+    let never = NEVER.iter().flat_map(|(_, names)| names.iter());
+    let exceptions = EXCEPTIONS.iter().flat_map(|(_, names)| names.iter());
+    assert_eq!(LISTED.len(), never.clone().count() + exceptions.clone().count());
+    for name in never.chain(exceptions) {
+        let command = name.split('|').next().unwrap();
+        assert_eq!(LISTED.get(command).unwrap_or(&LISTED[name]), &LISTED[name], "{name}");
+    }
 }

@@ -4,8 +4,8 @@ use super::{
     Cluster, Place,
     redirect::{self, Next, Unit},
 };
-use crate::options::Address;
-use redis::{Pipeline, Value};
+use crate::{options::Address, packed::Packed};
+use redis::Value;
 use std::time::Duration;
 use studio_plugin_api::{DriverError, request};
 
@@ -17,7 +17,7 @@ const MAX_TARGETS: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Commands that were sent, of which some are sent on.
 pub(super) struct Sent<'a> {
-    pub(super) pipeline: &'a Pipeline,
+    pub(super) commands: &'a Packed,
     pub(super) is_transaction: bool,
     pub(super) most: u64,
     pub(super) place: Place<'a>,
@@ -104,10 +104,9 @@ impl Cluster {
         answers: &mut [Value],
     ) -> Result<Vec<Unit>, DriverError> {
         let node = self.nodes.connect(&group.address).await?;
-        let bytes = redirect::pack(whole.pipeline, &group.units, group.asking);
+        let commands = redirect::pick(whole.commands, &group.units, group.asking);
         let extra = usize::from(group.asking);
-        let wanted = group.units.iter().map(|unit| extra + unit.commands.len()).sum();
-        let mut arrived = node.ask(bytes, wanted, whole.most).await?.into_iter();
+        let mut arrived = node.ask(commands, whole.most).await?.into_iter();
         let mut left = Vec::new();
         for unit in &group.units {
             let own: Vec<_> = arrived.by_ref().take(extra + unit.commands.len()).skip(extra).collect();

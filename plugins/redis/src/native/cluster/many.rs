@@ -1,51 +1,41 @@
 //! Commands that concern several nodes: who gets which part, and how the answers become one.
 
-use crate::{command::access, errors, route::Join, wire};
-use redis::{Arg, Cmd, ToRedisArgs, Value};
-use std::collections::{BTreeMap, HashMap};
+use crate::{errors, packed::Packed, route::Join, wire};
+use redis::Value;
+use std::collections::BTreeMap;
 use studio_plugin_api::DriverError;
 
 /// The part of a command that one slot's primary gets.
 pub(super) struct Part {
     pub(super) slot: u16,
-    pub(super) command: Cmd,
+    pub(super) command: Packed,
     /// Which of the command's keys are in it.
     pub(super) keys: Vec<usize>,
 }
 
 /// A command's parts by slots, where each key has `step` words and the last `shared` words belong to all; one part
 /// where its words don't add up, for the server to say so.
-pub(super) fn split(command: &Cmd, step: usize, shared: usize) -> Vec<Part> {
-    let words: Vec<&[u8]> = command
-        .args_iter()
-        .map(|word| match word {
-            Arg::Simple(word) => word,
-            _ => &[],
-        })
-        .collect();
+pub(super) fn split(command: &Packed, step: usize, shared: usize) -> Vec<Part> {
+    let words: Vec<&[u8]> = command.words().collect();
     let (name, words) = words.split_first().map_or((&b""[..], &[][..]), |(name, words)| (*name, words));
     let (keys, ends) = words.split_at(words.len().saturating_sub(shared));
-    let mut parts: HashMap<u16, Part> = HashMap::new();
     if step == 0 || keys.is_empty() || keys.len() % step != 0 {
         let slot = super::map::slot(keys.first().copied().unwrap_or_default());
         return vec![Part { slot, command: command.clone(), keys: vec![0] }];
     }
+    let mut places: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     for (place, own) in keys.chunks(step).enumerate() {
-        let slot = super::map::slot(own.first().copied().unwrap_or_default());
-        let part = parts.entry(slot).or_insert_with(|| {
-            let mut command = Cmd::new();
-            name.write_redis_args(&mut command);
-            Part { slot, command, keys: Vec::new() }
-        });
-        own.iter().for_each(|word| word.write_redis_args(&mut part.command));
-        part.keys.push(place);
+        places.entry(super::map::slot(own.first().copied().unwrap_or_default())).or_default().push(place);
     }
-    let mut parts: Vec<_> = parts.into_values().collect();
-    for part in &mut parts {
-        ends.iter().for_each(|word| word.write_redis_args(&mut part.command));
-    }
-    parts.sort_unstable_by_key(|part| part.slot);
-    parts
+    let part = |(slot, places): (u16, Vec<usize>)| {
+        let own = places.iter().filter_map(|place| keys.chunks(step).nth(*place)).flatten();
+        let mut command = Packed::default();
+        command.begin(1 + places.len() * step + ends.len());
+        command.add_word(name);
+        own.chain(ends).for_each(|word| command.add_word(word));
+        Part { slot, command, keys: places }
+    };
+    places.into_iter().map(part).collect()
 }
 
 /// One answer of the parts' answers.
@@ -130,40 +120,33 @@ fn unexpected() -> DriverError {
     DriverError::unexpected_answer("one node of several")
 }
 
-/// Whether this is the start of a transaction.
-pub(super) fn begins_transaction(command: &Cmd) -> bool {
-    access::word(command, 0) == b"MULTI"
+/// Whether they are a transaction.
+pub(super) fn begins_transaction(commands: &Packed) -> bool {
+    commands.word(0) == b"MULTI"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use redis::cmd;
+    use crate::packed::tests::packed;
 
-    fn packed(command: &Cmd) -> String {
-        let words = command.args_iter().map(|word| match word {
-            Arg::Simple(word) => String::from_utf8_lossy(word).into_owned(),
-            _ => String::new(),
-        });
-        words.collect::<Vec<_>>().join(" ")
+    fn line(command: &Packed) -> String {
+        command.words().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn keys_go_to_their_slots_with_what_belongs_to_them() {
-        let mut mset = cmd("MSET");
-        mset.arg("{a}1").arg("x").arg("{b}1").arg("y").arg("{a}2").arg("z");
-        let mut parts: Vec<_> =
-            split(&mset, 2, 0).iter().map(|part| (packed(&part.command), part.keys.clone())).collect();
+        let mut parts: Vec<_> = split(&packed("MSET {a}1 x {b}1 y {a}2 z"), 2, 0)
+            .iter()
+            .map(|part| (line(&part.command), part.keys.clone()))
+            .collect();
         parts.sort();
         let expected = [("MSET {a}1 x {a}2 z".to_owned(), vec![0, 2]), ("MSET {b}1 y".to_owned(), vec![1])];
         assert_eq!(parts, expected);
-        let mut json = cmd("JSON.MGET");
-        json.arg("{a}1").arg("{b}1").arg("$");
-        let parts = split(&json, 1, 1);
-        assert!(parts.len() == 2 && parts.iter().all(|part| packed(&part.command).ends_with(" $")));
-        assert_eq!(split(&cmd("MGET"), 1, 0).len(), 1);
-        mset.arg("odd");
-        assert_eq!(split(&mset, 2, 0).len(), 1);
+        let parts = split(&packed("JSON.MGET {a}1 {b}1 $"), 1, 1);
+        assert!(parts.len() == 2 && parts.iter().all(|part| line(&part.command).ends_with(" $")));
+        assert_eq!(split(&packed("MGET"), 1, 0).len(), 1);
+        assert_eq!(split(&packed("MSET {a}1 x {b}1 y odd"), 2, 0).len(), 1);
     }
 
     #[test]

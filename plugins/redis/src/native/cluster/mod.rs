@@ -11,6 +11,7 @@ mod redirect;
 use crate::{
     errors,
     options::{Address, Target},
+    packed::Packed,
     resp::OWN_ANSWERS,
     route::{Join, Primary, Route, Spread},
 };
@@ -18,7 +19,7 @@ use follow::Sent;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use map::{Map, slot};
 use node::{Node, Nodes};
-use redis::{Cmd, Pipeline, Value};
+use redis::Value;
 use std::{
     sync::{
         Arc, Mutex,
@@ -74,41 +75,34 @@ impl Cluster {
         Ok(self.map().primaries().to_vec())
     }
 
-    pub(super) async fn query(
+    /// Sends commands to where the route leads. To many nodes goes one command, with one answer.
+    pub(super) async fn ask(
         &self,
-        command: &Cmd,
-        route: Route<'_>,
-        most: u64,
-    ) -> Result<Value, DriverError> {
-        match route {
-            Route::Many(Spread::BySlot { step, shared, join }) => {
-                self.by_slot(command, (step, shared), join, most).await
-            }
-            Route::Many(Spread::Primaries(join)) => self.by_node(command, join, most, false).await,
-            Route::Many(Spread::Nodes(join)) => self.by_node(command, join, most, true).await,
-            route => self.one(command, place(route), most).await,
-        }
-    }
-
-    pub(super) async fn pipeline(
-        &self,
-        pipeline: Pipeline,
+        commands: Packed,
         route: Route<'_>,
         most: u64,
     ) -> Result<Vec<Value>, DriverError> {
-        self.send(&pipeline, place(route), most).await
-    }
-
-    async fn one(&self, command: &Cmd, place: Place<'_>, most: u64) -> Result<Value, DriverError> {
-        let mut pipeline = Pipeline::with_capacity(1);
-        pipeline.add_command(command.clone());
-        self.send(&pipeline, place, most).await?.into_iter().next().ok_or_else(errors::lost)
+        let place = match route {
+            Route::Key(key) => Place::Slot(slot(key)),
+            Route::Node(primary) => Place::Node(primary),
+            Route::Any => Place::Any,
+            Route::Many(Spread::BySlot { step, shared, join }) => {
+                return Ok(vec![self.by_slot(&commands, (step, shared), join, most).await?]);
+            }
+            Route::Many(Spread::Primaries(join)) => {
+                return Ok(vec![self.by_node(&commands, join, most, false).await?]);
+            }
+            Route::Many(Spread::Nodes(join)) => {
+                return Ok(vec![self.by_node(&commands, join, most, true).await?]);
+            }
+        };
+        self.send(commands, place, most).await
     }
 
     /// Each slot's keys from their own primary. All of these are there before the first is asked for anything.
     async fn by_slot(
         &self,
-        command: &Cmd,
+        command: &Packed,
         (step, shared): (usize, usize),
         join: Join,
         most: u64,
@@ -119,7 +113,8 @@ impl Cluster {
             self.node_at(Place::Slot(part.slot)).await?;
         }
         let answers = stream::iter(parts).map(async |part| {
-            Ok::<_, DriverError>((part.keys, self.one(&part.command, Place::Slot(part.slot), most).await?))
+            let answers = self.send(part.command, Place::Slot(part.slot), most).await?;
+            Ok::<_, DriverError>((part.keys, answers.into_iter().next().ok_or_else(errors::lost)?))
         });
         many::join_parts(join, answers.buffered(ASKED_AT_ONCE).try_collect().await?)
     }
@@ -128,7 +123,7 @@ impl Cluster {
     /// a replica that is down has nothing to tell, unless something is to be done on all.
     async fn by_node(
         &self,
-        command: &Cmd,
+        command: &Packed,
         join: Join,
         most: u64,
         replicas_too: bool,
@@ -145,10 +140,9 @@ impl Cluster {
             nodes.extend(replicas.into_iter().filter_map(Result::ok));
         }
         let most = share(most, nodes.len());
-        let bytes = command.get_packed_command();
         let answers = stream::iter(nodes).map(async |node| {
             let answer =
-                node.ask(bytes.clone(), 1, most).await?.into_iter().next().ok_or_else(errors::lost)?;
+                node.ask(command.clone(), most).await?.into_iter().next().ok_or_else(errors::lost)?;
             Ok::<_, DriverError>((node.address().to_string(), answer))
         });
         many::join_answers(join, answers.buffered(ASKED_AT_ONCE).try_collect().await?)
@@ -166,18 +160,13 @@ impl Cluster {
     }
 
     /// Sends commands to a place, and those on that belong elsewhere, until each has its answer.
-    async fn send(
-        &self,
-        pipeline: &Pipeline,
-        place: Place<'_>,
-        most: u64,
-    ) -> Result<Vec<Value>, DriverError> {
+    async fn send(&self, commands: Packed, place: Place<'_>, most: u64) -> Result<Vec<Value>, DriverError> {
         let node = self.node_at(place).await?;
-        let mut answers = node.ask(pipeline.get_packed_pipeline(), pipeline.len(), most).await?;
-        let is_transaction = pipeline.cmd_iter().next().is_some_and(many::begins_transaction);
+        let mut answers = node.ask(commands.clone(), most).await?;
+        let is_transaction = many::begins_transaction(&commands);
         let misplaced = redirect::misplaced(&answers, is_transaction, node.address());
         if !misplaced.is_empty() {
-            let whole = Sent { pipeline, is_transaction, most, place };
+            let whole = Sent { commands: &commands, is_transaction, most, place };
             self.follow(&whole, misplaced, &mut answers).await?;
         }
         Ok(answers)
@@ -271,7 +260,7 @@ impl Cluster {
             let node = self.nodes.connect(address).await?;
             let mut answers = Vec::new();
             for question in map::questions() {
-                answers.append(&mut node.ask(question.get_packed_command(), 1, OWN_ANSWERS).await?);
+                answers.append(&mut node.ask((&question).into(), OWN_ANSWERS).await?);
             }
             Ok::<_, DriverError>(answers)
         };
@@ -294,15 +283,6 @@ enum Place<'a> {
     Any,
     Slot(u16),
     Node(&'a Primary),
-}
-
-fn place(route: Route<'_>) -> Place<'_> {
-    match route {
-        Route::Key(key) => Place::Slot(slot(key)),
-        Route::Node(primary) => Place::Node(primary),
-        // A pipeline has no place of its own where its commands are for several nodes.
-        Route::Any | Route::Many(_) => Place::Any,
-    }
 }
 
 /// Where a command goes to many nodes at once, all their answers are in memory together.

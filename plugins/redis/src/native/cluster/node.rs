@@ -10,6 +10,7 @@ use super::{
 use crate::{
     errors,
     options::{Address, Tls},
+    packed::Packed,
 };
 use redis::{RedisConnectionInfo, Value};
 use std::{
@@ -103,14 +104,9 @@ impl Node {
         &self.address
     }
 
-    /// Sends commands in one piece and waits for `wanted` answers, which may have `most` bytes together.
-    pub(super) async fn ask(
-        &self,
-        commands: Vec<u8>,
-        wanted: usize,
-        most: u64,
-    ) -> Result<Vec<Value>, DriverError> {
-        let answers = match self.server.ask(commands, wanted, most).await {
+    /// Sends commands in one piece and waits for as many answers, which may have `most` bytes together.
+    pub(super) async fn ask(&self, commands: Packed, most: u64) -> Result<Vec<Value>, DriverError> {
+        let answers = match self.server.ask(commands, most).await {
             Ok(answers) => answers,
             Err(failure @ Failure::TooLarge(_)) => return Err(failure.into()),
             Err(failure) => return Err(of_node(failure.into(), &self.address)),

@@ -4,8 +4,8 @@
 //! to go. So each is followed by itself: its neighbours in a pipeline were answered, and must not be sent again.
 
 use super::map::read_address;
-use crate::options::Address;
-use redis::{Pipeline, ServerError, Value, cmd};
+use crate::{options::Address, packed::Packed};
+use redis::{ServerError, Value};
 use std::ops::Range;
 
 /// Where a command is to be tried next.
@@ -74,19 +74,19 @@ fn next(answer: &Value, asked: &Address) -> Option<Next> {
     }
 }
 
-/// Writes the commands of these units; `asking` lets them in where their slot has not arrived yet.
-pub(super) fn pack(pipeline: &Pipeline, units: &[Unit], asking: bool) -> Vec<u8> {
-    let commands: Vec<_> = pipeline.cmd_iter().collect();
-    let mut bytes = Vec::new();
+/// Picks the commands of these units; `asking` lets them in where their slot has not arrived yet.
+pub(super) fn pick(commands: &Packed, units: &[Unit], asking: bool) -> Packed {
+    let commands: Vec<_> = commands.commands().collect();
+    let mut picked = Packed::default();
     for unit in units {
         if asking {
-            cmd("ASKING").write_packed_command(&mut bytes);
+            picked.add([b"ASKING"]);
         }
         for command in commands.get(unit.commands.clone()).unwrap_or_default() {
-            command.write_packed_command(&mut bytes);
+            picked.add_packed(command);
         }
     }
-    bytes
+    picked
 }
 
 #[cfg(test)]
