@@ -35,6 +35,12 @@ impl Scope {
     pub(crate) fn enter(request_id: Option<Arc<str>>) -> Self {
         Self { previous: CURRENT.with(|current| current.replace(request_id)) }
     }
+
+    /// Ends the scope and gives its id back.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn leave(self) -> Option<Arc<str>> {
+        CURRENT.with(RefCell::take)
+    }
 }
 
 impl Drop for Scope {

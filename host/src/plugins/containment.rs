@@ -78,8 +78,8 @@ impl Containment {
     }
 
     /// Names a call of an operation, for [`run`](Self::run).
-    pub fn call(&self, operation: &Operation, request_id: &str) -> Arc<Task> {
-        Task::new(&self.driver, &operation.name, request_id)
+    pub fn call(&self, operation: &Operation, request_id: &Arc<str>) -> Arc<Task> {
+        Task::new(&self.driver, &operation.name, request_id.clone())
     }
 
     /// Names the opening of a session, for [`run`](Self::run).

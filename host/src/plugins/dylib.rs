@@ -56,10 +56,7 @@ impl DylibDriver {
     }
 
     fn context(&self, request_id: &str) -> AnswerContext {
-        AnswerContext {
-            driver: self.manifest.database_type.as_str().into(),
-            request_id: request_id.to_owned(),
-        }
+        AnswerContext { driver: self.manifest.database_type.as_str().into(), request_id: request_id.into() }
     }
 
     /// Starts the driver's runtime and gives it access to the host.
@@ -122,7 +119,7 @@ impl DriverInstance for DylibDriver {
 /// The driver that gave an answer, and the request that the answer is for, as the log names them.
 struct AnswerContext {
     driver: Arc<str>,
-    request_id: String,
+    request_id: Arc<str>,
 }
 
 impl AnswerContext {
@@ -181,7 +178,7 @@ impl DriverSession for DylibSession {
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<serde_json::Map<String, serde_json::Value>, DriverError>> {
-        let context = AnswerContext { driver: self.driver.clone(), request_id: String::new() };
+        let context = AnswerContext { driver: self.driver.clone(), request_id: "".into() };
         let asking = self.session.ping();
         async move {
             let text = asking.await.into_result().map_err(|error| context.read_error(&error))?;

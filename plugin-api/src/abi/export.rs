@@ -20,6 +20,7 @@ use abi_stable::{
     std_types::{RResult, RString},
 };
 use async_ffi::{FfiFuture, FutureExt};
+use pin_project_lite::pin_project;
 use secrecy::zeroize::Zeroize;
 use std::{
     any::Any,
@@ -125,7 +126,7 @@ struct Shell<D> {
 impl<D: Driver> Session for Shell<D> {
     fn call(&self, call: AbiCall) -> FfiFuture<RResult<AbiPayload, AbiError>> {
         let call = Call::from(call);
-        let request_id = Some(call.request_id.as_str().into());
+        let request_id = Some(call.request_id.clone());
         let session = self.session.clone();
         let operations = self.operations.clone();
         let running = async move {
@@ -170,47 +171,57 @@ impl<D> Drop for Shell<D> {
     }
 }
 
-/// A driver's future as the host polls it: each poll, and its drop, run inside the driver's runtime and request scope,
-/// with panics caught.
-struct Guarded<F> {
-    /// `None` after it ended, panicked or was dropped.
-    future: Option<Pin<Box<F>>>,
-    request_id: Option<Arc<str>>,
+pin_project! {
+    /// A driver's future as the host polls it: each poll, and its drop, run inside the driver's runtime and request
+    /// scope, with panics caught.
+    struct Guarded<F> {
+        // `None` after it ended, panicked or was dropped.
+        #[pin]
+        future: Option<F>,
+        // Taken while the future is polled.
+        request_id: Option<Arc<str>>,
+    }
+
+    impl<F> PinnedDrop for Guarded<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.future.is_some() {
+                let _runtime = RUNTIME.get().map(Runtime::enter);
+                // A handler that is cancelled may spawn a task that puts things right, and may log it.
+                let _scope = Scope::enter(this.request_id.take());
+                let _ = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+            }
+        }
+    }
 }
 
 impl<F> Guarded<F> {
     fn new(request_id: Option<Arc<str>>, future: F) -> Self {
-        Self { future: Some(Box::pin(future)), request_id }
+        Self { future: Some(future), request_id }
     }
 }
 
 impl<T, F: Future<Output = Result<T, DriverError>>> Future for Guarded<F> {
     type Output = RResult<T, AbiError>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let Some(future) = &mut this.future else {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else {
             return Poll::Ready(RResult::RErr(broken("polled after its end").into()));
         };
         let _runtime = RUNTIME.get().map(Runtime::enter);
-        let scope = Scope::enter(this.request_id.clone());
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        drop(scope);
+        let scope = Scope::enter(this.request_id.take());
+        let polled = catch_unwind(AssertUnwindSafe(|| future.poll(context)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            // A panic in here does not change the answer.
+            let _ = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+        }
+        *this.request_id = scope.leave();
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(AbiError::from).into()),
             Err(panic) => Poll::Ready(RResult::RErr(panicked(&*panic).into())),
         }
-    }
-}
-
-impl<F> Drop for Guarded<F> {
-    fn drop(&mut self) {
-        let _runtime = RUNTIME.get().map(Runtime::enter);
-        // A handler that is cancelled may spawn a task that puts things right, and may log it.
-        let _scope = Scope::enter(self.request_id.take());
-        let future = self.future.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn request(call: Call) -> CallRequest {
         query: call.query.into_iter().map(|(name, value)| Parameter { name, value }).collect(),
         body: call.body,
         max_reply_bytes: call.max_reply_bytes,
-        request_id: call.request_id,
+        request_id: (*call.request_id).to_owned(),
     }
 }
 
