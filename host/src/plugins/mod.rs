@@ -25,6 +25,7 @@ mod routes;
 mod schema;
 pub mod settings;
 mod status;
+mod timers;
 mod wasm;
 mod watch;
 
@@ -61,6 +62,11 @@ pub trait DriverInstance: Send + Sync {
     /// Tells how many calls one of its sessions takes at once.
     fn concurrency(&self) -> Concurrency {
         self.manifest().concurrency
+    }
+
+    /// Tells whether its code is stopped from outside before it keeps a thread for long, and goes on in a later poll.
+    fn is_preempted(&self) -> bool {
+        false
     }
 
     /// Checks settings without connecting. A driver that blocks here blocks nobody else.
