@@ -64,9 +64,17 @@ pub struct Containment {
     timers: Timers,
     watch: Arc<Watch>,
     driver: Arc<str>,
-    connect: Arc<str>,
-    ping: Arc<str>,
+    connect: Named,
+    ping: Named,
     close: Arc<Task>,
+}
+
+/// What a driver is asked for, as the log names it.
+#[derive(Clone)]
+pub struct Named {
+    /// `GET /keys`, `connect`.
+    name: Arc<str>,
+    request_id: Arc<str>,
 }
 
 impl Containment {
@@ -75,32 +83,33 @@ impl Containment {
         let runtime =
             Handle::try_current().ok().filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
         let driver: Arc<str> = database_type.into();
+        let of_no_request = |name: &str| Named { name: name.into(), request_id: "".into() };
         Arc::new(Self {
             polling: AtomicUsize::new(0),
             workers: runtime.map(|runtime| runtime.metrics().num_workers()),
             is_preempted,
             timers: Timers::default(),
             watch,
-            connect: "connect".into(),
-            ping: "ping".into(),
+            connect: of_no_request("connect"),
+            ping: of_no_request("ping"),
             close: Task::new(&driver, &"closing a session".into(), ""),
             driver,
         })
     }
 
     /// Names a call of an operation, for [`run`](Self::run).
-    pub fn call(&self, operation: &Operation, request_id: &Arc<str>) -> Arc<Task> {
-        Task::new(&self.driver, &operation.name, request_id.clone())
+    pub fn call(&self, operation: &Operation, request_id: &Arc<str>) -> Named {
+        Named { name: operation.name.clone(), request_id: request_id.clone() }
     }
 
     /// Names the opening of a session, for [`run`](Self::run).
-    pub fn connect(&self) -> Arc<Task> {
-        Task::new(&self.driver, &self.connect, "")
+    pub fn connect(&self) -> Named {
+        self.connect.clone()
     }
 
     /// Names a ping, for [`run`](Self::run).
-    pub fn ping(&self) -> Arc<Task> {
-        Task::new(&self.driver, &self.ping, "")
+    pub fn ping(&self) -> Named {
+        self.ping.clone()
     }
 
     /// Runs a driver's future until it ends or `deadline` passes, whichever is first; in its own task, unless no poll
@@ -111,7 +120,7 @@ impl Containment {
     /// ([`goes_on`]); `DRIVER_ERROR` when the driver is stuck.
     pub async fn run<T, F>(
         self: &Arc<Self>,
-        task: Arc<Task>,
+        named: Named,
         deadline: Instant,
         future: F,
     ) -> Result<T, DriverError>
@@ -128,6 +137,7 @@ impl Containment {
                 "the driver blocks: its earlier calls do not return",
             ));
         }
+        let task = Task::new(&self.driver, &named.name, named.request_id);
         let future = Some(future);
         let contained = Contained { future, task: task.clone(), containment: self.clone() };
         let mut running = Running(tokio::spawn(contained));
