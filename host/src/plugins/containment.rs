@@ -12,7 +12,7 @@
 //! of their caller, and only the first rule is for them.
 
 use super::{
-    DriverSession,
+    DriverSession, Payload,
     operation::Operation,
     timers::Timers,
     watch::{Task, Watch},
@@ -35,7 +35,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use studio_plugin_api::{Call, DriverError, ErrorCode, reply::Payload};
+use studio_plugin_api::{Call, DriverError, ErrorCode};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     task::{JoinError, JoinHandle},

@@ -29,13 +29,13 @@ mod timers;
 mod wasm;
 mod watch;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use settings::DriverSettings;
 use std::net::SocketAddr;
 use studio_plugin_api::{
     Call, DriverError,
     manifest::{Concurrency, Manifest},
-    reply::Payload,
 };
 
 pub use caching::Caching;
@@ -50,6 +50,9 @@ pub use prefixes::Prefix;
 pub use reply_format::{JSON, ReplyFormat};
 pub use routes::Route;
 pub use wasm::{CompiledCache, SandboxSettings, compile_in_this_process};
+
+/// A driver's payload. Its bytes are where the driver made them.
+pub type Payload = studio_plugin_api::reply::Payload<Bytes>;
 
 /// How a driver's host names are resolved, by the gateway's address rules.
 type Resolve = dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;

@@ -7,12 +7,12 @@ use super::{
     pool::{Ended, Pooled},
     session::Session,
 };
-use crate::plugins::Operation;
+use crate::plugins::{Operation, Payload};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Concurrency, reply::Payload};
+use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Concurrency};
 
 /// A timeout after less than this is not counted as a failure of the database.
 const TELLING_TIME: Duration = Duration::from_secs(1);
