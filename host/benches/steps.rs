@@ -23,11 +23,11 @@ use studio_gateway::{
     gateway::Gateway,
     identity::{Grants, Principal},
     limits::{Class, RateLimitRequest, RateLimits},
-    plugins::{Caching, Driver, Operation},
+    plugins::{Caching, Driver, Operation, Payload},
     registry::{Connection, ConnectionSelector},
     telemetry::Metrics,
 };
-use studio_plugin_api::{Call, Outcome, reply::Payload};
+use studio_plugin_api::{Call, Outcome};
 use support::{PROBE, call, on_worker, wire};
 use tokio::runtime::Runtime;
 
@@ -94,7 +94,7 @@ impl Cacheable {
         let now = Instant::now();
         let reading = cache.begin_read(key, path, Duration::from_secs(60), now);
         if cache.find(&reading, now).await.is_none() {
-            let payload = Payload { outcome: Outcome::Ok, json: vec![b'1'; 1000], only_read: false };
+            let payload = Payload { outcome: Outcome::Ok, json: vec![b'1'; 1000].into(), only_read: false };
             let flight = cache.join(&reading, call.deadline, || async move { Ok(payload) });
             drop(flight.work.await.expect("an answer"));
         }

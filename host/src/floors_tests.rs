@@ -11,7 +11,7 @@ use std::{
 
 /// The floors, from the ground up. Rooms of one floor don't import each other.
 const FLOORS: [&[&str]; 12] = [
-    &["addresses", "count_guard", "memory", "role", "secrets"],
+    &["addresses", "count_guard", "memory", "meters", "role", "secrets"],
     &["config"],
     &["budgets", "plugins", "registry"],
     &["audit", "cache", "connections"],

@@ -32,6 +32,7 @@ pub mod limits;
 pub mod management;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub mod memory;
+mod meters;
 pub mod plugins;
 pub mod registry;
 pub mod role;

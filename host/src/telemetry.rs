@@ -4,6 +4,7 @@ use crate::{
     budgets::{Budgets, ClientConnections, Kind},
     cache::ReplyCache,
     config::{LogFormat, LogSettings},
+    meters::Latency,
     plugins::{Operation, catalog::Catalog},
     sessions::Sessions,
 };
@@ -12,7 +13,7 @@ use prometheus_client::{
         EncodeLabelSet,
         text::{encode_eof, encode_registry},
     },
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 use std::{sync::Arc, time::Duration};
@@ -54,6 +55,12 @@ struct RequestLabels {
     status: u16,
 }
 
+impl RequestLabels {
+    fn of(OperationLabels { r#type, operation }: OperationLabels, status: u16) -> Self {
+        Self { r#type, operation, status }
+    }
+}
+
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OperationLabels {
     r#type: Arc<str>,
@@ -71,6 +78,13 @@ struct CacheLabels {
     r#type: Arc<str>,
     operation: Arc<str>,
     result: &'static str,
+}
+
+impl CacheLabels {
+    fn of(operation: &Operation, result: CacheUse) -> Self {
+        let OperationLabels { r#type, operation } = OperationLabels::of(operation);
+        Self { r#type, operation, result: result.as_str() }
+    }
 }
 
 /// How the cache took part in a request of a cacheable operation.
@@ -138,9 +152,9 @@ struct HeldLabels {
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
-    request_seconds: Family<OperationLabels, Histogram>,
-    driver_seconds: Family<OperationLabels, Histogram>,
-    lease_seconds: Family<DriverLabels, Histogram>,
+    request_seconds: Family<OperationLabels, Latency>,
+    driver_seconds: Family<OperationLabels, Latency>,
+    lease_seconds: Family<DriverLabels, Latency>,
     driver_failures: Family<FailureLabels, Counter>,
     refused_tokens: Counter,
     cache: Family<CacheLabels, Counter>,
@@ -150,25 +164,18 @@ pub struct Metrics {
     clients: Gauge,
 }
 
-/// Makes a histogram whose upper bounds, in seconds, go from a cache hit to the longest deadline.
-fn latency() -> Histogram {
-    Histogram::new([
-        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    ])
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("studio_gateway");
         let requests = Family::default();
         registry.register("requests", "Requests answered, by operation and status", requests.clone());
-        let request_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        let request_seconds = Family::default();
         let help = "Time from a request's arrival to its answer's head";
         registry.register_with_unit("request_duration", help, Unit::Seconds, request_seconds.clone());
-        let driver_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        let driver_seconds = Family::default();
         let help = "Time that the driver and its database took of it";
         registry.register_with_unit("driver_call_duration", help, Unit::Seconds, driver_seconds.clone());
-        let lease_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        let lease_seconds = Family::default();
         let help = "Time that calls waited for a driver session and a place among their project's calls";
         registry.register_with_unit("lease_wait", help, Unit::Seconds, lease_seconds.clone());
         let driver_failures = Family::default();
@@ -212,21 +219,31 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts an answered request. Without an operation it is one of the host's own.
     pub fn request_answered(&self, operation: Option<&Operation>, route: &str, status: u16, time: Duration) {
-        let labels = match operation {
-            Some(operation) => OperationLabels::of(operation),
-            None => OperationLabels { r#type: "gateway".into(), operation: route.into() },
-        };
-        self.request_seconds.get_or_create(&labels).observe(time.as_secs_f64());
-        let OperationLabels { r#type, operation } = labels;
-        self.requests.get_or_create(&RequestLabels { r#type, operation, status }).inc();
         if status == 401 {
             self.refused_tokens.inc();
         }
+        let Some(operation) = operation else {
+            let labels = OperationLabels { r#type: "gateway".into(), operation: route.into() };
+            self.request_seconds.get_or_create(&labels).observe(time);
+            self.requests.get_or_create(&RequestLabels::of(labels, status)).inc();
+            return;
+        };
+        let (meters, labels) = (&operation.meters, || OperationLabels::of(operation));
+        meters
+            .request_seconds
+            .get_or_init(|| self.request_seconds.get_or_create_owned(&labels()))
+            .observe(time);
+        let counter = || self.requests.get_or_create_owned(&RequestLabels::of(labels(), status));
+        match meters.requests.get(status) {
+            Some(frequent) => frequent.get_or_init(counter).inc(),
+            None => counter().inc(),
+        };
     }
 
     /// Counts a driver's answer.
     pub fn driver_answered(&self, operation: &Operation, time: Duration, error: Option<&DriverError>) {
-        self.driver_seconds.get_or_create(&OperationLabels::of(operation)).observe(time.as_secs_f64());
+        let find = || self.driver_seconds.get_or_create_owned(&OperationLabels::of(operation));
+        operation.meters.driver_seconds.get_or_init(find).observe(time);
         if let Some(DriverError {
             code: code @ (ErrorCode::DriverError | ErrorCode::ConnectionError | ErrorCode::Timeout),
             ..
@@ -239,14 +256,17 @@ impl Metrics {
 
     /// Counts the time that a call waited for its session, whether it got one or not.
     pub fn lease_waited(&self, operation: &Operation, time: Duration) {
-        let labels = DriverLabels { r#type: operation.database_type.clone() };
-        self.lease_seconds.get_or_create(&labels).observe(time.as_secs_f64());
+        let labels = || DriverLabels { r#type: operation.database_type.clone() };
+        let find = || self.lease_seconds.get_or_create_owned(&labels());
+        operation.meters.lease_seconds.get_or_init(find).observe(time);
     }
 
     /// Counts what the cache did for a request of a cacheable operation.
     pub fn cache_asked(&self, operation: &Operation, result: CacheUse) {
-        let OperationLabels { r#type, operation } = OperationLabels::of(operation);
-        self.cache.get_or_create(&CacheLabels { r#type, operation, result: result.as_str() }).inc();
+        let find = || self.cache.get_or_create_owned(&CacheLabels::of(operation, result));
+        if let Some(counter) = operation.meters.cache.get(result as usize) {
+            counter.get_or_init(find).inc();
+        }
     }
 
     /// Counts a request that a rate limit refused.

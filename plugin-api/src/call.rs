@@ -3,7 +3,7 @@
 use crate::time::Instant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The rights that an operation needs, or that a caller was granted. Ordered: a higher one includes the lower ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +37,7 @@ pub struct Call {
     /// `RESULT_TOO_LARGE` instead of building a larger one.
     pub max_reply_bytes: u64,
     /// The `x-request-id` under which everything about this call is logged.
-    pub request_id: String,
+    pub request_id: Arc<str>,
 }
 
 impl Call {

@@ -21,7 +21,7 @@ pub struct Context<D> {
     granted: Access,
     deadline: Instant,
     max_reply_bytes: u64,
-    request_id: String,
+    request_id: Arc<str>,
     headers: Vec<(String, String)>,
 }
 

@@ -18,12 +18,12 @@ pub enum Outcome {
 
 /// A reply as plain values. The payload is one JSON text; the host puts it into the envelope unread.
 #[derive(Debug)]
-pub struct Payload {
+pub struct Payload<Bytes = Vec<u8>> {
     /// The success status.
     pub outcome: Outcome,
     /// One JSON text in UTF-8, or bytes of the operation's media type. Empty with `NoContent`; a JSON payload is empty
     /// with no other outcome.
-    pub json: Vec<u8>,
+    pub json: Bytes,
     /// Whether the call left the database as it was, although its operation may write.
     pub only_read: bool,
 }
@@ -32,13 +32,13 @@ pub struct Payload {
 pub const MISPLACED_PAYLOAD: &str =
     "the driver answered with no payload where one is due, or with one where none is";
 
-impl Payload {
+impl<Bytes: AsRef<[u8]>> Payload<Bytes> {
     /// Tells whether there is a payload where one is due, and none where none is. `is_json`: the operation answers with
     /// JSON, which is never empty.
     pub fn fits(&self, is_json: bool) -> bool {
         match self.outcome {
-            Outcome::NoContent => self.json.is_empty(),
-            Outcome::Ok | Outcome::Created => !self.json.is_empty() || !is_json,
+            Outcome::NoContent => self.json.as_ref().is_empty(),
+            Outcome::Ok | Outcome::Created => !self.json.as_ref().is_empty() || !is_json,
         }
     }
 }

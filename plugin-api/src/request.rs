@@ -43,6 +43,12 @@ impl Scope {
     pub(crate) fn enter(request: Option<Request>) -> Self {
         Self { previous: CURRENT.with(|current| current.replace(request)) }
     }
+
+    /// Ends the scope and gives its request back.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn leave(self) -> Option<Request> {
+        CURRENT.with(RefCell::take)
+    }
 }
 
 impl Drop for Scope {

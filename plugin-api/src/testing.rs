@@ -149,7 +149,7 @@ impl TestRequest {
             body: self.body,
             deadline: Instant::now() + Duration::from_secs(30),
             max_reply_bytes: self.max_reply_bytes,
-            request_id: "test".to_owned(),
+            request_id: "test".into(),
         };
         let payload = run(&operation, session.clone(), call).await?;
         let media_type = (operation.schemas)().media_type;

@@ -36,7 +36,7 @@ pub fn call() -> Call {
         body: Vec::new(),
         deadline: Instant::now() + Duration::from_secs(30),
         max_reply_bytes: 1 << 20,
-        request_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        request_id: "0123456789abcdef0123456789abcdef".into(),
     }
 }
 

@@ -5,13 +5,13 @@
 //! acknowledged: a later request finds no reply from before it. A reply that a write overlapped is not kept. No number
 //! is given twice, so a key may be forgotten at any time: it comes back with another number.
 
-use crate::registry::ConnectionId;
+use crate::{plugins::Payload, registry::ConnectionId};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use studio_plugin_api::{DriverError, ErrorCode, reply::Payload, sync::lock};
+use studio_plugin_api::{DriverError, ErrorCode, sync::lock};
 
 /// How long a write that was cut off may still reach the database: replies read meanwhile are not kept.
 const AFTERMATH: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use crate::{budgets::SharedRoom, config::CacheSettings, registry::ConnectionId};
+use crate::{budgets::SharedRoom, config::CacheSettings, plugins::Payload, registry::ConnectionId};
 use bytes::Bytes;
 use conditional::entity_tag;
 use flights::Flights;
@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use studio_plugin_api::{DriverError, Outcome, reply::Payload};
+use studio_plugin_api::{DriverError, Outcome};
 
 pub use conditional::{Wish, has_already};
 pub use flights::Flight;
@@ -59,8 +59,7 @@ impl CachedReply {
         Self {
             outcome: payload.outcome,
             entity_tag: entity_tag(&payload.json),
-            // The boxed slice drops the spare room of the driver's buffer.
-            json: payload.json.into_boxed_slice().into(),
+            json: payload.json,
             expires: reading.began + reading.time_to_live,
             room: SharedRoom::default(),
             generation: reading.generation,

@@ -57,7 +57,7 @@ fn connection(number: u128) -> ConnectionId {
 }
 
 fn payload(json: &str) -> Payload {
-    Payload { outcome: Outcome::Ok, json: json.into(), only_read: false }
+    Payload { outcome: Outcome::Ok, json: json.to_owned().into(), only_read: false }
 }
 
 fn json(answer: Result<Answer, DriverError>) -> String {
@@ -118,7 +118,7 @@ async fn oversized_reply_is_not_kept_and_the_total_stays_in_bounds() {
 #[tokio::test]
 async fn reply_of_another_kind_than_ok_is_not_kept() {
     let clocked = Clocked::new();
-    let payload = Payload { outcome: Outcome::NoContent, json: Vec::new(), only_read: false };
+    let payload = Payload { outcome: Outcome::NoContent, json: Bytes::new(), only_read: false };
     let answer = clocked.cache.keep(&clocked.begin_read("a"), payload).await;
     assert_eq!(answer.source, ReplySource::Driver);
 }

@@ -69,7 +69,7 @@ pub(super) async fn locate(
         body,
         deadline: request.deadline,
         max_reply_bytes: flow.limits.max_reply_bytes.get() as u64,
-        request_id: request.request_id,
+        request_id: request.request_id.into(),
     };
     let call = check_call(&operation, call).await?;
     let target = Target { connection, driver: request.driver };

@@ -4,11 +4,12 @@ use super::{BUSY, located::Located};
 use crate::{
     budgets::CallShare,
     cache::{Ending, ReplyCache},
+    plugins::Payload,
     sessions::{Lease, Sessions},
     telemetry::Metrics,
 };
 use std::time::Instant;
-use studio_plugin_api::{Access, DriverError, ErrorCode, reply::Payload};
+use studio_plugin_api::{Access, DriverError, ErrorCode};
 use tracing::{Instrument, debug_span};
 
 /// A call with everything it needs.

@@ -4,7 +4,7 @@
 use crate::{
     budgets::{Account, CallShare, ClientConnections, Held, Kind, Spent},
     cache::{CacheStatus, CachedReply, has_already},
-    plugins::{JSON, ReplyFormat},
+    plugins::{JSON, Payload, ReplyFormat},
     registry::ConnectionId,
 };
 use axum::{body::Body, response::Response};
@@ -21,15 +21,14 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use studio_plugin_api::{Outcome, reply::Payload};
+use studio_plugin_api::Outcome;
 
 const OPENING: &[u8] = b"{\"data\":";
 const CLOSING: &[u8] = b"}";
 /// Payloads up to this many bytes are copied into one buffer with the envelope: cheaper than three writes.
 const SMALL: usize = 16 * 1024;
 
-/// Replies above so many bytes give back the spare room of their buffer, and may be ended to make room for others of
-/// their project.
+/// Replies above so many bytes may be ended to make room for others of their project.
 const LARGE: usize = 64 * 1024;
 /// How long a reply waits for room, and how often it looks. Meanwhile clients take other replies, or those are ended.
 const WAIT: Duration = Duration::from_secs(1);
@@ -64,13 +63,9 @@ pub(super) struct Reply {
 impl Reply {
     /// Makes a reply that is not kept.
     pub(super) fn new(payload: Payload, share: CallShare, connection: ConnectionId) -> Self {
-        let mut json = payload.json;
-        if json.len() > LARGE {
-            json.shrink_to_fit();
-        }
         Self {
             outcome: payload.outcome,
-            json: json.into(),
+            json: payload.json,
             kept: None,
             room: None,
             share: Some(share),

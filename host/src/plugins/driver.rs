@@ -60,7 +60,11 @@ impl Driver {
             operations,
             option_rules,
             options_schema,
-            containment: Containment::new(watch.clone(), &manifest.database_type),
+            containment: Containment::new(
+                watch.clone(),
+                &manifest.database_type,
+                loaded.instance.is_preempted(),
+            ),
             session_cap: entry.limits.max_sessions.map(|most| Arc::new(Semaphore::new(most.max(1) as usize))),
             load_number: NEXT_LOAD_NUMBER.fetch_add(1, Ordering::Relaxed),
             instance: loaded.instance,

@@ -5,7 +5,7 @@
 //! in a native driver is a crash of the gateway, which is why a native driver must be trusted.
 
 use super::{
-    DriverInstance, DriverSession, Resolve,
+    DriverInstance, DriverSession, Payload, Resolve,
     driver_log::LogRecord,
     error::{PluginError, beginning, one_line},
     manifest::check_version,
@@ -16,6 +16,7 @@ use abi_stable::{
     std_types::{RResult, RString, RVec},
 };
 use async_ffi::{FfiFuture, FutureExt as _};
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use secrecy::ExposeSecret;
 use std::{path::Path, sync::Arc};
@@ -23,7 +24,6 @@ use studio_plugin_api::{
     Call, DriverError, ErrorCode, Outcome,
     abi::{AbiError, AbiLogRecord, AbiPayload, DriverModuleRef, Host, Host_TO, SessionObject, TD_Opaque},
     manifest::Manifest,
-    reply::Payload,
 };
 use tokio::runtime::Handle;
 use tracing::{Level, level_filters::LevelFilter};
@@ -56,10 +56,7 @@ impl DylibDriver {
     }
 
     fn context(&self, request_id: &str) -> AnswerContext {
-        AnswerContext {
-            driver: self.manifest.database_type.as_str().into(),
-            request_id: request_id.to_owned(),
-        }
+        AnswerContext { driver: self.manifest.database_type.as_str().into(), request_id: request_id.into() }
     }
 
     /// Starts the driver's runtime and gives it access to the host.
@@ -122,7 +119,7 @@ impl DriverInstance for DylibDriver {
 /// The driver that gave an answer, and the request that the answer is for, as the log names them.
 struct AnswerContext {
     driver: Arc<str>,
-    request_id: String,
+    request_id: Arc<str>,
 }
 
 impl AnswerContext {
@@ -147,7 +144,7 @@ impl AnswerContext {
                 return Err(broken);
             }
         };
-        Ok(Payload { outcome, json: payload.json.into(), only_read: payload.only_read })
+        Ok(Payload { outcome, json: read_bytes(payload.json), only_read: payload.only_read })
     }
 
     fn report(&self, broken: &DriverError, fields: &str) {
@@ -155,6 +152,19 @@ impl AnswerContext {
         LogRecord { driver, request_id, target: "contract", message: &broken.message, fields }
             .write(Level::ERROR);
     }
+}
+
+/// Payloads up to so many bytes are copied: that costs less than to give them an owner.
+const SMALL: usize = 4 << 10;
+
+/// Takes bytes over from a driver, whose own allocator frees them in the end.
+fn read_bytes(mut bytes: RVec<u8>) -> Bytes {
+    if bytes.len() <= SMALL {
+        return Bytes::copy_from_slice(&bytes);
+    }
+    // Spare room would be held until a client has taken the reply, and is counted nowhere.
+    bytes.shrink_to_fit();
+    Bytes::from_owner(bytes)
 }
 
 /// Cuts a driver's text to its beginning, on one line.
@@ -181,7 +191,7 @@ impl DriverSession for DylibSession {
     }
 
     fn ping(&self) -> BoxFuture<'static, Result<serde_json::Map<String, serde_json::Value>, DriverError>> {
-        let context = AnswerContext { driver: self.driver.clone(), request_id: String::new() };
+        let context = AnswerContext { driver: self.driver.clone(), request_id: "".into() };
         let asking = self.session.ping();
         async move {
             let text = asking.await.into_result().map_err(|error| context.read_error(&error))?;

@@ -25,16 +25,17 @@ mod routes;
 mod schema;
 pub mod settings;
 mod status;
+mod timers;
 mod wasm;
 mod watch;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use settings::DriverSettings;
 use std::net::SocketAddr;
 use studio_plugin_api::{
     Call, DriverError,
     manifest::{Concurrency, Manifest},
-    reply::Payload,
 };
 
 pub use caching::Caching;
@@ -50,6 +51,9 @@ pub use reply_format::{JSON, ReplyFormat};
 pub use routes::Route;
 pub use wasm::{CompiledCache, SandboxSettings, compile_in_this_process};
 
+/// A driver's payload. Its bytes are where the driver made them.
+pub type Payload = studio_plugin_api::reply::Payload<Bytes>;
+
 /// How a driver's host names are resolved, by the gateway's address rules.
 type Resolve = dyn Fn(String, u16) -> BoxFuture<'static, Result<Vec<SocketAddr>, DriverError>> + Send + Sync;
 
@@ -61,6 +65,11 @@ pub trait DriverInstance: Send + Sync {
     /// Tells how many calls one of its sessions takes at once.
     fn concurrency(&self) -> Concurrency {
         self.manifest().concurrency
+    }
+
+    /// Tells whether its code is stopped from outside before it keeps a thread for long, and goes on in a later poll.
+    fn is_preempted(&self) -> bool {
+        false
     }
 
     /// Checks settings without connecting. A driver that blocks here blocks nobody else.

@@ -8,6 +8,7 @@ use super::{
     reply_format::ReplyFormat,
     schema::OperationSchemas,
 };
+use crate::meters::OperationMeters;
 use std::{
     collections::HashSet,
     fmt::{Debug, Formatter},
@@ -42,6 +43,8 @@ pub struct Operation {
     pub invalidates: Vec<Arc<str>>,
     /// The form in which its payloads are sent.
     pub format: ReplyFormat,
+    /// The counts and times that its requests move: metrics of the one gateway that it is loaded in.
+    pub(crate) meters: OperationMeters,
     /// The time that `plugins.toml` gives it.
     time: Option<Duration>,
     /// The query parameters that it takes, where it overlooks others.
@@ -91,6 +94,7 @@ impl Operation {
                 caching: cache.caching(row),
                 invalidates: row.invalidates.iter().map(|path| path.as_str().into()).collect(),
                 format: ReplyFormat::of(row, alias),
+                meters: OperationMeters::default(),
                 time: limits.operation_time(&row.path),
                 declared: alias.filter(|alias: &&Alias| alias.lenient).map(|_| declared_parameters(row)),
                 schemas,

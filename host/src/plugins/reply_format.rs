@@ -1,11 +1,12 @@
 //! The form in which a payload is sent to the caller.
 
+use super::Payload;
 use http::HeaderValue;
 use studio_plugin_api::{
     DriverError, ErrorCode,
     alias::{Alias, Envelope},
     manifest::OperationManifest,
-    reply::{MISPLACED_PAYLOAD, Payload},
+    reply::MISPLACED_PAYLOAD,
 };
 
 /// The media type of JSON.

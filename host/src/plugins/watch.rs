@@ -24,15 +24,15 @@ pub struct Task {
     driver: Arc<str>,
     /// `GET /keys`, `connect`.
     name: Arc<str>,
-    request_id: String,
+    request_id: Arc<str>,
     /// Threads that it keeps now.
     threads: AtomicUsize,
 }
 
 impl Task {
     /// Makes a task of this driver.
-    pub(super) fn new(driver: &Arc<str>, name: &Arc<str>, request_id: &str) -> Arc<Self> {
-        let (driver, name, request_id) = (driver.clone(), name.clone(), request_id.to_owned());
+    pub(super) fn new(driver: &Arc<str>, name: &Arc<str>, request_id: impl Into<Arc<str>>) -> Arc<Self> {
+        let (driver, name, request_id) = (driver.clone(), name.clone(), request_id.into());
         Arc::new(Self { driver, name, request_id, threads: AtomicUsize::new(0) })
     }
 

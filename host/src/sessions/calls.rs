@@ -1,6 +1,6 @@
 //! Calls under way for each project: a bounded number at once; further calls wait in line.
 
-use super::wait_estimate::{WaitEstimate, too_many_waiting};
+use super::wait_estimate::{SharedEstimate, too_many_waiting};
 use crate::{config::SessionSettings, count_guard::CountGuard};
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ impl Projects {
             at_once: self.at_once,
             most_waiting: self.waiting,
             waiting: AtomicUsize::new(0),
-            estimate: Mutex::default(),
+            estimate: SharedEstimate::default(),
         };
         let mut projects = lock(&self.projects);
         projects.entry(project_id.to_owned()).or_insert_with(|| Arc::new(new())).clone()
@@ -50,7 +50,7 @@ pub(super) struct ProjectCalls {
     at_once: usize,
     most_waiting: usize,
     waiting: AtomicUsize,
-    estimate: Mutex<WaitEstimate>,
+    estimate: SharedEstimate,
 }
 
 /// A call's place among the calls of its project.
@@ -78,7 +78,7 @@ impl ProjectCalls {
             return Err(too_many_waiting(Duration::ZERO));
         }
         let line = (waiting.before, self.at_once);
-        lock(&self.estimate).check(Instant::now(), line, (turn_by, deadline)).map_err(too_many_waiting)?;
+        self.estimate.get().check(Instant::now(), line, (turn_by, deadline)).map_err(too_many_waiting)?;
         let _held_up = CountGuard::enter(held_up);
         match tokio::time::timeout_at(turn_by.into(), self.places.clone().acquire_owned()).await {
             // The semaphore is never closed, so `acquire_owned` does not fail.
@@ -89,6 +89,6 @@ impl ProjectCalls {
 
     /// Adds the duration of a call that ended to the estimate.
     pub(super) fn learn(&self, took: Duration) {
-        lock(&self.estimate).learn(took);
+        self.estimate.learn(took);
     }
 }

@@ -69,8 +69,8 @@ impl Entry {
     /// `CONNECTION_ERROR` with reason `circuit_open` or `too_many_waiting`.
     pub(super) fn ask(
         self: &Arc<Self>,
-        turn_by: Instant,
-        deadline: Instant,
+        now: Instant,
+        (turn_by, deadline): (Instant, Instant),
     ) -> Result<LeaseOutcome, DriverError> {
         let mut answer = None;
         let waiter = || {
@@ -78,7 +78,7 @@ impl Entry {
             answer = Some(receiver);
             sender
         };
-        let (decision, after) = lock(&self.pool).ask(Instant::now(), (turn_by, deadline), waiter);
+        let (decision, after) = lock(&self.pool).ask(now, (turn_by, deadline), waiter);
         self.carry_out(after);
         match (decision, answer) {
             (LendDecision::Lent(session), _) => Ok(LeaseOutcome::Now(Lease::new(self.clone(), session))),
@@ -91,8 +91,8 @@ impl Entry {
     }
 
     /// Takes back a lent session; `None` when it is not to be used again.
-    pub(super) fn give_back(self: &Arc<Self>, session: Option<Arc<Session>>, ended: Ended) {
-        let after = lock(&self.pool).give_back(session, ended, Instant::now());
+    pub(super) fn give_back(self: &Arc<Self>, session: Option<Arc<Session>>, ended: Ended, now: Instant) {
+        let after = lock(&self.pool).give_back(session, ended, now);
         self.carry_out(after);
     }
 

@@ -7,12 +7,12 @@ use super::{
     pool::{Ended, Pooled},
     session::Session,
 };
-use crate::plugins::Operation;
+use crate::plugins::{Operation, Payload};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Concurrency, reply::Payload};
+use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Concurrency};
 
 /// A timeout after less than this is not counted as a failure of the database.
 const TELLING_TIME: Duration = Duration::from_secs(1);
@@ -24,6 +24,9 @@ pub struct Lease {
     concurrency: Concurrency,
     place: Option<CallPlace>,
     ended: Ended,
+    ended_at: Option<Instant>,
+    /// A call has ended well.
+    has_worked: bool,
     /// A call has begun and has not ended by itself, so the session's state is not known.
     is_cut: bool,
 }
@@ -31,7 +34,16 @@ pub struct Lease {
 impl Lease {
     pub(super) fn new(entry: Arc<Entry>, session: Arc<Session>) -> Self {
         let concurrency = entry.target.driver.instance().concurrency();
-        Self { entry, session, concurrency, place: None, ended: Ended::Unknown, is_cut: false }
+        Self {
+            entry,
+            session,
+            concurrency,
+            place: None,
+            ended: Ended::Unknown,
+            ended_at: None,
+            has_worked: false,
+            is_cut: false,
+        }
     }
 
     /// Takes a place among the calls of the connection's project. It is taken last, so that callers that wait for a
@@ -55,7 +67,7 @@ impl Lease {
         // The task holds the session too: if it is cut, the session keeps its place under the caps until the task is
         // gone.
         let session = self.session.clone();
-        let containment = self.entry.target.driver.containment().clone();
+        let containment = self.entry.target.driver.containment();
         let task = containment.call(operation, &call.request_id);
         let running = async move {
             let result = session.driver_session.call(call).await;
@@ -80,8 +92,11 @@ impl Lease {
         {
             self.doubt();
         }
+        let now = Instant::now();
         self.ended = how_it_ended(&result, begun, deadline);
-        self.entry.project.learn(begun.elapsed());
+        self.ended_at = Some(now);
+        self.has_worked = result.is_ok();
+        self.entry.project.learn(now.saturating_duration_since(begun));
         result
     }
 
@@ -101,11 +116,16 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.session.touch();
-        let usable = !self.is_cut && self.session.is_open();
+        let now = self.ended_at.unwrap_or_else(Instant::now);
+        self.session.touch(now);
+        // A shared driver's session is in its pool all the time. One that has just worked is not asked whether it is
+        // open: that happens when the next caller gets it.
+        let is_usable = self.concurrency == Concurrency::Exclusive
+            && !self.is_cut
+            && (self.has_worked || self.session.is_open());
         let ended = std::mem::replace(&mut self.ended, Ended::Unknown);
         self.place = None;
-        self.entry.give_back(usable.then(|| self.session.clone()), ended);
+        self.entry.give_back(is_usable.then(|| self.session.clone()), ended, now);
     }
 }
 

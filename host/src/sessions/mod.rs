@@ -84,13 +84,15 @@ impl Sessions {
     /// or its project has as many calls under way as allowed, and the line is full or too slow; `TIMEOUT` at the
     /// deadline.
     pub async fn lease(&self, target: &Target, deadline: Instant) -> Result<Lease, DriverError> {
-        let turn_by = deadline.min(Instant::now() + *self.shared.settings.wait);
-        let lease = match self.shared.entry(target).ask(turn_by, deadline)? {
-            LeaseOutcome::Now(lease) => lease,
-            LeaseOutcome::Later(spot) => wait(spot, turn_by, deadline).await?,
+        let turn_after = |now| deadline.min(now + *self.shared.settings.wait);
+        let now = Instant::now();
+        let turn_by = turn_after(now);
+        let (lease, turn_by) = match self.shared.entry(target).ask(now, (turn_by, deadline))? {
+            LeaseOutcome::Now(lease) => (lease, turn_by),
+            // The project's is a second line, so its wait is counted anew: waiting for a session has its own limit.
+            LeaseOutcome::Later(spot) => (wait(spot, turn_by, deadline).await?, turn_after(Instant::now())),
         };
-        // This is a second line, so its wait is counted anew: waiting for a session has its own limit.
-        lease.enter(deadline.min(Instant::now() + *self.shared.settings.wait), deadline).await
+        lease.enter(turn_by, deadline).await
     }
 
     /// Opens a separate session, asks the server for its facts, and closes it.

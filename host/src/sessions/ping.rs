@@ -56,7 +56,8 @@ impl Drop for Check {
             Concurrency::Shared if !self.is_alive => self.entry.give_up(&self.session),
             Concurrency::Shared => {}
             Concurrency::Exclusive => {
-                self.entry.give_back(self.is_alive.then(|| self.session.clone()), Ended::Unknown);
+                let session = self.is_alive.then(|| self.session.clone());
+                self.entry.give_back(session, Ended::Unknown, Instant::now());
             }
         }
     }

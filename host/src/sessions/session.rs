@@ -31,8 +31,9 @@ impl Session {
         }
     }
 
-    pub(super) fn touch(&self) {
-        let milliseconds = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+    pub(super) fn touch(&self, now: Instant) {
+        let since_opened = now.saturating_duration_since(self.opened);
+        let milliseconds = u64::try_from(since_opened.as_millis()).unwrap_or(u64::MAX);
         self.last_used.store(milliseconds, Ordering::Relaxed);
     }
 

@@ -1,6 +1,9 @@
 //! Estimates how fast a line moves, by the calls that ended lately, and turns callers away that would wait too long.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 use studio_plugin_api::DriverError;
 
 /// The latest call counts for one part in so many in the estimate, which is used only after so many calls, since the
@@ -10,7 +13,7 @@ const WEIGHT: u32 = 8;
 const LONGEST_ADVICE: Duration = Duration::from_secs(60);
 
 /// How long calls took lately, on average.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct WaitEstimate {
     call: Duration,
     /// Calls seen, up to [`WEIGHT`].
@@ -47,6 +50,41 @@ impl WaitEstimate {
         let turn = now + wait;
         if turn > turn_by || turn + self.call > deadline { Err(wait) } else { Ok(()) }
     }
+}
+
+/// The calls seen, in the lowest bits of a [`SharedEstimate`]; the average in nanoseconds is above them.
+const SEEN_BITS: u32 = WEIGHT.ilog2() + 1;
+
+/// An estimate that many callers add to at once, without a lock.
+#[derive(Default)]
+pub(super) struct SharedEstimate(AtomicU64);
+
+impl SharedEstimate {
+    pub(super) fn get(&self) -> WaitEstimate {
+        unpack(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Adds the duration of a call that ended to the average.
+    pub(super) fn learn(&self, took: Duration) {
+        let learned = |packed| {
+            let mut estimate = unpack(packed);
+            estimate.learn(took);
+            Some(pack(estimate))
+        };
+        // The function gives a new value each time, so this does not fail.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, learned);
+    }
+}
+
+fn pack(WaitEstimate { call, seen }: WaitEstimate) -> u64 {
+    let most = u64::MAX >> SEEN_BITS;
+    let nanoseconds = u64::try_from(call.as_nanos()).unwrap_or(most).min(most);
+    nanoseconds << SEEN_BITS | u64::from(seen)
+}
+
+fn unpack(packed: u64) -> WaitEstimate {
+    let seen = u32::try_from(packed & ((1 << SEEN_BITS) - 1)).unwrap_or(WEIGHT);
+    WaitEstimate { call: Duration::from_nanos(packed >> SEEN_BITS), seen }
 }
 
 /// Makes the error for callers when the line is full, their wait is over, or their turn would come too late.
@@ -94,6 +132,20 @@ mod tests {
         assert_eq!(estimate([]).check(now, (1000, 1), (now, now)), Ok(()));
         let few = estimate([100; WEIGHT as usize - 1]);
         assert_eq!(few.check(now, (1000, 1), (now, now)), Ok(()));
+    }
+
+    #[test]
+    fn shared_estimate_is_the_same_as_one_of_a_single_caller() {
+        let (shared, mut single) = (SharedEstimate::default(), WaitEstimate::default());
+        for nanoseconds in [0, 1, 12_345, 30_000_000_000, 0, 7, 1_000_000_000, 8, 9, 86_400_000_000_000, 10] {
+            assert_eq!(shared.get(), single);
+            shared.learn(Duration::from_nanos(nanoseconds));
+            single.learn(Duration::from_nanos(nanoseconds));
+        }
+        assert_eq!(shared.get(), single);
+        shared.learn(Duration::MAX / 8);
+        assert_eq!(shared.get().seen, WEIGHT);
+        assert!(shared.get().call > SECOND * 86_400 * 365, "{:?}", shared.get());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use abi_stable::{
     std_types::{RResult, RString},
 };
 use async_ffi::{FfiFuture, FutureExt};
+use pin_project_lite::pin_project;
 use secrecy::zeroize::Zeroize;
 use std::{
     any::Any,
@@ -131,7 +132,7 @@ struct Shell<D> {
 impl<D: Driver> Session for Shell<D> {
     fn call(&self, call: AbiCall) -> FfiFuture<RResult<AbiPayload, AbiError>> {
         let call = Call::from(call);
-        let request = Some(Request { id: call.request_id.as_str().into(), deadline: call.deadline });
+        let request = Some(Request { id: call.request_id.clone(), deadline: call.deadline });
         let session = self.session.clone();
         let operations = self.operations.clone();
         let running = async move {
@@ -149,7 +150,7 @@ impl<D: Driver> Session for Shell<D> {
         };
         let running = Guarded::new(request.clone(), running);
         match RUNTIME_OF_CALLS.get() {
-            Some(runtime) => OnOwnThreads::new(runtime, request, running).into_ffi(),
+            Some(runtime) => OnOwnThreads::new(runtime, request, Box::pin(running)).into_ffi(),
             None => running.into_ffi(),
         }
     }
@@ -180,47 +181,57 @@ impl<D> Drop for Shell<D> {
     }
 }
 
-/// A driver's future as it is polled, by the host or on the driver's own threads: each poll, and its drop, run inside the
-/// driver's runtime and request scope, with panics caught.
-struct Guarded<F> {
-    /// `None` after it ended, panicked or was dropped.
-    future: Option<Pin<Box<F>>>,
-    request: Option<Request>,
+pin_project! {
+    /// A driver's future as it is polled, by the host or on the driver's own threads: each poll, and its drop, run
+    /// inside the driver's runtime and request scope, with panics caught.
+    struct Guarded<F> {
+        // `None` after it ended, panicked or was dropped.
+        #[pin]
+        future: Option<F>,
+        // Taken while the future is polled.
+        request: Option<Request>,
+    }
+
+    impl<F> PinnedDrop for Guarded<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.future.is_some() {
+                let _runtime = RUNTIME.get().map(Runtime::enter);
+                // A handler that is cancelled may spawn a task that puts things right, and may log it.
+                let _scope = Scope::enter(this.request.take());
+                let _ = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+            }
+        }
+    }
 }
 
 impl<F> Guarded<F> {
     fn new(request: Option<Request>, future: F) -> Self {
-        Self { future: Some(Box::pin(future)), request }
+        Self { future: Some(future), request }
     }
 }
 
 impl<T, F: Future<Output = Result<T, DriverError>>> Future for Guarded<F> {
     type Output = RResult<T, AbiError>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let Some(future) = &mut this.future else {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else {
             return Poll::Ready(RResult::RErr(broken("polled after its end").into()));
         };
         let _runtime = RUNTIME.get().map(Runtime::enter);
-        let scope = Scope::enter(this.request.clone());
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        drop(scope);
+        let scope = Scope::enter(this.request.take());
+        let polled = catch_unwind(AssertUnwindSafe(|| future.poll(context)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            // A panic in here does not change the answer.
+            let _ = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+        }
+        *this.request = scope.leave();
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(AbiError::from).into()),
             Err(panic) => Poll::Ready(RResult::RErr(panicked(&*panic).into())),
         }
-    }
-}
-
-impl<F> Drop for Guarded<F> {
-    fn drop(&mut self) {
-        let _runtime = RUNTIME.get().map(Runtime::enter);
-        // A handler that is cancelled may spawn a task that puts things right, and may log it.
-        let _scope = Scope::enter(self.request.take());
-        let future = self.future.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }
 }
 

@@ -144,7 +144,7 @@ impl From<Call> for AbiCall {
             query: call.query.into_iter().map(|(name, text)| Tuple2(name.into(), text.into())).collect(),
             body: call.body.into(),
             max_reply_bytes: call.max_reply_bytes,
-            request_id: call.request_id.into(),
+            request_id: (*call.request_id).into(),
         }
     }
 }
@@ -165,7 +165,7 @@ impl From<AbiCall> for Call {
             body: call.body.into(),
             deadline: deadline.unwrap_or(now),
             max_reply_bytes: call.max_reply_bytes,
-            request_id: call.request_id.into(),
+            request_id: call.request_id.as_str().into(),
         }
     }
 }

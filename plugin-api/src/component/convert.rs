@@ -25,7 +25,7 @@ impl From<CallRequest> for Call {
             body: request.body,
             deadline: now.checked_add(Duration::from_nanos(request.deadline_in)).unwrap_or(now),
             max_reply_bytes: request.max_reply_bytes,
-            request_id: request.request_id,
+            request_id: request.request_id.into(),
         }
     }
 }

@@ -90,6 +90,31 @@ async fn time_waited_for_a_session_is_counted_by_driver() {
 }
 
 #[tokio::test]
+async fn counts_of_an_operation_go_on_over_a_reload() {
+    let (gateway, project) = gateway_with_log("info").await;
+    let asked = [("/nothing", 200, 2), ("/panic", 502, 1), ("/block?milliseconds=0", 204, 1)];
+    for round in 1..=2_u32 {
+        for (path, status, times) in asked {
+            for _ in 0..times {
+                let answer = project.viewer.get(&project.path("probe", path)).await;
+                assert_eq!(answer.status, status, "{path}");
+            }
+        }
+        for (path, status, times) in asked {
+            let operation = path.split('?').next().unwrap();
+            let labels = format!("type=\"probe\",operation=\"GET {operation}\"");
+            let counter = format!("studio_gateway_requests_total{{{labels},status=\"{status}\"}}");
+            assert_eq!(sample(&gateway, &counter).await, f64::from(times * round), "{counter}");
+            for time in ["request_duration", "driver_call_duration"] {
+                let counter = format!("studio_gateway_{time}_seconds_count{{{labels}}}");
+                assert_eq!(sample(&gateway, &counter).await, f64::from(times * round), "{counter}");
+            }
+        }
+        gateway.platform_admin().post("/api/platform/plugins/reload", json!({})).await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn metrics_are_of_the_types_that_their_page_tells() {
     let (gateway, project) = gateway_with_log("info").await;
     project.viewer.get(&project.path("probe", "/facts/x")).await.expect(200);

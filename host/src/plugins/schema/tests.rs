@@ -242,7 +242,7 @@ fn binary_query_values_obey_the_schema_under_the_callers_names() {
             body: Vec::new(),
             deadline: Instant::now(),
             max_reply_bytes: 1000,
-            request_id: "test".to_owned(),
+            request_id: "test".into(),
         })
     };
     let field = |query: &[(&str, &str)]| check(query).unwrap_err().details["field"].clone();

@@ -8,9 +8,9 @@ use super::{
     broken,
     journal::Journal,
 };
-use crate::plugins::error::beginning;
+use crate::plugins::{Payload, error::beginning};
 use std::time::Duration;
-use studio_plugin_api::{Access, Call, DriverError, ErrorCode, Outcome, reply::Payload};
+use studio_plugin_api::{Access, Call, DriverError, ErrorCode, Outcome};
 
 /// The most bytes of a guest's error, message and details together, that are passed on.
 const LONGEST_ERROR: usize = 64 << 10;
@@ -28,7 +28,7 @@ pub(super) fn request(call: Call) -> CallRequest {
         query: call.query.into_iter().map(|(name, value)| Parameter { name, value }).collect(),
         body: call.body,
         max_reply_bytes: call.max_reply_bytes,
-        request_id: call.request_id,
+        request_id: (*call.request_id).to_owned(),
     }
 }
 
@@ -38,7 +38,7 @@ pub(super) fn read_payload(payload: GuestPayload) -> Payload {
         GuestOutcome::Created => Outcome::Created,
         GuestOutcome::NoContent => Outcome::NoContent,
     };
-    Payload { outcome, json: payload.json, only_read: payload.only_read }
+    Payload { outcome, json: payload.json.into(), only_read: payload.only_read }
 }
 
 /// Reads the guest's error, and tells whether its session is lost. An error that can't be passed on goes to the log.

@@ -9,8 +9,9 @@ use super::{
     },
     network::{broken_stream, failure},
     state::{MOST_RANDOM, State},
+    stream::Streams,
 };
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::{Level, level_filters::LevelFilter};
 use wasmtime::component::Resource;
 
@@ -90,14 +91,15 @@ impl net::HostByteStream for State {
         most: u32,
         timeout: Option<u32>,
     ) -> wasmtime::Result<Result<Vec<u8>, Failure>> {
-        let reading = self.stream(&stream)?.read(most);
+        let Self { streams, timers, .. } = self;
+        let reading = find(streams, &stream)?.read(most);
         let read = match timeout {
             None => reading.await,
             Some(milliseconds) => {
-                let time = Duration::from_millis(milliseconds.into());
-                match tokio::time::timeout(time, reading).await {
-                    Ok(read) => read,
-                    Err(_) => return Ok(Err(failure(Reason::Timeout, "the server did not answer in time"))),
+                let by = Instant::now() + Duration::from_millis(milliseconds.into());
+                match timers.within(by, reading).await {
+                    Some(read) => read,
+                    None => return Ok(Err(failure(Reason::Timeout, "the server did not answer in time"))),
                 }
             }
         };
@@ -109,12 +111,12 @@ impl net::HostByteStream for State {
         stream: Resource<ByteStream>,
         bytes: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Failure>> {
-        let written = self.stream(&stream)?.write(&bytes).await;
+        let written = find(&mut self.streams, &stream)?.write(&bytes).await;
         Ok(written.map_err(|error| broken_stream(&error)))
     }
 
     async fn shutdown(&mut self, stream: Resource<ByteStream>) -> wasmtime::Result<Result<(), Failure>> {
-        let ended = self.stream(&stream)?.shutdown().await;
+        let ended = find(&mut self.streams, &stream)?.shutdown().await;
         Ok(ended.map_err(|error| broken_stream(&error)))
     }
 
@@ -124,8 +126,6 @@ impl net::HostByteStream for State {
     }
 }
 
-impl State {
-    fn stream(&mut self, stream: &Resource<ByteStream>) -> wasmtime::Result<&mut ByteStream> {
-        self.streams.get(stream.rep()).ok_or_else(|| wasmtime::format_err!("there is no such stream"))
-    }
+fn find<'a>(streams: &'a mut Streams, stream: &Resource<ByteStream>) -> wasmtime::Result<&'a mut ByteStream> {
+    streams.get(stream.rep()).ok_or_else(|| wasmtime::format_err!("there is no such stream"))
 }

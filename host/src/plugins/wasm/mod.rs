@@ -142,6 +142,10 @@ impl DriverInstance for WasmDriver {
         Concurrency::Exclusive
     }
 
+    fn is_preempted(&self) -> bool {
+        true
+    }
+
     fn check(&self, settings: DriverSettings) -> BoxFuture<'static, Result<(), DriverError>> {
         let shared = self.shared.clone();
         let checking = async move {

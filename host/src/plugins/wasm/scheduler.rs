@@ -67,14 +67,15 @@ impl Scheduler {
     }
 
     /// Counts a guest as running until the value is dropped.
-    pub(super) fn run(&self) -> RunningGuest {
+    pub(super) fn run(&self) -> RunningGuest<'_> {
         self.running.guests.fetch_add(1, Ordering::SeqCst);
-        if self.running.asleep.swap(false, Ordering::SeqCst)
+        if self.running.asleep.load(Ordering::SeqCst)
+            && self.running.asleep.swap(false, Ordering::SeqCst)
             && let Some(ticker) = &*lock(&self.running.ticker)
         {
             ticker.unpark();
         }
-        RunningGuest(self.running.clone())
+        RunningGuest(&self.running)
     }
 }
 
@@ -87,9 +88,9 @@ impl Drop for Scheduler {
     }
 }
 
-pub(super) struct RunningGuest(Arc<Running>);
+pub(super) struct RunningGuest<'a>(&'a Running);
 
-impl Drop for RunningGuest {
+impl Drop for RunningGuest<'_> {
     fn drop(&mut self) {
         self.0.guests.fetch_sub(1, Ordering::SeqCst);
     }

@@ -9,14 +9,14 @@ use super::{
     settings::OpenSettings,
     state::State,
 };
-use crate::plugins::DriverSession;
+use crate::plugins::{DriverSession, Payload};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{
     future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
-use studio_plugin_api::{Call, DriverError, reply::Payload, sync::lock};
+use studio_plugin_api::{Call, DriverError, sync::lock};
 use tokio::runtime::Handle;
 use wasmtime::{Store, Trap};
 

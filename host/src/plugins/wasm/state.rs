@@ -8,6 +8,7 @@ use super::{
     scheduler::GuestSchedule,
     stream::Streams,
 };
+use crate::plugins::timers::Timers;
 use std::time::Instant;
 use tracing::Level;
 use wasmtime::component::ResourceTable;
@@ -25,6 +26,7 @@ pub(super) struct State {
     pub(super) journal: Journal,
     pub(super) egress: Egress,
     pub(super) streams: Streams,
+    pub(super) timers: Timers,
     /// The zero of the instance's monotonic clock.
     pub(super) started: Instant,
     wasi: WasiCtx,
@@ -51,6 +53,7 @@ impl State {
             schedule: shared.compiled.sandbox.scheduler.schedule(),
             egress,
             streams: Streams::default(),
+            timers: Timers::default(),
             started: Instant::now(),
             wasi: wasi.build(),
             resources,

@@ -14,12 +14,15 @@ use tokio_rustls::client::TlsStream;
 
 /// Streams that one instance may have open at once.
 const MOST_STREAMS: usize = 4;
-/// The most bytes that one read takes, even if the guest asks for more.
-const MOST_AT_ONCE: usize = 256 << 10;
+/// The fewest and the most bytes that one read has room for, even if the guest asks for more. Guests ask for much, and
+/// mostly little comes: the room grows with what came last.
+const ROOM: (usize, usize) = (4 << 10, 256 << 10);
 
 /// A stream to the connection's server.
 pub struct ByteStream {
     io: Io,
+    /// Room for the next read.
+    room: usize,
     /// Bytes that were read when the stream was looked at between calls.
     ahead: Vec<u8>,
     ended: bool,
@@ -34,16 +37,20 @@ enum Io {
 
 impl ByteStream {
     pub(super) fn plain(stream: TcpStream) -> Self {
-        Self { io: Io::Plain(stream), ahead: Vec::new(), ended: false, is_shut: false }
+        Self::new(Io::Plain(stream))
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), ahead: Vec::new(), ended: false, is_shut: false }
+        Self::new(Io::Tls(Box::new(stream)))
+    }
+
+    fn new(io: Io) -> Self {
+        Self { io, room: ROOM.0, ahead: Vec::new(), ended: false, is_shut: false }
     }
 
     /// Waits for bytes and takes at most `most` of them; none at the stream's end.
     pub(super) async fn read(&mut self, most: u32) -> io::Result<Vec<u8>> {
-        let most = (most as usize).min(MOST_AT_ONCE);
+        let most = (most as usize).min(self.room);
         if !self.ahead.is_empty() {
             let rest = self.ahead.split_off(most.min(self.ahead.len()));
             return Ok(std::mem::replace(&mut self.ahead, rest));
@@ -58,6 +65,7 @@ impl ByteStream {
             Io::Tls(stream) => stream.take(most as u64).read_buf(&mut bytes).await,
         };
         self.ended |= !matches!(read, Ok(1..));
+        self.room = (bytes.len() * 4).clamp(ROOM.0, ROOM.1);
         read.map(|_| bytes)
     }
 
@@ -141,5 +149,40 @@ impl Streams {
     /// Tells whether all streams may still be used.
     pub(super) fn are_open(&mut self) -> bool {
         self.places.iter_mut().flatten().all(ByteStream::is_open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn room_of_a_read_follows_what_came_last() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut stream = ByteStream::plain(stream);
+        let sent: Vec<u8> = (0..1 << 20).map(|number: u32| number.to_le_bytes()[1]).collect();
+        let (mut arrived, mut rooms) = (Vec::new(), Vec::new());
+        let sending = async { server.write_all(&sent).await.unwrap() };
+        let reading = async {
+            while arrived.len() < sent.len() {
+                rooms.push(stream.room);
+                let bytes = stream.read(u32::MAX).await.unwrap();
+                assert!(!bytes.is_empty() && bytes.len() <= *rooms.last().unwrap());
+                arrived.extend(bytes);
+            }
+        };
+        tokio::join!(sending, reading);
+        assert!(arrived == sent, "all came as it was sent");
+        assert_eq!(rooms[0], ROOM.0);
+        assert!(
+            rooms.iter().any(|room| *room > ROOM.0) && rooms.iter().all(|room| *room <= ROOM.1),
+            "{rooms:?}"
+        );
+        server.write_all(b"short").await.unwrap();
+        assert_eq!(stream.read(64 << 10).await.unwrap(), b"short");
+        assert_eq!(stream.room, ROOM.0);
     }
 }
