@@ -186,9 +186,7 @@ fn has_option(words: &Cmd, from: usize, option: &[u8]) -> bool {
 
 /// What the command takes, by its name and arguments.
 pub(crate) fn rule(table: &CommandTable, words: &Cmd) -> Rule {
-    let lower = |place| String::from_utf8_lossy(word(words, place)).to_ascii_lowercase();
-    let (name, first) = (lower(0), lower(1));
-    let full = format!("{name}|{first}");
+    let (name, first, full) = names(words);
     let listed = |names: &[&str]| names.contains(&name.as_str()) || names.contains(&full.as_str());
 
     if let Some((reason, _)) = NEVER.iter().find(|(_, names)| listed(names)) {
@@ -213,9 +211,28 @@ pub(crate) fn rule(table: &CommandTable, words: &Cmd) -> Rule {
     if let Some((access, _)) = EXCEPTIONS.iter().find(|(_, names)| listed(names)) {
         return Rule::Needs(*access);
     }
+    flags_of(table, &name, &full).map_or(Rule::Needs(Access::Admin), by_flags)
+}
+
+/// Whether the server says that the command only reads, although it takes more than a viewer's role. Scripts are not
+/// among them: they are for admins.
+pub(crate) fn only_reads(table: &CommandTable, words: &Cmd) -> bool {
+    let (name, _, full) = names(words);
+    rule(table, words) == Rule::Needs(Access::Write)
+        && flags_of(table, &name, &full).is_some_and(|flags| flags.readonly && !flags.write)
+}
+
+/// A command's name, its first argument, and both as the table writes a subcommand.
+fn names(words: &Cmd) -> (String, String, String) {
+    let lower = |place| String::from_utf8_lossy(word(words, place)).to_ascii_lowercase();
+    let (name, first) = (lower(0), lower(1));
+    let full = format!("{name}|{first}");
+    (name, first, full)
+}
+
+fn flags_of(table: &CommandTable, name: &str, full: &str) -> Option<Flags> {
     // A name with `|` is how the table writes a subcommand; as a word of a command it is no name at all.
-    let flags = if name.contains('|') { None } else { table.get(&full).or_else(|| table.get(&name)) };
-    flags.map_or(Rule::Needs(Access::Admin), by_flags)
+    if name.contains('|') { None } else { table.get(full).or_else(|| table.get(name)) }
 }
 
 fn by_flags(flags: Flags) -> Rule {

@@ -68,7 +68,11 @@ pub(crate) async fn run(
         return Err(DriverError::result_too_large(redis.max_reply_bytes()));
     }
     let answer = Json(CommandAnswer { result: reply });
-    Ok(if needed == Access::Read { Either::Second(OnlyRead(answer)) } else { Either::First(answer) })
+    let only_read = match needed {
+        Access::Read => true,
+        _ => redis.commands.get().is_some_and(|table| access::only_reads(table, &command)),
+    };
+    Ok(if only_read { Either::Second(OnlyRead(answer)) } else { Either::First(answer) })
 }
 
 /// Where a command goes.

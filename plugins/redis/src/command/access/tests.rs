@@ -208,3 +208,36 @@ fn without_the_server_s_table_only_admins_run_commands() {
 fn a_bar_in_a_name_does_not_borrow_a_subcommand_s_flags() {
     assert_eq!(judge(&redis_7(), "memory|usage k"), Rule::Needs(Access::Admin));
 }
+
+#[test]
+fn commands_that_only_read_are_told_from_those_that_may_write() {
+    let table = redis_7();
+    let only_reads = |line: &str| {
+        let mut words = Cmd::new();
+        words.arg(line.split(' ').collect::<Vec<_>>());
+        super::only_reads(&table, &words)
+    };
+    for line in ["KEYS *", "keys *", "SORT_RO l"] {
+        assert!(only_reads(line), "{line}");
+    }
+    let may_write = [
+        "SET k v",
+        "SORT l",
+        "SORT l STORE d",
+        "GEORADIUS g 1 2 3 m",
+        "BITFIELD k GET u8 0",
+        "XREADGROUP GROUP g c STREAMS s >",
+        "PUBLISH c m",
+        "SCRIPT LOAD x",
+        "EVAL_RO x 0",
+        "FCALL_RO f 0",
+        "CONFIG GET a",
+        "NOSUCHCOMMAND x",
+        "keys|x",
+    ];
+    for line in may_write {
+        assert!(!only_reads(line), "{line}");
+    }
+    let words = redis::cmd("KEYS").arg("*").to_owned();
+    assert!(!super::only_reads(&CommandTable::unavailable(), &words), "the server did not say so");
+}
