@@ -5,6 +5,7 @@ use crate::{
     identity::{Access, Authorization, Gate, Principal},
     role::Role,
 };
+use std::sync::Arc;
 
 /// A request whose caller may make it. Only [`authorize`] makes one.
 pub(super) struct Authorized {
@@ -33,7 +34,7 @@ impl Authorized {
         self.authorization.role()
     }
 
-    pub(super) fn principal(&self) -> &Principal {
+    pub(super) fn principal(&self) -> &Arc<Principal> {
         self.authorization.principal()
     }
 
