@@ -74,40 +74,44 @@ impl AuditTrail {
         let _ = self.queue.send(record);
     }
 
-    /// Begins a record of something under way. It says `cancelled` unless it is told how that ended.
-    pub fn begin(&self, record: AuditRecord) -> Begun {
-        let record = AuditRecord { result: "cancelled".to_owned(), ..record };
-        Begun { trail: self.clone(), record: Some(Box::new(record)) }
+    /// Begins a record of something under way, which says `cancelled` unless it is told how that ended. The record is
+    /// made of its beginning only when it is added.
+    pub fn begin<B: Into<AuditRecord>>(&self, beginning: B) -> Begun<'_, B> {
+        Begun { trail: self, beginning: Some(beginning) }
     }
 }
 
 /// The record of something under way. If it is dropped before its end, because the caller left, it is added all the
 /// same: the change may have happened.
-pub struct Begun {
-    trail: AuditTrail,
-    /// `None` once it was added or left out.
-    record: Option<Box<AuditRecord>>,
+pub struct Begun<'t, B: Into<AuditRecord>> {
+    trail: &'t AuditTrail,
+    /// `None` once the record was added or left out.
+    beginning: Option<B>,
 }
 
-impl Begun {
+impl<B: Into<AuditRecord>> Begun<'_, B> {
     /// Completes the record with what is known at the end, and adds it.
     pub fn end(mut self, complete: impl FnOnce(&mut AuditRecord)) {
-        if let Some(record) = &mut self.record {
-            complete(record);
-        }
+        self.add(complete);
     }
 
     /// Leaves the record out, when there is nothing to record.
     pub fn forget(mut self) {
-        self.record = None;
+        self.beginning = None;
+    }
+
+    fn add(&mut self, complete: impl FnOnce(&mut AuditRecord)) {
+        if let Some(beginning) = self.beginning.take() {
+            let mut record = beginning.into();
+            complete(&mut record);
+            self.trail.record(record);
+        }
     }
 }
 
-impl Drop for Begun {
+impl<B: Into<AuditRecord>> Drop for Begun<'_, B> {
     fn drop(&mut self) {
-        if let Some(record) = self.record.take() {
-            self.trail.record(*record);
-        }
+        self.add(|record| "cancelled".clone_into(&mut record.result));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     dist::{self, Profile},
-    gateway::{Gateway, Program},
+    gateway::{Gateway, Log, Program},
     process::interrupted,
     sample,
     servers::{Memcached, Mongo, Postgres, Redis},
@@ -38,7 +38,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         environment.push(("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()));
     }
     let log = data.join("gateway.log");
-    let program = Program { log: Some(log.clone()), ..Program::of(&dist, environment) };
+    let program = Program { log: Log::File(log.clone()), ..Program::of(&dist, environment) };
     // The gateway is dropped before the databases, so it ends first.
     let started = Gateway::start(&program);
     let mut gateway = started.with_context(|| format!("see {}", log.display()))?;

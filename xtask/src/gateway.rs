@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, PipeReader, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::mpsc,
@@ -27,20 +27,40 @@ pub struct Program {
     pub file: PathBuf,
     /// Environment variables.
     pub environment: Vec<(&'static str, String)>,
-    /// The file that its output goes to, instead of this process's own.
-    pub log: Option<PathBuf>,
+    /// Where its log goes.
+    pub log: Log,
 }
+
+/// Where a gateway's log goes.
+pub enum Log {
+    /// To this process's own output.
+    Shown,
+    /// To a file, with the rest of its output.
+    File(PathBuf),
+    /// Through a pipe, as in production. Its reader shows all that is more than information.
+    Read,
+}
+
+/// The mark of a line of the log that is no warning.
+const INFORMATION: &str = "\"level\":\"INFO\"";
+/// The beginning of a line, in which the mark is.
+const BEGINNING: usize = 96;
 
 impl Program {
     /// Makes a program of a dist folder's gateway.
     pub fn of(dist: &Path, environment: Vec<(&'static str, String)>) -> Self {
-        Self { file: dist.join("studio-gateway"), environment, log: None }
+        Self { file: dist.join("studio-gateway"), environment, log: Log::Shown }
     }
 
     /// Makes a token for a platform admin.
     pub fn token(&self) -> Result<String> {
+        self.token_for("dev")
+    }
+
+    /// Makes a token for a platform admin of this name.
+    pub fn token_for(&self, user: &str) -> Result<String> {
         let mut command = Command::new(&self.file);
-        command.args(["token", "--sub", "dev", "--platform-admin", "--ttl", "24h"]);
+        command.args(["token", "--sub", user, "--platform-admin", "--ttl", "24h"]);
         output_of(command.envs(self.environment.iter().cloned()))
     }
 }
@@ -65,14 +85,22 @@ impl Gateway {
         let mut command = Command::new(&program.file);
         command.arg("serve").envs(program.environment.iter().cloned()).stdout(Stdio::piped());
         let mut log: Box<dyn Write + Send> = Box::new(std::io::stdout());
-        if let Some(file) = &program.log {
-            let output =
-                File::create(file).with_context(|| format!("{} can't be written", file.display()))?;
-            // Colours are for terminals.
-            command.stderr(output.try_clone()?).env("NO_COLOR", "1");
-            log = Box::new(output);
+        match &program.log {
+            Log::Shown => {}
+            Log::File(file) => {
+                let output =
+                    File::create(file).with_context(|| format!("{} can't be written", file.display()))?;
+                // Colours are for terminals.
+                command.stderr(output.try_clone()?).env("NO_COLOR", "1");
+                log = Box::new(output);
+            }
+            Log::Read => {
+                let (reader, writer) = io::pipe()?;
+                command.stderr(writer);
+                thread::spawn(move || show_warnings(reader));
+            }
         }
-        let has_log = program.log.is_some();
+        let has_log = matches!(program.log, Log::File(_));
         let begin = Instant::now();
         let process = Process::start(command, &Orphan { signal: STOP, folder: None })?;
         let mut gateway = Self { process, address: String::new(), start_time: Duration::ZERO, token };
@@ -192,6 +220,19 @@ impl Gateway {
         self.create("/api/platform/organizations", &organization)?;
         let project = serde_json::json!({"organization": "default", "name": "Default", "ref": "default"});
         self.create("/api/platform/projects", &project)
+    }
+}
+
+/// Reads a log to its end, and shows all that is more than information.
+fn show_warnings(log: PipeReader) {
+    let mut log = BufReader::new(log);
+    let mut line = Vec::new();
+    while log.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+        let beginning = line.get(..BEGINNING).unwrap_or(&line);
+        if !String::from_utf8_lossy(beginning).contains(INFORMATION) {
+            eprint!("{}", String::from_utf8_lossy(&line));
+        }
+        line.clear();
     }
 }
 

@@ -72,19 +72,10 @@ enum Task {
         #[arg(long)]
         debug: bool,
     },
-    /// Measure the gateway beside Webdis on the same Redis, and beside a loop over its client on the same MongoDB; start
-    /// and memory; then run the micro-benchmarks.
-    Bench {
-        /// Only one of them.
-        #[arg(value_enum)]
-        subject: Option<bench::Subject>,
-        /// How many times each measurement is repeated.
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-        /// How many seconds each lasts.
-        #[arg(long, default_value_t = 5)]
-        seconds: u32,
-    },
+    /// Measure the gateway beside Webdis on the same Redis, beside postgres-meta and pgbench on the same PostgreSQL, and
+    /// beside a loop over its client on the same MongoDB; start and memory; then run the micro-benchmarks. Or measure
+    /// how the cost of a request grows.
+    Bench(bench::Manner),
 }
 
 fn main() -> ExitCode {
@@ -121,8 +112,6 @@ fn run() -> Result<()> {
             println!("{} ({profile}) is ready", folder.display());
             Ok(())
         }
-        Task::Bench { subject, rounds, seconds } => {
-            bench::run_rounds(&workspace, subject, rounds.max(1), seconds.max(1))
-        }
+        Task::Bench(manner) => bench::run_rounds(&workspace, manner),
     }
 }

@@ -48,6 +48,11 @@ impl<P: Program> Running<P> {
         server.start_unless(interrupted)?;
         Ok(Self(server))
     }
+
+    /// Returns the id of its process.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.0.id()?)
+    }
 }
 
 impl<P: Program> Deref for Running<P> {

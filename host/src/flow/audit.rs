@@ -3,28 +3,54 @@
 use super::{authorized::Authorized, reply::Reply};
 use crate::{
     audit::{AuditTrail, Begun},
+    identity::Principal,
+    plugins::Operation,
     registry::AuditRecord,
 };
+use std::{net::IpAddr, sync::Arc};
 use studio_plugin_api::ContractCode;
 
 /// The record of a call that may write; `None` for a call that can only read.
-pub(super) struct CallRecord(Option<Begun>);
+pub(super) struct CallRecord<'t>(Option<Begun<'t, Beginning>>);
 
-impl CallRecord {
-    pub(super) fn begin(audit: &AuditTrail, authorized: &Authorized) -> Self {
+/// The facts of a call that are known as it begins. Most calls turn out to only read, so their words are made at the end.
+struct Beginning {
+    at: jiff::Timestamp,
+    principal: Arc<Principal>,
+    operation: Arc<Operation>,
+    reference: String,
+    remote: Option<IpAddr>,
+    request_id: String,
+}
+
+impl From<Beginning> for AuditRecord {
+    fn from(call: Beginning) -> Self {
+        Self {
+            at: call.at,
+            user_id: Some(call.principal.to_string()),
+            action: format!("{}: {}", call.operation.database_type, call.operation.name),
+            project_ref: Some(call.reference),
+            target: None,
+            result: String::new(),
+            remote_address: call.remote.map(|address| address.to_string()),
+            request_id: Some(call.request_id),
+        }
+    }
+}
+
+impl<'t> CallRecord<'t> {
+    pub(super) fn begin(audit: &'t AuditTrail, authorized: &Authorized) -> Self {
         if !authorized.may_write() {
             return Self(None);
         }
         let request = authorized.request();
-        Self(Some(audit.begin(AuditRecord {
+        Self(Some(audit.begin(Beginning {
             at: jiff::Timestamp::now(),
-            user_id: Some(authorized.principal().to_string()),
-            action: format!("{}: {}", request.operation.database_type, request.operation.name),
-            project_ref: Some(request.reference.clone()),
-            target: None,
-            result: String::new(),
-            remote_address: request.remote.map(|address| address.to_string()),
-            request_id: Some(request.request_id.clone()),
+            principal: Arc::clone(authorized.principal()),
+            operation: Arc::clone(&request.operation),
+            reference: request.reference.clone(),
+            remote: request.remote,
+            request_id: request.request_id.clone(),
         })))
     }
 

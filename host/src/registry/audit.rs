@@ -1,12 +1,22 @@
 //! The audit trail.
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::json;
+use sqlx::{Any, AssertSqlSafe, Transaction, any::AnyArguments, query::Query};
+use uuid::{NoContext, Timestamp, Uuid};
 
-use sqlx::{Any, Executor, Transaction};
-
+use super::dialect::Dialect;
 use super::store::{Store, rfc3339};
 use super::{AuditRecord, RegistryError};
+
+/// A row's columns, in the order of [`row`].
+const COLUMNS: &str = "id, at, user_id, action, project_ref, target, result, remote_address, request_id";
+
+/// The most rows in one statement of SQLite, as a power of two.
+const MOST_ROWS: u32 = 6;
+
+/// A statement with its parameters.
+type Statement = Query<'static, Any, AnyArguments>;
 
 /// The audit trail's operations.
 #[async_trait]
@@ -21,7 +31,17 @@ impl Audit for Store {
         if records.is_empty() {
             return Ok(());
         }
-        self.write_records(&self.writer, records).await
+        let (mut part, mut rest) = self.split(records);
+        if rest.is_empty() {
+            self.insert_records(part).execute(&self.writer).await?;
+            return Ok(());
+        }
+        let mut transaction = self.begin().await?;
+        while !part.is_empty() {
+            self.insert_records(part).execute(&mut *transaction).await?;
+            (part, rest) = self.split(rest);
+        }
+        Ok(transaction.commit().await?)
     }
 }
 
@@ -32,42 +52,67 @@ impl Store {
         mut transaction: Transaction<'static, Any>,
         record: &AuditRecord,
     ) -> Result<(), RegistryError> {
-        self.write_records(&mut *transaction, std::slice::from_ref(record)).await?;
+        self.insert_records(std::slice::from_ref(record)).execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 
-    async fn write_records<'e>(
-        &self,
-        connection: impl Executor<'e, Database = Any>,
-        records: &[AuditRecord],
-    ) -> Result<(), RegistryError> {
-        let rows: Vec<_> = records.iter().map(row).collect();
-        sqlx::query(self.sql(
-            "INSERT INTO gateway_audit_logs (at, user_id, action, project_ref, target, result, remote_address, request_id)
-             SELECT CAST(value ->> 'at' AS timestamptz), value ->> 'user_id', value ->> 'action',
-                 value ->> 'project_ref', value ->> 'target', value ->> 'result', value ->> 'remote_address',
-                 value ->> 'request_id'
-             FROM jsonb_array_elements(CAST($1 AS jsonb))",
-        ))
-        .bind(Value::from(rows).to_string())
-        .execute(connection)
-        .await?;
-        Ok(())
+    /// Takes the records off that go into one statement. In SQLite their number is a power of two, so that few statements
+    /// are ever prepared.
+    fn split<'r>(&self, records: &'r [AuditRecord]) -> (&'r [AuditRecord], &'r [AuditRecord]) {
+        match (self.dialect, records.len().checked_ilog2()) {
+            (Dialect::Sqlite, Some(power)) => records.split_at(1 << power.min(MOST_ROWS)),
+            _ => (records, &[]),
+        }
+    }
+
+    fn insert_records(&self, records: &[AuditRecord]) -> Statement {
+        match self.dialect {
+            Dialect::Sqlite => insert_parameters(records),
+            Dialect::Postgres => insert_json(records),
+        }
     }
 }
 
-/// Makes the JSON object of a record for the query above, which takes any number of records as one parameter.
-fn row(record: &AuditRecord) -> Value {
+/// Makes a statement for SQLite, which reads parameters in half the time that it takes for JSON. They have no numbers:
+/// sqlx would look for each number in the list of all.
+fn insert_parameters(records: &[AuditRecord]) -> Statement {
+    let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; records.len()].join(", ");
+    let insert = format!("INSERT INTO gateway_audit_logs ({COLUMNS}) VALUES {values}");
+    records.iter().flat_map(row).fold(sqlx::query(AssertSqlSafe(insert)), Query::bind)
+}
+
+/// Makes a statement for PostgreSQL, which takes any number of rows as one parameter.
+fn insert_json(records: &[AuditRecord]) -> Statement {
+    let rows: Vec<_> = records.iter().map(row).collect();
+    sqlx::query(AssertSqlSafe(format!(
+        "INSERT INTO gateway_audit_logs ({COLUMNS})
+         SELECT CAST(value ->> 0 AS uuid), CAST(value ->> 1 AS timestamptz), value ->> 2, value ->> 3, value ->> 4,
+             value ->> 5, value ->> 6, value ->> 7, value ->> 8
+         FROM jsonb_array_elements(CAST($1 AS jsonb))"
+    )))
+    .bind(json!(rows).to_string())
+}
+
+/// Makes a record's values, in the order of the columns above.
+fn row(record: &AuditRecord) -> [Option<String>; 9] {
     // PostgreSQL's text takes no zero byte; one would make it refuse the other records too.
     let text = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', "\u{FFFD}"));
-    json!({
-        "at": rfc3339(record.at),
-        "user_id": text(&record.user_id),
-        "action": record.action,
-        "project_ref": record.project_ref,
-        "target": text(&record.target),
-        "result": record.result,
-        "remote_address": record.remote_address,
-        "request_id": text(&record.request_id),
-    })
+    [
+        Some(id_at(record.at).to_string()),
+        Some(rfc3339(record.at)),
+        text(&record.user_id),
+        Some(record.action.clone()),
+        text(&record.project_ref),
+        text(&record.target),
+        Some(record.result.clone()),
+        record.remote_address.clone(),
+        text(&record.request_id),
+    ]
+}
+
+/// Makes the id of a new row. It begins with the time, so that new rows are beside each other in its index.
+fn id_at(time: jiff::Timestamp) -> Uuid {
+    let seconds = u64::try_from(time.as_second()).unwrap_or_default();
+    let nanoseconds = u32::try_from(time.subsec_nanosecond()).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds))
 }

@@ -1,7 +1,8 @@
 //! All differences between the two databases.
 //!
-//! Every query of the registry is written once, in PostgreSQL's SQL. For SQLite, the few phrases that it does not know
-//! are replaced by its own. These rules keep this file small:
+//! Every query of the registry is written once, in PostgreSQL's SQL, but for the audit trail's, which each database
+//! takes in the form that costs it least. For SQLite, the few phrases that it does not know are replaced by its own.
+//! These rules keep this file small:
 //!
 //! - Only text, integers and booleans are exchanged (`sqlx::Any` knows no UUIDs or times): ids, times and every column
 //!   that an older Studio may have declared otherwise are read with `CAST(… AS TEXT)`.
@@ -28,11 +29,9 @@ pub(super) enum Dialect {
 const SQLITE_PHRASES: &[(&str, &str)] = &[
     (" AS uuid)", " AS TEXT)"),
     ("CAST(CAST($1 AS jsonb) ->> ", "CAST($1 ->> "),
-    (" AS timestamptz)", " AS TEXT)"),
     ("clock_timestamp()", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
     // `BEGIN IMMEDIATE` has locked the whole file already.
     (" FOR NO KEY UPDATE", ""),
-    (" FROM jsonb_array_elements(CAST($1 AS jsonb))", " FROM json_each($1)"),
     ("SELECT jsonb_array_elements_text(CAST($2 AS jsonb))", "SELECT value FROM json_each($2)"),
 ];
 

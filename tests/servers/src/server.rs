@@ -145,6 +145,14 @@ impl<P: Program> Server<P> {
         }
     }
 
+    /// Returns the id of its process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn id(&self) -> io::Result<u32> {
+        Ok(self.running()?.id())
+    }
+
     fn running(&self) -> io::Result<&Process> {
         self.process.as_ref().ok_or_else(Self::not_running)
     }

@@ -2,7 +2,7 @@
 
 use bson::doc;
 use serde_json::{Value, json};
-use studio_gateway_tests::MongoWorld;
+use studio_gateway_tests::{MongoWorld, eventually};
 
 /// Every documents route with a request that would work, the least role that may use it, and what it then answers.
 fn routes() -> Vec<(&'static str, &'static str, Option<Value>, &'static str, u16)> {
@@ -119,4 +119,19 @@ async fn stranger_and_anonymous_learn_nothing() {
         stranger.call(method, &path, body.clone()).await.refused(404, "NOT_FOUND");
         world.gateway.anonymous().call(method, &path, body).await.refused(401, "UNAUTHENTICATED");
     }
+}
+
+#[tokio::test]
+async fn pipeline_that_writes_is_recorded_and_others_are_not() {
+    let world = MongoWorld::start().await;
+    world.fill("c", [doc! {"_id": "one"}]).await;
+    for pipeline in [json!([]), json!([{"$match": {}}]), json!([{"$out": "copy"}])] {
+        let body = json!({"pipeline": pipeline});
+        world.alpha.developer.post(&world.path("c", "/aggregate"), body).await.expect(200);
+    }
+    let table = world.gateway.database.table("gateway_audit_logs");
+    let results = format!("SELECT result FROM {table} WHERE action LIKE 'mongodb: POST %/aggregate'");
+    // Records are in order, so those of the first two would be there by now.
+    eventually("a record is there", async || !world.gateway.database.texts(&results).await.is_empty()).await;
+    assert_eq!(world.gateway.database.texts(&results).await, ["ok"]);
 }

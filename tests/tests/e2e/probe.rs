@@ -133,6 +133,22 @@ async fn write_leaves_an_audit_record_however_it_ends() {
 }
 
 #[tokio::test]
+async fn call_that_may_write_but_only_read_leaves_no_record() {
+    let (gateway, project) = start(GatewayOptions::default()).await;
+    let maybe = |rest: &str| project.path("probe", &format!("/counters/visits/maybe{rest}"));
+    for rest in ["", "", "?add=true"] {
+        project.developer.post(&maybe(rest), json!(null)).await.expect(204);
+    }
+    let results = format!(
+        "SELECT result FROM {} WHERE action LIKE 'probe: POST %/maybe'",
+        gateway.database.table("gateway_audit_logs")
+    );
+    // Records are in order, so those of the first two would be there by now.
+    eventually("a record is there", async || !gateway.database.texts(&results).await.is_empty()).await;
+    assert_eq!(gateway.database.texts(&results).await, ["ok"]);
+}
+
+#[tokio::test]
 async fn what_a_driver_logs_is_in_the_log_with_the_request_id() {
     let (gateway, project) = start(GatewayOptions::default().trace()).await;
     let viewer = &project.viewer;

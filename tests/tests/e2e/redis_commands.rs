@@ -307,6 +307,7 @@ async fn writes_leave_a_trail_and_reads_leave_none(options: impl Into<GatewayOpt
         send(client, id, "POST", "/command", get.clone()).await.expect(200);
         send(client, id, "GET", "/keys", json!(null)).await.expect(200);
     }
+    send(developer, "read-all-keys", "POST", "/command", json!({"command": ["KEYS", "*"]})).await.expect(200);
     send(viewer, "denied-route", "POST", "/keys/k", value.clone()).await.expect(403);
     let set = json!({"command": ["SET", "k", "sensitive-payload"]});
     send(viewer, "denied-command", "POST", "/command", set.clone()).await.expect(403);
@@ -332,7 +333,7 @@ async fn writes_leave_a_trail_and_reads_leave_none(options: impl Into<GatewayOpt
         assert_eq!(rows(id).await, [expected]);
     }
     // The trail is in order, so what came before the last write would be in it by now.
-    for id in ["read-viewer", "read-developer", "read-admin"] {
+    for id in ["read-viewer", "read-developer", "read-admin", "read-all-keys"] {
         assert!(rows(id).await.is_empty(), "{id} left a record");
     }
     let bytes = String::from_utf8_lossy(&world.gateway.database.bytes().await).into_owned();

@@ -1,8 +1,12 @@
 //! SIGTERM: nothing new, what runs ends, then the process does.
 
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 use studio_gateway_tests::{Gateway, GatewayOptions, Project, Registry, eventually};
+use tokio::task::JoinSet;
 
 async fn start(options: GatewayOptions) -> (Gateway, Project) {
     let gateway = Gateway::start(options).await;
@@ -69,6 +73,39 @@ async fn cut_off_calls_are_recorded_and_delay_the_end_no_longer() {
         let _ = (running.await, writing.await);
         let records = "SELECT result FROM gateway_audit_logs WHERE action LIKE '%/write'";
         assert_eq!(gateway.database.texts(records).await, ["cancelled"], "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_answered_under_load_are_recorded_before_the_end() {
+    for registry in [Registry::Sqlite, Registry::Postgres] {
+        let (mut gateway, project) = start(GatewayOptions::new(registry)).await;
+        let mut callers = JoinSet::new();
+        for caller in 0..16 {
+            let developer = project.developer.clone();
+            let path = project.path("probe", "/write?milliseconds=0");
+            callers.spawn(async move {
+                let mut answered = Vec::new();
+                loop {
+                    let id = format!("write-{caller}-{}", answered.len());
+                    let request = developer.request("POST", &path).header("x-request-id", &id);
+                    match developer.try_send(request.json(&json!(null))).await {
+                        Ok(answer) if answer.status == 204 => answered.push(id),
+                        _ => return answered,
+                    }
+                }
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        gateway.sigterm();
+        assert_eq!(gateway.wait().await.code(), Some(0));
+        let answered: Vec<String> = callers.join_all().await.concat();
+        assert!(answered.len() > 100, "{} writes are no load", answered.len());
+        let table = gateway.database.table("gateway_audit_logs");
+        let query = format!("SELECT request_id FROM {table} WHERE action LIKE '%/write' AND result = 'ok'");
+        let recorded: HashSet<String> = gateway.database.texts(&query).await.into_iter().collect();
+        let lost: Vec<_> = answered.iter().filter(|id| !recorded.contains(*id)).collect();
+        assert!(lost.is_empty(), "{registry:?}: {} of {} are not recorded", lost.len(), answered.len());
     }
 }
 

@@ -2,7 +2,13 @@
 
 use crate::{gateway::Gateway, process::output_of};
 use anyhow::{Context, Result, bail, ensure};
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 /// The load generator.
 #[derive(Clone)]
@@ -15,35 +21,27 @@ pub struct Load {
     pub connections: u32,
 }
 
-/// The results of one way to do something, round by round.
-#[derive(Debug, Default)]
-pub struct Series {
+/// The results of one round.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
     /// Requests a second.
-    rates: Vec<f64>,
-    /// Microseconds of processor time a request; none where that is not measured.
-    cpu: Vec<f64>,
+    pub rate: f64,
+    /// Microseconds of processor time a request, of the process that serves it.
+    pub cpu: f64,
 }
 
+/// The results of one way to do something, round by round.
+#[derive(Debug, Default)]
+pub struct Series(Vec<Round>);
+
 impl Load {
-    /// Measures one round before a gateway, whose processor time counts.
-    pub fn measure(
-        &self,
-        gateway: &Gateway,
-        url: &str,
-        arguments: &[&str],
-        series: &mut Series,
-    ) -> Result<()> {
-        let process = gateway.id().to_string();
+    /// Measures one round before a server, whose processor time counts.
+    pub fn measure(&self, process: u32, url: &str, arguments: &[&str], series: &mut Series) -> Result<()> {
+        let process = process.to_string();
         let before = cpu_seconds(&process, OWN)?;
         let (requests, rate) = self.run(url, arguments)?;
-        series.cpu.push((cpu_seconds(&process, OWN)? - before) * 1e6 / requests);
-        series.rates.push(rate);
-        Ok(())
-    }
-
-    /// Measures one round before another server.
-    pub fn measure_peer(&self, url: &str, arguments: &[&str], series: &mut Series) -> Result<()> {
-        series.rates.push(self.run(url, arguments)?.1);
+        let cpu = (cpu_seconds(&process, OWN)? - before) * 1e6 / requests;
+        series.0.push(Round { rate, cpu });
         Ok(())
     }
 
@@ -52,6 +50,8 @@ impl Load {
         let mut command = Command::new(&self.wrk);
         command
             .args(["-t1", &format!("-c{}", self.connections), &format!("-d{}s", self.seconds)])
+            // An answer that takes longer would count as an error.
+            .arg("--timeout=30s")
             .args(arguments)
             .arg(url);
         let output = output_of(&mut command)?;
@@ -70,42 +70,79 @@ impl Load {
     }
 }
 
-/// Measures one round of a program that makes its own load, whose processor time counts: it prints the requests done,
-/// and requests a second.
-pub fn measure_program(command: &mut Command, series: &mut Series) -> Result<()> {
+/// Measures one round of a program that makes its own load, whose processor time counts. `read` finds the requests done,
+/// and requests a second, in its output.
+pub fn measure_program(
+    command: &mut Command,
+    read: impl FnOnce(&str) -> Option<(f64, f64)>,
+    series: &mut Series,
+) -> Result<()> {
     let before = cpu_seconds("self", ENDED_CHILDREN)?;
     let output = output_of(command)?;
     let cpu = cpu_seconds("self", ENDED_CHILDREN)? - before;
-    let numbers = output
-        .split_once(' ')
-        .and_then(|(requests, rate)| Some((requests.parse::<f64>().ok()?, rate.parse::<f64>().ok()?)));
-    let (requests, rate) = numbers.with_context(|| format!("it wrote something else: {output}"))?;
-    series.cpu.push(cpu * 1e6 / requests);
-    series.rates.push(rate);
+    let numbers = read(&output).with_context(|| format!("it wrote something else: {output}"))?;
+    let (requests, rate) = numbers;
+    series.0.push(Round { rate, cpu: cpu * 1e6 / requests });
     Ok(())
 }
 
+/// Writes a script by which wrk asks with this token; with a body, by `POST`. `then` is more of the script.
+pub fn write_script(file: &Path, token: &str, body: Option<&str>, then: &str) -> Result<String> {
+    let mut script = format!("wrk.headers['Authorization'] = 'Bearer {token}'\n");
+    if let Some(body) = body {
+        write!(
+            script,
+            "wrk.method = 'POST'\nwrk.body = [==[{body}]==]\nwrk.headers['Content-Type'] = 'application/json'\n"
+        )?;
+    }
+    fs::write(file, script + then)?;
+    Ok(file.to_str().context("the folder's name is not UTF-8")?.to_owned())
+}
+
 impl Series {
-    /// Adds a round of something that was measured by other means, in requests a second.
-    pub fn add(&mut self, rate: f64) {
-        self.rates.push(rate);
+    /// Lists all rounds.
+    pub fn rounds(&self) -> &[Round] {
+        &self.0
+    }
+
+    /// Returns the median of requests a second.
+    pub fn rate(&self) -> f64 {
+        self.median(|round| round.rate)
+    }
+
+    /// Returns the median of microseconds of processor time a request.
+    pub fn cpu(&self) -> f64 {
+        self.median(|round| round.cpu)
+    }
+
+    fn median(&self, value: impl Fn(&Round) -> f64) -> f64 {
+        median(&self.0.iter().map(value).collect::<Vec<_>>())
     }
 
     /// Prints it beside another, which was measured in the same rounds.
     pub fn print_beside(&self, name: &str, peer: &str, theirs: &Self) {
-        let ratios: Vec<f64> =
-            self.rates.iter().zip(&theirs.rates).map(|(ours, theirs)| ours / theirs).collect();
-        print!(
-            "{name:<24} gateway {:>7.0}   {peer:<11}{:>7.0}   ratio {:.2}   gateway CPU {:.1} us a request",
-            median(&self.rates),
-            median(&theirs.rates),
-            median(&ratios),
-            median(&self.cpu)
+        println!(
+            "{name:<26} gateway {:>7.0}   {peer:<11}{:>7.0}   ratio {:.2}   CPU us a request: gateway {:.1}, {peer} {:.1}, ratio {:.2}",
+            self.rate(),
+            theirs.rate(),
+            self.ratio(theirs, |round| round.rate),
+            self.cpu(),
+            theirs.cpu(),
+            self.ratio(theirs, |round| round.cpu),
         );
-        match theirs.cpu.is_empty() {
-            true => println!(),
-            false => println!(", {peer} {:.1}", median(&theirs.cpu)),
-        }
+        let list = |value: &dyn Fn(&Round) -> f64, digits: usize| {
+            let pairs = self.0.iter().zip(&theirs.0);
+            let pairs =
+                pairs.map(|(ours, theirs)| format!("{:.digits$}/{:.digits$}", value(ours), value(theirs)));
+            pairs.collect::<Vec<_>>().join(" ")
+        };
+        println!("    rounds: {}; CPU {}", list(&|round| round.rate, 0), list(&|round| round.cpu, 1));
+    }
+
+    /// Returns the median of the rounds' ratios.
+    fn ratio(&self, theirs: &Self, value: impl Fn(&Round) -> f64) -> f64 {
+        let pairs = self.0.iter().zip(&theirs.0);
+        median(&pairs.map(|(ours, theirs)| value(ours) / value(theirs)).collect::<Vec<_>>())
     }
 }
 
@@ -140,4 +177,41 @@ pub fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+impl Series {
+    /// Makes one of rounds with these values, for tests.
+    pub fn of(rounds: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        Self(rounds.into_iter().map(|(rate, cpu)| Round { rate, cpu }).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratio_is_the_median_of_the_rounds_own_ratios() {
+        // The machine was twice as fast in the second round, which changes the rates, and not the ratio.
+        let ours = Series::of([(10.0, 4.0), (20.0, 2.0), (9.0, 4.0)]);
+        let theirs = Series::of([(20.0, 2.0), (40.0, 1.0), (20.0, 2.0)]);
+        assert_eq!((ours.rate(), ours.cpu(), theirs.rate()), (10.0, 4.0, 20.0));
+        assert_eq!(ours.ratio(&theirs, |round| round.rate), 0.5);
+        assert_eq!(ours.ratio(&theirs, |round| round.cpu), 2.0);
+    }
+
+    #[test]
+    fn processor_time_of_a_program_that_has_ended_counts() {
+        let mut series = Series::default();
+        let mut busy = Command::new("sh");
+        busy.args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; echo 2 5"]);
+        let read = |output: &str| {
+            let (requests, rate) = output.split_once(' ')?;
+            Some((requests.parse().ok()?, rate.parse().ok()?))
+        };
+        measure_program(&mut busy, read, &mut series).unwrap();
+        assert_eq!(series.rate(), 5.0);
+        assert!(series.cpu() > 0.0, "{series:?}");
+    }
 }

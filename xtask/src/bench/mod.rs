@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the gateway beside others before the same databases, in turns, then the micro-benchmarks.
 
+mod growth;
 mod load;
 mod mongodb;
 mod postgres;
@@ -8,13 +9,13 @@ mod redis;
 use crate::{
     dev::random_hex,
     dist::{self, Profile},
-    gateway::{Gateway, Program},
+    gateway::{Gateway, Log, Program},
     process::run,
     tools,
     workspace::{Workspace, cargo},
 };
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use load::{Load, median, milliseconds, resident_mebibytes};
 use std::{
     fs,
@@ -24,6 +25,9 @@ use std::{
 
 /// How often the gateway is started to measure its start.
 const STARTS: usize = 5;
+
+/// Requests a minute that none makes.
+const NO_LIMIT: &str = "1000000000";
 
 /// The subjects that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,6 +42,28 @@ pub enum Subject {
     Start,
     /// The crates' benchmarks in `benches/`.
     Micro,
+    /// The cost of a request as connections, answers, projects and tokens grow. Only if it is named.
+    Growth,
+}
+
+/// How to measure.
+#[derive(Debug, Args)]
+pub struct Manner {
+    /// Only one of them. `growth` is never among all.
+    #[arg(value_enum)]
+    subject: Option<Subject>,
+    /// How many times each measurement is repeated: 5 unless said otherwise, for growth 3.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How many seconds each lasts: 5 unless said otherwise, for growth 3.
+    #[arg(long)]
+    seconds: Option<u32>,
+    /// The gateway to measure, as `cargo xtask dist` makes it; otherwise it is built.
+    #[arg(long)]
+    dist: Option<PathBuf>,
+    /// Where growth writes its tables and plots: `target/bench/growth` unless said otherwise.
+    #[arg(long)]
+    folder: Option<PathBuf>,
 }
 
 /// The things that all measurements share.
@@ -51,20 +77,28 @@ struct Bench<'a> {
 }
 
 /// Measures one subject or all, and prints.
-pub fn run_rounds(
-    workspace: &Workspace,
-    subject: Option<Subject>,
-    rounds: usize,
-    seconds: u32,
-) -> Result<()> {
-    let folder = tempfile::tempdir()?;
+pub fn run_rounds(workspace: &Workspace, manner: Manner) -> Result<()> {
+    let Manner { subject, rounds, seconds, dist, folder } = manner;
+    let usual = if subject == Some(Subject::Growth) { 3 } else { 5 };
+    let temporary = tempfile::tempdir()?;
     let bench = Bench {
         workspace,
-        load: Load { wrk: tools::WRK.ensure(workspace)?, seconds, connections: 32 },
-        dist: dist::build_and_assemble(workspace, Profile::Release)?,
-        folder: folder.path(),
-        rounds,
+        load: Load {
+            wrk: tools::WRK.ensure(workspace)?,
+            seconds: seconds.unwrap_or(usual).max(1),
+            connections: 32,
+        },
+        dist: match dist {
+            Some(dist) => fs::canonicalize(dist)?,
+            None => dist::build_and_assemble(workspace, Profile::Release)?,
+        },
+        folder: temporary.path(),
+        rounds: rounds.unwrap_or(usual as usize).max(1),
     };
+    if subject == Some(Subject::Growth) {
+        let folder = folder.map_or_else(|| workspace.target_folder("bench/growth"), Ok)?;
+        return growth::measure(&bench, &folder);
+    }
     let is_wanted = |one| subject.is_none_or(|subject| subject == one);
     if is_wanted(Subject::Redis) {
         redis::measure(&bench)?;
@@ -120,11 +154,12 @@ impl Bench<'_> {
             ("GATEWAY_LISTEN", "127.0.0.1:0".to_owned()),
             ("GATEWAY_ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
             ("GATEWAY_COMPILED_FOLDER", folder.join("compiled").display().to_string()),
-            // Limits would keep the load away that is measured here. Their own cost is in host/benches/.
-            ("GATEWAY_RATE_LIMIT", "0".to_owned()),
-            ("GATEWAY_LOG", "warn".to_owned()),
+            // As in production, limits count and requests are logged; but no limit is ever reached.
+            ("GATEWAY_RATE_LIMIT", NO_LIMIT.to_owned()),
+            ("GATEWAY_RATE_LIMIT_ADDRESS", NO_LIMIT.to_owned()),
+            ("GATEWAY_LOG", "info".to_owned()),
         ];
-        Ok(Program::of(&self.dist, environment))
+        Ok(Program { log: Log::Read, ..Program::of(&self.dist, environment) })
     }
 
     fn print_heading(&self, connections: u32) {

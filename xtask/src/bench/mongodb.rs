@@ -51,12 +51,12 @@ pub fn measure(bench: &Bench) -> Result<()> {
     let [mut finds, mut gets, mut beside_finds, mut beside_gets, mut hits, mut misses] =
         std::array::from_fn(|_| Series::default());
     for round in 1..=*rounds {
-        load.measure(&gateway, &find, &["-H", &bearer], &mut finds)?;
-        measure_program(&mut peer("find"), &mut beside_finds)?;
-        load.measure(&gateway, &get, &["-H", &bearer], &mut gets)?;
-        measure_program(&mut peer("get"), &mut beside_gets)?;
-        load.measure(&gateway, &collections, &["-H", &bearer], &mut hits)?;
-        load.measure(&gateway, &collections, &insisting, &mut misses)?;
+        load.measure(gateway.id(), &find, &["-H", &bearer], &mut finds)?;
+        measure_program(&mut peer("find"), reads_done, &mut beside_finds)?;
+        load.measure(gateway.id(), &get, &["-H", &bearer], &mut gets)?;
+        measure_program(&mut peer("get"), reads_done, &mut beside_gets)?;
+        load.measure(gateway.id(), &collections, &["-H", &bearer], &mut hits)?;
+        load.measure(gateway.id(), &collections, &insisting, &mut misses)?;
         println!("MongoDB: round {round} of {rounds} done");
     }
 
@@ -65,4 +65,10 @@ pub fn measure(bench: &Bench) -> Result<()> {
     gets.print_beside("get by id", "direct", &beside_gets);
     hits.print_beside("collections, kept", "fresh", &misses);
     Ok(())
+}
+
+/// Finds in the loop's output the reads done, and reads a second.
+fn reads_done(output: &str) -> Option<(f64, f64)> {
+    let (reads, rate) = output.split_once(' ')?;
+    Some((reads.parse().ok()?, rate.parse().ok()?))
 }

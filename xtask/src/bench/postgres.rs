@@ -2,15 +2,14 @@
 
 use super::{
     Bench,
-    load::{Load, Series},
+    load::{Load, Series, measure_program, write_script},
 };
 use crate::{
     gateway::Gateway,
-    process::output_of,
     sample,
     servers::{Postgres, PostgresMeta},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 use std::{fs, path::PathBuf, process::Command};
 
@@ -78,8 +77,8 @@ pub fn measure(bench: &Bench) -> Result<()> {
         for round in 1..=*rounds {
             for (index, question) in questions.iter().enumerate() {
                 let script = folder.join(format!("question-{index}.lua"));
-                fs::write(&script, question.script(gateway.token()))?;
-                let arguments = ["-s", script.to_str().context("the folder's name is not UTF-8")?];
+                let script = write_script(&script, gateway.token(), question.body.as_deref(), "")?;
+                let arguments = ["-s", &script];
                 let url = format!("{}/api/platform/pg-meta/default{}", gateway.address, question.path);
                 let peer = format!("http://127.0.0.1:{}{}", meta.port, question.path);
                 if round == 1 {
@@ -89,10 +88,10 @@ pub fn measure(bench: &Bench) -> Result<()> {
                 let (Some(ours), Some(theirs)) = (ours.get_mut(index), theirs.get_mut(index)) else {
                     continue;
                 };
-                load.measure(&gateway, &url, &arguments, ours)?;
-                load.measure_peer(&peer, &arguments, theirs)?;
+                load.measure(gateway.id(), &url, &arguments, ours)?;
+                load.measure(meta.id()?, &peer, &arguments, theirs)?;
             }
-            rows.add(pgbench.run(connections)?);
+            pgbench.measure(connections, &mut rows)?;
             println!("PostgreSQL, {connections} connections: round {round} of {rounds} done");
         }
         bench.print_heading(connections);
@@ -106,16 +105,6 @@ pub fn measure(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-impl Question {
-    /// Makes the script by which wrk asks it.
-    fn script(&self, token: &str) -> String {
-        let body = self.body.as_deref().map_or_else(String::new, |body| {
-            format!("wrk.method = 'POST'\nwrk.body = [==[{body}]==]\nwrk.headers['Content-Type'] = 'application/json'\n")
-        });
-        format!("{body}wrk.headers['Authorization'] = 'Bearer {token}'\n")
-    }
-}
-
 /// PostgreSQL's own load generator.
 struct Pgbench {
     program: PathBuf,
@@ -125,15 +114,20 @@ struct Pgbench {
 }
 
 impl Pgbench {
-    /// Measures transactions a second, each a statement with a parameter by the extended protocol.
-    fn run(&self, connections: u32) -> Result<f64> {
+    /// Measures one round of transactions, each a statement with a parameter by the extended protocol.
+    fn measure(&self, connections: u32, series: &mut Series) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.args(["--no-vacuum", "--protocol=extended", "--jobs=1"]);
         command.arg(format!("--client={connections}")).arg(format!("--time={}", self.seconds));
         command.arg(format!("--file={}", self.script.display())).arg(&self.url);
-        let output = output_of(&mut command)?;
-        let rate =
-            output.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-        rate.with_context(|| format!("pgbench wrote something else: {output}"))
+        measure_program(&mut command, transactions_done, series)
     }
+}
+
+/// Finds in pgbench's output the transactions done, and transactions a second.
+fn transactions_done(output: &str) -> Option<(f64, f64)> {
+    let number = |beginning: &str| {
+        output.lines().find_map(|line| line.strip_prefix(beginning)?.trim().split(' ').next()?.parse().ok())
+    };
+    Some((number("number of transactions actually processed:")?, number("tps =")?))
 }

@@ -34,9 +34,12 @@ pub fn load(port: u16) -> Result<()> {
     Ok(())
 }
 
-/// Sets one key.
-pub fn set(port: u16, key: &str, value: &str) -> Result<()> {
-    Connection::open(port)?.run(&[b"SET".to_vec(), key.into(), value.into()]).map(drop)
+/// Sets keys to these values.
+pub fn set(port: u16, pairs: impl IntoIterator<Item = (String, String)>) -> Result<()> {
+    let mut connection = Connection::open(port)?;
+    pairs.into_iter().try_for_each(|(key, value)| {
+        connection.run(&[b"SET".to_vec(), key.into_bytes(), value.into_bytes()]).map(drop)
+    })
 }
 
 fn words(line: &str) -> Result<Vec<Vec<u8>>> {

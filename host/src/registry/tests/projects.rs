@@ -11,6 +11,7 @@ on_both_databases!(
     deleting_a_project_deletes_all_that_is_its_own,
     a_jwt_secret_is_set_replaced_and_told_from_a_plain_one,
     audit_records_are_appended_whole,
+    audit_records_of_any_number_are_appended_in_order,
 );
 
 async fn an_organization_is_found_by_slug_and_by_id(fixture: Fixture) {
@@ -153,6 +154,27 @@ async fn a_jwt_secret_is_set_replaced_and_told_from_a_plain_one(fixture: Fixture
     let error =
         registry.set_project_jwt_secret("nope", &keyring.seal(&place, "x"), &record()).await.unwrap_err();
     assert_eq!(error, RegistryError::NotFound { what: "project" });
+}
+
+async fn audit_records_of_any_number_are_appended_in_order(fixture: Fixture) {
+    let start: jiff::Timestamp = "2026-11-22T16:02:21Z".parse().unwrap();
+    for count in [1, 2, 63, 64, 65, 500] {
+        let records: Vec<_> = (0..count)
+            .map(|number| AuditRecord {
+                at: start + jiff::SignedDuration::from_millis(number),
+                target: Some(number.to_string()),
+                ..record()
+            })
+            .collect();
+        fixture.registry().append_audit(&records).await.unwrap();
+        // Their ids begin with the time.
+        let targets = "SELECT CAST(COUNT(*) AS TEXT) || ' ' || MIN(CAST(target AS INT)) || ' ' || MAX(CAST(target AS INT))
+                       || ' ' || MIN(substr(CAST(id AS TEXT), 15, 1)) FROM (
+                           SELECT id, target, row_number() OVER (ORDER BY id) AS place FROM gateway_audit_logs
+                       ) AS placed WHERE CAST(target AS INT) = place - 1";
+        assert_eq!(fixture.read(targets).await, format!("{count} 0 {} 7", count - 1));
+        fixture.execute("DELETE FROM gateway_audit_logs").await;
+    }
 }
 
 async fn audit_records_are_appended_whole(fixture: Fixture) {

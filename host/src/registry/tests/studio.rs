@@ -50,25 +50,50 @@ async fn a_gateway_that_ran_before_keeps_its_audit_trail() {
     assert_eq!(fixture.registry().survey().await.unwrap().problems, []);
 }
 
-#[tokio::test]
-async fn a_file_of_before_keeps_its_audit_trail() {
-    let fixture = Fixture::empty_sqlite().await;
+/// Applies the migrations up to this version to a file as an older gateway did.
+async fn migrate_file_as_before(fixture: &Fixture, version: i64) {
     let mut migrator = sqlx::migrate!("../migrations/sqlite");
     migrator.dangerous_set_table_name("gateway_migrations");
     migrator.set_locking(false);
-    {
-        let mut connection = fixture.store.writer.acquire().await.unwrap();
-        migrator.run_direct(Some(2), &mut *connection, false).await.unwrap();
-    }
+    let mut connection = fixture.store.writer.acquire().await.unwrap();
+    migrator.run_direct(Some(version), &mut *connection, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_before_keeps_its_audit_trail() {
+    let fixture = Fixture::empty_sqlite().await;
+    migrate_file_as_before(&fixture, 2).await;
     fixture
         .execute(
             "INSERT INTO audit_logs (at, action, result) VALUES ('2024-05-06T07:08:09.000Z', 'before', 'ok')",
         )
         .await;
-    assert_eq!(fixture.registry().migrate().await.unwrap(), 1);
+    assert_eq!(fixture.registry().migrate().await.unwrap(), 2);
     fixture.registry().append_audit(&[record_of("after")]).await.unwrap();
     let actions = "SELECT group_concat(action, ' ') FROM (SELECT action FROM gateway_audit_logs ORDER BY at)";
     assert_eq!(fixture.read(actions).await, "before after");
+}
+
+#[tokio::test]
+async fn rows_of_the_audit_trail_stay_as_they_were() {
+    let fixture = Fixture::empty_sqlite().await;
+    migrate_file_as_before(&fixture, 3).await;
+    fixture
+        .execute(
+            "INSERT INTO gateway_audit_logs
+                 (at, user_id, action, project_ref, target, result, remote_address, request_id)
+             WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 499)
+             SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 1700000000 + n, 'unixepoch'), 'user:' || n, 'write',
+                 CASE n % 3 WHEN 0 THEN NULL ELSE 'p' || n % 3 END, 't' || n, 'ok', '::1', 'r' || n
+             FROM numbers",
+        )
+        .await;
+    let rows = "SELECT group_concat(concat_ws('|', id, at, user_id, action, project_ref, target, result, remote_address,
+                    request_id), ';') FROM (SELECT * FROM gateway_audit_logs ORDER BY at, id)";
+    let before = fixture.read(rows).await;
+    assert_eq!(before.split(';').count(), 500);
+    assert_eq!(fixture.registry().migrate().await.unwrap(), 1);
+    assert_eq!(fixture.read(rows).await, before);
 }
 
 #[tokio::test]

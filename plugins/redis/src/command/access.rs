@@ -209,9 +209,20 @@ pub(crate) fn rule(table: &CommandTable, words: &Packed) -> Rule {
     if let Some(exception) = listed.into_iter().flatten().next() {
         return *exception;
     }
+    flags_of(table, &names).map_or(Rule::Needs(Access::Admin), by_flags)
+}
+
+/// Whether the server says that the command only reads, although it takes more than a viewer's role. Scripts are not
+/// among them: they are for admins.
+pub(crate) fn only_reads(table: &CommandTable, words: &Packed) -> bool {
+    rule(table, words) == Rule::Needs(Access::Write)
+        && flags_of(table, &Names::of(words)).is_some_and(|flags| flags.readonly && !flags.write)
+}
+
+fn flags_of(table: &CommandTable, names: &Names) -> Option<Flags> {
+    let (name, full) = (names.name(), names.full());
     // A name with `|` is how the table writes a subcommand; as a word of a command it is no name at all.
-    let flags = if name.contains('|') { None } else { table.get(full).or_else(|| table.get(name)) };
-    flags.map_or(Rule::Needs(Access::Admin), by_flags)
+    if name.contains('|') { None } else { table.get(full).or_else(|| table.get(name)) }
 }
 
 fn by_flags(flags: Flags) -> Rule {

@@ -62,6 +62,10 @@ pub(crate) async fn run(
     // Once more: some commands take an option that changes what they need.
     let needed = needed.max(permit(&redis, &command).await?);
     let place = find_place(&redis, &command, body.node.as_deref()).await?;
+    let only_read = match needed {
+        Access::Read => true,
+        _ => redis.commands.get().is_some_and(|table| access::only_reads(table, &command)),
+    };
     let answers = redis.connection.ask(command, place.route(), redis.max_reply_bytes()).await?;
     let mut value = wire::only(answers)?;
     if head.words.word(0).eq_ignore_ascii_case(b"config") {
@@ -72,7 +76,7 @@ pub(crate) async fn run(
         return Err(DriverError::result_too_large(redis.max_reply_bytes()));
     }
     let answer = Json(CommandAnswer { result: reply });
-    Ok(if needed == Access::Read { Either::Second(OnlyRead(answer)) } else { Either::First(answer) })
+    Ok(if only_read { Either::Second(OnlyRead(answer)) } else { Either::First(answer) })
 }
 
 /// Where a command goes.

@@ -217,3 +217,32 @@ fn no_list_says_two_things_of_one_command() {
         assert_eq!(LISTED.get(command).unwrap_or(&LISTED[name]), &LISTED[name], "{name}");
     }
 }
+
+#[test]
+fn commands_that_only_read_are_told_from_those_that_may_write() {
+    let table = redis_7();
+    let only_reads = |line: &str| super::only_reads(&table, &packed(line));
+    for line in ["KEYS *", "keys *", "SORT_RO l"] {
+        assert!(only_reads(line), "{line}");
+    }
+    let may_write = [
+        "SET k v",
+        "SORT l",
+        "SORT l STORE d",
+        "GEORADIUS g 1 2 3 m",
+        "BITFIELD k GET u8 0",
+        "XREADGROUP GROUP g c STREAMS s >",
+        "PUBLISH c m",
+        "SCRIPT LOAD x",
+        "EVAL_RO x 0",
+        "FCALL_RO f 0",
+        "CONFIG GET a",
+        "NOSUCHCOMMAND x",
+        "keys|x",
+    ];
+    for line in may_write {
+        assert!(!only_reads(line), "{line}");
+    }
+    let unknown = CommandTable::unavailable();
+    assert!(!super::only_reads(&unknown, &packed("KEYS *")), "the server did not say so");
+}
