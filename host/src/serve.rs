@@ -111,9 +111,10 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 /// Writes the one line on standard output that says that the gateway is ready, and where.
 fn announce(listener: &TcpListener) {
-    if let Ok(address) = listener.local_addr() {
+    let Ok(address) = listener.local_addr() else { return };
+    // Standard output may be closed, or a full pipe that nobody reads; the gateway serves all the same.
+    tokio::task::spawn_blocking(move || {
         let mut output = std::io::stdout();
-        // Standard output may be closed; the gateway serves all the same.
         let _ = writeln!(output, "listening on http://{address}").and_then(|()| output.flush());
-    }
+    });
 }
