@@ -4,7 +4,7 @@ use crate::{
     budgets::{ClientConnections, Times},
     config::{HttpSettings, Settings},
     gateway::{Gateway, StartError},
-    http::{metrics_router, router, server::Server},
+    http::{Front, metrics_router, server::Server},
 };
 use std::{
     future::Future,
@@ -80,8 +80,8 @@ pub async fn run(
         tokio::spawn(server.serve(listener, told(stopped.clone()), drain_time))
     });
     announce(&listener);
-    let router = router(gateway.clone(), &settings.http);
-    let server = Server::new(router, gateway.flow.clients.clone(), &settings.http, &settings.budgets);
+    let front = Front::new(gateway.clone(), &settings.http);
+    let server = Server::new(front, gateway.flow.clients.clone(), &settings.http, &settings.budgets);
     server.serve(listener, told(stopped.clone()), drain_time).await;
     if let Some(server) = metrics_server {
         let _ = server.await;
