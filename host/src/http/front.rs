@@ -11,7 +11,9 @@ use super::{
     observe::{Observed, is_of_one_host},
     router::Routes,
 };
-use crate::{config::HttpSettings, flow::RequestFacts, gateway::Gateway, plugins::Operation};
+use crate::{
+    config::HttpSettings, flow::RequestFacts, gateway::Gateway, logging::for_request, plugins::Operation,
+};
 use axum::{
     Router,
     body::{Body, HttpBody},
@@ -22,7 +24,6 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Method, header};
 use std::{net::IpAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 use tower::ServiceExt;
-use tracing::Instrument;
 
 /// Answers requests.
 pub trait Answer: Clone + Send + Sync + 'static {
@@ -77,10 +78,9 @@ impl Parts {
         let response = match is_of_one_host(request.headers()) {
             true => {
                 let facts = observed.facts();
-                let span = tracing::info_span!("request", request_id = %facts.request_id);
                 let answer = move |request| self.pass_on(request, facts, found);
                 let answering = pin!(self.pages.around(request, answer));
-                answering.instrument(span).await
+                for_request(observed.request_id(), answering).await
             }
             false => ApiError::two_hosts().into_response(),
         };

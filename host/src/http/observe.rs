@@ -3,6 +3,7 @@
 use super::{client_address::TrustedProxies, error::ApiError};
 use crate::{
     flow::{RequestFacts, find_prefix},
+    logging::RequestLine,
     plugins::{Operation, Prefix, catalog::Catalog},
     telemetry::Metrics,
 };
@@ -19,7 +20,7 @@ const LONGEST_ID: usize = 128;
 /// A request that is being answered.
 pub(super) struct Observed {
     start: Instant,
-    request_id: String,
+    request_id: Arc<str>,
     remote: IpAddr,
     prefix: Option<Arc<Prefix>>,
     method: Method,
@@ -44,8 +45,12 @@ impl Observed {
         }
     }
 
+    pub(super) fn request_id(&self) -> Arc<str> {
+        self.request_id.clone()
+    }
+
     pub(super) fn facts(&self) -> RequestFacts {
-        let (request_id, prefix) = (self.request_id.clone(), self.prefix.clone());
+        let (request_id, prefix) = (self.request_id.to_string(), self.prefix.clone());
         RequestFacts { request_id, remote: Some(self.remote), prefix }
     }
 
@@ -77,16 +82,16 @@ impl Observed {
         };
         let status = response.status().as_u16();
         metrics.request_answered(operation, route, status, self.start.elapsed());
-        tracing::info!(
-            target: "request",
-            request_id = self.request_id,
-            method = %self.method,
-            path = self.uri.path(),
+        RequestLine {
+            request_id: &self.request_id,
+            method: self.method.as_str(),
+            path: self.uri.path(),
             status,
             code,
-            remote = %self.remote,
-            milliseconds = self.start.elapsed().as_secs_f64() * 1000.0,
-        );
+            remote: self.remote,
+            time: self.start.elapsed(),
+        }
+        .log();
         response
     }
 }
@@ -97,12 +102,13 @@ pub(super) fn is_of_one_host(headers: &HeaderMap) -> bool {
 }
 
 /// Gives the request's own id if it is a harmless token, otherwise a new one.
-fn take_or_make_id(headers: &HeaderMap) -> String {
+fn take_or_make_id(headers: &HeaderMap) -> Arc<str> {
     let sane = |id: &&str| {
         !id.is_empty()
             && id.len() <= LONGEST_ID
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
-    given.map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+    let new = || (&*Uuid::new_v4().simple().encode_lower(&mut Uuid::encode_buffer())).into();
+    given.map_or_else(new, Into::into)
 }

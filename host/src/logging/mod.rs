@@ -1,9 +1,11 @@
 //! The log: its settings become a subscriber of `tracing`, and its lines leave by [`writer`]'s thread.
 
+mod request;
 mod writer;
 
 use crate::config::{LogFormat, LogSettings};
 use prometheus_client::metrics::counter::Counter;
+use request::{NamesRequest, Way};
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     io,
@@ -11,8 +13,11 @@ use std::{
     thread,
     time::Duration,
 };
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
 use writer::LogWriter;
+
+pub use request::{RequestLine, for_request, for_this_request};
 
 /// The crates of the sandbox's engine, which log every step of compiling: at `trace`, a million lines a component.
 /// Their lines below `warn` are written only when a directive names the crate.
@@ -73,11 +78,19 @@ pub fn start_logging_to(
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone());
     let builder = builder.with_span_events(span_ends);
     let begun = match settings.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(shows_steps).try_init(),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(shows_steps);
+            builder.map_event_format(NamesRequest).try_init()
+        }
         LogFormat::Pretty => builder.try_init(),
     };
     if begun.is_ok() {
         log_panics(writer.clone());
+        if settings.format == LogFormat::Json {
+            // Below `info` there are spans of the steps, and of libraries.
+            let needs_no_span = LevelFilter::current() <= LevelFilter::INFO;
+            Way { writer: writer.clone(), needs_no_span }.take();
+        }
     }
     Ok(Logging(writer))
 }
