@@ -9,13 +9,17 @@ mod support;
 
 use axum::{body::Body, extract::Request};
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 use studio_driver_probe::Probe;
-use studio_gateway::{http::router, plugins::DriverSession};
+use studio_gateway::{
+    config::LogSettings,
+    http::{Answer, Front},
+    logging::start_logging_to,
+    plugins::DriverSession,
+};
 use studio_plugin_api::{Call, ConnectionSettings, Driver, Network, manifest::OperationManifest, testing};
 use support::{PROBE, Wired, call, on_worker, session, wire, wire_limited};
 use tokio::runtime::Runtime;
-use tower::ServiceExt;
 
 fn border(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
@@ -65,14 +69,21 @@ fn border(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The path as the benchmarks' own process has it, without a log, and then as production has it.
 fn path(criterion: &mut Criterion) {
+    paths(criterion, "path");
+    let _logging = start_logging_to(std::io::sink(), &LogSettings::default()).expect("a log");
+    paths(criterion, "logged path");
+}
+
+fn paths(criterion: &mut Criterion, group: &str) {
     let runtime = Runtime::new().expect("a runtime");
     let unlimited = runtime.block_on(wire(PROBE));
     let limited = runtime.block_on(wire_limited(PROBE, "4000000000"));
     let exhausted = runtime.block_on(wire_limited(PROBE, "1"));
     runtime.block_on(set_counter(&unlimited));
     let (nothing, counter) = ("/api/platform/probe/p/nothing", "/api/platform/probe/p/counters/c");
-    let mut group = criterion.benchmark_group("path");
+    let mut group = criterion.benchmark_group(group);
     for (name, wired, path, directive) in [
         ("liveness, through every layer", &unlimited, "/healthz", ""),
         ("warm driver request, through every layer", &unlimited, nothing, ""),
@@ -81,19 +92,19 @@ fn path(criterion: &mut Criterion) {
         ("kept reply, through every layer", &unlimited, counter, ""),
         ("fresh reply that is kept, through every layer", &unlimited, counter, "no-cache"),
     ] {
-        let service = router(wired.gateway.clone(), &wired.settings.http);
+        let front = Front::new(wired.gateway.clone(), &wired.settings.http);
         let refused = std::ptr::eq(wired, &exhausted);
         group.bench_function(name, |bencher| {
-            let (service, token) = (service.clone(), wired.token.clone());
+            let (front, token) = (front.clone(), wired.token.clone());
             on_worker(bencher, &runtime, move || {
                 let request = Request::builder()
                     .uri(path)
                     .header("authorization", &token)
                     .header("cache-control", directive)
                     .body(Body::empty());
-                let answering = service.clone().oneshot(request.expect("a request"));
+                let answering = front.clone().answer(request.expect("a request"), Ipv4Addr::LOCALHOST.into());
                 async move {
-                    let status = answering.await.expect("an answer").status();
+                    let status = answering.await.status();
                     assert!(refused || status.is_success());
                 }
             });

@@ -6,6 +6,7 @@
 
 use crate::{
     connections::{destination::Destination, project_database::ProjectDatabases},
+    logging::for_this_request,
     registry::{Connection, ConnectionSelector, ProjectAccess, Registry, RegistryError},
     secrets::Keyring,
 };
@@ -18,7 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 use studio_plugin_api::manifest::Manifest;
-use tracing::Instrument;
 
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -118,7 +118,7 @@ impl Directory {
             directory.generation.fetch_add(1, Ordering::SeqCst);
             result.inspect(then)
         };
-        let ended = tokio::spawn(work.in_current_span()).await;
+        let ended = tokio::spawn(for_this_request(work)).await;
         ended.unwrap_or_else(|error| Err(RegistryError::Failed(format!("the change broke off: {error}"))))
     }
 

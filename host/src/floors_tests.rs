@@ -13,7 +13,7 @@ use std::{
 const FLOORS: [&[&str]; 12] = [
     &["addresses", "count_guard", "memory", "meters", "role", "secrets"],
     &["config"],
-    &["budgets", "plugins", "registry"],
+    &["budgets", "logging", "plugins", "registry"],
     &["audit", "cache", "connections"],
     &["directory", "sessions"],
     &["identity", "management", "telemetry"],

@@ -29,6 +29,7 @@ pub mod gateway;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod logging;
 pub mod management;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub mod memory;

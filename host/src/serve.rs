@@ -4,7 +4,7 @@ use crate::{
     budgets::{ClientConnections, Times},
     config::{HttpSettings, Settings},
     gateway::{Gateway, StartError},
-    http::{metrics_router, router, server::Server},
+    http::{Front, metrics_router, server::Server},
 };
 use std::{
     future::Future,
@@ -82,8 +82,8 @@ pub async fn run(
     announce(&listener);
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     crate::memory::give_back_more();
-    let router = router(gateway.clone(), &settings.http);
-    let server = Server::new(router, gateway.flow.clients.clone(), &settings.http, &settings.budgets);
+    let front = Front::new(gateway.clone(), &settings.http);
+    let server = Server::new(front, gateway.flow.clients.clone(), &settings.http, &settings.budgets);
     server.serve(listener, told(stopped.clone()), drain_time).await;
     if let Some(server) = metrics_server {
         let _ = server.await;
@@ -113,9 +113,10 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 /// Writes the one line on standard output that says that the gateway is ready, and where.
 fn announce(listener: &TcpListener) {
-    if let Ok(address) = listener.local_addr() {
+    let Ok(address) = listener.local_addr() else { return };
+    // Standard output may be closed, or a full pipe that nobody reads; the gateway serves all the same.
+    tokio::task::spawn_blocking(move || {
         let mut output = std::io::stdout();
-        // Standard output may be closed; the gateway serves all the same.
         let _ = writeln!(output, "listening on http://{address}").and_then(|()| output.flush());
-    }
+    });
 }

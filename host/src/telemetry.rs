@@ -1,9 +1,9 @@
-//! Logs and metrics.
+//! Metrics.
 
 use crate::{
     budgets::{Budgets, ClientConnections, Kind},
     cache::ReplyCache,
-    config::{LogFormat, LogSettings},
+    logging::dropped_lines,
     meters::Latency,
     plugins::{Operation, catalog::Catalog},
     sessions::Sessions,
@@ -18,35 +18,6 @@ use prometheus_client::{
 };
 use std::{sync::Arc, time::Duration};
 use studio_plugin_api::{DriverError, ErrorCode};
-use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
-
-/// The crates of the sandbox's engine, which log every step of compiling: at `trace`, a million lines a component.
-/// Their lines below `warn` are written only when a directive names the crate.
-const TALKATIVE: [&str; 3] = ["wasmtime", "cranelift", "regalloc2"];
-
-/// The spans of a request's steps. Their times are eight lines a request, which are written only when a directive names
-/// them.
-const STEPS: &str = "studio_gateway::flow";
-
-/// Starts logging to standard error. Standard output is for a command's results.
-pub fn start_logging(settings: &LogSettings) {
-    // The settings were checked when they were read.
-    let mut filter = EnvFilter::try_new(settings.filter.as_str()).unwrap_or_else(|_| EnvFilter::new("info"));
-    for target in TALKATIVE.into_iter().filter(|target| !settings.filter.as_str().contains(target)) {
-        if let Ok(directive) = format!("{target}=warn").parse() {
-            filter = filter.add_directive(directive);
-        }
-    }
-    let shows_steps = settings.filter.as_str().contains(STEPS);
-    let span_ends = if shows_steps { FmtSpan::CLOSE } else { FmtSpan::NONE };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let builder = builder.with_span_events(span_ends);
-    // Only the first start in a process counts; tests start several.
-    let _ = match settings.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(shows_steps).try_init(),
-        LogFormat::Pretty => builder.try_init(),
-    };
-}
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
@@ -199,6 +170,8 @@ impl Default for Metrics {
         registry.register_with_unit("held", help, Unit::Bytes, held.clone());
         let clients = Gauge::default();
         registry.register("client_connections", "Connections of clients open now", clients.clone());
+        let help = "Log lines dropped because the log's reader was too slow";
+        registry.register("dropped_log_lines", help, dropped_lines());
         Self {
             registry,
             requests,

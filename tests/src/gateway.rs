@@ -6,7 +6,7 @@ use crate::{
     dist,
     options::GatewayOptions,
     process::{Process, free_port},
-    time::PATIENCE,
+    time::{PATIENCE, eventually},
     token::Token,
 };
 use std::{
@@ -39,6 +39,7 @@ pub struct Gateway {
     environment: BTreeMap<String, String>,
     files: Option<u32>,
     ignores_large_files: bool,
+    log_is_stuck: bool,
     folder: TempDir,
     process: Option<Process>,
     address: Option<SocketAddr>,
@@ -104,6 +105,7 @@ impl Gateway {
             environment,
             files: options.files,
             ignores_large_files: options.ignores_large_files,
+            log_is_stuck: options.log_is_stuck,
             folder,
             process: None,
             address: None,
@@ -158,7 +160,9 @@ impl Gateway {
     fn command(&self, arguments: &[&str]) -> Command {
         let files = self.files.map(|files| format!("ulimit -n {files} && "));
         let signal = self.ignores_large_files.then(|| "trap '' XFSZ && ".to_owned());
-        let mut command = match files.into_iter().chain(signal).collect::<String>() {
+        // It has both ends itself, so that its writes wait for a reader and do not fail.
+        let pipe = self.log_is_stuck.then(|| "mkfifo stuck && exec 2<>stuck && ".to_owned());
+        let mut command = match files.into_iter().chain(signal).chain(pipe).collect::<String>() {
             nothing if nothing.is_empty() => Command::new(dist::program()),
             first => {
                 let mut shell = Command::new("sh");
@@ -220,6 +224,15 @@ impl Gateway {
     /// Reads all that it wrote to standard output and error, over all its starts.
     pub fn log(&self) -> String {
         read(&self.file("output")) + &read(&self.file("errors"))
+    }
+
+    /// Reads the log once all is in it that was logged before this call: lines leave the gateway some milliseconds late,
+    /// but in order, so that the line of another request tells.
+    pub async fn whole_log(&self) -> String {
+        let (anonymous, id) = (self.anonymous(), random_hex());
+        anonymous.send(anonymous.request("GET", "/healthz").header("x-request-id", &id)).await.expect(200);
+        eventually("the log is whole", async || self.log().contains(&id)).await;
+        self.log()
     }
 
     /// Returns the running process.

@@ -13,6 +13,7 @@ pub struct GatewayOptions {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) files: Option<u32>,
     pub(crate) ignores_large_files: bool,
+    pub(crate) log_is_stuck: bool,
 }
 
 impl GatewayOptions {
@@ -24,6 +25,7 @@ impl GatewayOptions {
             environment: Vec::new(),
             files: None,
             ignores_large_files: false,
+            log_is_stuck: false,
         }
     }
 
@@ -48,6 +50,12 @@ impl GatewayOptions {
     /// Makes a write to a file that may not grow fail, where it would kill the gateway.
     pub fn no_signal_for_large_files(mut self) -> Self {
         self.ignores_large_files = true;
+        self
+    }
+
+    /// Makes its standard error a pipe that nobody reads.
+    pub fn stuck_log(mut self) -> Self {
+        self.log_is_stuck = true;
         self
     }
 

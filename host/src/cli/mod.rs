@@ -5,7 +5,7 @@ mod manage;
 mod plugin;
 mod serve;
 
-use crate::{config::Settings, plugins::Look, telemetry::start_logging};
+use crate::{config::Settings, logging::start_logging, plugins::Look};
 use arguments::{Arguments, Command, PluginCommand};
 use clap::Parser;
 use std::{error::Error, process::ExitCode};
@@ -43,7 +43,8 @@ fn execute(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let settings = Settings::load(arguments.config.as_deref(), environment)?;
-    start_logging(&settings.log);
+    // Dropped last: nothing is logged after that.
+    let _logging = start_logging(&settings.log)?;
     let runtime = runtime()?;
     let done = runtime.block_on(async {
         match arguments.command {

@@ -1,16 +1,10 @@
 //! The rules (CORS) for pages of other origins: the requests that they may send and the headers that they may read.
 
 use crate::config::HttpSettings;
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::Request, response::Response};
 use http::{HeaderName, HeaderValue, Method, header, request::Parts};
-use std::time::Duration;
-use tower::ServiceExt;
+use std::{convert::Infallible, time::Duration};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
 /// The headers of answers that a page may read, besides those that every page may read.
@@ -27,23 +21,42 @@ const EXPOSED: [&str; 8] = [
 /// How long a browser may keep the answer to a preflight request.
 const KEPT_BY_BROWSERS: Duration = Duration::from_secs(600);
 
-/// Adds CORS headers to all answers of this router, for the origins in the settings; without origins the router stays
-/// as it is.
-pub(super) fn around(router: Router, settings: &HttpSettings) -> Router {
-    if settings.cors_origins.is_empty() {
-        return router;
-    }
-    let within = router.clone();
-    router.layer(layer(settings)).layer(middleware::from_fn_with_state(within, pass_plain_options))
-}
+/// The rules, as the settings make them. Without origins there are none.
+pub(super) struct PageRules(Option<CorsLayer>);
 
-/// Lets through an `OPTIONS` request that is no preflight request: the layer would answer every `OPTIONS`.
-async fn pass_plain_options(State(within): State<Router>, request: Request<Body>, next: Next) -> Response {
-    let asks_in_advance = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    if request.method() == Method::OPTIONS && !asks_in_advance {
-        return within.oneshot(request).await.into_response();
+impl PageRules {
+    pub(super) fn new(settings: &HttpSettings) -> Self {
+        Self((!settings.cors_origins.is_empty()).then(|| layer(settings)))
     }
-    next.run(request).await
+
+    /// Adds CORS headers to an answer, and answers preflight requests instead. An `OPTIONS` request that is none is passed
+    /// on: the layer would answer every `OPTIONS`.
+    pub(super) async fn around<F: Future<Output = Response>>(
+        &self,
+        request: Request<Body>,
+        answer: impl FnOnce(Request<Body>) -> F,
+    ) -> Response {
+        let asks_in_advance = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let Some(layer) = self.0.as_ref().filter(|_| request.method() != Method::OPTIONS || asks_in_advance)
+        else {
+            return answer(request).await;
+        };
+        // Called once, as a service of `tower` need not be.
+        let mut answer = Some(answer);
+        let inner = service_fn(move |request| {
+            let answer = answer.take();
+            async move {
+                Ok::<_, Infallible>(match answer {
+                    Some(answer) => answer(request).await,
+                    None => Response::default(),
+                })
+            }
+        });
+        match layer.layer(inner).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
 }
 
 fn layer(settings: &HttpSettings) -> CorsLayer {

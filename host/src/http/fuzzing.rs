@@ -1,12 +1,15 @@
 //! The code that reads a request's head, for fuzz targets.
 
-use super::{client_address::TrustedProxies, cors};
+use super::{client_address::TrustedProxies, cors::PageRules};
 use crate::config::{CorsHeader, ForwardedHeader, HttpSettings, Origin};
-use axum::{Router, body::Body, extract::Request, response::Response};
-use http::{HeaderMap, HeaderValue, header::FORWARDED};
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header::FORWARDED};
 use ipnet::IpNet;
 use std::net::IpAddr;
-use tower::ServiceExt;
 
 /// Finds the client of a request that a proxy in one of these networks forwarded, from these lines of the header.
 pub fn client_address<'a>(
@@ -30,22 +33,19 @@ pub fn client_address<'a>(
     TrustedProxies::new(&settings).client_address(peer, &headers)
 }
 
-/// A router without routes, for pages of other origins.
-pub struct Pages(Router);
+/// A gateway without routes, for pages of other origins.
+pub struct Pages(PageRules);
 
 impl Pages {
-    /// Makes the router; pages of these origins may send these headers.
+    /// Makes it; pages of these origins may send these headers.
     pub fn new(origins: Vec<Origin>, headers: Vec<CorsHeader>) -> Self {
         let settings =
             HttpSettings { cors_origins: origins, cors_headers: headers, ..HttpSettings::default() };
-        Self(cors::around(Router::new(), &settings))
+        Self(PageRules::new(&settings))
     }
 
     /// Answers a request.
     pub async fn answer(&self, request: Request<Body>) -> Response {
-        match self.0.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        self.0.around(request, async |_| StatusCode::NOT_FOUND.into_response()).await
     }
 }

@@ -13,7 +13,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// Counts a request against its address, around every route of the API.
 pub(super) async fn by_address(
@@ -22,10 +22,15 @@ pub(super) async fn by_address(
     next: Next,
 ) -> Response {
     let address = request.extensions().get::<RequestFacts>().and_then(|facts| facts.remote);
-    match address.map_or(Ok(()), |address| gateway.rate_limits.admit_address(address)) {
+    match admit_address(&gateway, address) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refused(*refusal),
     }
+}
+
+/// Counts a request against its address, if that is known.
+pub(super) fn admit_address(gateway: &Gateway, address: Option<IpAddr>) -> Result<(), Box<Refusal>> {
+    address.map_or(Ok(()), |address| gateway.rate_limits.admit_address(address))
 }
 
 /// Counts a request against its user, around the host's own routes; a driver's request is counted in `flow`.

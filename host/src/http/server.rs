@@ -4,13 +4,14 @@ use super::{
     carried::{Arriving, DrainPace, Leaving, Rest},
     client_address::TrustedProxies,
     error::ApiError,
+    front::Answer,
     socket::Socket,
 };
 use crate::{
     budgets::{Account, Address, ClientConnection, ClientConnections, Full, Line, MadeRoom},
     config::{BudgetSettings, HttpSettings},
 };
-use axum::{Router, body::Body, extract::ConnectInfo};
+use axum::body::{Body, HttpBody};
 use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use hyper::service::service_fn;
 use hyper_util::{
@@ -20,7 +21,7 @@ use hyper_util::{
 use std::{
     future::Future,
     io::{Read, Write},
-    net::{Shutdown, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,7 +30,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
-use tower::ServiceExt;
 
 /// The pause after the system refuses to accept, for example when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -50,10 +50,10 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Broken requests that an HTTP/2 connection may make in its lifetime: a proxy's connection serves many clients.
 const BROKEN_STREAMS: usize = 1024;
 
-/// Serves a router on a listener.
-pub struct Server {
+/// Serves requests on a listener.
+pub struct Server<A> {
     builder: auto::Builder<Streams>,
-    router: Router,
+    answers: A,
     connections: Arc<ClientConnections>,
     proxies: TrustedProxies,
     /// Permits for connections that wait for a place.
@@ -62,10 +62,10 @@ pub struct Server {
     drain_pace: DrainPace,
 }
 
-impl Server {
+impl<A: Answer> Server<A> {
     /// Makes a server for HTTP/1.1 and HTTP/2 (with prior knowledge, h2c).
     pub fn new(
-        router: Router,
+        answers: A,
         connections: Arc<ClientConnections>,
         http: &HttpSettings,
         budgets: &BudgetSettings,
@@ -88,7 +88,7 @@ impl Server {
             .max_send_buf_size(SEND_BUFFER);
         Self {
             builder,
-            router,
+            answers,
             connections,
             proxies: TrustedProxies::new(http),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
@@ -180,8 +180,8 @@ impl Server {
         }
     }
 
-    fn service(&self) -> Service {
-        Service { builder: self.builder.clone(), router: self.router.clone(), drain_pace: self.drain_pace }
+    fn service(&self) -> Service<A> {
+        Service { builder: self.builder.clone(), answers: self.answers.clone(), drain_pace: self.drain_pace }
     }
 }
 
@@ -201,13 +201,13 @@ async fn wait_for_room(
 }
 
 /// Serves one connection.
-struct Service {
+struct Service<A> {
     builder: auto::Builder<Streams>,
-    router: Router,
+    answers: A,
     drain_pace: DrainPace,
 }
 
-impl Service {
+impl<A: Answer> Service<A> {
     fn serve(
         self,
         stream: TcpStream,
@@ -219,9 +219,8 @@ impl Service {
         let _ = stream.set_nodelay(true);
         let line = client.line().clone();
         let socket = Socket::new(stream, line.clone());
-        let router = self.router;
-        let pace = self.drain_pace;
-        let service = service_fn(move |request| answer(router.clone(), request, remote, line.clone(), pace));
+        let (answers, pace, peer) = (self.answers, self.drain_pace, remote.ip());
+        let service = service_fn(move |request| answer(&answers, request, peer, &line, pace));
         let connection =
             self.builder.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
         let line = client.line().clone();
@@ -261,25 +260,29 @@ async fn leave(told: watch::Sender<bool>) {
 }
 
 /// Answers one request.
-fn answer(
-    router: Router,
+fn answer<A: Answer>(
+    answers: &A,
     request: http::Request<hyper::body::Incoming>,
-    remote: SocketAddr,
-    line: Arc<Line>,
+    peer: IpAddr,
+    line: &Arc<Line>,
     pace: DrainPace,
-) -> impl Future<Output = Result<http::Response<Leaving>, std::convert::Infallible>> {
+) -> impl Future<Output = Result<http::Response<Leaving>, std::convert::Infallible>> + use<A> {
     // At once, not when the future is first polled: the request's head is complete now.
     let has_streams = request.version() == http::Version::HTTP_2;
     let under_way = line.begin_request(has_streams);
     let (rest, waits) = (Rest::of(request.body()), request.headers().contains_key(http::header::EXPECT));
-    let body_of = |body| Body::new(Arriving::new(body, line.clone(), rest.clone(), waits));
-    let mut request = request.map(body_of);
-    request.extensions_mut().insert(ConnectInfo(remote));
+    let answering = answers.clone().answer(
+        request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(Arriving::new(body, line.clone(), rest.clone(), waits)),
+        }),
+        peer,
+    );
     async move {
-        let mut response = router.oneshot(request).await?;
+        let mut response = answering.await;
         // A client that was too slow to send its body gets no more time.
         if response.status() != http::StatusCode::REQUEST_TIMEOUT {
-            rest.drain(&line, has_streams, pace);
+            rest.drain(under_way.line(), has_streams, pace);
         }
         let account = response.extensions_mut().remove::<Account>();
         let stream = STREAM.try_with(AbortHandle::clone).ok();

@@ -95,7 +95,7 @@ async fn log_lines_in_json_have_no_name_twice() {
         start_probe(GatewayOptions::default().trace().set("GATEWAY_LOG_FORMAT", "json")).await;
     project.viewer.get(&project.path("probe", "/log")).await.expect(204);
     logged(&gateway, &["probe at trace"]).await;
-    let log = gateway.log();
+    let log = gateway.whole_log().await;
     let line = log.lines().find(|line| line.contains("probe at warn")).unwrap();
     let json: Value = serde_json::from_str(line).unwrap();
     assert_eq!((&json["target"], &json["driver"]), (&json!("driver"), &json!("probe")), "{line}");
@@ -306,5 +306,6 @@ async fn driver_that_waits_without_blocking_is_not_called_blocking() {
     };
     let (answer, ()) = tokio::join!(waiting, looking);
     answer.expect(204);
-    assert!(!gateway.log().contains("driver blocks"), "{}", gateway.log());
+    let log = gateway.whole_log().await;
+    assert!(!log.contains("driver blocks"), "{log}");
 }

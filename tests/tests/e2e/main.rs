@@ -68,6 +68,7 @@ mod http;
 mod http_edges;
 mod identity;
 mod isolation;
+mod logging;
 mod membership;
 mod memcached;
 mod memcached_connections;

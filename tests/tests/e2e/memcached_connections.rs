@@ -78,7 +78,7 @@ async fn users_of_the_authentication_file_log_in_and_others_are_told() {
     let found = works(&alpha, parts("open", open.port, login("app", "app-pass-1"))).await;
     assert_eq!(found["authenticated"], false);
     assert_eq!(open.ask("get login"), "END");
-    let seen = String::from_utf8_lossy(&gateway.transcript.bytes()).into_owned() + &gateway.log();
+    let seen = String::from_utf8_lossy(&gateway.transcript.bytes()).into_owned() + &gateway.whole_log().await;
     for password in ["app-pass-1", "ss-w0rd", "wrong-pass-1"] {
         assert!(!seen.contains(password), "{password} is in an answer or in the log");
     }

@@ -97,7 +97,7 @@ async fn file_that_is_no_driver_of_ours_is_one_line_that_names_it() {
 
         // Told to, it goes on without.
         let gateway = Gateway::start(options().set("GATEWAY_ON_PLUGIN_ERROR", "skip")).await;
-        let log = gateway.log();
+        let log = gateway.whole_log().await;
         assert!(
             log.lines().any(|line| words.iter().all(|word| line.contains(word))),
             "no line with {words:?}:\n{log}"

@@ -19,7 +19,7 @@ async fn panic_is_a_driver_error_and_the_next_request_works() {
         project.viewer.get(&project.path("probe", "/panic")).await.refused(502, "DRIVER_ERROR");
         project.viewer.get(&project.path("probe", "/nothing")).await.expect(200);
     }
-    assert!(gateway.log().contains("the probe panics"), "where it panicked is in the log");
+    assert!(gateway.whole_log().await.contains("the probe panics"), "where it panicked is in the log");
 }
 
 #[tokio::test]

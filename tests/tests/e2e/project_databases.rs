@@ -87,7 +87,7 @@ async fn own_database_stands_in_until_a_connection_is_created(registry: Registry
     assert_eq!((now.len(), &now[0]["id"], &now[0]["implicit"]), (1, &json!(main), &Value::Null));
     project.admin.delete(&format!("{connections}/{main}")).await.expect(204);
     assert_eq!(endpoint(&project.viewer, &project, "").await, row(6));
-    assert!(!gateway.log().contains("status could not be written"));
+    assert!(!gateway.whole_log().await.contains("status could not be written"));
     let rows = format!("SELECT identifier FROM {}", gateway.database.table("database_connections"));
     assert!(gateway.database.texts(&rows).await.is_empty());
 }

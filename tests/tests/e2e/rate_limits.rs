@@ -215,7 +215,7 @@ async fn forwarded_address_counts_only_from_a_trusted_proxy() {
         status(&gateway, &[("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.9")]).await,
         429
     );
-    assert!(gateway.log().contains("192.0.2.1"), "the log names the client and not the proxy");
+    assert!(gateway.whole_log().await.contains("192.0.2.1"), "the log names the client and not the proxy");
 
     gateway.set("GATEWAY_FORWARDED_HEADER", "forwarded");
     gateway.restart().await;

@@ -48,7 +48,7 @@ async fn start_again(gateway: &mut Gateway) -> String {
     gateway.start_again().await;
     let items = gateway.platform_admin().get("/api/platform/plugins").await.expect(200).items();
     assert!(items.iter().all(|item| item["loaded"] == true), "{items:?}");
-    gateway.log()[before..].to_owned()
+    gateway.whole_log().await[before..].to_owned()
 }
 
 /// A file that is replaced has another inode, or at least another time.
@@ -138,7 +138,7 @@ async fn folder_that_can_not_be_written_is_a_warning() {
     let gateway = Gateway::start(options.set("GATEWAY_COMPILED_FOLDER", place.to_str().unwrap())).await;
     let items = gateway.platform_admin().get("/api/platform/plugins").await.expect(200).items();
     assert_eq!(items[0]["loaded"], true);
-    let log = gateway.log();
+    let log = gateway.whole_log().await;
     let line = log.lines().find(|line| line.contains("compiled code can't be kept"));
     assert!(line.is_some_and(|line| line.contains("WARN")), "{log}");
 }

@@ -168,7 +168,7 @@ async fn flood_of_records_is_thinned_out_and_hides_nothing() {
     answer.refused(502, "DRIVER_ERROR");
     // The gateway's own word on it is not drowned.
     logged(&gateway, &["hostile", "sandbox", "panicked", answer.header("x-request-id").unwrap()]).await;
-    let log = gateway.log();
+    let log = gateway.whole_log().await;
     assert!(log.contains("records were dropped"));
     let floods: Vec<&str> = log.lines().filter(|line| line.contains("flood")).collect();
     assert!((10..2000).contains(&floods.len()), "{} lines", floods.len());
@@ -187,7 +187,7 @@ async fn record_of_several_lines_is_one_line_for_people_too() {
     logged(&gateway, &["hostile", "flood"]).await;
     call(&project, "main", "/panic").await.refused(502, "DRIVER_ERROR");
     logged(&gateway, &["hostile", "sandbox", "panicked"]).await;
-    for line in gateway.log().lines().filter(|line| !line.starts_with("listening")) {
+    for line in gateway.whole_log().await.lines().filter(|line| !line.starts_with("listening")) {
         assert!(line.contains("20") && line.contains('Z'), "not a record's beginning: {line}");
     }
 }
