@@ -32,7 +32,7 @@ impl Admitted {
     }
 
     /// Gives the request, the caller's rights, and the ticket.
-    pub(super) fn into_parts(self) -> (Request, Authorization, Stub) {
+    pub(super) fn into_parts(self) -> (Box<Request>, Authorization, Stub) {
         self.0.into_parts()
     }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 /// A request whose caller may make it. Only [`authorize`] makes one.
 pub(super) struct Authorized {
-    request: Request,
+    /// Boxed, as it goes from step to step.
+    request: Box<Request>,
     authorization: Authorization,
     stub: Stub,
 }
@@ -22,20 +23,21 @@ pub(super) struct Authorized {
 pub(super) async fn authorize(
     gate: &Gate,
     tickets: &Tickets,
-    request: Request,
+    request: Box<Request>,
 ) -> Result<Authorized, FlowError> {
     let needed = request.operation.access.minimum();
     let stub = tickets.find(&request, gate, request.began);
     let authorization = match stub.authorization() {
         Some(authorization) => authorization.clone().suffices(needed)?,
-        None => gate.authorize(&request.headers, &request.reference, needed).await?,
+        // Boxed, as all that a warm request does not do: it would make every request's future larger.
+        None => Box::pin(gate.authorize(&request.headers, &request.reference, needed)).await?,
     };
     Ok(Authorized { request, authorization, stub })
 }
 
 impl Authorized {
     /// Gives the request, the caller's rights, and the ticket.
-    pub(super) fn into_parts(self) -> (Request, Authorization, Stub) {
+    pub(super) fn into_parts(self) -> (Box<Request>, Authorization, Stub) {
         (self.request, self.authorization, self.stub)
     }
 

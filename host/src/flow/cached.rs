@@ -34,7 +34,7 @@ pub(super) async fn answer(
     let reading = flow.cache.begin_read(key, &located.operation.path, time_to_live, now);
     let wish = Wish::of(headers);
     if wish != Wish::Any {
-        return refresh(flow, located, headers, reading, wish == Wish::Fresh).await;
+        return Box::pin(refresh(flow, located, headers, reading, wish == Wish::Fresh)).await;
     }
     match flow.cache.find(&reading, now).instrument(debug_span!("look_up")).await {
         Some(reply) => {
@@ -42,7 +42,7 @@ pub(super) async fn answer(
             let answer = Answer { reply, source: ReplySource::Cache };
             Ok(reply_with(&answer, Forward::Miss, false, &located, headers))
         }
-        None => share(flow, Box::new(located), headers, reading).await,
+        None => Box::pin(share(flow, Box::new(located), headers, reading)).await,
     }
 }
 

@@ -12,7 +12,7 @@ use axum::body::{Body, HttpBody};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use secrecy::ExposeSecret;
-use std::{sync::Arc, time::Instant};
+use std::{pin::pin, sync::Arc, time::Instant};
 use studio_plugin_api::{Call, DriverError, ErrorCode, manifest::Manifest};
 
 /// Bytes that a body gets room for to begin with, unless it announces fewer.
@@ -50,7 +50,8 @@ pub(super) async fn locate(
         None => {
             let manifest = request.driver.manifest();
             let (reference, selector, named) = (&request.reference, &request.selector, &request.named);
-            let answer = find(flow, reference, manifest, selector, named.as_ref()).await?;
+            // Boxed, as all that a warm request does not do: it would make every request's future larger.
+            let answer = Box::pin(find(flow, reference, manifest, selector, named.as_ref())).await?;
             flow.tickets.keep(&stub, authorization, &answer);
             answer
                 .found
@@ -151,7 +152,7 @@ pub(crate) async fn read_body(
         return Ok((Vec::new(), None));
     }
     let reading = collect(body, limit, account.begin(Kind::Bodies));
-    in_time(by, reading).await.unwrap_or(Err(FlowError::BodyTooSlow))
+    in_time(by, pin!(reading)).await.unwrap_or(Err(FlowError::BodyTooSlow))
 }
 
 async fn collect(mut body: Body, limit: usize, mut room: Held) -> Result<(Vec<u8>, Option<Held>), FlowError> {

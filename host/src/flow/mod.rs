@@ -38,7 +38,7 @@ use crate::{
 use axum::{body::Body, response::Response};
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Instant,
@@ -184,7 +184,7 @@ impl Flow {
             let request = debug_span!("route").in_scope(route)?;
             served.operation = Some(request.operation.clone());
             let deadline = request.deadline;
-            let (admitted, rate_limit_headers) = by(deadline, self.admit(request)).await?;
+            let (admitted, rate_limit_headers) = by(deadline, pin!(self.admit(Box::new(request)))).await?;
             served.rate_limit_headers = rate_limit_headers;
             self.run(admitted, deadline).await
         }
@@ -192,7 +192,7 @@ impl Flow {
         (served, result)
     }
 
-    async fn admit(&self, request: Request) -> Result<(Admitted, Option<RateLimitHeaders>), FlowError> {
+    async fn admit(&self, request: Box<Request>) -> Result<(Admitted, Option<RateLimitHeaders>), FlowError> {
         let authorize = authorized::authorize(&self.gate, &self.tickets, request);
         let authorized = authorize.instrument(debug_span!("authorize")).await?;
         debug_span!("admit").in_scope(|| admitted::admit(&self.rate_limits, authorized))
@@ -207,13 +207,13 @@ impl Flow {
                 self.audit.room().await;
                 Ok(())
             };
-            by(deadline, has_room).await?;
+            by(deadline, pin!(has_room)).await?;
         }
         let record = CallRecord::begin(&self.audit, admitted.authorized());
         let account = self.budgets.project(&admitted.authorized().request().reference);
         let result = async {
             let locate = located::locate(self, admitted, &account).instrument(debug_span!("locate"));
-            let (located, headers) = by(deadline, locate).await?;
+            let (located, headers) = by(deadline, pin!(locate)).await?;
             match operation.caching {
                 Some(caching) => cached::answer(self, located, &headers, caching).await,
                 None => self.call(located).await,
@@ -245,13 +245,16 @@ impl From<Spent> for FlowError {
 }
 
 /// Ends a step that would pass the request's deadline.
-async fn by<T>(deadline: Instant, step: impl Future<Output = Result<T, FlowError>>) -> Result<T, FlowError> {
+async fn by<T>(
+    deadline: Instant,
+    step: Pin<&mut impl Future<Output = Result<T, FlowError>>>,
+) -> Result<T, FlowError> {
     in_time(deadline, step).await.unwrap_or(Err(FlowError::Deadline))
 }
 
 /// Waits for a step until this moment; `None` if it is not done by then. A step that is done at once needs no timer.
-async fn in_time<T>(moment: Instant, step: impl Future<Output = T>) -> Option<T> {
-    let mut step = pin!(step);
+/// It stays where it is, since each place that a future moves through makes the request's own future larger.
+async fn in_time<T>(moment: Instant, mut step: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let first = poll_fn(|context| Poll::Ready(step.as_mut().poll(context))).await;
     match first {
         Poll::Ready(result) => Some(result),
@@ -294,8 +297,8 @@ mod tests {
     #[tokio::test]
     async fn step_that_is_done_at_once_is_never_too_late() {
         let past = Instant::now();
-        assert_eq!(in_time(past, async { 1 }).await, Some(1));
-        assert_eq!(in_time(past + Duration::from_secs(60), tokio::task::yield_now()).await, Some(()));
-        assert_eq!(in_time(past, pending::<()>()).await, None);
+        assert_eq!(in_time(past, pin!(async { 1 })).await, Some(1));
+        assert_eq!(in_time(past + Duration::from_secs(60), pin!(tokio::task::yield_now())).await, Some(()));
+        assert_eq!(in_time(past, pin!(pending::<()>())).await, None);
     }
 }
