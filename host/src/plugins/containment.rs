@@ -69,7 +69,7 @@ pub struct Containment {
     close: Arc<Task>,
 }
 
-/// What a driver is asked for, as the log names it.
+/// A request to a driver, as the log names it.
 #[derive(Clone)]
 pub struct Named {
     /// `GET /keys`, `connect`.

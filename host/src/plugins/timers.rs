@@ -99,7 +99,7 @@ mod tests {
             assert!(begin.elapsed() >= Duration::from_millis(next.min(30)), "{:?}", begin.elapsed());
             assert_eq!(lock(&timers.unused).len(), 1, "one is enough for one after another");
         }
-        assert_eq!(timers.within(after(0), async { 7 }).await, Some(7), "what is ready is not too late");
+        assert_eq!(timers.within(after(0), async { 7 }).await, Some(7), "a result is never late");
     }
 
     #[tokio::test]
