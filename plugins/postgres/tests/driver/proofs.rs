@@ -212,3 +212,17 @@ async fn plain_statements_are_proved_and_need_no_cleaning() {
         assert_eq!(world.state().await, clean, "{sql}");
     }
 }
+
+/// Somebody beside the gateway may define what nobody looked at yet.
+#[tokio::test]
+async fn connection_is_cleaned_now_and_then_whatever_is_proved() {
+    let world = World::start().await;
+    world.run("select 1").await.unwrap();
+    assert!(world.is_left_alone("select 1").await);
+    for _ in 0..1_000 {
+        world.run("select 1").await.unwrap();
+    }
+    world.expect_cleaning("select 1").await;
+    world.run("select 1").await.unwrap();
+    assert!(world.is_left_alone("select 1").await);
+}
