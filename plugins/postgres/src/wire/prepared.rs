@@ -135,13 +135,16 @@ impl Wire {
         (self.is_bound, self.is_set, self.leaves_nothing) = (false, false, true);
         self.uncleaned += 1;
         let stays = prepares && proof.recurs;
-        match stays {
-            true => {
-                self.prepared.note_callers();
-                let found = self.prepared.find(&statement.text, proof.shape, unique_name);
-                self.put_found("", found, statement)?;
-            }
-            false => self.put_parsed("", "", statement)?,
+        if stays {
+            self.prepared.note_callers();
+            let found = self.prepared.find(&statement.text, proof.shape, unique_name);
+            self.put_found("", found, statement)?;
+        } else if statement.parameters.is_empty() {
+            // To read a text only once is less work for the server in this way.
+            self.put_simple(&statement.text)?;
+            return Ok(false);
+        } else {
+            self.put_parsed("", "", statement)?;
         }
         self.put_execution("")?;
         self.put_sync();

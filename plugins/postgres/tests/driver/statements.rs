@@ -4,12 +4,13 @@
 const TABLES: &[&str] = &[
     "items",
     "items",
-    "people",
+    "items",
+    "items",
     "people",
     "public.parts",
-    "parts",
     "before.parts",
     "summary",
+    "parts",
     "numbered",
     "counted",
     "triggered",
@@ -160,51 +161,100 @@ const TRUTHS: &[&str] = &[
 ];
 const NAMES: &[&str] = &["id, name", "id", "name"];
 
-/// Random numbers, which end in zeros.
-pub struct Choices<'a>(pub std::slice::Iter<'a, u8>);
+/// What a part of a statement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Table,
+    Int,
+    Text,
+    Truth,
+}
 
-impl Choices<'_> {
+impl Part {
+    /// All that the part may be, and how many of it are harmless: the first.
+    fn list(self) -> (&'static [&'static str], usize) {
+        match self {
+            Self::Table => (TABLES, 8),
+            Self::Int => (INTS, 11),
+            Self::Text => (TEXTS, 4),
+            Self::Truth => (TRUTHS, 7),
+        }
+    }
+}
+
+/// Random numbers, which end in zeros, and the one part of the statement that may do harm.
+pub struct Choices<'a> {
+    numbers: std::slice::Iter<'a, u8>,
+    odd: Option<Odd>,
+}
+
+/// Every part that may do harm.
+pub fn odd_parts() -> impl Iterator<Item = Odd> {
+    [Part::Table, Part::Int, Part::Text, Part::Truth].into_iter().flat_map(|part| {
+        let (list, harmless) = part.list();
+        list[harmless..].iter().map(move |text| Odd(part, text))
+    })
+}
+
+/// A part that may do harm.
+#[derive(Debug, Clone, Copy)]
+pub struct Odd(Part, &'static str);
+
+impl<'a> Choices<'a> {
+    pub fn new(numbers: &'a [u8], odd: Option<Odd>) -> Self {
+        Self { numbers: numbers.iter(), odd }
+    }
+
     fn next(&mut self, most: usize) -> usize {
-        usize::from(self.0.next().copied().unwrap_or_default()) % most
+        usize::from(self.numbers.next().copied().unwrap_or_default()) % most
     }
 
     fn of<'b>(&mut self, list: &[&'b str]) -> &'b str {
         list[self.next(list.len())]
     }
 
-    /// The first of a list more often than the others, so that much of what is made is harmless.
-    fn mostly<'b>(&mut self, list: &[&'b str], harmless: usize) -> &'b str {
-        match self.next(3) {
-            0 => self.of(list),
-            _ => self.of(&list[..harmless]),
+    /// A part, which is the odd one where that was not there yet.
+    fn part(&mut self, part: Part) -> &'static str {
+        match self.odd.take_if(|Odd(kind, _)| *kind == part) {
+            Some(Odd(_, odd)) => odd,
+            None => {
+                let (list, harmless) = part.list();
+                self.of(&list[..harmless])
+            }
         }
     }
 
     fn int(&mut self) -> String {
         match self.next(6) {
-            0 => format!("{} + {}", self.mostly(INTS, 11), self.mostly(INTS, 11)),
-            1 => format!("coalesce({}, {})", self.mostly(INTS, 11), self.mostly(INTS, 11)),
-            _ => self.mostly(INTS, 11).to_owned(),
+            0 => format!("{} + {}", self.part(Part::Int), self.part(Part::Int)),
+            1 => format!("coalesce({}, {})", self.part(Part::Int), self.part(Part::Int)),
+            _ => self.part(Part::Int).to_owned(),
         }
     }
 
     fn text(&mut self) -> String {
         match self.next(6) {
-            0 => format!("concat({}, {})", self.mostly(TEXTS, 4), self.mostly(TEXTS, 4)),
-            1 => format!("case when {} then {} end", self.truth(), self.mostly(TEXTS, 4)),
-            _ => self.mostly(TEXTS, 4).to_owned(),
+            0 => format!("concat({}, {})", self.part(Part::Text), self.part(Part::Text)),
+            1 => format!("case when {} then {} end", self.truth(), self.part(Part::Text)),
+            _ => self.part(Part::Text).to_owned(),
         }
     }
 
     fn truth(&mut self) -> String {
-        let one = self.mostly(TRUTHS, 7);
+        let one = self.part(Part::Truth);
         match self.next(4) {
-            0 => format!("{one} and {}", self.mostly(TRUTHS, 7)),
+            0 => format!("{one} and {}", self.part(Part::Truth)),
             _ => one.to_owned(),
         }
     }
 
     fn value(&mut self) -> String {
+        match self.odd {
+            Some(Odd(Part::Int, _)) => return self.int(),
+            Some(Odd(Part::Text, _)) => return self.text(),
+            Some(Odd(Part::Truth, _)) => return self.truth(),
+            Some(Odd(Part::Table, _)) | None => {}
+        }
         match self.next(3) {
             0 => self.int(),
             1 => self.text(),
@@ -213,18 +263,19 @@ impl Choices<'_> {
     }
 
     fn table(&mut self) -> &'static str {
-        self.mostly(TABLES, 8)
+        self.part(Part::Table)
     }
 
     fn select(&mut self) -> String {
+        let table = self.table();
         let list = match self.next(5) {
             0 => "*".to_owned(),
             1 => "t".to_owned(),
             2 => format!("{}, {}", self.value(), self.value()),
             _ => self.value(),
         };
-        let mut sql = format!("select {list} from {} t", self.table());
-        match self.next(8) {
+        let mut sql = format!("select {list} from {table} t");
+        match self.next(16) {
             0 => sql += &format!(" join {} u on u.id = t.id", self.table()),
             1 => sql += &format!(", lateral (select {} as other) u", self.value()),
             2 => sql = format!("select {}", self.value()),
@@ -273,7 +324,7 @@ impl Choices<'_> {
     }
 
     pub fn statement(&mut self) -> String {
-        match self.next(24) {
+        match self.next(60) {
             0 => format!("{}; {}", self.select(), self.select()),
             1 => format!("with found as ({}) select * from found", self.select()),
             2 => format!("with found as ({} returning *) select count(*) from found", self.change()),
@@ -283,7 +334,7 @@ impl Choices<'_> {
             6 => "create temp table passing (x int)".to_owned(),
             7 => "select 1 as id into temp passing".to_owned(),
             8 => "listen news".to_owned(),
-            9..15 => self.change(),
+            9..24 => self.change(),
             _ => self.select(),
         }
     }
