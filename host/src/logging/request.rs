@@ -43,7 +43,7 @@ impl Way {
 /// What is logged about a request that was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLine<'a> {
-    /// Its id, which needs no escape in JSON.
+    /// Its id. In JSON, it needs no escapes, nor do the method and the code.
     pub request_id: &'a str,
     /// Its method.
     pub method: &'a str,
@@ -84,47 +84,45 @@ impl RequestLine<'_> {
         let now = jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::now());
         let mut line = Vec::with_capacity(320 + path.len());
         line.extend_from_slice(b"{\"timestamp\":\"");
-        digits(&mut line, now.year().unsigned_abs().into(), 4);
-        for (sign, part) in [(b'-', now.month()), (b'-', now.day()), (b'T', now.hour())] {
+        line.extend(digits::<4>(now.year().unsigned_abs().into()));
+        for (sign, part) in [
+            (b'-', now.month()),
+            (b'-', now.day()),
+            (b'T', now.hour()),
+            (b':', now.minute()),
+            (b':', now.second()),
+        ] {
             line.push(sign);
-            digits(&mut line, part.unsigned_abs().into(), 2);
-        }
-        for part in [now.minute(), now.second()] {
-            line.push(b':');
-            digits(&mut line, part.unsigned_abs().into(), 2);
+            line.extend(digits::<2>(part.unsigned_abs().into()));
         }
         line.push(b'.');
-        digits(&mut line, now.subsec_nanosecond().unsigned_abs() / 1000, 6);
-        line.extend_from_slice(b"Z\",\"level\":\"INFO\"");
-        for (name, text) in [("request_id", request_id), ("method", method), ("path", path)] {
-            text_field(&mut line, name, text);
-        }
+        line.extend(digits::<6>(now.subsec_nanosecond().unsigned_abs() / 1000));
+        line.extend_from_slice(b"Z\",\"level\":\"INFO\",\"request_id\":\"");
+        line.extend_from_slice(request_id.as_bytes());
+        line.extend_from_slice(b"\",\"method\":\"");
+        line.extend_from_slice(method.as_bytes());
+        line.extend_from_slice(b"\",\"path\":");
+        // Text is always JSON, and writing into a vector can't fail, here and below.
+        let _ = serde_json::to_writer(&mut line, path);
         line.extend_from_slice(b",\"status\":");
-        digits(&mut line, (*status).into(), 3);
-        text_field(&mut line, "code", code);
-        let nanoseconds = time.as_nanos();
-        // Writing into a vector can't fail.
-        let _ = write!(
-            line,
-            ",\"remote\":\"{remote}\",\"milliseconds\":{}.{:06},\"target\":\"request\"}}\n",
-            nanoseconds / 1_000_000,
-            nanoseconds % 1_000_000,
-        );
+        line.extend(digits::<3>((*status).into()));
+        line.extend_from_slice(b",\"code\":\"");
+        line.extend_from_slice(code.as_bytes());
+        let _ = write!(line, "\",\"remote\":\"{remote}\",\"milliseconds\":{}.", time.as_millis() as u64);
+        line.extend(digits::<6>(time.subsec_nanos() % 1_000_000));
+        line.extend_from_slice(b",\"target\":\"request\"}\n");
         line
     }
 }
 
-fn text_field(line: &mut Vec<u8>, name: &str, text: &str) {
-    line.extend_from_slice(b",\"");
-    line.extend_from_slice(name.as_bytes());
-    line.extend_from_slice(b"\":");
-    // Text is always JSON, and writing into a vector can't fail.
-    let _ = serde_json::to_writer(line, text);
-}
-
-/// Writes the last `count` digits of a number.
-fn digits(line: &mut Vec<u8>, number: u32, count: u32) {
-    line.extend((0..count).rev().map(|place| b'0' + (number / 10_u32.pow(place) % 10) as u8));
+/// Writes the last digits of a number.
+fn digits<const COUNT: usize>(mut number: u32) -> [u8; COUNT] {
+    let mut text = [b'0'; COUNT];
+    for digit in text.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    text
 }
 
 /// Has the lines that are logged in this work tell the id of its request.
