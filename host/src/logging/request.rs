@@ -40,7 +40,7 @@ impl Way {
     }
 }
 
-/// What is logged about a request that was answered.
+/// Holds all that is logged about a request that was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLine<'a> {
     /// Its id. In JSON, it needs no escapes, nor do the method and the code.

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn stopped_reader_stalls_nobody_and_lines_without_room_are_counted() {
+    fn stopped_reader_stalls_nobody_and_lost_lines_are_counted() {
         const LINE: &[u8] = &{
             let mut line = [b'x'; 1024];
             line[1023] = b'\n';
