@@ -26,6 +26,10 @@ use studio_plugin_api::{Context, DriverError, sync::lock};
 const FRESH: Duration = Duration::from_secs(1);
 /// How long the catalogs are not asked again, after they could not be: those of a server before PostgreSQL 14 are others.
 const REST: Duration = Duration::from_secs(60);
+/// How often the catalogs are asked anyhow, and for how many statements once more after that: a question costs the server
+/// as much as the cleaning that so many need.
+const FIRST_QUESTIONS: u64 = 1_000;
+const STATEMENTS_A_QUESTION: u64 = 100;
 /// How many verdicts a session remembers of each kind, and the bytes of the statements that they are about.
 const MOST: usize = 500;
 const MOST_BYTES: usize = 256 << 10;
@@ -53,6 +57,9 @@ struct Known {
     needs: Verdicts<Needs>,
     /// Grows with all that ends proofs.
     generation: u64,
+    /// How many statements were looked at, and how often the catalogs were asked about one.
+    looked_at: u64,
+    asked: u64,
     /// Until then the catalogs are not asked.
     rests_until: Option<Instant>,
 }
@@ -119,7 +126,8 @@ pub(crate) async fn of(context: &Context<Postgres>, sql: &str, has_parameters: b
         return None;
     }
     let (was_known, generation) = {
-        let known = lock(&context.proofs.0);
+        let mut known = lock(&context.proofs.0);
+        known.looked_at += 1;
         let verdict = known.statements.known.get(sql);
         if let Some(verdict) = verdict.filter(|verdict| verdict.is_fresh()) {
             return verdict.proof.map(|proof| Proof { recurs: true, ..proof });
@@ -141,13 +149,15 @@ pub(crate) async fn of(context: &Context<Postgres>, sql: &str, has_parameters: b
 /// Asks the catalogs about a statement of so many bytes.
 async fn prove(context: &Context<Postgres>, needs: Needs, bytes: usize, generation: u64) -> Option<Proof> {
     {
-        let known = lock(&context.proofs.0);
+        let mut known = lock(&context.proofs.0);
         if let Some(verdict) = known.needs.known.get(&needs).filter(|verdict| verdict.is_fresh()) {
             return verdict.proof;
         }
-        if known.rests_until.is_some_and(|until| Instant::now() < until) {
+        let is_resting = known.rests_until.is_some_and(|until| Instant::now() < until);
+        if is_resting || known.asked > FIRST_QUESTIONS + known.looked_at / STATEMENTS_A_QUESTION {
             return None;
         }
+        known.asked += 1;
     }
     let answer = context.row(context, &question::question(&needs)).await;
     let proof = read(answer.as_ref(), !needs.writes);
