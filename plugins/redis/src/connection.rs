@@ -92,7 +92,7 @@ impl Connection {
             #[cfg(not(target_family = "wasm"))]
             Link::Native(link) => link.ask(command.into(), route, most).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.ask_one_by_one(iter::once(command), most).await?,
+            Link::Sandboxed(link) => link.ask_one_by_one(iter::once(command), route, most).await?,
         };
         self.watch(&answers).await;
         wire::only(answers)
@@ -116,7 +116,7 @@ impl Connection {
             #[cfg(not(target_family = "wasm"))]
             Link::Native(link) => link.ask(commands, route, most).await,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.ask(&commands, most).await,
+            Link::Sandboxed(link) => link.ask(&commands, route, most).await,
         }
     }
 
@@ -167,7 +167,7 @@ impl Connection {
             #[cfg(not(target_family = "wasm"))]
             Link::Native(link) => link.ask((&pipeline).into(), route, most).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.ask_one_by_one(pipeline.cmd_iter(), most).await?,
+            Link::Sandboxed(link) => link.ask_one_by_one(pipeline.cmd_iter(), route, most).await?,
         };
         self.watch(&answers).await;
         Ok(answers)
@@ -187,7 +187,7 @@ impl Connection {
             #[cfg(not(target_family = "wasm"))]
             Link::Native(link) => link.ask(between_multi_and_exec(commands), route, OWN_ANSWERS).await?,
             #[cfg(any(target_family = "wasm", test))]
-            Link::Sandboxed(link) => link.transaction(commands, OWN_ANSWERS).await?,
+            Link::Sandboxed(link) => link.transaction(commands, route, OWN_ANSWERS).await?,
         };
         let _discarded = answers.pop();
         self.watch(&answers).await;

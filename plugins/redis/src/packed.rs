@@ -43,6 +43,7 @@ impl Packed {
     }
 
     /// Adds a command of the client library.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn add_command(&mut self, command: &Cmd) {
         command.write_packed_command(&mut self.bytes);
         self.count += 1;

@@ -5,7 +5,7 @@ mod login;
 #[cfg(test)]
 mod tests;
 
-use crate::{errors, options::Target, packed::Packed};
+use crate::{errors, options::Target, packed::Packed, route::Route};
 use channel::Channel;
 use futures_util::lock::Mutex;
 use redis::{Cmd, Value, cmd};
@@ -30,7 +30,12 @@ impl Link {
         self.channel.try_lock().is_none_or(|channel| channel.is_some())
     }
 
-    pub(crate) async fn ask(&self, commands: &Packed, most: u64) -> Result<Vec<Value>, DriverError> {
+    pub(crate) async fn ask(
+        &self,
+        commands: &Packed,
+        _: Route<'_>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
         let mut place = self.channel.lock().await;
         let mut channel = place.take().ok_or_else(errors::lost)?;
         channel.write(commands).await?;
@@ -43,6 +48,7 @@ impl Link {
     pub(crate) async fn ask_one_by_one(
         &self,
         commands: impl Iterator<Item = &Cmd>,
+        _: Route<'_>,
         most: u64,
     ) -> Result<Vec<Value>, DriverError> {
         let mut place = self.channel.lock().await;
@@ -53,10 +59,15 @@ impl Link {
     }
 
     /// The commands between `MULTI` and `EXEC`, none of them copied.
-    pub(crate) async fn transaction(&self, commands: &[Cmd], most: u64) -> Result<Vec<Value>, DriverError> {
+    pub(crate) async fn transaction(
+        &self,
+        commands: &[Cmd],
+        route: Route<'_>,
+        most: u64,
+    ) -> Result<Vec<Value>, DriverError> {
         // Where EXEC itself is refused, the connection does not stay in the transaction.
         let (begin, end) = (cmd("MULTI"), [cmd("EXEC"), cmd("DISCARD")]);
-        self.ask_one_by_one(iter::once(&begin).chain(commands).chain(&end), most).await
+        self.ask_one_by_one(iter::once(&begin).chain(commands).chain(&end), route, most).await
     }
 
     /// Ends the stream: by that the host sees that the session is over, also where the call itself was answered.
