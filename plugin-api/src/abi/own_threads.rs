@@ -1,7 +1,11 @@
 //! Runs a call on the driver's own threads, for a driver that asks for it.
 
 use super::AbiError;
-use crate::{DriverError, ErrorCode, request::{Request, Scope}, sync::lock};
+use crate::{
+    DriverError, ErrorCode,
+    request::{Request, Scope},
+    sync::lock,
+};
 use abi_stable::std_types::RResult;
 use std::{
     future::{Future, poll_fn},
