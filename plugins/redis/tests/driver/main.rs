@@ -7,5 +7,6 @@ mod cluster;
 mod commands;
 mod connections;
 mod keys;
+mod questions;
 mod sizes;
 mod support;
